@@ -1,0 +1,1 @@
+"""chimp_jax: distances from camera-trap clips, a JAX/Flax research codebase."""

@@ -1,0 +1,145 @@
+"""EfficientNet-B0 without its top, as a Flax Linen module (Tan and Le 2019, arXiv:1905.11946; as in keras.applications).
+
+TensorFlow's SAME padding, batch norm with epsilon 1e-3, swish, squeeze-excite with a quarter of the block's *input*
+filters, drop-connect that grows with the block's depth. A 1x1 convolution is a Dense layer on the channels.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from chimp_jax.depthwise import depthwise_conv
+
+FEATURES = 1280
+
+# Keras' kernel initialiser for convolutions here: variance scaling 2.0, fan_out, truncated normal.
+conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
+# Keras stores a depthwise kernel as [k, k, C, 1] and so counts k * k as its fan_out; here that is the fan_in.
+depthwise_init = nn.initializers.variance_scaling(2.0, 'fan_in', 'truncated_normal')
+
+
+class Stage(NamedTuple):
+    """Blocks of one resolution: how many, depthwise kernel, stride of the first, filters in and out, expansion."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    filters_in: int
+    filters_out: int
+    expand: int
+
+
+B0_STAGES = (
+    Stage(1, 3, 1, 32, 16, 1),
+    Stage(2, 3, 2, 16, 24, 6),
+    Stage(2, 5, 2, 24, 40, 6),
+    Stage(3, 3, 2, 40, 80, 6),
+    Stage(3, 5, 1, 80, 112, 6),
+    Stage(4, 5, 2, 112, 192, 6),
+    Stage(1, 3, 1, 192, 320, 6),
+)
+
+
+class DepthwiseConv(nn.Module):
+    """Depthwise convolution [B, H, W, C] -> [B, H / stride, W / stride, C], SAME, no bias."""
+
+    kernel_size: int
+    stride: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel_size, self.kernel_size, 1, x.shape[-1])
+        kernel = self.param('kernel', depthwise_init, shape, jnp.float32)
+        return depthwise_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+
+
+class SqueezeExcite(nn.Module):
+    """Gate of each channel from the picture's mean: [B, H, W, C] -> [B, 1, 1, C]."""
+
+    filters: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        dense = partial(nn.Dense, dtype=self.dtype, kernel_init=conv_init)
+        squeezed = jnp.mean(x, axis=(1, 2), keepdims=True)
+        squeezed = nn.swish(dense(self.filters, name='reduce')(squeezed))
+        return nn.sigmoid(dense(x.shape[-1], name='expand')(squeezed))
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck: expand 1x1, depthwise, squeeze-excite, project 1x1, skip where shapes allow."""
+
+    stage: Stage
+    stride: int
+    drop_rate: float
+    norm: Any
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        filters_in = x.shape[-1]
+        conv1x1 = partial(nn.Dense, use_bias=False, dtype=self.dtype, kernel_init=conv_init)
+        h = x
+        if self.stage.expand > 1:
+            h = conv1x1(filters_in * self.stage.expand, name='expand')(h)
+            h = nn.swish(self.norm(name='expand_bn')(h))
+        h = DepthwiseConv(self.stage.kernel, self.stride, self.dtype, name='depthwise')(h)
+        h = nn.swish(self.norm(name='depthwise_bn')(h))
+        h = h * SqueezeExcite(max(1, filters_in // 4), self.dtype, name='se')(h)
+        h = conv1x1(self.stage.filters_out, name='project')(h)
+        h = self.norm(name='project_bn')(h)
+        if self.stride != 1 or filters_in != self.stage.filters_out:
+            return h
+        # Drop-connect: the whole branch of a frame is dropped, so the mask has one value a frame.
+        return x + nn.Dropout(self.drop_rate, broadcast_dims=(1, 2, 3), deterministic=not train)(h)
+
+
+class EfficientNetB0(nn.Module):
+    """Pictures [B, H, W, 3] float -> features [B, 1280], globally average-pooled.
+
+    axis_name: the mapped axis (frames) over which batch statistics are taken besides the batch; None outside a map.
+    stages: the blocks; the first stages alone compile quickly.
+    """
+
+    drop_connect: float = 0.2
+    bn_momentum: float = 0.99
+    axis_name: str | None = None
+    dtype: Any = jnp.float32
+    stages: tuple[Stage, ...] = B0_STAGES
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        norm = partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=self.bn_momentum,
+            epsilon=1e-3,
+            axis_name=self.axis_name,
+            dtype=self.dtype,
+        )
+        stem = nn.Conv(
+            32,
+            (3, 3),
+            (2, 2),
+            'SAME',
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=conv_init,
+            name='stem',
+        )
+        x = nn.swish(norm(name='stem_bn')(stem(x)))
+        block, n_blocks = 0, sum(stage.repeats for stage in self.stages)
+        for stage in self.stages:
+            for repeat in range(stage.repeats):
+                stride = stage.stride if repeat == 0 else 1
+                rate = self.drop_connect * block / n_blocks
+                x = MBConv(stage, stride, rate, norm, self.dtype, name=f'block{block:02d}')(x, train)
+                block += 1
+        x = nn.Dense(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(x)
+        x = nn.swish(norm(name='top_bn')(x))
+        return jnp.mean(x, axis=(1, 2))

@@ -1,0 +1,69 @@
+"""Trained members on disk: which there are, their configs, their weights and their out-of-fold (OOF) predictions."""
+
+import json
+from typing import Any, NamedTuple
+
+import pandas as pd
+from etils import epath
+from ml_collections import ConfigDict
+
+from chimp_jax import checkpoint
+from chimp_jax.ensemble import KEY, join_predictions
+
+
+class Member(NamedTuple):
+    """One finished member: a recipe trained on the other clips than those of one fold."""
+
+    recipe: str
+    fold: int
+    best_epoch: int
+    config: ConfigDict
+    folder: epath.Path
+
+    @property
+    def name(self) -> str:
+        return f'{self.recipe}/fold_{self.fold}'
+
+    def weights(self) -> dict[str, Any]:
+        """{'params', 'batch_stats'} of the best epoch."""
+        return checkpoint.restore_weights(self.folder / 'checkpoints', self.best_epoch)
+
+    def fingerprint(self) -> str:
+        """What its predictions depend on, besides the clips."""
+        return (self.folder / 'member.json').read_text() + self.config.to_json_best_effort()
+
+
+def find_members(runs) -> list[Member]:
+    """The finished members below RUNS, by recipe and fold. Raises ValueError where there is none."""
+    found = []
+    for marker in epath.Path(runs).glob('*/fold_*/member.json'):
+        member = json.loads(marker.read_text())
+        config = ConfigDict(json.loads((marker.parent.parent / 'config.json').read_text()))
+        found.append(Member(member['recipe'], member['fold'], member['best_epoch'], config, marker.parent))
+    if not found:
+        raise ValueError(f'{runs} holds no finished member (RECIPE/fold_K/member.json); train one with train.py')
+    return sorted(found, key=lambda member: (member.recipe, member.fold))
+
+
+def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
+    """OOF predictions [rows, recipes] indexed by (video_id, time), and the labels of the same rows, in metres.
+
+    A row's prediction comes from the fold that did not train on its clip. Raises ValueError where the recipes do
+    not cover the same rows.
+    """
+    tables: dict[str, pd.DataFrame] = {}
+    for recipe in sorted({member.recipe for member in members}):
+        parts = []
+        for member in members:
+            if member.recipe == recipe:
+                with (member.folder / 'oof.csv').open() as file:
+                    parts.append(pd.read_csv(file))
+        tables[recipe] = pd.concat(parts)
+    joined = join_predictions(
+        {
+            recipe: table.drop(columns='distance').rename(columns={'prediction': 'distance'})
+            for recipe, table in tables.items()
+        }
+    )
+    labels = next(iter(tables.values())).set_index(KEY)['distance']
+    return joined, labels.reindex(joined.index)

@@ -1,0 +1,55 @@
+"""Adam, and the plateau that lowers its rate.
+
+The plateau is optax.contrib.reduce_on_plateau driven once an epoch by the validation loss, outside the chain of
+updates: inside it would count updates, and flax's TrainState passes it no loss. A test holds its sequence equal to
+keras.callbacks.ReduceLROnPlateau.
+"""
+
+import optax
+
+
+def make_optimizer(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """Adam's direction, of rate 1; `learning_rate` scales it, so that the rate can change between epochs."""
+    return optax.chain(optax.scale_by_adam(b1, b2, eps), optax.scale(-1.0))
+
+
+def make_schedule(learning_rate: float, warmup_steps: int, decay_steps: int, total_steps: int) -> optax.Schedule:
+    """Rate of an update before the plateau's factor: linear warm-up, constant, linear decay to 0 at the end.
+
+    The published recipe has neither warm-up nor decay: the rate is constant.
+    """
+    if warmup_steps + decay_steps > total_steps:
+        raise ValueError(
+            f'train.warmup_steps={warmup_steps} and the {decay_steps} steps of decay exceed the {total_steps} steps'
+        )
+    pieces = [optax.constant_schedule(learning_rate)]
+    boundaries = []
+    if warmup_steps:
+        pieces.insert(
+            0,
+            optax.linear_schedule(learning_rate / (warmup_steps + 1), learning_rate, warmup_steps),
+        )
+        boundaries.append(warmup_steps)
+    if decay_steps:
+        pieces.append(optax.linear_schedule(learning_rate, 0.0, decay_steps))
+        boundaries.append(total_steps - decay_steps)
+    return optax.join_schedules(pieces, boundaries)
+
+
+def make_plateau(
+    learning_rate: float, factor: float, patience: int, min_delta: float, min_lr: float
+) -> optax.GradientTransformationExtraArgs:
+    """The published plateau as a transformation whose state carries the factor; see `next_plateau`."""
+    return optax.contrib.reduce_on_plateau(
+        factor=factor,
+        patience=patience,
+        rtol=0.0,
+        atol=min_delta,
+        cooldown=0,
+        min_scale=min_lr / learning_rate,
+    )
+
+
+def next_plateau(plateau: optax.GradientTransformationExtraArgs, state, validation_loss: float):
+    """State after one more epoch; `state.scale` is the factor on the learning rate."""
+    return plateau.update({}, state, value=validation_loss)[1]

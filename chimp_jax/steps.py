@@ -1,0 +1,112 @@
+"""The pure steps: training, encoding frames, distances of windows. No devices, no files, no config.
+
+`axis_name` is the mapped axis of replicas; parallel.py maps the steps over devices, tests also over one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from chimp_jax.metrics import Mean, absolute_error
+from chimp_jax.model import DistanceModel
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that training carries from update to update; a plain tree.
+
+    plateau.scale is the factor on the learning rate; the plateau's state changes between epochs only.
+    """
+
+    step: jax.Array
+    key: jax.Array  # raw key data: the seed of drop-connect, folded with the step and the replica
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+    plateau: Any
+
+
+def train_step(
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    learning_rate: jax.Array,
+    *,
+    model: DistanceModel,
+    optimizer: optax.GradientTransformation,
+    axis_name: str,
+) -> tuple[TrainState, Mean]:
+    """One update on one replica's share of the batch; returns the masked absolute error of all replicas.
+
+    batch: frames [B, S, H, W, 3] uint8, window [B, K, T] int32, distance [B, K] float32, mask [B, K].
+    learning_rate: of this update, before the plateau's factor; an argument, so that a schedule compiles nothing anew.
+    The gradient is that of the mean over all replicas' windows. Batch statistics are those of the replica, as
+    published; the running averages that are kept are their mean over replicas (which is the same at every update
+    or once before evaluation, an average being linear).
+    """
+    replica = jax.lax.axis_index(axis_name)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), replica)
+
+    def loss_sum(params):
+        prediction, updated = model.apply(
+            {'params': params, 'batch_stats': state.batch_stats},
+            batch['frames'],
+            batch['window'],
+            True,
+            mutable=['batch_stats'],
+            rngs={'dropout': key},
+        )
+        error = absolute_error(prediction, batch['distance'], batch['mask'])
+        return error.total, (error, updated['batch_stats'])
+
+    gradient, (error, batch_stats) = jax.grad(loss_sum, has_aux=True)(state.params)
+    error = jax.tree.map(lambda x: jax.lax.psum(x, axis_name), error)
+    gradient = jax.tree.map(lambda g: jax.lax.psum(g, axis_name) / jnp.maximum(error.count, 1.0), gradient)
+    direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    rate = learning_rate * state.plateau.scale
+    new_state = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, jax.tree.map(lambda u: rate * u, direction)),
+        batch_stats=jax.lax.pmean(batch_stats, axis_name),
+        opt_state=opt_state,
+    )
+    return new_state, error
+
+
+def encode_step(weights: dict[str, Any], frames: jax.Array, *, model: DistanceModel) -> jax.Array:
+    """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics)."""
+    return model.apply(weights, frames[:, None], method='encode')[:, 0]
+
+
+def eval_step(
+    weights: dict[str, Any], batch: dict[str, jax.Array], *, model: DistanceModel, axis_name: str
+) -> tuple[jax.Array, Mean]:
+    """features [N, T, 1280], distance [N], mask [N] -> metres [N], and the masked absolute error over all replicas."""
+    prediction = model.apply(weights, batch['features'], method='distance')
+    error = absolute_error(prediction, batch['distance'], batch['mask'])
+    return prediction, jax.tree.map(lambda x: jax.lax.psum(x, axis_name), error)
+
+
+def initial_state(
+    model: DistanceModel,
+    optimizer: optax.GradientTransformation,
+    plateau: optax.GradientTransformationExtraArgs,
+    seed: int,
+    init: Callable[[dict], dict] = lambda variables: variables,
+) -> TrainState:
+    """A fresh state; `init` may put starting weights into the variables."""
+    # Parameters depend on neither the picture's size nor the number of frames, so the smallest input will do.
+    shapes = (jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32))
+    # XLA's own generator: threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
+    variables = init(jax.jit(model.init)(jax.random.key(seed, impl='rbg'), *shapes))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        key=jax.random.key_data(jax.random.key(seed)),
+        params=variables['params'],
+        batch_stats=variables['batch_stats'],
+        opt_state=jax.jit(optimizer.init)(variables['params']),
+        plateau=plateau.init({}),
+    )

@@ -1,0 +1,69 @@
+"""Every field once, with its unit and its reason. Variants state only what differs; the config is locked."""
+
+import re
+
+import ml_collections
+from ml_collections.config_dict import ConfigDict
+
+GRAMMAR = '(down|full)-(a1|a2|a4)p(50|80)-(f7|f9)(s1|s2), for example full-a4p50-f7s1'
+_PATTERN = re.compile(r'(down|full)-(a1|a2|a4)p(50|80)-f(7|9)s(1|2)')
+
+
+def parse_recipe(recipe: str) -> dict:
+    """The model ID is the configuration: 'full-a4p50-f7s1' -> the fields of config.data that it says.
+
+    Raises ValueError with the grammar where the ID is malformed.
+    """
+    match = _PATTERN.fullmatch(recipe)
+    if not match:
+        raise ValueError(f'{recipe!r} is no model ID; the grammar is {GRAMMAR}')
+    stream, augmentation, percent, n_frames, step_s = match.groups()
+    return {
+        'stream': stream,
+        'augmentation': augmentation,
+        'augmentation_probability': int(percent) / 100,
+        'n_frames': int(n_frames),
+        'step_s': int(step_s),
+    }
+
+
+def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
+    """The published recipe (Ivanov 2021, sections 5 to 7), for the model ID."""
+    config = ml_collections.ConfigDict()
+    config.recipe = recipe  # names the folder of the members; the fields of data that it says stand below
+    config.seed = 0  # of initial weights, order of windows, augmentation and drop-connect; fold k adds k
+
+    config.data = data = ml_collections.ConfigDict(parse_recipe(recipe))
+    data.records = 'data'  # the folder that data_prep.build wrote; local or gs://
+    data.size_px = 512  # frames are resized to size_px x size_px, whatever their aspect ratio
+    data.folds = 'clip'  # column of folds.csv: 'clip' as published, 'site' for the honest figure
+    data.n_folds = 5  # must be what folds.csv was made with
+    data.windows_per_example = 1  # windows of one clip that share their frames' features; published: 1
+    data.frames_per_example = 0  # distinct frames that such windows may need; 0: the frames of one window
+    data.shuffle_windows = 2048  # windows in the shuffle buffer, as JPEG: about 0.4 MB each at full size
+
+    config.model = model = ml_collections.ConfigDict()
+    model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU; parameters and metres stay float32
+    model.init = 'random'  # starting weights of the backbone: 'random' or 'lite0'
+    model.normalization = 'unit'  # 'unit': x / 255 as published; 'imagenet': ImageNet's mean and deviation
+    model.drop_connect = 0.2  # rate at the last block, growing linearly from 0
+    model.bn_momentum = 0.99  # of the running batch statistics; lower where updates are few
+    model.lstm_units = 1024
+    model.dense_units = 300
+    model.output_bias = 'zero'  # 'median': start at the median training distance, which saves some 100 updates
+
+    config.train = train = ml_collections.ConfigDict()
+    train.batch_size = 96  # windows an update, over all devices
+    train.epochs = 40
+    train.learning_rate = 1e-3
+    train.adam_b1 = 0.9
+    train.adam_b2 = 0.999
+    train.adam_eps = 1e-7
+    train.warmup_steps = 0  # updates of linear warm-up; published: none
+    train.decay_fraction = 0.0  # last part of all updates, with linear decay to 0; published: none
+    train.plateau = ml_collections.ConfigDict()
+    train.plateau.factor = 0.5
+    train.plateau.patience = 3  # epochs without improvement
+    train.plateau.min_delta = 1e-4  # metres, absolute
+    train.plateau.min_lr = 1e-8
+    return config.lock()

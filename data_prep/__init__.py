@@ -1,0 +1,1 @@
+"""From clips and tables to records."""

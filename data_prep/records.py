@@ -1,0 +1,156 @@
+"""The one definition of a record: everything stored of one clip, and how it is written and parsed.
+
+On disk: DIRECTORY/chimp_records/<stream>/1.0.0/, TFRecord shards of a tensorflow-datasets builder,
+one example a clip. Importing this file does not import TensorFlow: it takes seconds, and the worker
+processes that decode clips need only the class.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+from etils import epath
+
+STREAMS = ('down', 'full')
+NAME = 'chimp_records'
+VERSION = '1.0.0'
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One clip in one stream: its distinct frames, their seconds, its targets."""
+
+    video_id: str  # path below the clips folder, as the tables give it
+    frame_jpeg: list[bytes]  # n frames, RGB
+    frame_time_s: np.ndarray  # int32 [n], ascending
+    target_time_s: np.ndarray  # int32 [m], may lie past the last frame
+    target_distance_m: np.ndarray  # float32 [m], NaN where unknown
+    site: str  # '' where unknown
+    park: str  # '' where unknown
+    duration_s: float
+    height_px: int
+    width_px: int
+    frame_rate: float  # pictures a second, average
+    white_fraction: float  # of the whitest frame that was judged, share of channel values in 0..1
+    gamma: bool  # overexposed: the `full` frames of the clip are corrected, the `down` frames never
+
+
+def write_records(
+    records_by_split: Mapping[str, Callable[[], Iterator[Record]]], directory, stream: str
+) -> dict[str, int]:
+    """Writes one stream's records and returns their number in each split.
+
+    records_by_split: for each split a function that starts an iterator of its records. A split
+    without records is left out. The order on disk depends on the video_ids only (tfds sorts by
+    their hash). Raises ValueError where there is no record at all, RuntimeError where the stream
+    stands already.
+    """
+    import tensorflow_datasets as tfds
+
+    from data_prep.tfds_builder import RecordBuilder
+
+    examples = {
+        split: ((record.video_id, _example(record)) for record in make_records())
+        for split, make_records in records_by_split.items()
+        if next(make_records(), None) is not None  # tfds refuses an empty split
+    }
+    if not examples:
+        raise ValueError(f'no clip gave a record for the stream {stream!r}; see problems.csv')
+    builder = RecordBuilder(
+        name=NAME,
+        version=VERSION,
+        features=_features(),
+        split_datasets=examples,
+        config=stream,
+        data_dir=str(directory),
+        description='Frames of whole seconds of camera-trap clips, one example a clip.',
+    )
+    if builder.is_prepared():
+        raise ValueError(f'{builder.data_dir} stands already')
+    tfds.disable_progress_bar()
+    # tfds tells of a download and makes a folder for it; there is none.
+    with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(None):
+        builder.download_and_prepare(
+            download_dir=unused,
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+        )
+    return split_sizes(directory, stream)
+
+
+def read_dataset(directory, stream: str, split: str):
+    """A tf.data.Dataset of dicts, one a clip, always in the same order.
+
+    Keys are Record's fields; `frame_jpeg` [n] stays encoded (decode only the frames of a window);
+    strings are tf.string, times int32, other numbers float32, gamma bool. Raises ValueError where
+    the split is not there.
+    """
+    import tensorflow_datasets as tfds
+
+    sizes = split_sizes(directory, stream)
+    if split not in sizes:
+        raise ValueError(f'{_folder(directory, stream)} has no split {split!r}; it has {", ".join(sizes)}')
+    return tfds.builder_from_directory(_folder(directory, stream)).as_dataset(
+        split,
+        shuffle_files=False,
+        decoders={'frame_jpeg': tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
+    )
+
+
+def read_records(directory, stream: str, split: str) -> Iterator[Record]:
+    """The same as Record objects."""
+    for example in read_dataset(directory, stream, split).as_numpy_iterator():
+        texts = {name: example[name].decode() for name in ('video_id', 'site', 'park')}
+        numbers = {name: example[name].item() for name in _SCALARS}
+        yield Record(**{**example, 'frame_jpeg': list(example['frame_jpeg']), **texts, **numbers})
+
+
+def split_sizes(directory, stream: str) -> dict[str, int]:
+    """Number of clips in each split. Raises ValueError where the stream has not been written."""
+    import tensorflow_datasets as tfds
+
+    folder = _folder(directory, stream)
+    if not folder.exists():
+        raise ValueError(f'{folder} is not there; make it with python -m data_prep.build --out {directory}')
+    splits = tfds.builder_from_directory(folder).info.splits
+    return {name: info.num_examples for name, info in splits.items()}
+
+
+def describe_features() -> dict[str, str]:
+    """Type and shape of each feature, for the JSON beside the records."""
+    return {name: repr(feature) for name, feature in _features().items()}
+
+
+_SCALARS = {
+    'duration_s': np.float32,
+    'height_px': np.int32,
+    'width_px': np.int32,
+    'frame_rate': np.float32,
+    'white_fraction': np.float32,
+    'gamma': np.bool_,
+}
+
+
+def _features():
+    import tensorflow_datasets as tfds
+
+    many = {'frame_time_s': np.int32, 'target_time_s': np.int32, 'target_distance_m': np.float32}
+    return tfds.features.FeaturesDict(
+        {name: tfds.features.Text() for name in ('video_id', 'site', 'park')}
+        | {'frame_jpeg': tfds.features.Sequence(tfds.features.Image(encoding_format='jpeg'))}
+        | {name: tfds.features.Tensor(shape=(None,), dtype=dtype) for name, dtype in many.items()}
+        | {name: tfds.features.Scalar(dtype) for name, dtype in _SCALARS.items()}
+    )
+
+
+def _example(record: Record) -> dict:
+    example = {field.name: getattr(record, field.name) for field in fields(record)}
+    return example | {name: dtype(example[name]) for name, dtype in _SCALARS.items()}
+
+
+def _folder(directory, stream: str) -> epath.Path:
+    if stream not in STREAMS:
+        raise ValueError(f'no stream {stream!r}; there are {", ".join(STREAMS)}')
+    return epath.Path(directory) / NAME / stream / VERSION

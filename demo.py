@@ -1,0 +1,138 @@
+"""The main job from end to end on generated clips: python demo.py (or `make demo`, which sets up first).
+
+Each step is a command that a user would type; it is printed before it runs. Steps that stand are not run again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from chimp_jax import report
+from chimp_jax.ensemble import KEY, mae, rmse
+
+RECIPES = ('down-a1p50-f7s1', 'full-a1p50-f7s1')
+# The quick form runs the same steps on fewer clips, for one epoch, on smaller pictures: it shows that all works.
+QUICK_TRAINING = [
+    '--config.train.epochs=1',
+    '--config.train.warmup_steps=2',
+    '--config.data.size_px=64',
+]
+
+
+def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
+    """The steps by name, in order."""
+    clips, data, runs = folder / 'clips', folder / 'data', folder / 'runs'
+    python = [sys.executable]
+    steps = {
+        'simulate': [
+            *python,
+            '-m',
+            'data_prep.simulate',
+            f'--out={clips}',
+            *(['--quick'] if quick else []),
+        ],
+        'build': [
+            *python,
+            '-m',
+            'data_prep.build',
+            f'--tables={clips}',
+            f'--clips_down={clips}/down',
+            f'--clips_full={clips}/full',
+            f'--out={data}',
+            '--n_folds=2',
+        ],
+    }
+    for recipe in RECIPES:
+        steps[f'train {recipe}'] = [
+            *python,
+            'train.py',
+            f'--config=configs/demo.py:{recipe}',
+            f'--workdir={runs}',
+            f'--config.data.records={data}',
+            *(QUICK_TRAINING if quick else []),
+        ]
+    steps['predict'] = [
+        *python,
+        'predict.py',
+        f'--members={runs}',
+        f'--records={data}',
+        f'--out={folder}/predictions.csv',
+        f'--submission_format={clips}/submission_format.csv',
+        '--details',
+    ]
+    return steps
+
+
+def run(steps: dict[str, list[str]]) -> dict[str, float]:
+    """Runs the steps and returns the seconds of each; stops at the first that fails."""
+    seconds = {}
+    start = time.monotonic()
+    for number, (name, command) in enumerate(steps.items(), 1):
+        shown = ' '.join(['python', *command[1:]])
+        print(
+            f'\n[{number}/{len(steps)}] {name}, {time.monotonic() - start:.0f} s so far\n$ {shown}',
+            flush=True,
+        )
+        began = time.monotonic()
+        code = subprocess.run(command, check=False).returncode
+        if code:
+            raise SystemExit(f'demo.py: the step {name!r} failed with exit code {code}')
+        seconds[name] = round(time.monotonic() - began, 1)
+    return seconds
+
+
+def score(folder: Path) -> tuple[dict, pd.DataFrame]:
+    """Errors on the hidden distances of the test sites -> (summary, rows with `true` and all predictions)."""
+    rows = pd.read_csv(folder / 'predictions.csv').merge(
+        pd.read_csv(folder / 'clips' / 'test_distances.csv').rename(columns={'distance': 'true'}),
+        on=KEY,
+        validate='1:1',
+    )
+    constant = float(pd.read_csv(folder / 'clips' / 'train_labels.csv')['distance'].median())
+    clips = pd.read_csv(folder / 'data' / 'clips.csv').set_index('video_id')
+    rows['overexposed'] = rows['video_id'].map(clips['gamma'])
+    white = rows[rows['overexposed']]
+    down, full = RECIPES
+    summary = {
+        'mae_constant': mae(np.full(len(rows), constant), rows['true']),
+        'mae_ensemble': mae(rows['distance'], rows['true']),
+        'rmse_ensemble': rmse(rows['distance'], rows['true']),
+        'recipes': {
+            name: {'mae': mae(rows[name], rows['true']), 'rmse': rmse(rows[name], rows['true'])} for name in RECIPES
+        },
+        'overexposed': {
+            'mae_constant': mae(np.full(len(white), constant), white['true']),
+            'mae_down': mae(white[down], white['true']),
+            'mae_full': mae(white[full], white['true']),
+        },
+    }
+    return summary, rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--folder', type=Path, default=Path('demo'), help='where everything goes')
+    parser.add_argument('--quick', action='store_true', help='fewer clips and epochs; its errors mean nothing')
+    options = parser.parse_args()
+    seconds = run(commands(options.folder, options.quick))
+    began = time.monotonic()
+    summary, rows = score(options.folder)
+    report.write(options.folder / 'report.html', options.folder, summary, rows, RECIPES)
+    seconds['report'] = round(time.monotonic() - began, 1)
+    summary['seconds'] = seconds
+    text = json.dumps(summary, indent=2)
+    (options.folder / 'summary.json').write_text(text + '\n')
+    print(text)
+    ratio = summary['mae_ensemble'] / summary['mae_constant']
+    print(f'The ensemble has {ratio:.2f} of the error of the best constant, on sites that it has never seen.')
+    print(f'Look at {options.folder}/report.html; total {sum(seconds.values()):.0f} s.')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,76 @@
+"""A small data set and a small model for tests of training and prediction."""
+
+import io
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from chimp_jax.efficientnet import Stage
+from chimp_jax.model import DistanceModel
+from configs import base
+from data_prep.records import Record, write_records
+
+SIZE_PX = 32
+
+
+def model(_config=None) -> DistanceModel:
+    """In the place of train.make_model: the published model on two blocks, which compile in seconds."""
+    return DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(2, 3, 2, 32, 16, 1),))
+
+
+def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
+    """A record of noise; its distances are 1 m and up, the last target's is unknown in clips of an odd seed."""
+    rng = np.random.default_rng(seed)
+    jpegs = []
+    for _ in range(n_seconds):
+        stream = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (24, 40, 3), dtype=np.uint8)).save(stream, 'JPEG')
+        jpegs.append(stream.getvalue())
+    distance = rng.uniform(1, 20, len(target_time_s)).astype(np.float32)
+    if seed % 2:
+        distance[-1] = np.nan
+    return Record(
+        video_id=video_id,
+        frame_jpeg=jpegs,
+        frame_time_s=np.arange(n_seconds, dtype=np.int32),
+        target_time_s=np.array(target_time_s, np.int32),
+        target_distance_m=distance,
+        site=f's{seed}',
+        park='',
+        duration_s=float(n_seconds),
+        height_px=24,
+        width_px=40,
+        frame_rate=8.0,
+        white_fraction=0.0,
+        gamma=False,
+    )
+
+
+def write_data(folder) -> dict[str, list[Record]]:
+    """Six clips to train on, in two folds, and three to test on, one of them with a target past its end."""
+    train = [record(f'clip {i}.mp4', 8 + i, list(range(0, 8, 2)), i) for i in range(6)]
+    test = [
+        record('a/x.avi', 9, [0, 4, 11], 10),
+        record('b/x.avi', 1, [0], 12),
+        record('y.mp4', 12, range(12), 14),
+    ]
+    for stream in ('down', 'full'):
+        write_records({'train': lambda: iter(train), 'test': lambda: iter(test)}, folder, stream)
+    folds = pd.DataFrame(
+        {
+            'video_id': [r.video_id for r in train],
+            'clip_fold': [0, 1] * 3,
+            'site_fold': [0, 0, 0, 1, 1, 1],
+        }
+    )
+    folds.to_csv(folder / 'folds.csv', index=False)
+    return {'train': train, 'test': test}
+
+
+def config(data, recipe: str = 'full-a1p50-f7s1', **train):
+    """The published recipe, small."""
+    config = base.get_config(recipe)
+    config.data.update(records=str(data), size_px=SIZE_PX, n_folds=2, shuffle_windows=16)
+    config.train.update(batch_size=4, epochs=3, **train)
+    return config

@@ -1,0 +1,155 @@
+import math
+
+import pytest
+
+from data_prep.labels import find_clips, read_tables, read_targets
+
+
+def write(path, *lines):
+    path.write_text('\n'.join(lines) + '\n')
+    return path
+
+
+def reasons(targets):
+    return {problem.row: problem.reason for problem in targets.problems}
+
+
+def test_good_rows_with_site_and_park(tmp_path):
+    labels = write(tmp_path / 'train_labels.csv', 'video_id,time,distance', 'b.mp4,4,2.5', 'a/b.mp4,0,13.5')
+    metadata = write(
+        tmp_path / 'train_metadata.csv',
+        'video_id,time,x1,park,site_id',
+        'b.mp4,4,,tai,xy',
+        'other.mp4,1,0.5,tai,zz',
+    )
+    targets = read_targets(labels, metadata)
+    assert targets.rows.to_dict('list') == {
+        'video_id': ['b.mp4', 'a/b.mp4'],
+        'time_s': [4, 0],
+        'distance_m': [2.5, 13.5],
+        'site': ['xy', ''],
+        'park': ['tai', ''],
+    }
+    assert not targets.problems and not targets.notes
+
+
+def test_site_and_park_may_stand_in_the_labels(tmp_path):
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance,site', 'a.mp4,1,2,s1')
+    assert read_targets(labels).rows['site'].tolist() == ['s1']
+    assert read_targets(labels).rows['park'].tolist() == ['']
+
+
+def test_bad_rows_are_refused_with_their_line(tmp_path):
+    labels = write(
+        tmp_path / 'labels.csv',
+        'video_id,time,distance',
+        'a.mp4,0,1',
+        'a.mp4,x,1',
+        'a.mp4,-1,1',
+        'a.mp4,nan,1',
+        'a.mp4,,1',
+        '',
+        'a.mp4,1,-0.5',
+        'a.mp4,2,inf',
+        'a.mp4,3,far',
+        ',4,1',
+        'a.mp4,1e12,1',
+        'a.mp4,5,1',
+    )
+    targets = read_targets(labels)
+    assert targets.rows['time_s'].tolist() == [0, 5]
+    found = reasons(targets)
+    assert list(found) == [f'labels.csv:{line}' for line in (3, 4, 5, 6, 8, 9, 10, 11, 12)]
+    assert found['labels.csv:3'] == "the time 'x' is not a number"
+    assert found['labels.csv:4'] == 'the time -1 is negative'
+    assert found['labels.csv:8'] == 'the distance -0.5 is negative'
+    assert found['labels.csv:11'] == 'the video_id is empty'
+
+
+@pytest.mark.parametrize(
+    'video_id', ['../a.mp4', 'x/../../a.mp4', '/etc/a.mp4', 'C:\\a.mp4', '..\\a.mp4', '\\\\h\\s\\a']
+)
+def test_paths_that_leave_the_clips_folder_are_refused(tmp_path, video_id):
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', f'{video_id},0,1', 'a..b.mp4,0,1')
+    targets = read_targets(labels)
+    assert targets.rows['video_id'].tolist() == ['a..b.mp4']
+    assert 'clips folder' in reasons(targets)['labels.csv:2']
+
+
+def test_repeated_rows(tmp_path):
+    labels = write(
+        tmp_path / 'labels.csv',
+        'video_id,time,distance',
+        'a.mp4,3,1',
+        'a.mp4,3,1.0',
+        'a.mp4,3,2',
+        'b.mp4,3,2',
+    )
+    targets = read_targets(labels)
+    assert targets.rows[['video_id', 'distance_m']].values.tolist() == [['a.mp4', 1], ['b.mp4', 2]]
+    assert reasons(targets) == {'labels.csv:4': 'second 3 is at 2 m here, at 1 m in line 2'}
+    assert targets.notes == ['labels.csv: repeated rows dropped in 1 rows, first in line 3']
+
+
+def test_fractional_times_are_floored_with_a_note(tmp_path):
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', 'a.mp4,3.0,1', 'a.mp4,4.96,2')
+    targets = read_targets(labels)
+    assert targets.rows['time_s'].tolist() == [3, 4]
+    assert targets.notes == ['labels.csv: times floored to the second in 1 rows, first in line 3']
+
+
+def test_missing_columns_and_broken_tables_are_refused(tmp_path):
+    labels = write(tmp_path / 'labels.csv', 'video,time,metres', 'a.mp4,3,1')
+    with pytest.raises(ValueError, match='lacks the column video_id, distance; it has video, time'):
+        read_targets(labels)
+    with pytest.raises(ValueError, match='labels.csv'):
+        read_targets(write(tmp_path / 'labels.csv', 'video_id,time,distance', 'a,1,2,3,4', 'a,"'))
+    with pytest.raises(ValueError, match='missing.csv'):
+        read_targets(tmp_path / 'missing.csv')
+    (tmp_path / 'empty.csv').touch()
+    with pytest.raises(ValueError, match='empty.csv'):
+        read_targets(tmp_path / 'empty.csv')
+
+
+def test_a_submission_format_has_no_distances(tmp_path):
+    table = write(tmp_path / 'submission_format.csv', 'video_id,time,distance', 'a.mp4,3,1.0', 'a.mp4,1,what')
+    targets = read_targets(table, with_distance=False)
+    assert targets.rows['time_s'].tolist() == [3, 1]
+    assert all(math.isnan(distance) for distance in targets.rows['distance_m'])
+    assert not targets.problems
+
+
+def test_tables_of_a_folder_and_clips_that_are_not_there(tmp_path):
+    write(tmp_path / 'train_labels.csv', 'video_id,time,distance', 'a.mp4,0,1', 'gone.mp4,0,1')
+    write(tmp_path / 'submission_format.csv', 'video_id,time,distance', 'b.mp4,0,1', 'a.mp4,2,1')
+    down, full = tmp_path / 'down', tmp_path / 'full'
+    for folder, names in ((down, ['a.mp4', 'b.mp4', 'gone.mp4']), (full, ['a.mp4', 'b.mp4'])):
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch()
+    targets = {split: find_clips(table, [down, full]) for split, table in read_tables(tmp_path).items()}
+    assert list(targets) == ['train', 'test']
+    assert targets['train'].rows['video_id'].tolist() == ['a.mp4']
+    assert targets['test'].rows['video_id'].tolist() == ['b.mp4']
+    missing, both = targets['train'].problems[0], targets['test'].problems[0]
+    assert (missing.video_id, missing.stage) == ('gone.mp4', 'find')
+    assert str(full) in missing.reason and str(down) not in missing.reason
+    assert (both.video_id, both.stage) == ('a.mp4', 'labels')
+    with pytest.raises(ValueError, match='none of train_labels.csv, submission_format.csv'):
+        read_tables(down)
+
+
+def test_the_challenge_tables():
+    from make_clips import SHARED_CLIPS
+
+    tables = SHARED_CLIPS.parent / 'deep_chimpact'
+    if not tables.exists():
+        pytest.skip(f'{tables} is not there')
+    train = read_targets(tables / 'train_labels.csv', tables / 'train_metadata.csv')
+    assert not train.problems and not train.notes
+    assert len(train.rows) == 15_229
+    assert train.rows['video_id'].nunique() == 2_072
+    assert train.rows['site'].nunique() == 153
+    assert train.rows['distance_m'].nunique() == 35
+    test = read_targets(tables / 'submission_format.csv', tables / 'test_metadata.csv', False)
+    assert (len(test.rows), test.rows['video_id'].nunique()) == (11_932, 1_836)

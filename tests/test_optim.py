@@ -1,0 +1,101 @@
+"""The plateau against Keras, the schedule by hand, Adam against Keras."""
+
+import jax
+import numpy as np
+import pytest
+
+from chimp_jax import optim
+
+
+def keras_rates(losses, learning_rate):
+    import keras
+
+    callback = keras.callbacks.ReduceLROnPlateau(
+        monitor='val_loss',
+        factor=0.5,
+        patience=3,
+        min_delta=1e-4,
+        min_lr=1e-8,
+        cooldown=0,
+        mode='min',
+    )
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(learning_rate), 'mae')
+    callback.set_model(model)
+    callback.on_train_begin()
+    rates = []
+    for epoch, loss in enumerate(losses):
+        callback.on_epoch_end(epoch, {'val_loss': float(loss)})
+        rates.append(float(np.asarray(model.optimizer.learning_rate)))
+    return rates
+
+
+def series():
+    """200 random validation series: walks that fall, stall on steps near min_delta, or rise."""
+    rng = np.random.default_rng(0)
+    for i in range(200):
+        drift = rng.choice([-0.02, -1e-4, 0.0, 0.02])
+        noise = rng.choice([0.0, 1e-4, 0.05])
+        yield np.float32(3 + np.cumsum(drift + noise * rng.normal(size=60 if i else 120)))
+
+
+def test_plateau_equals_keras_on_200_series():
+    plateau = optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8)
+    advance = jax.jit(lambda state, loss: optim.next_plateau(plateau, state, loss))
+    lowered = 0
+    for losses in series():
+        state = plateau.init({})
+        mine = []
+        for loss in losses:
+            state = advance(state, loss)
+            mine.append(1e-3 * float(state.scale))
+        expected = keras_rates(losses, 1e-3)
+        np.testing.assert_allclose(mine, expected, rtol=1e-5)
+        lowered += expected[-1] < 1e-3
+    assert lowered > 100  # the series do make it act
+
+
+def test_plateau_stops_at_min_lr():
+    plateau = optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8)
+    advance = jax.jit(lambda state: optim.next_plateau(plateau, state, 1.0))
+    state = plateau.init({})
+    for _ in range(100):
+        state = advance(state)
+    assert 1e-3 * float(state.scale) == pytest.approx(1e-8)
+
+
+def test_published_schedule_is_constant():
+    schedule = optim.make_schedule(1e-3, 0, 0, 5040)
+    assert [float(schedule(step)) for step in (0, 1, 5039)] == pytest.approx([1e-3] * 3)
+
+
+def test_warm_up_and_decay_by_hand():
+    # 4 steps of warm-up to 1.0: 1/5, 2/5, 3/5, 4/5, then 1; the last 5 of 20 fall from 1 by 1/5.
+    schedule = optim.make_schedule(1.0, 4, 5, 20)
+    expected = [0.2, 0.4, 0.6, 0.8] + [1.0] * 11 + [1.0, 0.8, 0.6, 0.4, 0.2]
+    assert [float(schedule(step)) for step in range(20)] == pytest.approx(expected)
+
+
+def test_a_warm_up_longer_than_the_training_is_refused():
+    with pytest.raises(ValueError, match='warmup_steps=30'):
+        optim.make_schedule(1e-3, 30, 0, 20)
+
+
+def test_adam_equals_keras():
+    """Keras adds epsilon before its bias correction, optax after: equal to 1e-4 where gradients are not tiny."""
+    import keras
+
+    rng = np.random.default_rng(1)
+    start, gradients = (
+        rng.normal(size=5).astype(np.float32),
+        rng.normal(size=(10, 5)).astype(np.float32),
+    )
+    theirs = keras.Variable(start)
+    adam = keras.optimizers.Adam(1e-3, 0.9, 0.999, 1e-7)
+    optimizer = optim.make_optimizer(0.9, 0.999, 1e-7)
+    mine, state = start, optimizer.init(start)
+    for gradient in gradients:
+        adam.apply([gradient], [theirs])
+        direction, state = optimizer.update(gradient, state)
+        mine = mine + 1e-3 * direction
+    np.testing.assert_allclose(mine - start, np.asarray(theirs) - start, rtol=1e-3)

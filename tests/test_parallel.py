@@ -1,0 +1,116 @@
+"""The mapped steps: any number of devices gives the same numbers."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from chimp_jax import optim, parallel, steps
+from chimp_jax.efficientnet import Stage
+from chimp_jax.model import DistanceModel
+
+# Two blocks, the second with skip and drop-connect: they compile in seconds.
+MODEL = DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(2, 3, 2, 32, 16, 1),))
+OPTIMIZER = optim.make_optimizer(0.9, 0.999, 1e-7)
+PLATEAU = optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8)
+STEP = functools.partial(steps.train_step, model=MODEL, optimizer=OPTIMIZER, axis_name=parallel.AXIS)
+RATE = np.float32(1e-3)
+
+
+@pytest.fixture(scope='module')
+def state():
+    return jax.device_get(steps.initial_state(MODEL, OPTIMIZER, PLATEAU, seed=0))
+
+
+def batches(n, size=16):
+    rng = np.random.default_rng(0)
+    for _ in range(n):
+        mask = np.ones((size, 2), np.float32)
+        mask[-1] = 0  # the loss is a mean over what counts, so replicas do not weigh the same
+        yield {
+            'frames': rng.integers(0, 256, (size, 3, 32, 32, 3), dtype=np.uint8),
+            'window': rng.integers(0, 3, (size, 2, 3), dtype=np.int32),
+            'distance': rng.uniform(1, 20, (size, 2)).astype(np.float32),
+            'mask': mask,
+        }
+
+
+def run(step, state, n_replicas, n_steps=5):
+    losses = []
+    for batch in batches(n_steps):
+        state, error = step(state, parallel.split(batch, n_replicas), RATE)
+        losses.append(float(error.total) / float(error.count))
+    return jax.device_get(state), losses
+
+
+def virtual_replicas():
+    """Eight replicas without pmap: the same step under vmap, whose axis has the replicas' name."""
+    mapped = jax.vmap(STEP, in_axes=(None, 0, None), axis_name=parallel.AXIS)
+
+    def step(state, batch, rate):
+        new, error = mapped(state, batch, rate)
+        return jax.tree.map(lambda x: x[0], new), jax.tree.map(lambda x: x[0], error)
+
+    return step
+
+
+def test_pmap_on_eight_devices_equals_one_device_and_jit_with_named_sharding(state):
+    assert len(jax.devices()) == 8
+    pmapped = run(parallel.map_train_step(STEP), parallel.replicate(state), 8)
+    one_device = run(jax.jit(virtual_replicas()), state, 8)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
+    sharded = run(
+        jax.jit(virtual_replicas(), in_shardings=(whole, split, None), out_shardings=whole),
+        state,
+        8,
+    )
+    for other_state, other_losses in (one_device, sharded):
+        np.testing.assert_allclose(pmapped[1], other_losses, rtol=2e-3)
+        for (path, a), b in zip(
+            jax.tree.leaves_with_path(pmapped[0].batch_stats),
+            jax.tree.leaves(other_state.batch_stats),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-3, err_msg=jax.tree_util.keystr(path))
+    assert pmapped[0].step == 5
+
+
+def test_a_masked_window_has_no_gradient(state):
+    """Other pixels and another label where the mask is 0, in a replica of their own: the same update."""
+    (batch,) = batches(1)
+    other = {name: array.copy() for name, array in batch.items()}
+    batch['mask'][-2:] = other['mask'][-2:] = 0
+    other['distance'][-2:] = 1000
+    step = parallel.map_train_step(STEP)
+    first, error = step(parallel.replicate(state), parallel.split(batch, 8), RATE)
+    second, other_error = step(parallel.replicate(state), parallel.split(other, 8), RATE)
+    assert float(error.count) == 28 and float(error.total) == float(other_error.total)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(first.params), jax.device_get(second.params))
+
+
+def test_plateau_scales_the_update(state):
+    (batch,) = batches(1)
+    step = parallel.map_train_step(STEP, jax.devices()[:1])
+    half = state.replace(plateau=state.plateau._replace(scale=np.float32(0.5)))
+    place = functools.partial(parallel.replicate, devices=jax.devices()[:1])
+    a, _ = step(place(state), parallel.split(batch, 1), RATE)
+    b, _ = step(place(half), parallel.split(batch, 1), RATE)
+    moved = np.asarray(a.params['output']['bias']) - np.asarray(state.params['output']['bias'])
+    moved_half = np.asarray(b.params['output']['bias']) - np.asarray(state.params['output']['bias'])
+    np.testing.assert_allclose(moved_half, moved / 2, rtol=1e-4)
+    np.testing.assert_allclose(np.abs(moved), 1e-3, rtol=1e-3)  # Adam's first step is the rate
+
+
+@pytest.mark.parametrize('n', [1, 2, 8])
+def test_split_and_join_are_inverse(n):
+    x = np.arange(48).reshape(16, 3)
+    assert parallel.split({'x': x}, n)['x'].shape == (n, 16 // n, 3)
+    np.testing.assert_array_equal(parallel.join(parallel.split({'x': x}, n))['x'], x)
+
+
+def test_a_batch_that_does_not_divide_names_both_numbers():
+    with pytest.raises(ValueError, match='batch of 15 .* 8 devices'):
+        parallel.split(np.zeros(15), 8)

@@ -1,0 +1,46 @@
+"""Train members: python train.py --config=configs/deep_chimpact.py:full-a4p50-f7s1 --workdir=runs
+
+Any field of the config can be overridden: --config.train.batch_size=32 --config.model.dtype=bfloat16.
+"""
+
+from chimp_jax import runtime
+
+if __name__ == '__main__':
+    SETTINGS = runtime.configure()
+
+from absl import app, flags  # noqa: E402  (JAX must start after runtime.configure)
+from ml_collections import config_flags  # noqa: E402
+
+CONFIG = config_flags.DEFINE_config_file('config', help_string='configs/FILE.py:MODEL-ID', lock_config=True)
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder of the members; local or gs://.')
+FOLDS = flags.DEFINE_list('folds', None, 'Numbers of the folds to train, comma-separated; all by default.')
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parses the flags; a malformed model ID or an unknown field is one line, with the nearest name."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        # config_flags quotes a KeyError twice, and puts the whole stack of a failing config file into its message.
+        text = str(error).strip('"\'').replace('\\n', ' ').replace('\\', '')
+        reason = text.splitlines()[-1] if 'Traceback' in text else ' '.join(text.split())
+        raise SystemExit(f'train.py: {reason}') from None
+
+
+def main(_) -> None:
+    from chimp_jax import train
+
+    runtime.start_logging()
+    train.log.info('%s; compiled programs are kept in %s', SETTINGS, runtime.use_compile_cache())
+    try:
+        folds = [int(fold) for fold in FOLDS.value] if FOLDS.value else None
+        members = train.train_recipe(CONFIG.value, WORKDIR.value, folds)
+    except (ValueError, train.TrainingError) as error:
+        raise SystemExit(f'train.py: {error}') from None
+    print(members.to_string(index=False))
+    print(f'cross-validation MAE {members["val_mae"].mean():.4f} m, the mean of {len(members)} members')
+
+
+if __name__ == '__main__':
+    flags.mark_flag_as_required('config')
+    app.run(main, flags_parser=parse)
