@@ -16,7 +16,7 @@ import pandas as pd
 from chimp_jax import report
 from chimp_jax.ensemble import KEY, mae, rmse
 
-RECIPES = ('down-a1p50-f7s1', 'full-a1p50-f7s1')
+RECIPES = ('down-a2p50-f7s1', 'full-a2p50-f7s1')
 # The quick form runs the same steps on fewer clips, for one epoch, on smaller pictures: it shows that all works.
 QUICK_TRAINING = [
     '--config.train.epochs=1',

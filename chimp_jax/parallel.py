@@ -37,7 +37,7 @@ def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
-    """The tree on every device, placed as the mapped steps return it: placed otherwise, the first call compiles twice."""
+    """The tree on every device, placed as the mapped steps return it; placed otherwise, they would compile twice."""
     mesh = jax.sharding.Mesh(np.array(devices or jax.local_devices()), (AXIS,))
     return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
 

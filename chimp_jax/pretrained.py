@@ -161,7 +161,7 @@ def read_legacy_torch(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _view(storage: np.ndarray, tensor: _StoredTensor) -> np.ndarray:
-    """A copy of the tensor in C order. The strides matter: this file keeps TensorFlow's layout behind PyTorch's shapes."""
+    """A copy of the tensor in C order. Strides matter: the file keeps TensorFlow's layout behind PyTorch's shapes."""
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
     if min((*tensor.stride, tensor.offset), default=0) < 0 or last >= len(storage):
         raise PretrainedError('the weights file names numbers beyond its end; not loaded')

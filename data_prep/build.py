@@ -2,10 +2,11 @@
 
     python -m data_prep.build --tables DIR --clips_down DIR --clips_full DIR --out DIR
 
-TABLES holds train_labels.csv, submission_format.csv or both, and their metadata tables where there
-are any; without it every whole second of every clip becomes a target of the split `test`. OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv and dataset.json.
-Exit code 0, or 3 where problems.csv has rows, or 1 where the command failed; started again, it goes
-on where it stopped.
+TABLES holds train_labels.csv, submission_format.csv or both, and their metadata tables where there are any; without
+it every whole second of every clip becomes a target of the split `test`. OUT gets chimp_records/{down,full}/,
+folds.csv, clips.csv, problems.csv and dataset.json.
+Exit code 0, or 3 where problems.csv has rows, or 1 where the command failed; started again, it goes on where it
+stopped.
 """
 
 import argparse

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from data_prep import scene
 from data_prep.decode import decode_seconds
+from data_prep.site import draw_site
 
 TAI_EDGES_M = (*range(9), 10, 12, 15)  # intervals of the park that notes their midpoints
 LABEL = ['video_id', 'time', 'distance']
@@ -78,7 +78,7 @@ def plan_clips(seed: int, difficulty: str, size: Size) -> list[ClipPlan]:
             # steps of 7 bring big clips to both parks, to faulty cameras and to sound ones
             place = (7 * (k - size.clips[part]) + 1) % n_sites if big else k % n_sites
             site_index, turn = first_site + place, 1 if big else k // n_sites
-            site = scene.draw_site(seed, site_index, site_ids[site_index], difficulty)
+            site = draw_site(seed, site_index, site_ids[site_index], difficulty)
             codec = 'libx264' if site.park != 'tai' else 'mpeg4'
             overexposed = site.overexposes and turn in (1, 3)
             if codec == 'mpeg4' and turn == 2:

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep import scene, simulate, simulate_tables
+from data_prep import animal, scene, simulate, simulate_frames, simulate_tables, site
 from data_prep.decode import decode_seconds, probe
 from data_prep.exposure import GAMMA_TABLE, white_fraction
-from data_prep.scene import Camera, project
 from data_prep.simulate_tables import ClipPlan, Size, round_distance
+from data_prep.site import Camera, project
 
 CHALLENGE = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'deep_chimpact'
 TINY = Size(sites=(1, 1), clips=(2, 1), big_clips=(0, 0), seconds=(2.5, 3), big_seconds=(1, 1))
 CAMERA = Camera(height_m=1.2, tilt_deg=5.0, view_deg=45.0)
-OPEN = np.full(scene.CANVAS_PX[::-1], np.inf, np.float32)  # nothing stands before the animal
+OPEN = np.full(site.CANVAS_PX[::-1], np.inf, np.float32)  # nothing stands before the animal
 
 
 def tiny_plan(**changes) -> ClipPlan:
@@ -46,7 +46,7 @@ def pose_at(x_m, z_m, heading=(1.0, 0.0)):
 
 
 def bushbuck():
-    return simulate.SPECIES['bushbuck']
+    return animal.SPECIES['bushbuck']
 
 
 # ---------------------------------------------------------------- geometry
@@ -72,7 +72,7 @@ def test_contact_row_from_camera_height_and_tilt():
 
 
 def test_rays_lead_back_to_the_ground():
-    sideways, upward = scene.rays(CAMERA)
+    sideways, upward = site.rays(CAMERA)
     z_m = -CAMERA.height_m / upward[300, 0]
     columns, rows, _ = project(CAMERA, [(sideways[300, 500] * z_m, 0, z_m)])
     assert (columns[0], rows[0]) == pytest.approx((500.5, 300.5))
@@ -82,7 +82,7 @@ def test_drawn_animal_stands_on_its_contact_row_and_shrinks_with_distance():
     camera = Camera(height_m=1.0, tilt_deg=0.0, view_deg=45.0)
     heights = {}
     for z_m in (5, 10, 20):
-        sprite = simulate.draw_sprite(camera, bushbuck(), pose_at(0, z_m), OPEN)
+        sprite = animal.draw_sprite(camera, bushbuck(), pose_at(0, z_m), OPEN)
         rows = sprite.rows.start + np.nonzero((sprite.pixels[..., 1] > 127).any(1))[0]
         assert rows[-1] == pytest.approx(180 + 772.55 * 1.0 / z_m, abs=2 + 20 / z_m)  # feet swing
         heights[z_m] = rows[-1] - rows[0]
@@ -95,7 +95,7 @@ def test_drawn_animal_stands_on_its_contact_row_and_shrinks_with_distance():
 def test_walks_keep_to_the_distances_and_to_an_animals_pace():
     rng, distances = np.random.default_rng(3), []
     for _ in range(40):
-        walk = simulate.draw_walk(rng, 20.0, 45.0, 1.0)
+        walk = animal.draw_walk(rng, 20.0, 45.0, 1.0)
         x_m, z_m, heading_x, heading_z = walk.samples.T[:4]
         distances.append(np.hypot(x_m, z_m))
         assert np.hypot(np.diff(x_m), np.diff(z_m)).max() < 0.4  # metres in 0.1 s
@@ -133,16 +133,16 @@ def test_distances_are_noted_as_in_each_park(true_m, tai_m, whole_m):
 
 
 def sighting_of(x_m, z_m, occluder_m, night=False):
-    site = dataclasses.replace(scene.draw_site(0, 0, 'abc', 'easy'), camera=CAMERA)
+    place = dataclasses.replace(site.draw_site(0, 0, 'abc', 'easy'), camera=CAMERA)
     light, pose = scene.draw_light(np.random.default_rng(0), night), pose_at(x_m, z_m)
     light = dataclasses.replace(light, reach_m=5.0)
-    sprite = simulate.draw_sprite(CAMERA, bushbuck(), pose, occluder_m)
+    sprite = animal.draw_sprite(CAMERA, bushbuck(), pose, occluder_m)
     if sprite is None:
         return None
-    tones, _ = simulate.animal_tones(site, light, bushbuck(), pose)
+    tones, _ = simulate_frames.animal_tones(place, light, bushbuck(), pose)
     grey = np.full((180, 320), 4 if night else 120, np.uint8)
     rng = np.random.default_rng(1)
-    return simulate.note_sighting(rng, 2, pose, sprite, tones, grey, occluder_m)
+    return simulate_frames.note_sighting(rng, 2, pose, sprite, tones, grey, occluder_m)
 
 
 def test_seen_animal_is_noted_with_its_distance_and_box():
@@ -170,16 +170,16 @@ def test_nothing_is_noted_of_an_animal_that_cannot_be_seen():
 
 
 def test_a_hidden_animal_leaves_the_picture_as_it_is():
-    hidden = simulate.draw_sprite(CAMERA, bushbuck(), pose_at(0, 6), np.full_like(OPEN, 1.0))
+    hidden = animal.draw_sprite(CAMERA, bushbuck(), pose_at(0, 6), np.full_like(OPEN, 1.0))
     assert not hidden.pixels[..., 1:].any()
-    assert simulate.visible_share(hidden, np.full_like(OPEN, 1.0)) == 0
+    assert animal.visible_share(hidden, np.full_like(OPEN, 1.0)) == 0
 
 
 # ---------------------------------------------------------------- exposure
 
 
 def test_every_overexposed_code_is_white_and_gamma_brings_back_the_order():
-    codes = simulate.luma_codes('libx264', overexposed=True)
+    codes = simulate_frames.luma_codes('libx264', overexposed=True)
     assert ((codes.astype(float) - 16) * 255 / 219 > 250).all()  # BT.601 luma to RGB
     restored = GAMMA_TABLE[codes].astype(int)
     assert (np.diff(restored) >= 0).all() and restored[-1] - restored[0] > 130
@@ -265,11 +265,11 @@ def test_same_bytes_whatever_the_number_of_workers(tiny_folders):
 
 
 def test_rendered_again_gives_the_same_frames():
-    first, second = (list(simulate.frames(tiny_plan(n_frames=5))) for _ in range(2))
+    first, second = (list(simulate_frames.frames(tiny_plan(n_frames=5))) for _ in range(2))
     for (full, down, seen), (full_again, down_again, seen_again) in zip(first, second, strict=True):
         assert (full == full_again).all() and (down == down_again).all() and seen == seen_again
     assert any((first[0][0] != full).any() for full, _, _ in first[1:])  # it moves
-    other = next(simulate.frames(tiny_plan(seed=1)))
+    other = next(simulate_frames.frames(tiny_plan(seed=1)))
     assert (first[0][0] != other[0]).any()
 
 
@@ -341,9 +341,9 @@ def test_a_killed_run_resumes_and_other_settings_are_refused(tiny_folders):
 
 
 def test_big_clips_have_the_small_ones_geometry():
-    small = next(simulate.frames(tiny_plan()))
+    small = next(simulate_frames.frames(tiny_plan()))
     plan = tiny_plan(width_px=1280, height_px=720, frame_rate=Fraction(25))
-    big = next(simulate.frames(plan))
+    big = next(simulate_frames.frames(plan))
     assert big[0].shape == (1080, 1280) and big[1].shape == (270, 320)
     small_luma, big_luma = small[0][:168].astype(float), big[0][:672].astype(float)
     pooled = big_luma.reshape(168, 4, 320, 4).mean((1, 3))

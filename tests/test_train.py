@@ -1,0 +1,118 @@
+"""Training from records to members: resumes exactly, skips what is finished, refuses what does not fit."""
+
+import filecmp
+import json
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+import small
+
+from chimp_jax import checkpoint, steps, train
+
+RECIPE = 'full-a1p50-f7s1'
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    small.write_data(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch):
+    monkeypatch.setattr(train, 'make_model', small.model)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path, monkeypatch):
+    config = small.config(data)
+    members = train.train_recipe(config, tmp_path / 'whole', folds=[1])
+    assert members['fold'].tolist() == [1] and np.isfinite(members['val_mae']).all()
+
+    saves = []
+    save = checkpoint.save
+
+    def save_and_die(manager, state, history):
+        save(manager, state, history)
+        saves.append(len(history))
+        if len(saves) < 3:
+            raise Killed
+
+    monkeypatch.setattr(checkpoint, 'save', save_and_die)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train.train_recipe(config, tmp_path / 'killed', folds=[1])
+    resumed = train.train_recipe(config, tmp_path / 'killed', folds=[1])
+    assert saves == [1, 2, 3]
+    pd.testing.assert_frame_equal(members, resumed)
+    for fold, best in zip(members['fold'], members['best_epoch'], strict=True):
+        a, b = (tmp_path / run / RECIPE / f'fold_{fold}' for run in ('whole', 'killed'))
+        for name in ('metrics.csv', 'oof.csv', 'member.json'):
+            assert filecmp.cmp(a / name, b / name, shallow=False), name
+        for epoch in {best, 3}:  # the best and the latest are kept
+            weights = [checkpoint.restore_weights(path / 'checkpoints', epoch) for path in (a, b)]
+            jax.tree.map(np.testing.assert_array_equal, *weights)
+
+
+def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path):
+    train.train_recipe(small.config(data), tmp_path, folds=[1])
+    oof = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'oof.csv')
+    assert set(oof['video_id']) == {'clip 1.mp4', 'clip 3.mp4', 'clip 5.mp4'}
+    assert len(oof) == len(oof.drop_duplicates(['video_id', 'time'])) == 3 * 3  # the fourth has no distance
+    metrics = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'metrics.csv')
+    best = json.loads((tmp_path / RECIPE / 'fold_1' / 'member.json').read_text())['best_epoch']
+    assert metrics['val_mae'].idxmin() + 1 == best
+    error = (oof['prediction'] - oof['distance']).abs().mean()
+    assert error == pytest.approx(metrics['val_mae'].min(), rel=1e-5)
+    assert list((tmp_path / RECIPE / 'fold_1').glob('events.out.tfevents.*'))
+
+
+def test_a_finished_member_is_skipped_and_another_config_refused(data, tmp_path, monkeypatch):
+    config = small.config(data)
+    folder = tmp_path / RECIPE
+    train.write_whole(folder / 'config.json', config.to_json_best_effort())
+    for fold in (0, 1):
+        member = {'recipe': RECIPE, 'fold': fold, 'best_epoch': 1, 'val_mae': 2.0}
+        train.write_whole(folder / f'fold_{fold}' / 'member.json', json.dumps(member))
+    monkeypatch.setattr(train.Trainer, 'train_member', None)  # would fail if it were called
+    assert len(train.train_recipe(config, tmp_path)) == 2
+    with pytest.raises(ValueError, match=r'train.batch_size \(4 there, 8 here\)'):
+        config.train.batch_size = 8
+        train.train_recipe(config, tmp_path)
+
+
+def test_what_does_not_fit_is_refused_before_training(data, tmp_path):
+    config = small.config(data)
+    config.data.n_folds = 5
+    with pytest.raises(ValueError, match='folds.csv has 2 clip folds, the config asks for data.n_folds=5'):
+        train.train_recipe(config, tmp_path)
+    config = small.config(data)
+    with pytest.raises(ValueError, match='there are 0 to 1'):
+        train.train_recipe(config, tmp_path, folds=[7])
+    config.data.folds = 'park'
+    with pytest.raises(ValueError, match="'clip' or 'site'"):
+        train.train_recipe(config, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypatch):
+    fresh = steps.initial_state
+
+    def poisoned(*arguments):
+        state = fresh(*arguments)
+        state.params['output']['kernel'] = np.full((6, 1), np.nan, np.float32)
+        return state
+
+    monkeypatch.setattr(steps, 'initial_state', poisoned)
+    with pytest.raises(train.TrainingError, match=r'not finite at step 0, learning rate 0.001; .*clip \d.mp4@\d'):
+        train.train_recipe(small.config(data), tmp_path)
+
+
+def test_best_epoch_is_the_first_of_equals():
+    history = [{'epoch': e, 'val_mae': v} for e, v in enumerate([3.0, 2.0, 2.0, 2.5], 1)]
+    assert checkpoint.best_epoch(history) == 2
