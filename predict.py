@@ -11,6 +11,7 @@ if __name__ == '__main__':
 
 import argparse  # noqa: E402  (JAX must start after runtime.configure)
 import json  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 
 import pandas as pd  # noqa: E402
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     records, split, problems = options.records, options.split, []
     if options.clips:
         records, split = parts / 'data', 'test'
-        problems = build.build(None, None, options.clips, records)
+        problems = build.build(None, None, options.clips, records, workers=os.cpu_count() or 1)
     by_recipe = predict.predict_recipes(found, records, split, parts)
     distance, weights = predict.combine_recipes(found, by_recipe, options.weights, options.round)
     rows = distance.reset_index()

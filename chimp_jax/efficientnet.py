@@ -109,13 +109,13 @@ class MBConv(nn.Module):
 class EfficientNetB0(nn.Module):
     """Pictures [B, H, W, 3] float -> features [B, 1280], globally average-pooled.
 
-    axis_name: the mapped axis (frames) over which batch statistics are taken besides the batch; None outside a map.
+    axis_name: the mapped axes (frames, replicas) over which batch statistics are taken besides the batch, if any.
     stages: the blocks; the first stages alone compile quickly.
     """
 
     drop_connect: float = 0.2
     bn_momentum: float = 0.99
-    axis_name: str | None = None
+    axis_name: str | tuple[str, ...] | None = None
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = B0_STAGES
 

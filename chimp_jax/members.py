@@ -45,6 +45,22 @@ def find_members(runs) -> list[Member]:
     return sorted(found, key=lambda member: (member.recipe, member.fold))
 
 
+def load_fold(recipe_folder, fold: int, folds: str, n_folds: int) -> dict[str, Any]:
+    """Weights of another recipe's member for the same fold, to start from.
+
+    Raises ValueError where it is not there, or where its folds are of another kind: it would have seen the rows that
+    the new member is to be judged by.
+    """
+    found = [member for member in find_members(epath.Path(recipe_folder).parent) if member.fold == fold]
+    found = [member for member in found if member.recipe == epath.Path(recipe_folder).name]
+    if not found:
+        raise ValueError(f'{recipe_folder} holds no finished member of fold {fold} to start from')
+    theirs = found[0].config.data
+    if (theirs.folds, theirs.n_folds) != (folds, n_folds):
+        raise ValueError(f'{recipe_folder} has {theirs.n_folds} {theirs.folds} folds, not {n_folds} {folds} folds')
+    return found[0].weights()
+
+
 def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
     """OOF predictions [rows, recipes] indexed by (video_id, time), and the labels of the same rows, in metres.
 

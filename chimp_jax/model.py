@@ -30,13 +30,15 @@ class FrameEncoder(nn.Module):
     """Frames [B, S, H, W, 3] float -> features [B, S, 1280]: EfficientNet-B0 mapped over the frames.
 
     Weights are shared by all frames and batch statistics are taken over batch and frames of a replica, as if
-    both axes were merged; drop-connect is drawn for each frame.
+    both axes were merged; drop-connect is drawn for each frame. replica_axis: name of the mapped axis of replicas,
+    if the statistics are to be those of all replicas.
     """
 
     drop_connect: float = 0.2
     bn_momentum: float = 0.99
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = B0_STAGES
+    replica_axis: str | None = None
 
     @nn.compact
     def __call__(self, frames: jax.Array, train: bool) -> jax.Array:
@@ -48,7 +50,8 @@ class FrameEncoder(nn.Module):
             split_rngs={'params': False, 'dropout': True},
             axis_name='frame',
         )
-        settings = (self.drop_connect, self.bn_momentum, 'frame', self.dtype, self.stages)
+        axes = ('frame', self.replica_axis) if self.replica_axis else 'frame'
+        settings = (self.drop_connect, self.bn_momentum, axes, self.dtype, self.stages)
         return mapped(*settings, name='backbone')(frames, train)
 
 
@@ -92,9 +95,11 @@ class DistanceModel(nn.Module):
     normalization: str = 'unit'
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = B0_STAGES
+    replica_axis: str | None = None
 
     def setup(self):
-        self.encoder = FrameEncoder(self.drop_connect, self.bn_momentum, self.dtype, self.stages)
+        settings = (self.drop_connect, self.bn_momentum, self.dtype, self.stages, self.replica_axis)
+        self.encoder = FrameEncoder(*settings)
         self.lstm = LSTM(self.lstm_units, self.dtype)
         self.dense = nn.Dense(self.dense_units, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform())
         # Metres stay float32: in bfloat16 distances of 16 m and more would move in steps of 1/8 m.

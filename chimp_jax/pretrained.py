@@ -13,6 +13,7 @@ import pickle
 from pathlib import Path
 
 import flax.traverse_util
+import jax
 import numpy as np
 
 LITE0_SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
@@ -36,7 +37,17 @@ def start_from(variables: dict, init: str) -> dict:
         return variables
     if init == 'lite0':
         return load_lite0(variables, lite0_path().read_bytes())
-    raise PretrainedError(f"model.init is 'random' or 'lite0', not {init!r}")
+    raise PretrainedError(f"model.init is 'random', 'lite0' or the folder of a trained recipe, not {init!r}")
+
+
+def replace_all(variables: dict, weights: dict, source: str) -> dict:
+    """The weights of another run of the same model. Raises PretrainedError with the names that do not fit."""
+    mine = {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(variables)}
+    theirs = {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(weights)}
+    if mine != theirs:
+        wrong = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+        raise PretrainedError(f'{source} holds another model: {len(wrong)} arrays differ, {wrong[0]} among them')
+    return weights
 
 
 def lite0_path() -> Path:

@@ -25,7 +25,9 @@ def configure() -> str:
     """
     if 'jax' in sys.modules:
         raise RuntimeError('runtime.configure() must run before jax is imported')
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow's notes on its own build
+    # TensorFlow's notes on its own build; it only reads records and frames here.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     mine = os.environ.get('XLA_FLAGS', '').split()
     named = {flag.split('=')[0] for flag in mine}
     flags = mine + [f'{name}={value}' for name, value in CPU_FLAGS.items() if name not in named]
@@ -50,10 +52,10 @@ def use_compile_cache() -> Path:
 
 
 def start_logging() -> None:
-    """Our own lines to stdout, of others warnings only: orbax alone would write ten lines a checkpoint."""
+    """Our own lines to stdout, of others errors only: orbax alone would write ten lines a checkpoint."""
     from absl import logging as absl_logging
 
-    absl_logging.set_verbosity(absl_logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.ERROR)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
     ours = logging.getLogger('chimp_jax')

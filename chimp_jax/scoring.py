@@ -31,7 +31,8 @@ class Scorer:
     def __init__(self, model: DistanceModel, size_px: int, devices: Sequence[jax.Device] | None = None):
         self.devices = list(devices or jax.local_devices())
         self.frames_per_device = max(1, min(32, PIXELS_PER_CALL // size_px**2))
-        self._encode = parallel.map_encode_step(functools.partial(steps.encode_step, model=model), self.devices)
+        encode = functools.partial(steps.encode_step, model=model, one_by_one=self.devices[0].platform == 'cpu')
+        self._encode = parallel.map_encode_step(encode, self.devices)
         self._eval = parallel.map_eval_step(
             functools.partial(steps.eval_step, model=model, axis_name=parallel.AXIS), self.devices
         )

@@ -76,9 +76,18 @@ def train_step(
     return new_state, error
 
 
-def encode_step(weights: dict[str, Any], frames: jax.Array, *, model: DistanceModel) -> jax.Array:
-    """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics)."""
-    return model.apply(weights, frames[:, None], method='encode')[:, 0]
+def encode_step(
+    weights: dict[str, Any], frames: jax.Array, *, model: DistanceModel, one_by_one: bool = False
+) -> jax.Array:
+    """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics).
+
+    one_by_one: in a loop over frames, whose maps then stay in a CPU core's cache.
+    """
+
+    def encode(some):
+        return model.apply(weights, some[:, None], method='encode')[:, 0]
+
+    return jax.lax.map(lambda frame: encode(frame[None])[0], frames) if one_by_one else encode(frames)
 
 
 def eval_step(

@@ -23,6 +23,7 @@ from ml_collections import ConfigDict
 
 from chimp_jax import checkpoint, input_pipeline, optim, parallel, pretrained, scoring, steps
 from chimp_jax.ensemble import rmse
+from chimp_jax.members import load_fold
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
 from chimp_jax.progress import Progress
@@ -52,6 +53,7 @@ def make_model(config: ConfigDict) -> DistanceModel:
         lstm_units=model.lstm_units,
         dense_units=model.dense_units,
         normalization=model.normalization,
+        replica_axis=parallel.AXIS if model.bn_over_replicas else None,
         dtype=jax.numpy.dtype(model.dtype),
     )
 
@@ -153,17 +155,23 @@ class Trainer:
     def _start(self, manager, fold: int, median_m: float) -> tuple[steps.TrainState, list[dict]]:
         """The latest checkpoint's state and history, or fresh ones with the starting weights of the config."""
         config = self.config
-        init = functools.partial(pretrained.start_from, init=config.model.init)
+        init = functools.partial(self._starting_weights, fold=fold)
         state = steps.initial_state(self.model, self.optimizer, self.plateau, config.seed + fold, init)
-        if config.model.output_bias == 'median':
-            state.params['output']['bias'] = np.full(1, median_m, np.float32)
-        elif config.model.output_bias != 'zero':
+        if config.model.output_bias not in ('zero', 'median'):
             raise ValueError(f"model.output_bias is 'zero' or 'median', not {config.model.output_bias!r}")
+        if config.model.output_bias == 'median' and '/' not in config.model.init:  # another run's bias is learnt
+            state.params['output']['bias'] = np.full(1, median_m, np.float32)
         found = checkpoint.restore(manager, state)
         if found:
             log.info('fold %d resumes after epoch %d', fold, len(found[1]))
         state, history = found or (state, [])
         return parallel.replicate(state, self.devices), history
+
+    def _starting_weights(self, fresh: dict, fold: int) -> dict:
+        init, data = self.config.model.init, self.config.data
+        if '/' not in init:
+            return pretrained.start_from(fresh, init)
+        return pretrained.replace_all(fresh, load_fold(init, fold, data.folds, data.n_folds), init)
 
     def _train_epoch(self, state, training, schedule, fold: int, epoch: int, progress):
         config = self.config

@@ -44,10 +44,13 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
 
     config.model = model = ml_collections.ConfigDict()
     model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU; parameters and metres stay float32
-    model.init = 'random'  # starting weights of the backbone: 'random' or 'lite0'
+    model.init = 'random'  # start: 'random', 'lite0' (backbone), or RUNS/RECIPE, fold k from its fold k
     model.normalization = 'unit'  # 'unit': x / 255 as published; 'imagenet': ImageNet's mean and deviation
     model.drop_connect = 0.2  # rate at the last block, growing linearly from 0
     model.bn_momentum = 0.99  # of the running batch statistics; lower where updates are few
+    model.bn_over_replicas = (
+        False  # batch statistics of all replicas, where a replica has few clips; published: of each
+    )
     model.lstm_units = 1024
     model.dense_units = 300
     model.output_bias = 'zero'  # 'median': start at the median training distance, which saves some 100 updates
