@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chimp_jax import report
+from chimp_jax import report, runtime
 from chimp_jax.ensemble import KEY, mae, rmse
 
 RECIPES = ('down-a2p50-f7s1', 'full-a2p50-f7s1')
@@ -123,6 +123,8 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, default=Path('demo'), help='where everything goes')
     parser.add_argument('--quick', action='store_true', help='fewer clips and epochs; its errors mean nothing')
     options = parser.parse_args()
+    runtime.quiet_tensorflow()
+    runtime.start_logging()
     seconds = run(commands(options.folder, options.quick))
     began = time.monotonic()
     summary, rows = score(options.folder)

@@ -7,7 +7,7 @@ clip of a folder. All members below --members are combined: mean over folds, the
 from chimp_jax import runtime
 
 if __name__ == '__main__':
-    SETTINGS = runtime.configure()
+    runtime.configure()
 
 import argparse  # noqa: E402  (JAX must start after runtime.configure)
 import json  # noqa: E402
@@ -40,6 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     from chimp_jax import ensemble, members, predict
+    from chimp_jax.workdir import write_whole
     from data_prep import build
 
     options = parse(arguments)
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         with epath.Path(options.submission_format).open() as file:
             order = pd.read_csv(file)
     ensemble.write_predictions(out, rows, order)
-    (parts / 'weights.json').write_text(json.dumps(weights, indent=2) + '\n')
+    write_whole(parts / 'weights.json', json.dumps(weights, indent=2) + '\n')
     for recipe, weight in weights.items():
         print(f'weight {weight:7.4f}  {recipe}')
     print(f'{len(order)} distances of {order["video_id"].nunique()} clips in {out}')
@@ -75,5 +76,5 @@ if __name__ == '__main__':
     runtime.use_compile_cache()
     try:
         sys.exit(main())
-    except ValueError as failure:
+    except (ValueError, OSError) as failure:
         sys.exit(f'predict.py: {failure}')

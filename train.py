@@ -35,7 +35,7 @@ def main(_) -> None:
     try:
         folds = [int(fold) for fold in FOLDS.value] if FOLDS.value else None
         members = train.train_recipe(CONFIG.value, WORKDIR.value, folds)
-    except (ValueError, train.TrainingError) as error:
+    except (ValueError, OSError, train.TrainingError) as error:
         raise SystemExit(f'train.py: {error}') from None
     print(members.to_string(index=False))
     print(f'cross-validation MAE {members["val_mae"].mean():.4f} m, the mean of {len(members)} members')

@@ -6,12 +6,13 @@ joined on (video_id, time): nothing is ever matched by position. All distances a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from etils import epath
+
+from chimp_jax.workdir import write_whole
 
 KEY = ['video_id', 'time']
 GREEDY_COEFFICIENTS = np.arange(0, 1.11, 0.01)  # 112 floats: rounding lets 1.11 in, as published
@@ -172,8 +173,4 @@ def write_predictions(path: epath.PathLike, predictions: pd.DataFrame, submissio
     if missing.any():
         raise ValueError(f'no prediction for {_first(asked[missing])}: predict these clips first')
     text = predictions.set_index(KEY).reindex(asked).reset_index().to_csv(index=False)
-    path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_whole(epath.Path(path), text)

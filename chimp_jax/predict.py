@@ -25,7 +25,8 @@ from chimp_jax.ensemble import (
 from chimp_jax.input_pipeline import Clip
 from chimp_jax.members import Member, read_oof
 from chimp_jax.progress import Progress
-from chimp_jax.train import make_model, write_whole
+from chimp_jax.train import make_model
+from chimp_jax.workdir import write_whole
 from data_prep.records import read_dataset, split_sizes
 
 log = logging.getLogger(__name__)

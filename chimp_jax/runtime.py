@@ -25,9 +25,7 @@ def configure() -> str:
     """
     if 'jax' in sys.modules:
         raise RuntimeError('runtime.configure() must run before jax is imported')
-    # TensorFlow's notes on its own build; it only reads records and frames here.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+    quiet_tensorflow()
     mine = os.environ.get('XLA_FLAGS', '').split()
     named = {flag.split('=')[0] for flag in mine}
     flags = mine + [f'{name}={value}' for name, value in CPU_FLAGS.items() if name not in named]
@@ -36,6 +34,13 @@ def configure() -> str:
         os.environ['GLIBC_TUNABLES'] = HUGE_PAGES
         os.execv(sys.executable, sys.orig_argv)
     return f'XLA_FLAGS={os.environ["XLA_FLAGS"]}'
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow's notes on its own build out of our logs; it only reads records and frames here."""
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
+    logging.getLogger('tensorflow').setLevel(logging.ERROR)
 
 
 def use_compile_cache() -> Path:

@@ -27,6 +27,7 @@ from chimp_jax.members import load_fold
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
 from chimp_jax.progress import Progress
+from chimp_jax.workdir import claim, write_whole
 from data_prep.records import read_dataset
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
     chosen = [fold for fold in all_folds if folds is None or fold.number in folds]
     if folds is not None and len(chosen) < len(set(folds)):
         raise ValueError(f'folds {sorted(folds)} were asked for; there are 0 to {len(all_folds) - 1}')
-    _claim(folder, config)
+    claim(folder, config)
     rows = []
     trainer = None
     for done, fold in enumerate(chosen):
@@ -135,6 +136,7 @@ class Trainer:
         total = n_steps * config.train.epochs
         progress = Progress(name, total * members_left, done=n_steps * len(history))
         writer = tf.summary.create_file_writer(str(folder))
+        _write_metrics(folder, history)  # a kill may have come between the checkpoint and this file
         for epoch in range(len(history) + 1, config.train.epochs + 1):
             state, train_error = self._train_epoch(state, training, schedule, fold.number, epoch, progress)
             row, rows = self._validate(state, validation)
@@ -146,7 +148,7 @@ class Trainer:
             if checkpoint.best_epoch(history) == epoch:
                 write_whole(folder / 'oof.csv', rows.to_csv(index=False))
             checkpoint.save(manager, state, history)
-            write_whole(folder / 'metrics.csv', pd.DataFrame(history).to_csv(index=False))
+            _write_metrics(folder, history)
             _write_events(writer, history[-1])
             log.info('%s epoch %d: %s', name, epoch, _describe(history[-1]))
         manager.close()
@@ -245,38 +247,9 @@ class Trainer:
         write_whole(folder / 'member.json', json.dumps(member, indent=2) + '\n')
 
 
-def write_whole(path: epath.Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f'{path.name}.tmp'
-    unfinished.write_text(text)
-    unfinished.replace(path)
-
-
-def _claim(folder: epath.Path, config: ConfigDict) -> None:
-    """Writes the recipe's config, or compares with the one that stands: half a member of each would be neither."""
-    path = folder / 'config.json'
-    mine = json.loads(config.to_json_best_effort())
-    if not path.exists():
-        write_whole(path, json.dumps(mine, indent=2) + '\n')
-        return
-    theirs = json.loads(path.read_text())
-    different = sorted(_different_fields(theirs, mine))
-    if different:
-        raise ValueError(
-            f'{folder} belongs to another config, which differs in {", ".join(different)}; '
-            'choose another --workdir or the same config'
-        )
-
-
-def _different_fields(a: dict, b: dict, prefix: str = '') -> list[str]:
-    fields = []
-    for name in sorted(a.keys() | b.keys()):
-        if isinstance(a.get(name), dict) and isinstance(b.get(name), dict):
-            fields += _different_fields(a[name], b[name], f'{prefix}{name}.')
-        elif a.get(name) != b.get(name):
-            fields.append(f'{prefix}{name} ({a.get(name)!r} there, {b.get(name)!r} here)')
-    return fields
+def _write_metrics(folder: epath.Path, history: list[dict]) -> None:
+    if history:
+        write_whole(folder / 'metrics.csv', pd.DataFrame(history).to_csv(index=False))
 
 
 def _devices(n_examples: int) -> list[jax.Device]:

@@ -13,8 +13,9 @@ from make_clips import (
     write_clip,
 )
 
-from data_prep import decode
+from data_prep import decode, simulate
 from data_prep.decode import ClipError, decode_seconds, probe
+from data_prep.simulate_tables import Size, plan_clips
 from data_prep.timestamps import Picture, TimestampGuess, cut_seconds
 
 # Our rule, and the published one, which is the same wherever the first picture is shown at 0.
@@ -185,6 +186,16 @@ def test_real_clips(way):
     assert len(clips) >= 12
     for path in clips:
         all_seconds_equal_ffmpeg(path)
+
+
+def test_simulated_clips(tmp_path):
+    size = Size(sites=(5, 1), clips=(5, 0), big_clips=(1, 0), seconds=(2.5, 4), big_seconds=(2, 3))
+    plans = plan_clips(0, 'easy', size)
+    assert {plan.codec for plan in plans} >= {'libx264', 'mpeg4'} and plans[-1].width_px == 1280
+    for plan in plans:
+        simulate.render_clip(plan, tmp_path)
+        for stream in ('down', 'full'):
+            all_seconds_equal_ffmpeg(tmp_path / stream / plan.video_id)
 
 
 @pytest.mark.parametrize('x264', ['keyint=7', 'keyint=12:open-gop=1:bframes=3', 'keyint=250'])

@@ -78,6 +78,20 @@ def test_pmap_on_eight_devices_equals_one_device_and_jit_with_named_sharding(sta
     assert pmapped[0].step == 5
 
 
+def test_batch_statistics_over_replicas_are_those_of_the_whole_batch(state):
+    """With replica_axis eight devices equal one device that sees the whole batch (no drop-connect: its keys differ)."""
+    over_all = MODEL.copy(drop_connect=0.0, replica_axis=parallel.AXIS)
+    step = functools.partial(steps.train_step, model=over_all, optimizer=OPTIMIZER, axis_name=parallel.AXIS)
+    (batch,) = batches(1)
+    results = []
+    for devices in (jax.devices(), jax.devices()[:1]):
+        mapped = parallel.map_train_step(step, devices)
+        new, _ = mapped(parallel.replicate(state, devices), parallel.split(batch, len(devices)), RATE)
+        results.append(jax.device_get(new.batch_stats))
+    for a, b in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
 def test_a_masked_window_has_no_gradient(state):
     """Other pixels and another label where the mask is 0, in a replica of their own: the same update."""
     (batch,) = batches(1)
@@ -114,3 +128,18 @@ def test_split_and_join_are_inverse(n):
 def test_a_batch_that_does_not_divide_names_both_numbers():
     with pytest.raises(ValueError, match='batch of 15 .* 8 devices'):
         parallel.split(np.zeros(15), 8)
+
+
+def test_a_step_in_bfloat16_keeps_state_and_loss_in_float32(state):
+    """By shapes alone, through the gradient of every layer."""
+    step = functools.partial(
+        steps.train_step,
+        model=MODEL.copy(dtype=jax.numpy.bfloat16),
+        optimizer=OPTIMIZER,
+        axis_name=parallel.AXIS,
+    )
+    (batch,) = batches(1)
+    mapped = jax.vmap(step, in_axes=(None, 0, None), axis_name=parallel.AXIS)
+    new, error = jax.eval_shape(mapped, state, parallel.split(batch, 8), RATE)
+    assert error.total.dtype == 'float32'
+    assert {leaf.dtype for leaf in jax.tree.leaves((new.params, new.batch_stats))} == {np.dtype('float32')}

@@ -10,6 +10,7 @@ import pytest
 import small
 
 from chimp_jax import checkpoint, steps, train
+from chimp_jax.workdir import write_whole
 
 RECIPE = 'full-a1p50-f7s1'
 
@@ -76,10 +77,10 @@ def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path):
 def test_a_finished_member_is_skipped_and_another_config_refused(data, tmp_path, monkeypatch):
     config = small.config(data)
     folder = tmp_path / RECIPE
-    train.write_whole(folder / 'config.json', config.to_json_best_effort())
+    write_whole(folder / 'config.json', config.to_json_best_effort())
     for fold in (0, 1):
         member = {'recipe': RECIPE, 'fold': fold, 'best_epoch': 1, 'val_mae': 2.0}
-        train.write_whole(folder / f'fold_{fold}' / 'member.json', json.dumps(member))
+        write_whole(folder / f'fold_{fold}' / 'member.json', json.dumps(member))
     monkeypatch.setattr(train.Trainer, 'train_member', None)  # would fail if it were called
     assert len(train.train_recipe(config, tmp_path)) == 2
     with pytest.raises(ValueError, match=r'train.batch_size \(4 there, 8 here\)'):
@@ -116,3 +117,46 @@ def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypat
 def test_best_epoch_is_the_first_of_equals():
     history = [{'epoch': e, 'val_mae': v} for e, v in enumerate([3.0, 2.0, 2.0, 2.5], 1)]
     assert checkpoint.best_epoch(history) == 2
+
+
+def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkeypatch):
+    train.train_recipe(small.config(data, 'down-a1p50-f7s1'), tmp_path)
+    started = []
+    fresh = steps.initial_state
+
+    def note(*arguments):
+        state = fresh(*arguments)
+        started.append(jax.device_get(state.params))
+        return state
+
+    monkeypatch.setattr(steps, 'initial_state', note)
+    config = small.config(data)
+    config.model.init = str(tmp_path / 'down-a1p50-f7s1')
+    config.model.output_bias = 'median'  # must not overwrite what the other run has learnt
+    members = train.train_recipe(config, tmp_path, folds=[1])
+    other = tmp_path / 'down-a1p50-f7s1' / 'fold_1'
+    best = json.loads((other / 'member.json').read_text())['best_epoch']
+    expected = checkpoint.restore_weights(other / 'checkpoints', best)['params']
+    jax.tree.map(np.testing.assert_array_equal, started[0], expected)
+    assert members['fold'].tolist() == [1]
+
+    config.data.folds = 'site'  # the other run has seen rows that these folds hold back
+    with pytest.raises(ValueError, match='has 2 clip folds, not 2 site folds'):
+        train.train_recipe(config, tmp_path / 'other')
+
+
+def test_metrics_are_whole_after_a_kill_between_the_last_checkpoint_and_them(data, tmp_path, monkeypatch):
+    config = small.config(data)
+    config.train.epochs = 1
+    write = train._write_metrics
+
+    def die(folder, history):
+        if history:
+            raise Killed
+
+    monkeypatch.setattr(train, '_write_metrics', die)
+    with pytest.raises(Killed):
+        train.train_recipe(config, tmp_path, folds=[0])
+    monkeypatch.setattr(train, '_write_metrics', write)
+    train.train_recipe(config, tmp_path, folds=[0])
+    assert len(pd.read_csv(tmp_path / RECIPE / 'fold_0' / 'metrics.csv')) == 1

@@ -1,0 +1,53 @@
+"""From three clips and their tables to a CSV of distances: every step, on pictures of a few pixels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import small
+from make_clips import numbered_frames, write_clip
+
+import predict as command
+from chimp_jax import predict, train
+from data_prep.build import build
+
+ORDER = [('b.mp4', 5), ('b.mp4', 0), ('b.mp4', 3)]
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Two clips to train on, one to predict, a broken one, and the challenge's tables."""
+    folder = tmp_path / 'clips'
+    write_clip(folder / 'sub dir' / 'IMG_0001.MP4', numbered_frames(64), 8)
+    write_clip(folder / 'IMG_0001.avi', numbered_frames(48), 8, codec='mpeg4')
+    write_clip(folder / 'b.mp4', numbered_frames(48), 8)
+    (folder / 'broken.mp4').write_bytes(b'\0' * 1000)
+    rows = [
+        (f'{name}', second, 1.0 + second) for name in ('sub dir/IMG_0001.MP4', 'IMG_0001.avi') for second in range(5)
+    ]
+    rows.append(('broken.mp4', 0, 3.0))
+    pd.DataFrame(rows, columns=['video_id', 'time', 'distance']).to_csv(tmp_path / 'train_labels.csv', index=False)
+    order = pd.DataFrame(ORDER, columns=['video_id', 'time']).assign(distance=1.0)
+    order.to_csv(tmp_path / 'submission_format.csv', index=False)
+    return tmp_path
+
+
+def test_from_clips_to_csv(clips, monkeypatch):
+    for module in (train, predict):
+        monkeypatch.setattr(module, 'make_model', small.model)
+    data = clips / 'data'
+    problems = build(clips, None, clips / 'clips', data, n_folds=2)
+    assert [problem.video_id for problem in problems] == ['broken.mp4']
+    config = small.config(data, 'down-a4p50-f7s1')
+    config.train.update(epochs=1, batch_size=2)
+    members = train.train_recipe(config, clips / 'runs')
+    assert members['fold'].tolist() == [0, 1]
+    oof = pd.concat(pd.read_csv(path) for path in (clips / 'runs').glob('*/fold_*/oof.csv'))
+    assert len(oof) == 10 and oof['video_id'].nunique() == 2
+    out = clips / 'out' / 'distances.csv'
+    order = clips / 'submission_format.csv'
+    arguments = [f'--members={clips}/runs', f'--records={data}', f'--out={out}', f'--submission_format={order}']
+    assert command.main(arguments) == 0
+    written = pd.read_csv(out)
+    assert list(written.columns) == ['video_id', 'time', 'distance']
+    assert list(written[['video_id', 'time']].itertuples(index=False, name=None)) == ORDER
+    assert np.isfinite(written['distance']).all() and (written['distance'] >= 0).all()

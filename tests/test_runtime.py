@@ -1,0 +1,45 @@
+"""Settings before JAX starts: set once, overridable, never after."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chimp_jax import runtime
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = """
+from chimp_jax import runtime
+print('started')
+runtime.configure()
+import jax, os
+print(jax.device_count(), os.environ.get('GLIBC_TUNABLES'), runtime.use_compile_cache())
+"""
+
+
+def run(**environment):
+    clean = {name: value for name, value in os.environ.items() if name not in ('XLA_FLAGS', 'GLIBC_TUNABLES')}
+    return subprocess.run(
+        [sys.executable, '-c', SCRIPT], env=clean | environment, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='glibc only')
+def test_a_device_for_each_core_and_one_restart_for_huge_pages():
+    lines = run(XDG_CACHE_HOME='/cache')
+    assert lines[:2] == ['started', 'started']  # the second time with glibc's setting in force
+    assert lines[2] == f'{os.cpu_count()} glibc.malloc.hugetlb=1 /cache/chimp_jax/xla'
+
+
+def test_what_the_user_has_set_wins():
+    lines = run(
+        XLA_FLAGS='--xla_force_host_platform_device_count=3', GLIBC_TUNABLES='', JAX_COMPILATION_CACHE_DIR='/else'
+    )
+    assert lines == ['started', '3  /else']
+
+
+def test_too_late_is_said():
+    with pytest.raises(RuntimeError, match='before jax'):
+        runtime.configure()
