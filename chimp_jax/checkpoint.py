@@ -21,6 +21,11 @@ def best_epoch(history: list[dict]) -> int:
     return min(history, key=lambda row: (row['val_mae'], row['epoch']))['epoch']
 
 
+def _absolute(directory) -> epath.Path:
+    """Orbax refuses relative paths, after it has begun to write."""
+    return epath.Path(directory).expanduser().resolve()
+
+
 def open_manager(directory) -> ocp.CheckpointManager:
     """Keeps the latest and the best: orbax' plain max_to_keep with a best_fn could delete the newest."""
 
@@ -29,7 +34,7 @@ def open_manager(directory) -> ocp.CheckpointManager:
 
     policies = ocp.checkpoint_managers
     return ocp.CheckpointManager(
-        epath.Path(directory),
+        _absolute(directory),
         options=ocp.CheckpointManagerOptions(
             best_fn=rank,
             best_mode='max',
@@ -76,7 +81,7 @@ def restore(manager: ocp.CheckpointManager, like: TrainState) -> tuple[TrainStat
 
 def restore_weights(directory, epoch: int) -> dict[str, Any]:
     """{'params', 'batch_stats'} of one epoch, as NumPy arrays, whatever devices wrote them."""
-    item = epath.Path(directory) / str(epoch) / 'weights'
+    item = _absolute(directory) / str(epoch) / 'weights'
     with ocp.StandardCheckpointer() as checkpointer:
         stored = checkpointer.metadata(item).item_metadata.tree
         like = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), stored)

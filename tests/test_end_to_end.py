@@ -34,20 +34,18 @@ def clips(tmp_path):
 def test_from_clips_to_csv(clips, monkeypatch):
     for module in (train, predict):
         monkeypatch.setattr(module, 'make_model', small.model)
-    data = clips / 'data'
-    problems = build(clips, None, clips / 'clips', data, n_folds=2)
+    monkeypatch.chdir(clips)  # all paths are relative, as people type them
+    problems = build('.', None, 'clips', 'data', n_folds=2)
     assert [problem.video_id for problem in problems] == ['broken.mp4']
-    config = small.config(data, 'down-a4p50-f7s1')
+    config = small.config('data', 'down-a4p50-f7s1')
     config.train.update(epochs=1, batch_size=2)
-    members = train.train_recipe(config, clips / 'runs')
+    members = train.train_recipe(config, 'runs')
     assert members['fold'].tolist() == [0, 1]
     oof = pd.concat(pd.read_csv(path) for path in (clips / 'runs').glob('*/fold_*/oof.csv'))
     assert len(oof) == 10 and oof['video_id'].nunique() == 2
-    out = clips / 'out' / 'distances.csv'
-    order = clips / 'submission_format.csv'
-    arguments = [f'--members={clips}/runs', f'--records={data}', f'--out={out}', f'--submission_format={order}']
+    arguments = ['--members=runs', '--records=data', '--out=out.csv', '--submission_format=submission_format.csv']
     assert command.main(arguments) == 0
-    written = pd.read_csv(out)
+    written = pd.read_csv('out.csv')
     assert list(written.columns) == ['video_id', 'time', 'distance']
     assert list(written[['video_id', 'time']].itertuples(index=False, name=None)) == ORDER
     assert np.isfinite(written['distance']).all() and (written['distance'] >= 0).all()
