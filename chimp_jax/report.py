@@ -21,7 +21,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ccc }
 td:first-child, th:first-child { text-align: left } img { max-width: 100% }
-figure { display: inline-block; margin: 0 .5rem 1rem 0; vertical-align: top } figcaption { font-size: .85rem }
+figure { display: inline-block; max-width: 44rem; margin: 0 .5rem 1rem 0; vertical-align: top } figcaption { font-size: .85rem; max-width: 20rem }
 """
 
 
@@ -32,7 +32,7 @@ def write(path: Path, folder: Path, summary: dict, rows: pd.DataFrame, recipes: 
     ratio = summary['mae_ensemble'] / summary['mae_constant']
     body = [
         '<h1>How far from the camera was the animal?</h1>',
-        f'<p>Simulated clips of {rows["video_id"].nunique()} test clips from sites that no member has seen: the '
+        f'<p>{rows["video_id"].nunique()} simulated test clips, of sites that no member has seen: the '
         f'ensemble errs by {summary["mae_ensemble"]:.2f} m on average, the best constant by '
         f'{summary["mae_constant"]:.2f} m ({ratio:.2f} of it).</p>',
         _table(summary),
