@@ -21,7 +21,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ccc }
 td:first-child, th:first-child { text-align: left } img { max-width: 100% }
-figure { display: inline-block; max-width: 44rem; margin: 0 .5rem 1rem 0; vertical-align: top } figcaption { font-size: .85rem; max-width: 20rem }
+figure { display: inline-block; max-width: 44rem; margin: 0 .5rem 1rem 0; vertical-align: top }
+figcaption { font-size: .85rem; max-width: 20rem }
 """
 
 
