@@ -33,6 +33,8 @@ def main(_) -> None:
     runtime.start_logging()
     train.log.info('%s; compiled programs are kept in %s', SETTINGS, runtime.use_compile_cache())
     try:
+        if FOLDS.value and not all(fold.strip().isdigit() for fold in FOLDS.value):
+            raise ValueError(f'--folds wants numbers such as 0,1; got {",".join(FOLDS.value)}')
         folds = [int(fold) for fold in FOLDS.value] if FOLDS.value else None
         members = train.train_recipe(CONFIG.value, WORKDIR.value, folds)
     except (ValueError, OSError, train.TrainingError) as error:

@@ -69,7 +69,8 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
     chosen = [fold for fold in all_folds if folds is None or fold.number in folds]
     if folds is not None and len(chosen) < len(set(folds)):
         raise ValueError(f'folds {sorted(folds)} were asked for; there are 0 to {len(all_folds) - 1}')
-    claim(folder, config)
+    if (folder / 'config.json').exists():
+        claim(folder, config)
     rows = []
     trainer = None
     for done, fold in enumerate(chosen):
@@ -132,6 +133,7 @@ class Trainer:
         schedule = self._schedule(n_steps)
         manager = checkpoint.open_manager(folder / 'checkpoints')
         state, history = self._start(manager, fold.number, median_m)
+        claim(folder.parent, config)  # not before: a config that cannot start must not keep the folder
         name = f'{config.recipe} fold {fold.number}'
         total = n_steps * config.train.epochs
         progress = Progress(name, total * members_left, done=n_steps * len(history))

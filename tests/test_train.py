@@ -101,6 +101,16 @@ def test_what_does_not_fit_is_refused_before_training(data, tmp_path):
         train.train_recipe(config, tmp_path)
 
 
+def test_a_config_that_cannot_start_does_not_keep_the_folder(data, tmp_path):
+    config = small.config(data)
+    config.model.init = 'imagenet'
+    with pytest.raises(ValueError, match="not 'imagenet'"):
+        train.train_recipe(config, tmp_path)
+    config.model.init = 'random'
+    config.train.epochs = 1
+    assert train.train_recipe(config, tmp_path, folds=[0])['fold'].tolist() == [0]
+
+
 def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypatch):
     fresh = steps.initial_state
 
