@@ -6,6 +6,7 @@ sets itself an alarm, whose default action ends the process even inside a decode
 and even when its parent is gone.
 """
 
+import contextlib
 import importlib
 import multiprocessing.connection
 import os
@@ -90,7 +91,9 @@ class _Worker:
 
     def give(self, task, deadline_s: float) -> None:
         self.task, self._deadline_s = task, deadline_s
-        self.pipe.send((self._function, task, deadline_s))
+        # A worker that is dead already cannot be told; its pipe ends, and `result` says so.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send((self._function, task, deadline_s))
 
     def result(self):
         """Of the task; _STARTING where the worker only said that it has started."""

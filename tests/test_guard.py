@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from data_prep import guard
 from data_prep.guard import Lost, WorkerError, run_guarded
 
 
@@ -61,6 +62,15 @@ def test_a_worker_that_cannot_start_or_find_its_function_ends_the_run(monkeypatc
     monkeypatch.setattr('sys.executable', '/bin/false')
     with pytest.raises(WorkerError, match='did not start'):
         run(['a'])
+
+
+def test_a_worker_that_is_dead_before_it_gets_its_task(monkeypatch):
+    monkeypatch.setattr('sys.executable', '/bin/false')
+    worker = guard._Worker('test_guard:behave')
+    worker._process.wait()
+    worker.give('a', 5.0)
+    with pytest.raises(WorkerError, match='did not start'):
+        worker.result()
 
 
 def test_no_tasks():
