@@ -38,10 +38,7 @@ def predict_recipes(members: list[Member], records, split: str, parts) -> pd.Dat
     parts: folder of the results of each member and chunk.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
-    n_clips = sum(
-        split_sizes(records, stream).get(split, 0) * len(list(group))
-        for stream, group in itertools.groupby(sorted(members, key=_reading), lambda m: m.config.data.stream)
-    )
+    n_clips = sum(split_sizes(records, member.config.data.stream).get(split, 0) for member in members)
     progress = Progress('predict', n_clips)
     for (stream, size_px), group in itertools.groupby(sorted(members, key=_reading), _reading):
 

@@ -16,7 +16,7 @@ from chimp_jax import parallel, steps
 from chimp_jax.input_pipeline import Clip
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
-from chimp_jax.windows import window_seconds
+from chimp_jax.windows import window_positions
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
@@ -78,7 +78,10 @@ def score_clips(
     """
     features = scorer.encode(weights, np.concatenate([clip.frames for clip in clips]))
     starts = np.cumsum([0] + [len(clip.frames) for clip in clips])
-    places = [start + window_places(clip, n_frames, step_s) for start, clip in zip(starts, clips, strict=False)]
+    places = [
+        start + window_positions(clip.frame_time_s, clip.target_time_s, n_frames, step_s)
+        for start, clip in zip(starts[:-1], clips, strict=True)
+    ]
     rows = pd.DataFrame(
         {
             'video_id': np.repeat([clip.video_id for clip in clips], [len(clip.target_time_s) for clip in clips]),
@@ -90,13 +93,6 @@ def score_clips(
         return rows.assign(prediction=np.zeros(0, np.float32)), Mean(0.0, 0.0)
     prediction, error = scorer.distances(weights, features[np.concatenate(places)], rows['distance'].to_numpy())
     return rows.assign(prediction=prediction), error
-
-
-def window_places(clip: Clip, n_frames: int, step_s: int) -> np.ndarray:
-    """Positions [m, T] of each target's window among the clip's frames."""
-    first, last = clip.frame_time_s[0], clip.frame_time_s[-1]
-    seconds = window_seconds(clip.target_time_s, n_frames, step_s, first, last)
-    return np.searchsorted(clip.frame_time_s, seconds)
 
 
 def in_chunks(clips: Iterable[Clip], n_frames: int = FRAMES_PER_CHUNK) -> Iterator[list[Clip]]:

@@ -68,16 +68,8 @@ def plan_examples(
     frames_per_example = frames_per_example or n_frames
     if frames_per_example < n_frames:
         raise ValueError(f'{frames_per_example} frames an example cannot hold a window of {n_frames}')
-    frame_time_s = np.asarray(frame_time_s, np.int32)
     order = np.argsort(np.asarray(target_time_s), kind='stable')
-    seconds = window_seconds(
-        np.asarray(target_time_s, np.int32)[order],
-        n_frames,
-        step_s,
-        frame_time_s[0],
-        frame_time_s[-1],
-    )
-    positions = _positions(frame_time_s, seconds)
+    positions = window_positions(frame_time_s, np.asarray(target_time_s, np.int32)[order], n_frames, step_s)
     rows = [
         _example(positions, order, group, windows_per_example, frames_per_example)
         for group in _groups(positions, windows_per_example, frames_per_example)
@@ -91,8 +83,13 @@ def plan_examples(
     )
 
 
-def _positions(frame_time_s: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Position of each second among the stored ones. Raises ValueError where a second is not stored."""
+def window_positions(frame_time_s: np.ndarray, target_time_s: np.ndarray, n_frames: int, step_s: int) -> np.ndarray:
+    """Positions [K, T] of each target's window among the stored seconds [n], ascending.
+
+    Raises ValueError where a second is not stored.
+    """
+    frame_time_s = np.asarray(frame_time_s, np.int32)
+    seconds = window_seconds(target_time_s, n_frames, step_s, frame_time_s[0], frame_time_s[-1])
     positions = np.searchsorted(frame_time_s, seconds)
     missing = np.unique(seconds[frame_time_s[np.minimum(positions, len(frame_time_s) - 1)] != seconds])
     if missing.size:

@@ -101,3 +101,10 @@ def test_a_record_that_lacks_a_second_is_named():
 def test_no_targets_no_examples():
     plan = windows.plan_examples(np.arange(5), np.array([], np.int32), 7, 1, 3, 9)
     assert plan.frame.shape == (0, 9) and plan.window.shape == (0, 3, 7) and plan.target.shape == (0, 3)
+
+
+def test_positions_are_among_the_stored_seconds_and_a_lacking_one_is_named():
+    stored = np.array([2, 3, 4, 6, 8])  # target 4 at step 2 wants 0, 2, 4, 6, 8: clamped to the first, 2
+    assert windows.window_positions(stored, [4], 5, 2).tolist() == [[0, 0, 2, 3, 4]]
+    with pytest.raises(ValueError, match=r'lacks the seconds \[5\]'):
+        windows.window_positions(stored, [4], 3, 1)
