@@ -1,6 +1,7 @@
 """Which picture is shown when: the time rules of the ffmpeg program."""
 
-from collections.abc import Iterable, Iterator
+import statistics
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -9,10 +10,30 @@ import av
 _MICROSECOND = Fraction(1, 1_000_000)  # the unit of a container's start time
 
 
+_LONGEST_CLIP_S = 86_400  # a picture at a later time has a damaged timestamp
+
+
 class Picture(NamedTuple):
     time_s: Fraction  # since t0
     duration_s: Fraction
     content: Any
+
+
+class Timeline(NamedTuple):
+    """When a clip shows what."""
+
+    end_s: Fraction  # of the last picture, since t0
+    frame_rate: float  # average, pictures a second
+    shown_s: tuple[Fraction, ...]  # of each whole second: the time of the picture that it shows
+
+    @property
+    def last_s(self) -> int:
+        return len(self.shown_s) - 1
+
+
+def in_reach(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """Pictures without those at absurd times: filling the gap before one would take for ever."""
+    return (picture for picture in pictures if picture.time_s < _LONGEST_CLIP_S)
 
 
 def cut_seconds(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
@@ -31,6 +52,52 @@ def cut_seconds(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
     while shown is not None and second < shown.time_s + shown.duration_s:
         yield second, shown
         second += 1
+
+
+def cut_legacy_r1(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
+    """(number, its picture) for the files 0, 1 ... that ffmpeg's output option `-r 1` writes.
+
+    How the original cut its `full` frames (Ivanov 2021, section 3): from the third file on they show about 1.13 s
+    earlier than their number says. Written as the program's conversion to a constant rate works: a picture becomes a
+    file where its end lies less than 1.1 s before the next file's time, and several where it lies more than 1.1 s
+    behind; the first ones of those show the picture before it.
+    """
+    number, before = 0, None
+    repeats = [0, 0, 0]  # of the picture before, at the latest pictures
+    for picture in pictures:
+        drift = _encoder_time(picture.time_s) - number
+        end = drift + float(picture.duration_s)
+        if drift < 0 < end:
+            drift = 0.0
+        n_files, n_before = int(end >= -1.1), 0
+        if end > 1.1:
+            n_files = round(end)
+            n_before = round(drift - 0.6) if drift > 1.1 else 0
+        for i in range(n_files):
+            yield number, before if i < n_before and before is not None else picture
+            number += 1
+        repeats = [n_before, *repeats[:2]]
+        before = picture
+    for _ in range(statistics.median(repeats)):
+        yield number, before
+        number += 1
+
+
+def _encoder_time(time_s: Fraction) -> float:
+    """A time as the program compares it: in 1/65536 s, and moved off the exact middles."""
+    ticks = _round_half_away(time_s * (1 << 16))
+    time = ticks / (1 << 16)
+    return time if time == round(time) else time + (1 if time > 0 else -1) / (1 << 17)
+
+
+def _round_half_away(value: Fraction) -> int:
+    return int(abs(value) + Fraction(1, 2)) * (1 if value >= 0 else -1)
+
+
+SAMPLINGS: dict[str, Callable[[Iterable[Picture]], Iterator[tuple[int, Picture]]]] = {
+    'timestamp': cut_seconds,
+    'legacy_r1': cut_legacy_r1,
+}
 
 
 class TimestampGuess:

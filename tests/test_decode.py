@@ -13,15 +13,15 @@ from make_clips import (
     write_clip,
 )
 
-from data_prep import decode, simulate
+from data_prep import decode_groups, decode_in_order, simulate
 from data_prep.decode import ClipError, decode_seconds, probe
 from data_prep.simulate_tables import Size, plan_clips
-from data_prep.timestamps import Picture, TimestampGuess, cut_seconds
+from data_prep.timestamps import Picture, TimestampGuess, cut_legacy_r1, cut_seconds
 
 # Our rule, and the published one, which is the same wherever the first picture is shown at 0.
 FPS_RULE = 'fps=fps=1:round=up:start_time=0'
 PUBLISHED_FPS_RULE = 'fps=fps=1:round=up'
-RATES = [8, 25, Fraction(30000, 1001), 30]
+RATES = [8, 10, 25, Fraction(30000, 1001), 30, 60]
 KINDS = [
     ('libx264', 'mp4', 'yuv420p'),  # with B-frames and one long group of pictures
     ('mpeg4', 'avi', 'yuv420p'),
@@ -68,16 +68,26 @@ def test_time_of_a_picture_is_its_pts_until_that_has_failed_to_rise_more_often_t
     assert guess(11, 9) == 11  # dts fell too
 
 
+def test_legacy_files_of_30_pictures_a_second_are_those_of_the_write_up():
+    shown = cut_legacy_r1(pictures(*(Fraction(i, 30) for i in range(1800)), duration=Fraction(1, 30)))
+    numbers = [round(30 * Fraction(picture.content)) for _, picture in shown]
+    # "the files hold source frames 0, 1, 26, 56, 86 ..., and a 60 s clip gives 62 files"
+    assert numbers == [0, 1, *range(26, 1800, 30)] and len(numbers) == 62
+
+
 def all_seconds_equal_ffmpeg(path, rule=FPS_RULE):
-    info, frames = decode_seconds(path, None)
-    expected = ffmpeg_frames(path, rule, '-fps_mode', 'passthrough', height_px=info.height_px, width_px=info.width_px)
+    """Against the program with a filter, or with its output option -r 1 where the rule is 'legacy_r1'."""
+    legacy = rule == 'legacy_r1'
+    options = ('null', '-r', '1') if legacy else (rule, '-fps_mode', 'passthrough')
+    info, frames = decode_seconds(path, None, sampling='legacy_r1' if legacy else 'timestamp')
+    expected = ffmpeg_frames(path, *options, height_px=info.height_px, width_px=info.width_px)
     assert list(frames) == list(range(info.last_s + 1)) == list(range(len(expected)))
     for second, frame in frames.items():
         np.testing.assert_array_equal(frame, expected[second], err_msg=f'second {second}')
     return [frame_number(frame) for frame in frames.values()]
 
 
-@pytest.mark.parametrize('rate', RATES, ids=['8', '25', '29.97', '30'])
+@pytest.mark.parametrize('rate', RATES, ids=['8', '10', '25', '29.97', '30', '60'])
 @pytest.mark.parametrize('codec, suffix, pix_fmt', KINDS, ids=['h264', 'mpeg4', 'mjpeg'])
 def test_frames_are_those_of_ffmpeg_and_of_arithmetic(tmp_path, codec, suffix, pix_fmt, rate):
     n_frames = int(rate * 5) + 3
@@ -85,6 +95,7 @@ def test_frames_are_those_of_ffmpeg_and_of_arithmetic(tmp_path, codec, suffix, p
     numbers = all_seconds_equal_ffmpeg(path)
     assert numbers == [int(second * Fraction(rate)) for second in range(6)]
     all_seconds_equal_ffmpeg(path, PUBLISHED_FPS_RULE)
+    all_seconds_equal_ffmpeg(path, 'legacy_r1')
     info = probe(path)
     assert info.duration_s == pytest.approx(n_frames / float(rate), abs=1e-3)
     assert (info.height_px, info.width_px) == (48, 64)
@@ -107,6 +118,7 @@ def test_clip_whose_first_timestamp_is_not_0(tmp_path, source):
     path = ffmpeg_makes(tmp_path / 'clip.ts', '-i', source, '-c:v', 'libx264', '-g', 12)
     assert av.open(str(path)).start_time > 0
     assert all_seconds_equal_ffmpeg(path) == [0, 10, 20, 30, 40, 50]
+    all_seconds_equal_ffmpeg(path, 'legacy_r1')
 
 
 @pytest.mark.parametrize('suffix, numbers', [('mp4', [0, 0, 3, 13, 23, 33, 43, 53]), ('ts', None)])
@@ -116,14 +128,15 @@ def test_video_that_starts_after_the_sound(tmp_path, source, suffix, numbers):
     path = ffmpeg_makes(tmp_path / f'clip.{suffix}', *late, *coded)
     # MPEG-TS counts from the video itself, as its streams' clocks may jump.
     assert all_seconds_equal_ffmpeg(path) == (numbers or [0, 10, 20, 30, 40, 50])
+    all_seconds_equal_ffmpeg(path, 'legacy_r1')
 
 
 @pytest.fixture(params=['quick', 'plain'])
 def way(request, monkeypatch):
     if request.param == 'plain':
-        monkeypatch.setattr(decode, '_plan', lambda path: None)
+        monkeypatch.setattr(decode_groups, '_plan', lambda *_: None)
     else:
-        monkeypatch.setattr(decode, '_decode_in_order', None)
+        monkeypatch.setattr(decode_in_order, 'decode', None)
 
 
 def test_variable_frame_rate(tmp_path, source, way):
@@ -131,6 +144,7 @@ def test_variable_frame_rate(tmp_path, source, way):
     path = ffmpeg_makes(tmp_path / 'clip.mp4', '-i', source, '-vf', uneven, '-fps_mode', 'vfr', '-c:v', 'libx264')
     numbers = all_seconds_equal_ffmpeg(path)
     assert len(set(np.diff(numbers))) > 2
+    all_seconds_equal_ffmpeg(path, 'legacy_r1')
 
 
 @pytest.mark.parametrize('codec', ['libx264', 'mpeg4'])
@@ -157,7 +171,7 @@ def test_repeated_timestamps(tmp_path):
     sound = write_clip(tmp_path / 'sound.mkv', numbered_frames(24), 8, 'mjpeg', 'yuvj420p')
     in_pairs = 'setts=ts=trunc(N/2)*250'  # milliseconds
     path = ffmpeg_makes(tmp_path / 'clip.mkv', '-i', sound, '-c', 'copy', '-bsf:v', in_pairs)
-    assert decode._plan(str(path)) is None
+    assert decode_groups._plan(str(path), cut_seconds) is None
     # Of two pictures at one time the later one is shown.
     assert all_seconds_equal_ffmpeg(path) == [1, 9, 17]
 
@@ -167,6 +181,7 @@ def test_rotated_clip(tmp_path, source, degrees):
     flat = ffmpeg_makes(tmp_path / 'flat.mp4', '-i', source, '-c:v', 'libx264')
     path = ffmpeg_makes(tmp_path / 'clip.mp4', '-display_rotation', degrees, '-i', flat, '-c', 'copy')
     all_seconds_equal_ffmpeg(path)
+    all_seconds_equal_ffmpeg(path, 'legacy_r1')
     info = probe(path)
     assert (info.height_px, info.width_px) == ((48, 64) if degrees == 180 else (64, 48))
 
@@ -186,6 +201,7 @@ def test_real_clips(way):
     assert len(clips) >= 12
     for path in clips:
         all_seconds_equal_ffmpeg(path)
+        all_seconds_equal_ffmpeg(path, 'legacy_r1')
 
 
 def test_simulated_clips(tmp_path):
@@ -201,7 +217,7 @@ def test_simulated_clips(tmp_path):
 @pytest.mark.parametrize('x264', ['keyint=7', 'keyint=12:open-gop=1:bframes=3', 'keyint=250'])
 def test_some_seconds_are_the_same_frames_as_all(tmp_path, monkeypatch, x264):
     path = write_clip(tmp_path / 'clip.mp4', numbered_frames(100), 10, options={'x264-params': x264})
-    monkeypatch.setattr(decode, '_decode_in_order', None)  # the quick way must do
+    monkeypatch.setattr(decode_in_order, 'decode', None)  # the quick way must do
     _, everything = decode_seconds(path, None)
     _, some = decode_seconds(path, [7, 2, 2])
     assert list(some) == [2, 7]
@@ -212,18 +228,18 @@ def test_some_seconds_are_the_same_frames_as_all(tmp_path, monkeypatch, x264):
 
 def test_only_what_wanted_pictures_rest_on_is_decoded():
     def packets(*rows):
-        return [decode._Packet(pts, 1, key) for pts, key in rows]
+        return [decode_groups._Packet(pts, 1, key) for pts, key in rows]
 
     # Groups of two; pictures 1 and 5 are wanted: each from its key picture on, no further.
     rows = packets((0, True), (1, False), (2, True), (3, False), (4, True), (5, False), (6, True))
-    assert decode._runs(rows, {1, 5}) == [(0, 2), (4, 6)]
-    assert decode._runs(rows, {2}) == [(2, 3)]
+    assert decode_groups._runs(rows, {1, 5}) == [(0, 2), (4, 6)]
+    assert decode_groups._runs(rows, {2}) == [(2, 3)]
     # Picture 3 follows the key picture 4 in the file but is shown before it: it needs the group
     # before.
     rows = packets((0, True), (2, False), (1, False), (4, True), (3, False), (5, False))
-    assert decode._runs(rows, {3}) == [(0, 5)]
-    assert decode._runs(rows, {5}) == [(3, 6)]
-    assert decode._runs(rows, {1, 5}) == [(0, 3), (3, 6)]
+    assert decode_groups._runs(rows, {3}) == [(0, 5)]
+    assert decode_groups._runs(rows, {5}) == [(3, 6)]
+    assert decode_groups._runs(rows, {1, 5}) == [(0, 3), (3, 6)]
 
 
 def test_seconds_past_the_end_become_the_last_one(tmp_path):

@@ -1,0 +1,54 @@
+"""Opening a clip with PyAV: what both ways of decoding and the check of the tables share."""
+
+from collections.abc import Iterator
+
+import av
+
+# By content, whatever the file is called. What is not on the list stays shut: a play list named .mp4 would have
+# other files, or the network, read in its place.
+_FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,avi,asf,matroska,webm,mpeg,mpegts,flv,h264,hevc,m4v,mpegvideo,mjpeg'
+MOST_PIXELS = 1 << 25  # of a picture; 8K video has 33 million. A damaged header may claim gigabytes.
+
+
+class ClipError(Exception):
+    """A clip that gives no frames; the text is a reason in one line."""
+
+
+def open_clip(file) -> av.container.InputContainer:
+    """file: a local path, or a binary file that can be read and sought."""
+    options = {'protocol_whitelist': 'file', 'format_whitelist': _FORMATS}
+    return av.open(file if hasattr(file, 'read') else str(file), container_options=options)
+
+
+def video_stream(container) -> av.video.stream.VideoStream:
+    """Raises ClipError where there is none, or one of absurd size."""
+    stream = container.streams.best('video')
+    if stream is None:
+        raise ClipError('no video stream')
+    stream.thread_count = 1  # clips are decoded side by side, one process a core
+    decoder = stream.codec_context
+    if decoder.width * decoder.height > MOST_PIXELS:
+        raise ClipError(f'its pictures claim {decoder.width} x {decoder.height} pixels')
+    decoder.options = {'max_pixels': str(MOST_PIXELS)}
+    return stream
+
+
+def packets(container, stream) -> Iterator[av.Packet]:
+    """The stream's packets up to the end of the file, or to where it cannot be read any more."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:  # an empty packet would tell the decoder that the clip is over
+                yield packet
+    except av.error.FFmpegError:
+        return
+
+
+def frame_rate(stream) -> float:
+    """Average, pictures a second; 0 where unknown."""
+    return float(stream.average_rate or stream.guessed_rate or 0)
+
+
+def reason(error: Exception) -> str:
+    """One line, without the path that libav puts at its end."""
+    text = ' '.join((getattr(error, 'strerror', None) or str(error)).split())
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
