@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     from chimp_jax import ensemble, members, predict
     from chimp_jax.workdir import write_whole
     from data_prep import build
+    from data_prep.job import Job
 
     options = parse(arguments)
     out = epath.Path(options.out)
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     records, split, problems = options.records, options.split, []
     if options.clips:
         records, split = parts / 'data', 'test'
-        problems = build.build(None, None, options.clips, records, workers=os.cpu_count() or 1)
+        problems = build.build(Job(out=str(records), clips_full=(options.clips,), workers=os.cpu_count() or 1))
     by_recipe = predict.predict_recipes(found, records, split, parts)
     distance, weights = predict.combine_recipes(found, by_recipe, options.weights, options.round)
     rows = distance.reset_index()

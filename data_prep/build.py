@@ -2,175 +2,117 @@
 
     python -m data_prep.build --tables DIR --clips_down DIR --clips_full DIR --out DIR
 
-TABLES holds train_labels.csv, submission_format.csv or both, and their metadata tables where there are any; without
-it every whole second of every clip becomes a target of the split `test`. OUT gets chimp_records/{down,full}/,
-folds.csv, clips.csv, problems.csv and dataset.json.
+TABLES is a folder with train_labels.csv, submission_format.csv or both, and their metadata tables where there are any,
+or one CSV; without it, and without --detections, every whole second of every clip becomes a target of the split
+`test`. OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv and dataset.json.
 Exit code 0, or 3 where problems.csv has rows, or 1 where the command failed; started again, it goes on where it
 stopped.
 """
 
 import argparse
-import hashlib
-import json
+import functools
 import os
-import shlex
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import absl.logging
 import pandas as pd
 from etils import epath
 
-from data_prep import frame_store, guard
-from data_prep.clip_record import JPEG_QUALITY
+from data_prep import beam_stage, decode_stage, frame_store, guard
+from data_prep.describe import describe
+from data_prep.files import write_json, write_whole
 from data_prep.folds import read_or_make_folds
-from data_prep.frame_store import ClipTask, make_frames
-from data_prep.labels import TABLES, Problem, Targets, find_clips, list_clips, read_tables
-from data_prep.records import NAME, STREAMS, VERSION, Record, describe_features, write_records
+from data_prep.frame_store import Outcome
+from data_prep.job import Job, claim, compare_options, result_options
+from data_prep.labels import Problem
+from data_prep.plan import Plan, make_plan, make_tasks
+from data_prep.records import NAME, STREAMS, write_records
 
-_CLIP_COLUMNS = 'site park duration_s height_px width_px frame_rate white_fraction gamma'.split()
 
+def build(job: Job) -> list[Problem]:
+    """Makes the data set and returns its problems. Nothing is done where it is complete.
 
-def build(tables, clips_down, clips_full, out, n_folds=5, seed=0, workers=1, delete_frames=True) -> list[Problem]:
-    """Makes the data set in `out` and returns its problems. Nothing is done where it is complete.
-
-    tables: folder of the tables; None makes every second of every clip a target. clips_down,
-    clips_full: folders of the two copies of each clip; where one is None the other serves both
-    streams. Raises ValueError where the job cannot be done, with what to do about it.
+    Raises ValueError where the job cannot be done, with what to do about it; OSError and guard.WorkerError where the
+    machine is at fault.
     """
-    if workers < 1:
-        raise ValueError(f'{workers} workers cannot decode anything')
-    folders = _folders(clips_down, clips_full)
-    out = epath.Path(out)
-    options = _options(tables, clips_down, clips_full, n_folds, seed)
-    _check_options(out, options)
+    out = epath.Path(job.out)
+    options = result_options(job)
+    compare_options(out, options)
     if (out / 'dataset.json').exists():
         print(f'{out} is complete; nothing to do')
-        _finish_frames(out, delete_frames)
+        _finish_frames(out, job.delete_frames)
         return _read_problems(out)
-    targets = read_tables(tables) if tables else list_clips(folders[0])
-    for note in (note for table in targets.values() for note in table.notes):
+    beam_options = None if job.runner == 'local' else beam_stage.pipeline_options(job.runner, job.runner_options)
+    plan = make_plan(job)
+    for note in plan.notes():
         print(f'note: {note}')
-    if 'train' in targets:  # of all its clips, whether they can be decoded or not
-        read_or_make_folds(out / 'folds.csv', targets['train'].rows, n_folds, seed)
-    targets = {split: find_clips(table, folders) for split, table in targets.items()}
-    problems = [problem for table in targets.values() for problem in table.problems]
-    problems += make_frames(_tasks(targets, clips_down, clips_full, out), workers, len(problems))
-    problems.sort()
-    _write_table(out / 'problems.csv', pd.DataFrame(problems, columns=Problem._fields))
-    counts = _make_records(out, targets)
-    clips = _clip_table(out, targets)
-    _write_table(out / 'clips.csv', clips)
-    _write_json(out / 'dataset.json', _description(options, counts, clips, problems))
-    _finish_frames(out, delete_frames)
-    return problems
+    if job.strict and plan.problems():
+        _write_problems(out, plan.problems())
+        raise ValueError(f'{len(plan.problems())} rows or clips cannot be used, see {out}/problems.csv (--strict)')
+    claim(out, options)
+    if plan.labels is not None:
+        read_or_make_folds(out / 'folds.csv', plan.labels, job.n_folds, job.seed)
+    outcomes = _decode(job, plan, out, beam_options)
+    problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
+    _write_problems(out, problems)
+    clips = _clip_table(plan, outcomes)
+    counts = _make_records(clips, out, beam_options)
+    write_whole(out / 'clips.csv', clips.to_csv(index=False))
+    write_json(out / 'dataset.json', describe(out, options, counts, clips, len(problems)))
+    _finish_frames(out, job.delete_frames)
+    return sorted(problems)
 
 
-def _options(tables, clips_down, clips_full, n_folds: int, seed: int) -> dict:
-    """Everything that changes the result."""
-    names = [name for pair in TABLES.values() for name in pair] if tables else []
-    files = [Path(tables) / name for name in names]
-    return {
-        'clips_down': str(clips_down),
-        'clips_full': str(clips_full),
-        'n_folds': n_folds,
-        'seed': seed,
-        'jpeg_quality': JPEG_QUALITY,
-        'version': VERSION,
-        'tables_sha256': {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()},
-    }
+def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Outcome]:
+    """The slow stage: clips -> frame store. Returns what became of each clip of the plan."""
+    frames = str(out / 'frames')
+    tasks = make_tasks(plan, job)
+    done = frame_store.read_outcomes(frames)
+    pending = [task for task in tasks if task.video_id not in done]
+    where = job.runner if beam_options else f'{job.workers} workers'
+    print(f'{len(tasks)} clips, {len(tasks) - len(pending)} of them decoded before; {where}', flush=True)
+    if beam_options:
+        beam_stage.run(pending, frames, beam_options)
+    else:
+        n_problems = len(plan.problems()) + sum(outcome.problem is not None for outcome in done.values())
+        decode_stage.run(pending, frames, job.workers, n_problems)
+    outcomes = frame_store.read_outcomes(frames)
+    return {task.video_id: outcomes[task.video_id] for task in tasks}
 
 
-def _check_options(out: epath.Path, options: dict) -> None:
-    path = out / 'options.json'
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        _write_json(path, options)
-        return
-    before = json.loads(path.read_text())
-    names = [name for name in before | options if before.get(name) != options.get(name)]
-    if names:
-        changes = '; '.join(f'{name}: {before.get(name)} before, {options.get(name)} now' for name in names)
-        raise ValueError(f'{out} was begun with other options ({changes}); take another --out or remove it')
+def _clip_table(plan: Plan, outcomes: dict[str, Outcome]) -> pd.DataFrame:
+    """One row for each clip with a record, about its full copy."""
+    return pd.DataFrame(
+        {'video_id': video_id, 'split': split} | outcomes[video_id].row
+        for split in plan.targets
+        for video_id in plan.clips(split)
+        if outcomes[video_id].row
+    )
 
 
-def _folders(clips_down, clips_full) -> list[Path]:
-    folders = [Path(folder) for folder in (clips_down, clips_full) if folder]
-    if not folders:
-        raise ValueError('give --clips_down, --clips_full or both')
-    for folder in folders:
-        if not folder.is_dir():
-            raise ValueError(f'there is no folder {folder}')
-    return folders
-
-
-def _tasks(targets: dict[str, Targets], clips_down, clips_full, out: epath.Path) -> list[ClipTask]:
-    return [
-        ClipTask(
-            frames=str(out / 'frames'),
-            video_id=video_id,
-            down_path=str(Path(clips_down) / video_id) if clips_down else None,
-            full_path=str(Path(clips_full) / video_id) if clips_full else None,
-            target_time_s=rows['time_s'].tolist() if rows['time_s'].notna().all() else None,
-            target_distance_m=rows['distance_m'].tolist() if rows['time_s'].notna().all() else None,
-            site=rows['site'].iloc[0],
-            park=rows['park'].iloc[0],
-        )
-        for table in targets.values()
-        for video_id, rows in table.rows.groupby('video_id')
-    ]
-
-
-def _make_records(out: epath.Path, targets: dict[str, Targets]) -> dict[str, dict[str, int]]:
+def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[str, dict[str, int]]:
     """The quick stage: frame store -> tfds records. Returns {stream: {split: clips}}."""
+    if clips.empty:
+        raise ValueError(f'no clip gave a record; see {out}/problems.csv')
+    by_split = {split: rows.tolist() for split, rows in clips.groupby('split', sort=False)['video_id']}
     counts = {}
     (out / NAME).rmtree(missing_ok=True)  # of a run that was killed after it had written one stream
     for stream in STREAMS:
         started = time.monotonic()
-        by_split = {
-            split: lambda stream=stream, table=table: _stored_records(out, stream, table)
-            for split, table in targets.items()
-        }
-        counts[stream] = write_records(by_split, out, stream)
+        load = functools.partial(frame_store.load, str(out / 'frames'), stream)
+        counts[stream] = write_records(by_split, load, out, stream, beam_options)
         print(f'records {stream}: {counts[stream]}, {time.monotonic() - started:.0f} s', flush=True)
     return counts
-
-
-def _stored_records(out: epath.Path, stream: str, table: Targets) -> Iterator[Record]:
-    for video_id in sorted(table.rows['video_id'].unique()):
-        if frame_store.is_stored(out / 'frames', video_id):
-            yield frame_store.load(out / 'frames', stream, video_id)
-
-
-def _clip_table(out: epath.Path, targets: dict[str, Targets]) -> pd.DataFrame:
-    """One row for each clip with a record, about its full copy."""
-    return pd.DataFrame(
-        {'video_id': record.video_id, 'split': split}
-        | {name: getattr(record, name) for name in _CLIP_COLUMNS}
-        | {'n_frames': len(record.frame_jpeg), 'n_targets': len(record.target_time_s)}
-        for split, table in targets.items()
-        for record in _stored_records(out, 'full', table)
-    )
-
-
-def _description(options: dict, counts: dict, clips: pd.DataFrame, problems: list[Problem]) -> dict:
-    return {
-        'what': 'TFRecord shards written by tensorflow-datasets, one tf.train.Example a clip',
-        'records': {stream: f'{NAME}/{stream}/{VERSION}' for stream in STREAMS},
-        'features': describe_features(),
-        'clips': counts,
-        'targets': {split: int(rows['n_targets'].sum()) for split, rows in clips.groupby('split')},
-        'problems': len(problems),
-        'options': options,
-        'command': shlex.join(['python', '-m', 'data_prep.build', *sys.argv[1:]]),
-    }
 
 
 def _finish_frames(out: epath.Path, delete_frames: bool) -> None:
     if delete_frames and (out / 'frames').exists():
         (out / 'frames').rmtree()
+
+
+def _write_problems(out: epath.Path, problems: list[Problem]) -> None:
+    write_whole(out / 'problems.csv', pd.DataFrame(sorted(problems), columns=Problem._fields).to_csv(index=False))
 
 
 def _read_problems(out: epath.Path) -> list[Problem]:
@@ -179,39 +121,30 @@ def _read_problems(out: epath.Path) -> list[Problem]:
     return [Problem(*row) for row in table.itertuples(index=False)]
 
 
-def _write_table(path: epath.Path, table: pd.DataFrame) -> None:
-    _write(path, table.to_csv(index=False))
-
-
-def _write_json(path: epath.Path, content: dict) -> None:
-    _write(path, json.dumps(content, indent=2) + '\n')
-
-
-def _write(path: epath.Path, text: str) -> None:
-    unfinished = path.with_name(path.name + '.tmp')
-    unfinished.write_text(text)
-    unfinished.replace(path)
-
-
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='python -m data_prep.build', description=__doc__.split('\n')[0])
-    parser.add_argument(
-        '--tables',
-        help='folder of train_labels.csv, submission_format.csv, ...; without: every second',
+def _parse(arguments: list[str] | None) -> Job:
+    parser = argparse.ArgumentParser(
+        prog='python -m data_prep.build', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--clips_down', help='folder of the downsampled clips')
-    parser.add_argument('--clips_full', help='folder of the original clips')
-    parser.add_argument('--out', required=True, help='folder of the data set')
-    parser.add_argument('--n_folds', type=int, default=5)
-    parser.add_argument('--seed', type=int, default=0, help='of the folds')
-    parser.add_argument('--workers', type=int, default=os.cpu_count())
-    parser.add_argument(
-        '--delete_frames',
-        choices=('True', 'False'),
-        default='True',
-        help='the frame store, when records are done',
-    )
-    return parser.parse_args(arguments)
+    add, standard = parser.add_argument, Job(out='', clips_full=('',))
+    add('--tables', help="folder of the challenge's tables, or a CSV of video_id or filepath, time, distance, ...")
+    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal become targets')
+    add('--min_confidence', '--min-confidence', type=float, default=standard.min_confidence, help='of a detection')
+    add('--every', dest='every_s', type=int, default=1, help='seconds between targets, without tables and detections')
+    add('--clips_down', nargs='+', default=(), help='folders of the downsampled clips; local or gs://')
+    add('--clips_full', nargs='+', default=(), help='folders of the original clips; local or gs://')
+    add('--out', required=True, help='folder of the data set; local or gs://')
+    add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as by ffmpeg -r 1')
+    add('--gamma', default=standard.gamma, help='auto: correct overexposed clips; always; never')
+    add('--n_folds', type=int, default=standard.n_folds)
+    add('--seed', type=int, default=standard.seed, help='of the folds')
+    add('--strict', action='store_true', help='bad rows and missing clips end the job before anything is decoded')
+    add('--workers', type=int, default=os.cpu_count(), help='processes that decode on this machine')
+    add('--delete_frames', choices=('True', 'False'), default='True', help='the frame store, when records are done')
+    add('--runner', default=standard.runner, help='local, or one of Apache Beam, whose own options may follow')
+    options, runner_options = parser.parse_known_args(arguments)
+    options.delete_frames = options.delete_frames == 'True'
+    options.clips_down, options.clips_full = tuple(options.clips_down), tuple(options.clips_full)
+    return Job(**vars(options), runner_options=tuple(runner_options))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -219,14 +152,13 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     absl.logging.set_verbosity('error')
-    options = vars(_parse(arguments))
-    options['delete_frames'] = options['delete_frames'] == 'True'
     try:
-        problems = build(**options)
+        job = _parse(arguments)
+        problems = build(job)
     except (ValueError, OSError, guard.WorkerError) as error:
         print(f'build failed: {str(error).strip().splitlines()[-1]}', file=sys.stderr)
         return 1
-    where = f', see {options["out"]}/problems.csv' if problems else ''
+    where = f', see {job.out}/problems.csv' if problems else ''
     print(f'{len(problems)} problems{where}')
     return 3 if problems else 0
 

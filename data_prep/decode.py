@@ -6,7 +6,6 @@ formats whose clocks may jump (MPEG-TS and -PS), as the ffmpeg program subtracts
 duration, so the last second is the one before its end, rounded up.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,6 +27,7 @@ class ClipInfo:
     width_px: int
     frame_rate: float  # average, pictures a second
     shown_s: tuple[Fraction, ...]  # of each whole second: since t0, the time of the picture that it shows
+    damaged_s: frozenset[int]  # of the decoded seconds, those whose picture the decoder had to invent in part
 
     @property
     def last_s(self) -> int:
@@ -74,7 +74,8 @@ def decode_seconds(
         raise
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         raise ClipError(reason(error)) from error
-    info = ClipInfo(float(timeline.end_s), *frames.size_px, timeline.frame_rate, timeline.shown_s)
+    damaged_s = frozenset(frames.damaged_s)
+    info = ClipInfo(float(timeline.end_s), *frames.size_px, timeline.frame_rate, timeline.shown_s, damaged_s)
     return info, dict(sorted(frames.by_second.items()))
 
 
@@ -87,12 +88,13 @@ class _Frames:
 
     def __init__(self, gamma: bool, convert: Callable[[np.ndarray], Any] | None):
         self.by_second: dict[int, Any] = {}
+        self.damaged_s: set[int] = set()
         self.size_px = (0, 0)
         self._gamma = gamma
         self._convert = convert
         self._reformatter = VideoReformatter()
 
-    def add(self, frame: av.VideoFrame, seconds: Iterable[int]) -> None:
+    def add(self, frame: av.VideoFrame, seconds: Iterable[int], damaged: bool) -> None:
         rotation = frame.rotation
         if self._gamma:
             frame = exposure.apply_gamma(frame)
@@ -103,3 +105,4 @@ class _Frames:
         self.size_px = rgb.shape[:2]
         content = self._convert(rgb) if self._convert else rgb
         self.by_second.update(dict.fromkeys(seconds, content))
+        self.damaged_s.update(seconds if damaged else ())

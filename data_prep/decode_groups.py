@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import av
 
-from data_prep.container import frame_rate, open_clip, packets, video_stream
+from data_prep.container import Damage, frame_rate, open_clip, packets, video_stream
 from data_prep.timestamps import Picture, Timeline, in_reach, is_avi, start_ticks
 
 
@@ -26,7 +26,7 @@ class _Plan(NamedTuple):
 
 
 def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline | None:
-    """Calls add(frame, seconds) for each wanted picture. None where this way does not work for the clip.
+    """Calls add(frame, seconds, damaged) for each wanted picture. None where this way does not work for the clip.
 
     cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds.
     """
@@ -37,10 +37,12 @@ def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Cal
     for second in sorted(wanted(plan.timeline.last_s)):
         seconds_by_pts.setdefault(plan.pts_by_second[second], []).append(second)
     runs = _runs(plan.packets, seconds_by_pts)
+    damage = Damage()
     try:
         for frame in _decode_runs(path, runs, seconds_by_pts):
+            damaged = damage.spoils(frame)
             if frame.pts in seconds_by_pts:
-                add(frame, seconds_by_pts.pop(frame.pts))
+                add(frame, seconds_by_pts.pop(frame.pts), damaged)
     except (av.error.FFmpegError, _OutOfOrder):
         return None
     return None if seconds_by_pts else plan.timeline

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import av
 
-from data_prep.container import ClipError, frame_rate, open_clip, packets, video_stream
+from data_prep.container import ClipError, Damage, frame_rate, open_clip, packets, video_stream
 from data_prep.timestamps import Picture, Timeline, TimestampGuess, in_reach, is_avi, rate_ticks, start_ticks
 
 
 def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline:
-    """Calls add(frame, seconds) for each wanted picture.
+    """Calls add(frame, seconds, damaged) for each wanted picture.
 
     cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds. Raises ClipError where there is no
     picture at all.
@@ -24,7 +24,8 @@ def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Cal
         for picture, group in itertools.groupby(shown, key=lambda pair: pair[1]):
             shows = [second for second, _ in group if second in seconds]
             if shows:
-                add(picture.content, shows)
+                frame, damaged = picture.content
+                add(frame, shows, damaged)
     return timeline
 
 
@@ -46,24 +47,29 @@ def _timeline(path: str, cut: Callable) -> Timeline:
 
 
 def _pictures(container, stream) -> Iterator[Picture]:
-    """Every picture that can be decoded, with its time and duration as the program sees them."""
+    """Every picture that can be decoded, with its time and duration as the program sees them.
+
+    The content is (frame, damaged).
+    """
     start, time_base = start_ticks(container, stream), stream.time_base
     guess = TimestampGuess()
     previous, duration = None, 0
-    for frame in _frames(container, stream):
+    for frame, damaged in _frames(container, stream):
         tick = guess(None if is_avi(container) else frame.pts, frame.dts)
         if tick is None:
             tick = start if previous is None else previous + duration
         rising = previous is not None and tick > previous
         duration = frame.duration or (tick - previous if rising else rate_ticks(stream))
         previous = tick
-        yield Picture((tick - start) * time_base, duration * time_base, frame)
+        yield Picture((tick - start) * time_base, duration * time_base, (frame, damaged))
 
 
-def _frames(container, stream) -> Iterator[av.VideoFrame]:
-    """Bad packets are passed over, as the ffmpeg program does."""
+def _frames(container, stream) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """(frame, damaged). Bad packets are passed over, as the ffmpeg program does."""
+    damage = Damage()
     for packet in itertools.chain(packets(container, stream), [None]):
         try:
-            yield from stream.codec_context.decode(packet)
+            for frame in stream.codec_context.decode(packet):
+                yield frame, damage.spoils(frame)
         except av.error.FFmpegError:
-            continue
+            damage.lost()

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from data_prep.files import write_whole
+
 COLUMNS = ('video_id', 'clip_fold', 'site_fold')
 _DISTANCE_BINS = 5  # fifths of the labels
 
@@ -45,9 +47,7 @@ def read_or_make_folds(path, rows: pd.DataFrame, n_folds: int, seed: int = 0) ->
     path = epath.Path(path)
     if not path.exists():
         folds = make_folds(rows, n_folds, seed)
-        unfinished = path.with_name(path.name + '.tmp')
-        unfinished.write_text(folds.to_csv(index=False))
-        unfinished.replace(path)
+        write_whole(path, folds.to_csv(index=False))
         return folds
     folds = read_folds(path)
     if len(folds) != folds['video_id'].nunique():

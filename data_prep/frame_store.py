@@ -1,118 +1,65 @@
-"""The slow first stage: clips -> frame store, one small file a clip and stream.
+"""The frame store of the first stage: one small file a clip and stream, and what became of each clip.
 
-A file appears whole or not at all, so a build that was killed goes on where it stopped.
+A file appears whole or not at all, and the outcome last: a build that was killed goes on where it stopped.
 """
 
 import hashlib
 import io
 import itertools
 import json
-import os
 import re
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
-from data_prep import guard
-from data_prep.clip_record import make_records
-from data_prep.decode import ClipError
-from data_prep.labels import Problem
-from data_prep.records import STREAMS, Record
+from data_prep.files import write_whole
+from data_prep.records import Record
 
-_ARRAYS = ('frame_time_s', 'target_time_s', 'target_distance_m')
+_ARRAYS = ('frame_time_s', 'target_time_s', 'target_distance_m', 'target_box')
 _SIMPLE = tuple(field.name for field in fields(Record) if field.name not in (*_ARRAYS, 'frame_jpeg'))
+_IN_CLIPS_CSV = 'site park duration_s height_px width_px frame_rate white_fraction gamma'.split()
 
 
-class ClipTask(NamedTuple):
-    """What a worker needs to make the records of one clip."""
+class Outcome(NamedTuple):
+    """What became of a clip."""
 
-    frames: str  # folder of the frame store
     video_id: str
-    down_path: str | None
-    full_path: str | None
-    target_time_s: list[int] | None  # None: every whole second
-    target_distance_m: list[float] | None
-    site: str
-    park: str
+    row: dict | None  # of clips.csv, about its full copy; None where there is no record
+    problem: tuple[str, str] | None  # (stage, reason) where there is no record, or not all targets are in it
 
 
-def make_frames(tasks: list[ClipTask], workers: int, n_problems: int) -> list[Problem]:
-    """Every clip that is not in the frame store yet, each in a worker that may die.
-
-    n_problems: those that are known already, for the progress lines. Returns the new ones.
-    """
-    pending = [task for task in tasks if not is_stored(task.frames, task.video_id)]
-    n_before = len(tasks) - len(pending)
-    print(f'{len(tasks)} clips, {n_before} of them decoded before; {workers} workers', flush=True)
-    # Long clips first: otherwise the last worker decodes one while the others have nothing to do.
-    pending.sort(key=_work, reverse=True)
-    left = sum(map(_work, pending))
-    problems: list[Problem] = []
-    done, started, shown_s = 0.0, time.monotonic(), 0.0
-    results = guard.run_guarded('data_prep.frame_store:store_clip', pending, workers, deadline_s)
-    for n_done, (task, reason) in enumerate(results, 1):
-        if reason is not None:
-            reason = reason.reason if isinstance(reason, guard.Lost) else reason
-            problems.append(Problem(task.video_id, '', 'decode', reason))
-        done, left = done + _work(task), left - _work(task)
-        elapsed_s = time.monotonic() - started
-        if elapsed_s - shown_s > 2 or n_done == len(pending):
-            shown_s, left_s = elapsed_s, elapsed_s * max(left, 0) / done
-            print(
-                f'decoded {n_done}/{len(pending)} clips, {n_done / elapsed_s:.1f} clips/s, '
-                f'ETA {left_s:.0f} s, problems {n_problems + len(problems)}',
-                flush=True,
-            )
-    return problems
-
-
-def store_clip(task: ClipTask) -> str | None:
-    """Runs in a worker: one clip into the frame store. Returns why that is impossible, or None.
-
-    Errors of the clip are values; an error of the disk is raised, for it would meet the next clip
-    too.
-    """
-    try:
-        records = make_records(*task[1:])
-    except ClipError as error:
-        return str(error)
-    store(task.frames, records)
-    return None
-
-
-def deadline_s(task: ClipTask) -> float:
-    """How long a clip may take, by its size: many times what a slow machine needs."""
-    return 120 + 5 * _work(task)
-
-
-def _work(task: ClipTask) -> float:
-    """About the seconds that a clip takes: one a megabyte and a tenth for opening it."""
-    sizes = [os.path.getsize(path) for path in (task.down_path, task.full_path) if path]
-    return 0.1 + 1e-6 * sum(sizes)
-
-
-def frame_path(directory, stream: str, video_id: str) -> epath.Path:
+def frame_path(directory, kind: str, video_id: str, suffix: str = '.npz') -> epath.Path:
     """Readable, and another for each video_id: equal stems in two folders do not collide."""
     readable = re.sub(r'[^A-Za-z0-9._-]', '_', video_id)[-60:]
     digest = hashlib.sha256(video_id.encode()).hexdigest()[:16]
-    return epath.Path(directory) / stream / f'{digest}-{readable}.npz'
+    return epath.Path(directory) / kind / f'{digest}-{readable}{suffix}'
 
 
-def is_stored(directory, video_id: str) -> bool:
-    return all(frame_path(directory, stream, video_id).exists() for stream in STREAMS)
-
-
-def store(directory, records: dict[str, Record]) -> None:
-    """Writes the records {stream: Record} of one clip. Raises OSError where the disk is full."""
+def store(directory, outcome: Outcome, records: dict[str, Record]) -> None:
+    """Writes the records {stream: Record} of one clip, then the outcome. Raises OSError where the disk is full."""
     for stream, record in records.items():
-        path = frame_path(directory, stream, record.video_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-        unfinished.write_bytes(to_bytes(record))
-        unfinished.replace(path)
+        write_whole(frame_path(directory, stream, record.video_id), to_bytes(record))
+    write_whole(frame_path(directory, 'outcome', outcome.video_id, '.json'), json.dumps(outcome._asdict()))
+
+
+def read_outcomes(directory) -> dict[str, Outcome]:
+    """{video_id: Outcome} of the clips that are done."""
+    folder = epath.Path(directory) / 'outcome'
+    if not folder.exists():
+        return {}
+    with ThreadPoolExecutor(16) as threads:  # for remote folders
+        texts = threads.map(epath.Path.read_text, sorted(folder.glob('*.json')))
+        outcomes = [Outcome(**json.loads(text)) for text in texts]
+    return {outcome.video_id: outcome for outcome in outcomes}
+
+
+def clip_row(record: Record, doubtful: str) -> dict:
+    """A row of clips.csv. doubtful: which seconds, and why."""
+    counts = {'n_frames': len(record.frame_jpeg), 'n_targets': len(record.target_time_s)}
+    return {name: getattr(record, name) for name in _IN_CLIPS_CSV} | counts | {'doubtful': doubtful}
 
 
 def load(directory, stream: str, video_id: str) -> Record:

@@ -13,6 +13,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -65,6 +67,29 @@ def run_guarded(
     finally:
         for worker in [*busy.values(), *idle]:
             worker.end()
+
+
+class GuardedCall:
+    """The same for a caller whose tasks come one at a time: function(task), with one worker that is kept."""
+
+    def __init__(self, function: str):
+        self._function = function
+        self._worker: _Worker | None = None
+
+    def __call__(self, task, deadline_s: float):
+        """Returns the result, or Lost. Raises WorkerError as run_guarded does."""
+        self._worker = self._worker or _Worker(self._function)
+        self._worker.give(task, deadline_s)
+        while (result := self._worker.result()) is _STARTING:
+            pass
+        if isinstance(result, Lost):
+            self.close()
+        return result
+
+    def close(self) -> None:
+        if self._worker:
+            self._worker.end()
+        self._worker = None
 
 
 class _Worker:
@@ -127,6 +152,7 @@ def work(pipe_number: int) -> None:
     """The worker's end: tasks in, results out, until the parent closes the pipe."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     pipe = multiprocessing.connection.Connection(pipe_number)
     pipe.send(('started', None))
     while True:
@@ -138,6 +164,13 @@ def work(pipe_number: int) -> None:
             pipe.send(('raised', traceback.format_exc()))
             return
         pipe.send(_answer(function, task, deadline_s))
+
+
+def _end_with_parent(parent: int) -> None:
+    """A killed run must not go on writing beside the next one."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def _answer(function: str, task, deadline_s: float) -> tuple[str, Any]:

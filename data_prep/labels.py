@@ -1,24 +1,24 @@
-"""Tables in: targets and sites. Bad rows are refused with file, line number and reason.
+"""Tables in: targets, boxes and sites. Bad rows are refused with file, line number and reason.
 
-The tables are the challenge's: labels (video_id, time, distance), the submission format (the same,
-distance a placeholder) and metadata (video_id, park, site_id and more).
+The challenge's tables: labels (video_id, time, distance), the submission format (the same, distance a placeholder) and
+metadata (video_id, time, x1, y1, x2, y2, park, site_id); or one CSV with columns of these names.
 """
 
 import io
 import math
-from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
+from data_prep.archive import path_fault
+
 TABLES = {  # split -> its targets, its metadata
     'train': ('train_labels.csv', 'train_metadata.csv'),
     'test': ('submission_format.csv', 'test_metadata.csv'),
 }
-
-CLIP_SUFFIXES = frozenset('.mp4 .avi .asf .mov .mkv .m4v .wmv .mpg .mpeg .ts'.split())
+NO_BOX = (math.nan,) * 4
 
 _FIRST_LINE = 2  # line 1 of a file is its header
 _LONGEST_CLIP_S = 1_000_000  # beyond it a time is a slip of the pen
@@ -34,12 +34,27 @@ class Problem(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The targets of one table."""
+    """The targets of one split, one row each.
 
-    # video_id, time_s (int; NA: every second), distance_m (NaN), site, park (''), in file order
+    video_id; time_s, int, NA for every second; distance_m, NaN where unknown; box, (x1, y1, x2, y2) in 0..1 of width
+    and height from the upper left, NaN where unknown; site and park, '' where unknown; row, where it stands:
+    'file:line'.
+    """
+
     rows: pd.DataFrame
     problems: list[Problem]
     notes: list[str]
+
+    def without_clips(self, reasons: dict[str, str], stage: str) -> 'Targets':
+        """Without the clips {video_id: reason}, each of which becomes a problem."""
+        problems = [Problem(video_id, '', stage, reason) for video_id, reason in reasons.items()]
+        kept = self.rows[~self.rows['video_id'].isin(list(reasons))].reset_index(drop=True)
+        return Targets(kept, self.problems + problems, self.notes)
+
+    def without_rows(self, reasons: dict[int, str], stage: str) -> 'Targets':
+        """Without the rows {index: reason}, each of which becomes a problem."""
+        problems = [Problem(*self.rows.loc[i, ['video_id', 'row']], stage, reason) for i, reason in reasons.items()]
+        return Targets(self.rows.drop(list(reasons)).reset_index(drop=True), self.problems + problems, self.notes)
 
 
 class _Refused(Exception):
@@ -47,81 +62,77 @@ class _Refused(Exception):
 
 
 def read_targets(table, metadata=None, with_distance: bool = True) -> Targets:
-    """Targets of a labels table (or, with_distance=False, of a submission format, whose distances
-    are ignored).
+    """Targets of a table; with_distance=False of a submission format, whose distances are ignored.
 
-    metadata: a table with a park and site of each clip, or None; the labels' own columns serve
-    where it is None. Raises ValueError where a file cannot be read as a table or lacks a column.
+    metadata: a table with boxes, park and site of each clip, or None; the table's own columns serve where it is None.
+    Raises ValueError where a file cannot be read as a table or lacks a column.
     """
     table = epath.Path(table)
     texts = _read_table(table, ['video_id', 'time', *(['distance'] if with_distance else [])])
     rows, problems, notes = _good_rows(texts, table.name, with_distance)
-    if metadata is None:
-        places = _places(texts)
-    else:
-        places = _places(_read_table(epath.Path(metadata), ['video_id']))
+    about = texts if metadata is None else _read_table(epath.Path(metadata), ['video_id'])
+    boxes, bad_boxes = _boxes(about)
+    if bad_boxes:
+        name = table.name if metadata is None else epath.Path(metadata).name
+        notes.append(f'{name}: boxes passed over in {len(bad_boxes)} rows, first in line {bad_boxes[0]}')
+    rows['box'] = [boxes.get(key, NO_BOX) for key in zip(rows['video_id'], rows['time_s'], strict=True)]
+    places = _places(about)
     for name in ('site', 'park'):
         rows[name] = [places.get(video_id, {}).get(name, '') for video_id in rows['video_id']]
     return Targets(rows, problems, notes)
 
 
-def read_tables(folder) -> dict[str, Targets]:
-    """{split: Targets} of the TABLES in `folder`. Raises ValueError where none of them is there."""
-    folder = epath.Path(folder)
+def read_tables(path) -> dict[str, Targets]:
+    """{split: Targets} of the TABLES in a folder, or of one CSV: `train` where it has distances, else `test`.
+
+    Raises ValueError where there is no table.
+    """
+    path = epath.Path(path)
+    if not path.is_dir():
+        with_distance = 'distance' in _read_table(path, ['video_id', 'time'])
+        return {'train' if with_distance else 'test': read_targets(path, None, with_distance)}
     targets = {
         split: read_targets(
-            folder / table,
-            folder / metadata if (folder / metadata).exists() else None,
+            path / table,
+            path / metadata if (path / metadata).exists() else None,
             split == 'train',
         )
         for split, (table, metadata) in TABLES.items()
-        if (folder / table).exists()
+        if (path / table).exists()
     }
     if not targets:
-        raise ValueError(f'{folder} holds none of {", ".join(table for table, _ in TABLES.values())}')
+        raise ValueError(f'{path} holds none of {", ".join(table for table, _ in TABLES.values())}')
     if len(targets) == 2:
         both = set(targets['train'].rows['video_id']) & set(targets['test'].rows['video_id'])
         reason = 'stands in train_labels.csv too; a clip is for training or for testing'
-        targets['test'] = _refuse_clips(targets['test'], dict.fromkeys(both, reason), 'labels')
+        targets['test'] = targets['test'].without_clips(dict.fromkeys(sorted(both), reason), 'labels')
     return targets
 
 
-def find_clips(targets: Targets, clip_folders: list[Path]) -> Targets:
-    """Targets without those of the clips that are not in each of the folders."""
-    absent = {
-        video_id: [str(folder) for folder in clip_folders if not (folder / video_id).is_file()]
-        for video_id in targets.rows['video_id'].unique()
-    }
-    reasons = {video_id: f'no such file in {" and ".join(folders)}' for video_id, folders in absent.items() if folders}
-    return _refuse_clips(targets, reasons, 'find')
-
-
-def list_clips(folder: Path) -> dict[str, Targets]:
-    """Every clip below a folder, as the split `test`, with no times: each of its seconds is to become a target.
-
-    Raises ValueError where there is no clip.
-    """
-    found = sorted(path for path in folder.rglob('*') if path.suffix.lower() in CLIP_SUFFIXES and path.is_file())
-    if not found:
-        raise ValueError(f'{folder} holds no clip ({" ".join(sorted(CLIP_SUFFIXES))})')
-    rows = pd.DataFrame({'video_id': [path.relative_to(folder).as_posix() for path in found]})
-    return {'test': Targets(rows.assign(time_s=pd.NA, distance_m=np.nan, site='', park=''), [], [])}
-
-
-def _refuse_clips(targets: Targets, reasons: dict[str, str], stage: str) -> Targets:
-    """Targets without the clips {video_id: reason}, each of which becomes a problem."""
-    problems = [Problem(video_id, '', stage, reason) for video_id, reason in reasons.items()]
-    kept = targets.rows[~targets.rows['video_id'].isin(list(reasons))].reset_index(drop=True)
-    return Targets(kept, targets.problems + problems, targets.notes)
+def every_second(video_ids: list[str]) -> Targets:
+    """Clips with no times: their seconds are to become targets."""
+    rows = pd.DataFrame({'video_id': np.array(video_ids, object)})
+    return Targets(rows.assign(time_s=pd.NA, distance_m=np.nan, box=None, site='', park='', row=''), [], [])
 
 
 def _read_table(path: epath.Path, columns: list[str]) -> pd.DataFrame:
-    """All cells as text, the index the line number."""
+    """All cells as text, the index the line number. A semicolon may separate, as in half of Europe's spreadsheets."""
     try:
         text = path.read_bytes().decode('utf-8-sig')
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skip_blank_lines=False)
+        header = text.partition('\n')[0]
+        semicolons = ';' in header and ',' not in header
+        table = pd.read_csv(
+            io.StringIO(text), sep=';' if semicolons else ',', dtype=str, keep_default_na=False, skip_blank_lines=False
+        )
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
     except (OSError, ValueError) as error:  # pandas' errors on broken tables are ValueErrors
         raise ValueError(f'{path}: {" ".join(str(error).split())}') from error
+    if semicolons:  # and a comma is the decimal point
+        numbers = table.columns.intersection(['time', 'distance', *_BOX])
+        table[numbers] = table[numbers].apply(lambda column: column.str.replace(',', '.'))
+    if 'video_id' not in table and 'filepath' in table:
+        table = table.rename(columns={'filepath': 'video_id'})
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise ValueError(f'{path} lacks the column {", ".join(missing)}; it has {", ".join(table.columns)}')
@@ -136,7 +147,8 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
     distances = texts['distance'] if with_distance else [''] * len(texts)
     for line, video_id, time, distance in zip(texts.index, texts['video_id'], texts['time'], distances, strict=True):
         try:
-            _check_path(video_id)
+            if fault := path_fault(video_id):
+                raise _Refused(fault)
             time_s = _number(time, 'time', at_most=_LONGEST_CLIP_S)
             distance_m = _number(distance, 'distance') if with_distance else math.nan
             key = video_id, math.floor(time_s)
@@ -165,21 +177,10 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
             'video_id': np.array([video_id for video_id, _ in first], object),
             'time_s': np.array([time_s for _, time_s in first], np.int64),
             'distance_m': np.array([distance_m for _, distance_m in first.values()], np.float64),
+            'row': [f'{file}:{line}' for line, _ in first.values()],
         }
     )
     return rows, problems, notes
-
-
-def _check_path(video_id: str) -> None:
-    if not video_id:
-        raise _Refused('the video_id is empty')
-    if '\0' in video_id or '\n' in video_id:
-        raise _Refused(f'the video_id {video_id!r} is no file name')
-    windows = PureWindowsPath(video_id)  # it takes both kinds of slashes
-    if PurePosixPath(video_id).is_absolute() or windows.drive or windows.root:
-        raise _Refused(f'the video_id {video_id!r} is an absolute path; give it relative to the clips folder')
-    if '..' in windows.parts:
-        raise _Refused(f'the video_id {video_id!r} climbs out of the clips folder')
 
 
 def _number(text: str, column: str, at_most: float = math.inf) -> float:
@@ -194,6 +195,30 @@ def _number(text: str, column: str, at_most: float = math.inf) -> float:
     if value > at_most:
         raise _Refused(f'the {column} {text} is above {at_most:g}')
     return value
+
+
+_BOX = ('x1', 'y1', 'x2', 'y2')
+
+
+def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]], list[int]]:
+    """{(video_id, second): box}, the first of each, and the lines whose box makes no sense."""
+    boxes, bad = {}, []
+    if not {'time', *_BOX} <= set(texts):
+        return boxes, bad
+    for line, video_id, time, *corners in texts[['video_id', 'time', *_BOX]].itertuples():
+        if not any(corners):
+            continue
+        try:
+            x1, y1, x2, y2 = box = tuple(_number(text, 'box', at_most=1) for text in corners)
+            second = math.floor(_number(time, 'time', at_most=_LONGEST_CLIP_S))
+        except _Refused:
+            bad.append(line)
+            continue
+        if x1 < x2 and y1 < y2:
+            boxes.setdefault((video_id, second), box)
+        else:
+            bad.append(line)
+    return boxes, bad
 
 
 def _places(texts: pd.DataFrame) -> dict[str, dict[str, str]]:

@@ -1,13 +1,14 @@
 """The one definition of a record: everything stored of one clip, and how it is written and parsed.
 
-On disk: DIRECTORY/chimp_records/<stream>/1.0.0/, TFRecord shards of a tensorflow-datasets builder,
+On disk: DIRECTORY/chimp_records/<stream>/1.1.0/, TFRecord shards of a tensorflow-datasets builder,
 one example a clip. Importing this file does not import TensorFlow: it takes seconds, and the worker
 processes that decode clips need only the class.
 """
 
 import contextlib
+import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,7 +16,7 @@ from etils import epath
 
 STREAMS = ('down', 'full')
 NAME = 'chimp_records'
-VERSION = '1.0.0'
+VERSION = '1.1.0'
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class Record:
     frame_time_s: np.ndarray  # int32 [n], ascending
     target_time_s: np.ndarray  # int32 [m], may lie past the last frame
     target_distance_m: np.ndarray  # float32 [m], NaN where unknown
+    target_box: np.ndarray  # float32 [m, 4], x1 y1 x2 y2 in 0..1 of width and height, NaN where unknown
     site: str  # '' where unknown
     park: str  # '' where unknown
     duration_s: float
@@ -38,31 +40,32 @@ class Record:
 
 
 def write_records(
-    records_by_split: Mapping[str, Callable[[], Iterator[Record]]], directory, stream: str
+    ids_by_split: Mapping[str, Sequence[str]],
+    load: Callable[[str], Record],
+    directory,
+    stream: str,
+    beam_options=None,
 ) -> dict[str, int]:
     """Writes one stream's records and returns their number in each split.
 
-    records_by_split: for each split a function that starts an iterator of its records. A split
-    without records is left out. The order on disk depends on the video_ids only (tfds sorts by
-    their hash). Raises ValueError where there is no record at all, RuntimeError where the stream
-    stands already.
+    ids_by_split: the video_ids of each split; a split without any is left out. load: the record of one; with
+    beam_options (apache_beam PipelineOptions) Beam's workers call and write, and it must be importable there. The
+    order on disk depends on the video_ids only (tfds sorts by their hash). Raises ValueError where there is no record
+    at all, or the stream stands already.
     """
     import tensorflow_datasets as tfds
 
     from data_prep.tfds_builder import RecordBuilder
 
-    examples = {
-        split: ((record.video_id, _example(record)) for record in make_records())
-        for split, make_records in records_by_split.items()
-        if next(make_records(), None) is not None  # tfds refuses an empty split
-    }
-    if not examples:
+    ids_by_split = {split: ids for split, ids in ids_by_split.items() if ids}  # tfds refuses an empty split
+    if not ids_by_split:
         raise ValueError(f'no clip gave a record for the stream {stream!r}; see problems.csv')
+    keyed = functools.partial(_keyed_example, load)
     builder = RecordBuilder(
         name=NAME,
         version=VERSION,
         features=_features(),
-        split_datasets=examples,
+        split_datasets={split: _examples(ids, keyed, beam_options) for split, ids in ids_by_split.items()},
         config=stream,
         data_dir=str(directory),
         description='Frames of whole seconds of camera-trap clips, one example a clip.',
@@ -74,9 +77,24 @@ def write_records(
     with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(None):
         builder.download_and_prepare(
             download_dir=unused,
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options),
         )
     return split_sizes(directory, stream)
+
+
+def _examples(video_ids: Sequence[str], keyed: Callable[[str], tuple[str, dict]], beam_options):
+    """What tfds writes: an iterator, or the same as a Beam transform."""
+    if beam_options is None:
+        return map(keyed, video_ids)
+    import apache_beam as beam
+
+    return beam.Create(video_ids) | beam.Reshuffle() | beam.Map(keyed)
+
+
+def _keyed_example(load: Callable[[str], Record], video_id: str) -> tuple[str, dict]:
+    record = load(video_id)
+    example = {field.name: getattr(record, field.name) for field in fields(record)}
+    return video_id, example | {name: dtype(example[name]) for name, dtype in _SCALARS.items()}
 
 
 def read_dataset(directory, stream: str, split: str):
@@ -141,13 +159,9 @@ def _features():
         {name: tfds.features.Text() for name in ('video_id', 'site', 'park')}
         | {'frame_jpeg': tfds.features.Sequence(tfds.features.Image(encoding_format='jpeg'))}
         | {name: tfds.features.Tensor(shape=(None,), dtype=dtype) for name, dtype in many.items()}
+        | {'target_box': tfds.features.Tensor(shape=(None, 4), dtype=np.float32)}
         | {name: tfds.features.Scalar(dtype) for name, dtype in _SCALARS.items()}
     )
-
-
-def _example(record: Record) -> dict:
-    example = {field.name: getattr(record, field.name) for field in fields(record)}
-    return example | {name: dtype(example[name]) for name, dtype in _SCALARS.items()}
 
 
 def _folder(directory, stream: str) -> epath.Path:

@@ -73,3 +73,8 @@ def ffmpeg_frames(path, filters: str, *arguments: str, height_px: int, width_px:
     command += ['-pix_fmt', 'rgb24', '-f', 'rawvideo', '-']
     raw = subprocess.run(command, capture_output=True, check=True).stdout
     return np.frombuffer(raw, np.uint8).reshape(-1, height_px, width_px, 3)
+
+
+def ffmpeg_makes(path, *arguments) -> Path:
+    subprocess.run([ffmpeg_program(), '-v', 'error', *map(str, arguments), str(path)], check=True)
+    return path

@@ -36,6 +36,7 @@ def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
         frame_time_s=np.arange(n_seconds, dtype=np.int32),
         target_time_s=np.array(target_time_s, np.int32),
         target_distance_m=distance,
+        target_box=np.full((len(target_time_s), 4), np.nan, np.float32),
         site=f's{seed}',
         park='',
         duration_s=float(n_seconds),
@@ -55,8 +56,9 @@ def write_data(folder) -> dict[str, list[Record]]:
         record('b/x.avi', 1, [0], 12),
         record('y.mp4', 12, range(12), 14),
     ]
+    splits = {'train': [r.video_id for r in train], 'test': [r.video_id for r in test]}
     for stream in ('down', 'full'):
-        write_records({'train': lambda: iter(train), 'test': lambda: iter(test)}, folder, stream)
+        write_records(splits, {r.video_id: r for r in train + test}.__getitem__, folder, stream)
     folds = pd.DataFrame(
         {
             'video_id': [r.video_id for r in train],

@@ -1,18 +1,22 @@
+import contextlib
+import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
 from make_clips import frame_number, numbered_frames, write_clip
 from PIL import Image
 
-from data_prep import build, frame_store
+from data_prep import build, decode_stage
 from data_prep.records import STREAMS, read_records
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +75,7 @@ def test_a_bad_clip_gets_its_row_and_the_others_go_on(built):
     assert list(problems.columns) == ['row', 'stage', 'reason']
     assert problems['stage'].to_dict() == {
         'a.mp4': 'labels',
-        'empty.mp4': 'decode',
+        'empty.mp4': 'open',
         'missing.mp4': 'find',
     }
     assert problems.loc['a.mp4', 'row'] == 'train_labels.csv:10'
@@ -114,7 +118,13 @@ def test_tables_beside_the_records(built):
     assert description['targets'] == {'train': 6, 'test': 1}
     assert description['problems'] == 3
     assert (out / description['records']['down']).is_dir()
-    assert set(description['features']) >= {'frame_jpeg', 'target_distance_m'}
+    assert set(description['features']) >= {'frame_jpeg', 'target_distance_m', 'target_box'}
+    shards = [name for name in description['sha256'] if 'tfrecord' in name]
+    assert len(shards) == 4
+    for name, digest in description['sha256'].items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest
+    assert description['versions']['av'] == av.__version__
+    assert description['command'].startswith('python -m data_prep.build --tables=')
     assert not (out / 'frames').exists()
     assert sorted(path.name for path in out.iterdir()) == sorted(
         'chimp_records clips.csv dataset.json folds.csv options.json problems.csv'.split()
@@ -147,34 +157,125 @@ def contents(out):
 def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(clips, built, tmp_path, monkeypatch):
     out, _ = built
     resumed = tmp_path / 'out'
-    real, decoded = frame_store.guard.run_guarded, []
+    real, decoded = decode_stage.guard.run_guarded, []
 
     def killed_after_one(function, tasks, *rest):
-        decoded.extend(tasks)
         for result in real(function, tasks, *rest):
             yield result
-            raise KeyboardInterrupt
+            if function == decode_stage.STORE_CLIP:
+                raise KeyboardInterrupt
 
-    monkeypatch.setattr(frame_store.guard, 'run_guarded', killed_after_one)
+    monkeypatch.setattr(decode_stage.guard, 'run_guarded', killed_after_one)
     with pytest.raises(KeyboardInterrupt):
         build.main(arguments(clips, resumed, workers=1))
-    assert len(decoded) == 4
-    assert len(list(resumed.glob('frames/full/*.npz'))) == 1
+    assert len(list(resumed.glob('frames/outcome/*.json'))) == 1
     # What a kill in the middle of writing leaves behind.
     (resumed / 'frames' / 'full' / 'half-written.npz.17.tmp').write_bytes(b'PK')
-    (resumed / 'chimp_records' / 'down' / '1.0.0').mkdir(parents=True)
-    (resumed / 'chimp_records' / 'down' / 'incomplete.ABCDEF_1.0.0').mkdir()
+    (resumed / 'chimp_records' / 'down' / '1.1.0').mkdir(parents=True)
+    (resumed / 'chimp_records' / 'down' / 'incomplete.ABCDEF_1.1.0').mkdir()
 
     def recorded(function, tasks, *rest):
-        decoded[:] = tasks
+        tasks = list(tasks)
+        decoded.extend(tasks if function == decode_stage.STORE_CLIP else [])
         return real(function, tasks, *rest)
 
-    monkeypatch.setattr(frame_store.guard, 'run_guarded', recorded)
+    monkeypatch.setattr(decode_stage.guard, 'run_guarded', recorded)
     assert build.main(arguments(clips, resumed, delete_frames=False)) == 3
-    assert len(decoded) == 3  # the others, the empty one among them
+    assert len(decoded) == 2  # the others
     assert (resumed / 'frames').exists()
     assert build.main(arguments(clips, resumed)) == 3
     assert contents(resumed) == contents(out)
+
+
+def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(clips, built, tmp_path):
+    out, _ = built
+    (tmp_path / 'out').mkdir()
+    command = [sys.executable, '-m', 'data_prep.build', *arguments(clips, tmp_path / 'out')]
+    options = {'cwd': ROOT, 'env': os.environ | {'PYTHONPATH': str(ROOT)}, 'capture_output': True, 'text': True}
+    # Files cannot grow beyond 4 KB: to the program it looks like a full disk in the middle of a file.
+    limits = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))}
+    full = subprocess.run(command, **options, **limits)
+    assert full.returncode == 1
+    assert full.stderr == 'build failed: OSError: [Errno 27] File too large\n'
+    assert not list((tmp_path / 'out').rglob('*.npz'))
+    assert subprocess.run(command, **options).returncode == 3
+    assert contents(tmp_path / 'out') == contents(out)
+
+
+def test_a_build_that_is_killed_again_and_again_ends_with_the_same_files(clips, built, tmp_path):
+    """kill -9 at random times; bench/kill_build.py does it on a larger scale."""
+    out, _ = built
+    command = [sys.executable, '-m', 'data_prep.build', *arguments(clips, tmp_path / 'out', workers=1)]
+    options = {'cwd': ROOT, 'env': os.environ | {'PYTHONPATH': str(ROOT)}, 'stdout': subprocess.DEVNULL}
+    for seconds in np.random.default_rng(0).uniform(0.5, 4, 4):
+        process = subprocess.Popen(command, **options)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+        process.wait()
+    assert subprocess.run(command, **options).returncode == 3
+    assert contents(tmp_path / 'out') == contents(out)
+
+
+def test_bad_rows_end_a_strict_build_before_anything_is_decoded(clips, tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert build.main([*arguments(clips, out), '--strict']) == 1
+    assert f'3 rows or clips cannot be used, see {out}/problems.csv' in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ['problems.csv']
+    assert 'train_labels.csv:10' in (out / 'problems.csv').read_text()
+
+
+def test_a_csv_of_ones_own(clips, tmp_path):
+    table = tmp_path / 'mine.csv'
+    table.write_text('filepath;time;distance;site\na.mp4;1,5;2,5;s1\na.mp4;5;3;s1\na.mp4;7;3;s1\nsub/a.mp4;0;3;s2\n')
+    assert build.main(arguments(clips, tmp_path / 'out', tables=table)) == 3
+    train = {record.video_id: record for record in read_records(tmp_path / 'out', 'full', 'train')}
+    assert train['a.mp4'].target_time_s.tolist() == [1, 5]  # 5 s long: 5 is its end, 7 lies past it
+    assert (train['a.mp4'].site, train['sub/a.mp4'].site) == ('s1', 's2')
+    (problem,) = pd.read_csv(tmp_path / 'out' / 'problems.csv').itertuples(index=False)
+    assert (problem.row, problem.stage) == ('mine.csv:4', 'labels')
+    assert problem.reason == 'second 7 lies 2.0 s past the end of the clip (5.0 s)'
+
+
+def test_detections_make_the_targets(clips, tmp_path, capsys):
+    def seen(frame, confidence, x):
+        return {'category': '1', 'conf': confidence, 'bbox': [x, 0.25, 0.25, 0.5], 'frame_number': frame}
+
+    images = [
+        {
+            'file': str(clips / 'full' / 'a.mp4'),
+            'detections': [seen(9, 0.3, 0.1), seen(10, 0.9, 0.5), seen(24, 0.1, 0)],
+        },
+        {'file': 'sub\\a.mp4', 'frame_rate': 16.0, 'detections': [seen(32, 0.5, 0)]},
+        {'file': 'b.avi', 'frame_rate': 8.0, 'detections': []},
+        {'file': 'gone.mp4', 'frame_rate': 8.0, 'detections': [seen(0, 0.5, 0)]},
+        {'file': 'empty.mp4', 'failure': 'Failure video open'},
+    ]
+    found = tmp_path / 'md.json'
+    found.write_text(json.dumps({'info': {}, 'detection_categories': {'1': 'animal'}, 'images': images}))
+    out = tmp_path / 'out'
+    assert build.main([*arguments(clips, out, tables=None), f'--detections={found}', '--min-confidence=0.2']) == 3
+    assert '1 clips without an animal are left out' in capsys.readouterr().out
+    records = {record.video_id: record for record in read_records(out, 'down', 'test')}
+    assert {name: record.target_time_s.tolist() for name, record in records.items()} == {'a.mp4': [1], 'sub/a.mp4': [2]}
+    assert records['a.mp4'].target_box.tolist() == [[0.5, 0.25, 0.75, 0.75]]
+    problems = pd.read_csv(out / 'problems.csv', keep_default_na=False)
+    assert problems['video_id'].tolist() == ['empty.mp4', 'gone.mp4']
+    assert problems['reason'].tolist() == [
+        "the detector failed: 'Failure video open'",
+        f'no such file in {clips}/full',
+    ]
+
+
+def test_clips_in_a_bucket(clips, remote, tmp_path):
+    shutil.copytree(clips / 'full', remote / 'bucket' / 'clips')
+    local, far = tmp_path / 'local', tmp_path / 'far'
+    every = {'tables': None, 'clips_down': None}
+    assert build.main(arguments(clips, local, **every)) == 3
+    assert build.main(arguments(clips, far, **every | {'clips_full': 'gs://bucket/clips'})) == 3
+    here, there = contents(local), contents(far)
+    assert here.pop('options.json') != there.pop('options.json')
+    assert here == there
 
 
 def test_no_usable_clip_is_a_failure(clips, tmp_path, capsys):
@@ -202,7 +303,14 @@ def test_one_folder_of_clips_and_only_a_test_table(clips, tmp_path):
     [
         ({'clips_down': None, 'clips_full': None}, 'give --clips_down'),
         ({'clips_full': 'nowhere'}, 'there is no folder nowhere'),
-        ({'tables': 'nowhere'}, 'nowhere holds none of train_labels.csv'),
+        ({'tables': 'nowhere'}, 'there is no nowhere'),
+        ({'tables': None, 'detections': 'nowhere.json'}, 'there is no nowhere.json'),
+        ({'detections': 'x.json'}, 'not from both'),
+        ({'sampling': 'fast'}, "no sampling 'fast'; there are timestamp, legacy_r1"),
+        ({'gamma': 'maybe'}, "no gamma 'maybe'; there are auto, always, never"),
+        ({'tables': None, 'every': 0}, '--every wants a whole number of seconds'),
+        ({'min_confidence': 2}, '--min_confidence lies in 0..1'),
+        ({'clipsfull': 'x'}, 'unknown options: --clipsfull=x'),
         ({'n_folds': 9}, '4 clips cannot make 9 folds'),
         ({'workers': 0}, '0 workers'),
     ],

@@ -1,4 +1,3 @@
-import subprocess
 from fractions import Fraction
 
 import av
@@ -7,7 +6,7 @@ import pytest
 from make_clips import (
     SHARED_CLIPS,
     ffmpeg_frames,
-    ffmpeg_program,
+    ffmpeg_makes,
     frame_number,
     numbered_frames,
     write_clip,
@@ -107,11 +106,6 @@ def source(tmp_path_factory):
     """10 pictures a second for 6 s, without loss, for the ffmpeg program to make clips from."""
     path = tmp_path_factory.mktemp('source') / 'source.mkv'
     return write_clip(path, numbered_frames(60), 10, 'ffv1')
-
-
-def ffmpeg_makes(path, *arguments):
-    subprocess.run([ffmpeg_program(), '-v', 'error', *map(str, arguments), str(path)], check=True)
-    return path
 
 
 def test_clip_whose_first_timestamp_is_not_0(tmp_path, source):

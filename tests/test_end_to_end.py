@@ -9,6 +9,7 @@ from make_clips import numbered_frames, write_clip
 import predict as command
 from chimp_jax import predict, train
 from data_prep.build import build
+from data_prep.job import Job
 
 ORDER = [('b.mp4', 5), ('b.mp4', 0), ('b.mp4', 3)]
 
@@ -35,7 +36,7 @@ def test_from_clips_to_csv(clips, monkeypatch):
     for module in (train, predict):
         monkeypatch.setattr(module, 'make_model', small.model)
     monkeypatch.chdir(clips)  # all paths are relative, as people type them
-    problems = build('.', None, 'clips', 'data', n_folds=2)
+    problems = build(Job(out='data', tables='.', clips_full=('clips',), n_folds=2))
     assert [problem.video_id for problem in problems] == ['broken.mp4']
     config = small.config('data', 'down-a4p50-f7s1')
     config.train.update(epochs=1, batch_size=2)

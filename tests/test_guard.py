@@ -1,11 +1,13 @@
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
 from data_prep import guard
-from data_prep.guard import Lost, WorkerError, run_guarded
+from data_prep.guard import GuardedCall, Lost, WorkerError, run_guarded
 
 
 def behave(task: str):
@@ -83,3 +85,37 @@ def test_workers_end_with_the_run():
     results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_one_task_at_a_time():
+    call = GuardedCall('test_guard:behave')
+    first, second = call('a', 20.0), call('b', 20.0)
+    assert (first[0], second[0]) == ('a', 'b') and first[1] == second[1]
+    assert call('crash', 20.0) == Lost('its worker process crashed (SIGSEGV)')
+    assert call('c', 20.0)[0] == 'c'
+    with pytest.raises(WorkerError, match='disk full'):
+        call('raise', 20.0)
+    call.close()
+
+
+def test_a_worker_ends_with_a_parent_that_was_killed(tmp_path):
+    code = (
+        'import os, signal, time; from data_prep.guard import GuardedCall\n'
+        "call = GuardedCall('test_guard:behave'); print(call('a', 60.0)[1], flush=True)\n"
+        "call._worker.give('hang', 60.0); time.sleep(0.5); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
+    worker = int(done.stdout)
+    deadline = time.monotonic() + 20
+    while os.path.exists(f'/proc/{worker}') if os.path.exists('/proc') else alive(worker):
+        assert time.monotonic() < deadline, 'the worker lives on'
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from data_prep.labels import find_clips, read_tables, read_targets
+from data_prep.labels import read_tables, read_targets
 
 
 def write(path, *lines):
@@ -23,10 +23,11 @@ def test_good_rows_with_site_and_park(tmp_path):
         'other.mp4,1,0.5,tai,zz',
     )
     targets = read_targets(labels, metadata)
-    assert targets.rows.to_dict('list') == {
+    assert targets.rows.drop(columns='box').to_dict('list') == {
         'video_id': ['b.mp4', 'a/b.mp4'],
         'time_s': [4, 0],
         'distance_m': [2.5, 13.5],
+        'row': ['train_labels.csv:2', 'train_labels.csv:3'],
         'site': ['xy', ''],
         'park': ['tai', ''],
     }
@@ -119,24 +120,59 @@ def test_a_submission_format_has_no_distances(tmp_path):
     assert not targets.problems
 
 
-def test_tables_of_a_folder_and_clips_that_are_not_there(tmp_path):
-    write(tmp_path / 'train_labels.csv', 'video_id,time,distance', 'a.mp4,0,1', 'gone.mp4,0,1')
+def test_boxes_of_the_metadata_go_to_their_rows(tmp_path):
+    labels = write(tmp_path / 'l.csv', 'video_id,time,distance', 'a.mp4,0,1', 'a.mp4,2,1', 'a.mp4,4,1', 'b.mp4,0,1')
+    metadata = write(
+        tmp_path / 'm.csv',
+        'video_id,time,x1,y1,x2,y2,park',
+        'a.mp4,2,0.1,0.2,0.3,0.4,tai',
+        'a.mp4,0,,,,,tai',
+        'a.mp4,4,0.5,0.2,0.3,0.4,tai',
+        'b.mp4,0,0.5,0.2,1.3,0.4,tai',
+    )
+    targets = read_targets(labels, metadata)
+    boxes = targets.rows['box'].tolist()
+    assert boxes[1] == (0.1, 0.2, 0.3, 0.4)
+    assert all(math.isnan(value) for i in (0, 2, 3) for value in boxes[i])
+    assert targets.notes == ['m.csv: boxes passed over in 2 rows, first in line 4']
+    assert not targets.problems
+
+
+def test_any_csv_with_other_names_and_separators(tmp_path):
+    table = write(tmp_path / 'mine.csv', 'filepath;time;distance;site', 'a b.mp4;3,7;2,5;s1')
+    targets = read_tables(table)
+    assert list(targets) == ['train']
+    (row,) = targets['train'].rows.drop(columns='box').to_dict('records')
+    assert row == {
+        'video_id': 'a b.mp4',
+        'time_s': 3,
+        'distance_m': 2.5,
+        'row': 'mine.csv:2',
+        'site': 's1',
+        'park': '',
+    }
+    assert list(read_tables(write(tmp_path / 'wanted.csv', 'video_id,time', 'a.mp4,3'))) == ['test']
+
+
+def test_a_table_in_another_encoding_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / 'latin.csv').write_bytes('video_id,time,distance\nforêt.mp4,0,1\n'.encode('latin-1'))
+    with pytest.raises(ValueError, match='latin.csv is not UTF-8 .*CSV UTF-8'):
+        read_tables(tmp_path / 'latin.csv')
+
+
+def test_tables_of_a_folder(tmp_path):
+    write(tmp_path / 'train_labels.csv', 'video_id,time,distance', 'a.mp4,0,1')
     write(tmp_path / 'submission_format.csv', 'video_id,time,distance', 'b.mp4,0,1', 'a.mp4,2,1')
-    down, full = tmp_path / 'down', tmp_path / 'full'
-    for folder, names in ((down, ['a.mp4', 'b.mp4', 'gone.mp4']), (full, ['a.mp4', 'b.mp4'])):
-        folder.mkdir()
-        for name in names:
-            (folder / name).touch()
-    targets = {split: find_clips(table, [down, full]) for split, table in read_tables(tmp_path).items()}
-    assert list(targets) == ['train', 'test']
-    assert targets['train'].rows['video_id'].tolist() == ['a.mp4']
-    assert targets['test'].rows['video_id'].tolist() == ['b.mp4']
-    missing, both = targets['train'].problems[0], targets['test'].problems[0]
-    assert (missing.video_id, missing.stage) == ('gone.mp4', 'find')
-    assert str(full) in missing.reason and str(down) not in missing.reason
+    targets = read_tables(tmp_path)
+    assert {split: table.rows['video_id'].tolist() for split, table in targets.items()} == {
+        'train': ['a.mp4'],
+        'test': ['b.mp4'],
+    }
+    (both,) = targets['test'].problems
     assert (both.video_id, both.stage) == ('a.mp4', 'labels')
+    (tmp_path / 'empty').mkdir()
     with pytest.raises(ValueError, match='none of train_labels.csv, submission_format.csv'):
-        read_tables(down)
+        read_tables(tmp_path / 'empty')
 
 
 def test_the_challenge_tables():
@@ -151,5 +187,7 @@ def test_the_challenge_tables():
     assert train.rows['video_id'].nunique() == 2_072
     assert train.rows['site'].nunique() == 153
     assert train.rows['distance_m'].nunique() == 35
+    # aany.mp4 at 10 s, rounded in the file to 6 digits or more
+    assert train.rows['box'][1] == pytest.approx((0.596800, 0.490759, 0.909203, 0.770658), abs=1e-4)
     test = read_targets(tables / 'submission_format.csv', tables / 'test_metadata.csv', False)
     assert (len(test.rows), test.rows['video_id'].nunique()) == (11_932, 1_836)

@@ -1,0 +1,98 @@
+"""What is to be built from what: the options of data_prep.build, each once."""
+
+import json
+from dataclasses import dataclass
+
+from etils import epath
+
+from data_prep.clip_record import GAMMAS, JPEG_QUALITY
+from data_prep.files import sha256, write_json
+from data_prep.labels import TABLES
+from data_prep.records import VERSION
+from data_prep.timestamps import SAMPLINGS
+
+
+@dataclass(frozen=True)
+class Job:
+    out: str  # folder of the data set; local or gs://, as all paths
+    clips_down: tuple[str, ...] = ()  # roots of the downsampled clips
+    clips_full: tuple[str, ...] = ()  # roots of the original clips; where one of the two is empty the other serves both
+    tables: str | None = None  # folder of the challenge's tables, or one CSV
+    detections: str | None = None  # JSON of a detector: the seconds with an animal become targets
+    min_confidence: float = 0.2  # of a detection, 0..1
+    every_s: int = 1  # seconds between targets where there are neither tables nor detections
+    sampling: str = 'timestamp'  # or 'legacy_r1', of the `full` stream
+    gamma: str = 'auto'  # or 'always', 'never': correction of the `full` stream
+    n_folds: int = 5
+    seed: int = 0  # of the folds
+    strict: bool = False  # whether bad rows and missing clips end the job before anything is decoded
+    workers: int = 1  # processes that decode on this machine
+    delete_frames: bool = True  # the frame store, when the records are complete
+    runner: str = 'local'  # or one of Apache Beam's
+    runner_options: tuple[str, ...] = ()  # Apache Beam's own flags
+
+    def __post_init__(self):
+        """Raises ValueError where the options make no sense."""
+        if not self.clips_down and not self.clips_full:
+            raise ValueError('give --clips_down, --clips_full or both')
+        if self.workers < 1:
+            raise ValueError(f'{self.workers} workers cannot decode anything')
+        if self.tables and self.detections:
+            raise ValueError('targets come from --tables or from --detections, not from both')
+        if self.every_s < 1:
+            raise ValueError(f'--every wants a whole number of seconds, 1 or more; got {self.every_s}')
+        if not 0 <= self.min_confidence <= 1:
+            raise ValueError(f'--min_confidence lies in 0..1; got {self.min_confidence}')
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f'no sampling {self.sampling!r}; there are {", ".join(SAMPLINGS)}')
+        if self.gamma not in GAMMAS:
+            raise ValueError(f'no gamma {self.gamma!r}; there are {", ".join(GAMMAS)}')
+        if self.runner == 'local' and self.runner_options:
+            raise ValueError(f'unknown options: {" ".join(self.runner_options)}')
+
+
+def result_options(job: Job) -> dict:
+    """Everything that changes the result. Raises ValueError where a file of it is not there."""
+    for path in (job.tables, job.detections):
+        if path and not epath.Path(path).exists():
+            raise ValueError(f'there is no {path}')
+    options = {
+        'clips_down': list(job.clips_down),
+        'clips_full': list(job.clips_full),
+        'sampling': job.sampling,
+        'gamma': job.gamma,
+        'n_folds': job.n_folds,
+        'seed': job.seed,
+        'jpeg_quality': JPEG_QUALITY,
+        'version': VERSION,
+    }
+    if job.detections:
+        return options | {'min_confidence': job.min_confidence, 'detections_sha256': sha256(job.detections)}
+    if job.tables:
+        return options | {'tables_sha256': {file.name: sha256(file) for file in _table_files(epath.Path(job.tables))}}
+    return options | {'every_s': job.every_s}
+
+
+def compare_options(out: epath.Path, options: dict) -> None:
+    """Raises ValueError where `out` was begun with other options: half a data set of each would be neither."""
+    path = out / 'options.json'
+    if not path.exists():
+        return
+    before = json.loads(path.read_text())
+    names = [name for name in before | options if before.get(name) != options.get(name)]
+    if names:
+        changes = '; '.join(f'{name}: {before.get(name)} before, {options.get(name)} now' for name in names)
+        raise ValueError(f'{out} was begun with other options ({changes}); take another --out or remove it')
+
+
+def claim(out: epath.Path, options: dict) -> None:
+    """From now on `out` is for these options."""
+    if not (out / 'options.json').exists():
+        write_json(out / 'options.json', options)
+
+
+def _table_files(tables: epath.Path) -> list[epath.Path]:
+    if not tables.is_dir():
+        return [tables]
+    files = [tables / name for pair in TABLES.values() for name in pair]
+    return [file for file in files if file.exists()]

@@ -1,0 +1,111 @@
+"""What is wanted of which clip, and what is wrong with it before anything is decoded."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from data_prep.archive import Archive
+from data_prep.check import Copies, check_headers, check_times, find_clips, read_headers
+from data_prep.clip_record import ClipTask
+from data_prep.detections import Detections, best_by_second, read_detections
+from data_prep.job import Job
+from data_prep.labels import Problem, Targets, every_second, read_tables
+
+
+class Plan(NamedTuple):
+    targets: dict[str, Targets]  # by split
+    copies: dict[str, Copies]  # by video_id: where the clip is
+    labels: pd.DataFrame | None  # all rows of the split `train`, whether their clips are there or not
+    in_pixels: frozenset[str] = frozenset()  # the video_ids whose boxes are in pixels
+
+    def problems(self) -> list[Problem]:
+        return [problem for targets in self.targets.values() for problem in targets.problems]
+
+    def notes(self) -> list[str]:
+        n_scaled = sum(copies.down is None for copies in self.copies.values())
+        made = [f'{n_scaled} clips have no downsampled copy; it is made by scaling'] if n_scaled else []
+        return [note for targets in self.targets.values() for note in targets.notes] + made
+
+    def clips(self, split: str) -> list[str]:
+        return sorted(self.targets[split].rows['video_id'].unique())
+
+
+def make_plan(job: Job) -> Plan:
+    """Raises ValueError where a folder, a table or the detections cannot be read."""
+    down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
+    if job.detections:
+        return _plan_detections(read_detections(job.detections, job.min_confidence), down, full, job.workers)
+    targets = read_tables(job.tables) if job.tables else {'test': _every_clip(full or down)}
+    labels = targets['train'].rows if 'train' in targets else None
+    copies: dict[str, Copies] = {}
+    for split, table in targets.items():
+        targets[split], found = find_clips(table, down, full)
+        copies |= found
+    if job.tables:
+        last_s = pd.concat(table.rows for table in targets.values()).groupby('video_id')['time_s'].max()
+        headers = read_headers({name: (copies[name], int(last_s[name])) for name in copies}, job.workers)
+        targets = {split: check_times(check_headers(table, headers), headers) for split, table in targets.items()}
+    return Plan(targets, copies, labels)
+
+
+def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
+    return [
+        ClipTask(
+            video_id=video_id,
+            down_path=plan.copies[video_id].down,
+            full_path=plan.copies[video_id].full,
+            **_target_fields(rows),
+            box_in_pixels=video_id in plan.in_pixels,
+            every_s=job.every_s,
+            site=rows['site'].iloc[0],
+            park=rows['park'].iloc[0],
+            sampling=job.sampling,
+            gamma=job.gamma,
+        )
+        for targets in plan.targets.values()
+        for video_id, rows in targets.rows.groupby('video_id')
+    ]
+
+
+def _target_fields(rows: pd.DataFrame) -> dict[str, list]:
+    """Of the rows of one clip; none where every second is a target."""
+    if rows['time_s'].isna().any():
+        return {}
+    return {
+        'target_time_s': rows['time_s'].astype(int).tolist(),
+        'target_distance_m': rows['distance_m'].tolist(),
+        'target_box': rows['box'].tolist(),
+    }
+
+
+def _every_clip(archive: Archive) -> Targets:
+    video_ids = archive.clips()
+    if not video_ids:
+        raise ValueError(f'{archive} holds no clip')
+    return every_second(video_ids)
+
+
+def _plan_detections(found: Detections, down: Archive | None, full: Archive | None, workers: int) -> Plan:
+    """The split `test`: the seconds with an animal, each with its best box."""
+    main = full or down
+    clips = {main.below_root(clip.video_id): clip for clip in found.clips}
+    seen = every_second([video_id for video_id, clip in clips.items() if clip.sightings])
+    n_empty = len(clips) - len(seen.rows)
+    notes = found.notes + ([f'{n_empty} clips without an animal are left out'] if n_empty else [])
+    problems = [problem._replace(video_id=main.below_root(problem.video_id)) for problem in found.problems]
+    seen, copies = find_clips(seen._replace(problems=problems, notes=notes), down, full)
+    headers = read_headers({name: (copies[name], 0) for name in copies}, workers)
+    seen = check_headers(seen, headers)
+    rates = {name: clips[name].frame_rate or headers[name].frame_rate for name in seen.rows['video_id']}
+    unknown = [name for name, rate in rates.items() if not rate]
+    seen = seen.without_clips(dict.fromkeys(unknown, 'the frame rate is unknown'), 'detections')
+    rows = [
+        {'video_id': name, 'time_s': second, 'box': sighting.box}
+        for name in seen.rows['video_id']
+        for second, sighting in best_by_second(clips[name], rates[name]).items()
+    ]
+    rows = pd.DataFrame(rows, columns=['video_id', 'time_s', 'box'])
+    targets = seen._replace(rows=rows.assign(distance_m=np.nan, site='', park='', row=''))
+    in_pixels = frozenset(name for name, clip in clips.items() if clip.box_unit == 'pixel')
+    return Plan({'test': check_times(targets, headers)}, copies, None, in_pixels)

@@ -1,0 +1,106 @@
+import os
+import unicodedata
+
+import pytest
+
+from data_prep.archive import Archive, local_copy, path_fault, size_bytes
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    return root
+
+
+def test_clips_of_any_name(tmp_path):
+    names = [
+        'a.MP4',
+        'A b/IMG_0001.avi',
+        'c/IMG_0001.AVI',
+        'v1.2.mov',
+        'forêt.mkv',
+        'x.m4v',
+        'x.WMV',
+        'x.mpg',
+        'x.Ts',
+        'x.asf',
+    ]
+    touch(tmp_path, *names, 'notes.txt', 'thumbs.jpg', 'c/._IMG_0001.AVI', 'noext')
+    archive = Archive([tmp_path])
+    assert archive.clips() == sorted(names)
+    assert archive.find('c/IMG_0001.AVI') == str(tmp_path / 'c/IMG_0001.AVI')
+    assert archive.find('IMG_0001.AVI') is None
+    assert archive.near('C/img_0001.avi') == 'c/IMG_0001.AVI'
+
+
+def test_letters_in_parts_are_the_letter(tmp_path):
+    whole, parts = (unicodedata.normalize(form, 'forêt.mp4') for form in ('NFC', 'NFD'))
+    assert whole != parts
+    touch(tmp_path, parts)
+    assert Archive([tmp_path]).find(whole) == str(tmp_path / parts)
+
+
+def test_several_roots(tmp_path):
+    first, second = touch(tmp_path / '1', 'a.mp4', 's/b.mp4'), touch(tmp_path / '2', 'c.mp4', 's/b.mp4')
+    archive = Archive([first, second])
+    assert archive.clips() == ['a.mp4', 'c.mp4', 's/b.mp4']
+    assert archive.find('c.mp4') == str(second / 'c.mp4')
+    with pytest.raises(LookupError, match='stands in .*1 and in .*2; give their common parent'):
+        archive.find('s/b.mp4')
+    with pytest.raises(ValueError, match='there is no folder .*3'):
+        Archive([first, tmp_path / '3'])
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    touch(tmp_path / 'disk', 'x.mp4', 'deep/y.mp4')
+    root = touch(tmp_path / 'root', 'z.mp4')
+    os.symlink(tmp_path / 'disk', root / 'disk')
+    os.symlink(root, tmp_path / 'disk' / 'deep' / 'back')
+    assert Archive([root]).clips() == ['disk/deep/y.mp4', 'disk/x.mp4', 'z.mp4']
+
+
+def test_paths_of_other_tools(tmp_path, monkeypatch):
+    touch(tmp_path / 'clips', 's/a.mp4')
+    monkeypatch.chdir(tmp_path)
+    archive = Archive(['clips'])
+    for path in ('s/a.mp4', 'clips/s/a.mp4', str(tmp_path / 'clips/s/a.mp4')):
+        assert archive.below_root(path) == 's/a.mp4'
+    assert archive.below_root('/elsewhere/s/a.mp4') == '/elsewhere/s/a.mp4'
+
+
+@pytest.mark.parametrize(
+    'video_id',
+    [
+        '',
+        '../a.mp4',
+        'x/../../a.mp4',
+        '/etc/a.mp4',
+        'C:\\a.mp4',
+        '..\\a.mp4',
+        '\\\\h\\s\\a',
+        'a\0.mp4',
+        'a\n.mp4',
+        'caf\udce9.mp4',
+    ],
+)
+def test_what_cannot_be_a_path_below_a_root(video_id):
+    assert path_fault(video_id)
+
+
+def test_odd_names_that_can():
+    for name in ('a..b.mp4', 'ü/ a.mp4', '...mp4', 'it\'s; "x",y.mp4', '猩.avi'):
+        assert path_fault(name) is None
+
+
+def test_a_remote_clip_is_copied_for_as_long_as_it_is_needed(tmp_path, remote):
+    touch(remote, 'bucket/clips/s/a.mp4')
+    archive = Archive(['gs://bucket/clips'])
+    assert archive.clips() == ['s/a.mp4']
+    path = archive.find('s/a.mp4')
+    assert path == 'gs://bucket/clips/s/a.mp4' and size_bytes(path) == 20
+    with local_copy(path) as copy:
+        assert open(copy).read() == 'bucket/clips/s/a.mp4'
+    assert not os.path.exists(copy)
+    with local_copy(str(tmp_path)) as same, local_copy(None) as nothing:
+        assert (same, nothing) == (str(tmp_path), None)
