@@ -16,7 +16,7 @@ class Buckets(DirFileSystem):
     cachable = False
 
     def __init__(self, **_):
-        super().__init__(path='', fs=LocalFileSystem(auto_mkdir=True))
+        super().__init__(path='/', fs=LocalFileSystem(auto_mkdir=True))
 
     @property
     def path(self) -> str:
