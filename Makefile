@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-quick test lint lock clean
+.PHONY: demo demo-quick test test-beam lint lock clean
 
 demo: .venv/done
 	$(BIN)/python demo.py
@@ -13,21 +13,30 @@ demo-quick: .venv/done
 test: .venv/done
 	$(BIN)/python -m pytest tests -n 2 --dist worksteal -q
 
+# Apache Beam wants older versions of some packages than we do: it has a lock and an environment of its own.
+test-beam: .venv-beam/done
+	.venv-beam/bin/python -m pytest tests/test_beam.py -q
+
 lint: .venv/done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 .venv/done: requirements.lock setup.cfg
+.venv-beam/done: requirements-beam.lock setup.cfg
+%/done:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check -q -r requirements.lock
-	$(BIN)/pip install --disable-pip-version-check -q --no-deps -e .
+	$(PYTHON) -m venv $*
+	$*/bin/pip install --disable-pip-version-check -q -r $<
+	$*/bin/pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@
 
 # Pins all dependencies anew for every platform and Python (needs uv: pip install uv).
 lock:
 	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra pretrained \
 	  --custom-compile-command "make lock" setup.cfg -o requirements.lock
+	cp requirements.lock requirements-beam.lock  # uv keeps the versions that it finds there where it can
+	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra beam \
+	  --custom-compile-command "make lock" setup.cfg -o requirements-beam.lock
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-beam demo

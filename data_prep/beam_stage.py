@@ -6,11 +6,13 @@ from data_prep.clip_record import ClipTask
 
 
 def pipeline_options(runner: str, flags: Sequence[str]):
-    """Beam's options of a runner. Raises ValueError where Beam is absent, or does not know a flag."""
+    """Beam's options of a runner. Raises ValueError where Beam is absent, or does not know the runner or a flag."""
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.runners.runner import create_runner
     except ImportError:
         raise ValueError(f'--runner={runner} needs Apache Beam: pip install chimp_jax[beam]') from None
+    create_runner(runner)
     options = PipelineOptions([f'--runner={runner}', *flags])
     known = {name for one in PipelineOptions.__subclasses__() for name in one([]).get_all_options(current_only=True)}
     unknown = [flag for flag in flags if flag.startswith('--') and _name(flag) not in known]

@@ -65,7 +65,23 @@ def frame_rate(stream) -> float:
     return float(stream.average_rate or stream.guessed_rate or 0)
 
 
+def promised_s(container, stream) -> float:
+    """How long the clip is by its header; 0 where that does not say."""
+    counted = stream.frames / stream.average_rate if stream.frames and stream.average_rate else 0
+    if stream.duration:  # of a truncated AVI libav lessens it, but not the number of pictures
+        return float(max(stream.duration * stream.time_base, counted))
+    return float(counted or (container.duration or 0) / 1e6)
+
+
 def reason(error: Exception) -> str:
-    """One line, without the path that libav puts at its end."""
+    """One line for whoever has the clip, without the path that libav puts at its end."""
     text = ' '.join((getattr(error, 'strerror', None) or str(error)).split())
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return 'no such file'
+    if isinstance(error, PermissionError) and not isinstance(error, av.error.FFmpegError):
+        return 'this user may not read the file'
+    if isinstance(error, av.error.InvalidDataError):
+        return f'no video that can be read, or its beginning is damaged ({text})'
+    if isinstance(error, MemoryError):
+        return 'its pictures do not fit into memory'
+    return f'the file is damaged ({type(error).__name__}: {text})'

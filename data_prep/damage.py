@@ -13,12 +13,14 @@ SLACK_S = 1  # a time that lies this much past the end means the last frame (Iva
 
 
 class Doubt(NamedTuple):
-    """Whole seconds of one copy of a clip that are doubtful."""
+    """Whole seconds of one copy of a clip that are doubtful, and what is missing at its end."""
 
     invented: frozenset[int]  # the decoder had to invent parts of the picture
     stale: frozenset[int]  # the picture is that of an earlier second, though pictures should come more often
     past_end: frozenset[int]  # more than 1 s past the last picture
     repeated: frozenset[int]  # another picture with the same content: a camera that hung, or a scene quite still
+
+    missing_end: str  # '', or how the clip is shorter than its header says: truncated, or pictures were lost
 
     def unusable(self) -> frozenset[int]:
         """A repeated picture is not among them: it is what whoever labelled the second saw."""
@@ -31,7 +33,8 @@ class Doubt(NamedTuple):
             (self.past_end, 'past the last picture'),
             (self.repeated, 'the same picture again'),
         )
-        return ', '.join(f'{text} in {in_ranges(seconds)} s' for seconds, text in texts if seconds)
+        doubts = [f'{text} in {in_ranges(seconds)} s' for seconds, text in texts if seconds]
+        return ', '.join(doubts + [self.missing_end] * bool(self.missing_end))
 
 
 def find_doubt(info: ClipInfo, contents: Mapping[int, bytes], times_s: Iterable[int]) -> Doubt:
@@ -48,7 +51,14 @@ def find_doubt(info: ClipInfo, contents: Mapping[int, bytes], times_s: Iterable[
         elif before in contents and contents[second] == contents[before]:
             repeated.add(second)
     past_end = {time_s for time_s in times_s if time_s > info.duration_s + SLACK_S and time_s > info.last_s + SLACK_S}
-    return Doubt(info.damaged_s, frozenset(stale), frozenset(past_end), frozenset(repeated))
+    return Doubt(info.damaged_s, frozenset(stale), frozenset(past_end), frozenset(repeated), _missing_end(info))
+
+
+def _missing_end(info: ClipInfo) -> str:
+    """Sound and pictures may end at different times, and some cameras round: a little is no damage."""
+    if info.promised_s - info.duration_s <= max(2.0, 0.05 * info.promised_s):
+        return ''
+    return f'it ends at {info.duration_s:.1f} s of the {info.promised_s:.1f} s that its header says'
 
 
 def in_ranges(seconds: Iterable[int]) -> str:

@@ -23,6 +23,7 @@ from data_prep.timestamps import SAMPLINGS
 @dataclass(frozen=True)
 class ClipInfo:
     duration_s: float  # from t0 to the end of the last picture
+    promised_s: float  # how long it is by its header; 0 where that does not say
     height_px: int  # both after display rotation
     width_px: int
     frame_rate: float  # average, pictures a second
@@ -75,7 +76,9 @@ def decode_seconds(
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         raise ClipError(reason(error)) from error
     damaged_s = frozenset(frames.damaged_s)
-    info = ClipInfo(float(timeline.end_s), *frames.size_px, timeline.frame_rate, timeline.shown_s, damaged_s)
+    info = ClipInfo(
+        float(timeline.end_s), timeline.promised_s, *frames.size_px, timeline.frame_rate, timeline.shown_s, damaged_s
+    )
     return info, dict(sorted(frames.by_second.items()))
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import av
 
-from data_prep.container import Damage, frame_rate, open_clip, packets, video_stream
+from data_prep.container import Damage, frame_rate, open_clip, packets, promised_s, video_stream
 from data_prep.timestamps import Picture, Timeline, in_reach, is_avi, start_ticks
 
 
@@ -62,7 +62,7 @@ def _plan(path, cut: Callable) -> _Plan | None:
             return None
         found = [_Packet(packet.pts, packet.duration or 0, packet.is_keyframe) for packet in packets(container, stream)]
         start, time_base = start_ticks(container, stream), stream.time_base
-        rate = frame_rate(stream)
+        header = promised_s(container, stream), frame_rate(stream)
     times = {packet.pts for packet in found}
     if not found or None in times or len(times) < len(found):
         return None
@@ -74,7 +74,7 @@ def _plan(path, cut: Callable) -> _Plan | None:
         return None
     shown = [picture for _, picture in cut(pictures)]
     end_s = pictures[-1].time_s + pictures[-1].duration_s
-    timeline = Timeline(end_s, rate, tuple(picture.time_s for picture in shown))
+    timeline = Timeline(end_s, *header, tuple(picture.time_s for picture in shown))
     return _Plan(found, [picture.content for picture in shown], timeline) if shown else None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import av
 
-from data_prep.container import ClipError, Damage, frame_rate, open_clip, packets, video_stream
+from data_prep.container import ClipError, Damage, frame_rate, open_clip, packets, promised_s, video_stream
 from data_prep.timestamps import Picture, Timeline, TimestampGuess, in_reach, is_avi, rate_ticks, start_ticks
 
 
@@ -43,7 +43,8 @@ def _timeline(path: str, cut: Callable) -> Timeline:
         shown_s = tuple(picture.time_s for _, picture in cut(times()))
         if not shown_s:
             raise ClipError('no picture can be decoded')
-        return Timeline(last.time_s + last.duration_s, frame_rate(stream), shown_s)
+        end_s, header = last.time_s + last.duration_s, (promised_s(container, stream), frame_rate(stream))
+        return Timeline(end_s, *header, shown_s)
 
 
 def _pictures(container, stream) -> Iterator[Picture]:

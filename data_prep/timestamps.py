@@ -23,6 +23,7 @@ class Timeline(NamedTuple):
     """When a clip shows what."""
 
     end_s: Fraction  # of the last picture, since t0
+    promised_s: float  # how long it is by its header; 0 where that does not say
     frame_rate: float  # average, pictures a second
     shown_s: tuple[Fraction, ...]  # of each whole second: the time of the picture that it shows
 

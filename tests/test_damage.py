@@ -9,10 +9,11 @@ from make_clips import SHARED_CLIPS, ffmpeg_makes, numbered_frames, write_clip
 from data_prep.clip_record import ClipTask, make_records
 from data_prep.damage import find_doubt, in_ranges
 from data_prep.decode import ClipInfo, decode_seconds
+from data_prep.decode_stage import store_clip
 
 
-def info(*shown, frame_rate=8.0, duration_s=10.0, damaged_s=()):
-    return ClipInfo(duration_s, 48, 64, frame_rate, tuple(map(Fraction, shown)), frozenset(damaged_s))
+def info(*shown, frame_rate=8.0, duration_s=10.0, promised_s=10.0, damaged_s=()):
+    return ClipInfo(duration_s, promised_s, 48, 64, frame_rate, tuple(map(Fraction, shown)), frozenset(damaged_s))
 
 
 def contents(seconds):
@@ -49,6 +50,14 @@ def test_times_past_the_end():
     assert find_doubt(found, contents(range(3)), [2, 3, 4, 60]).past_end == {4, 60}
 
 
+@pytest.mark.parametrize('promised_s, missing', [(0, False), (59.0, False), (62.9, False), (63.3, True)])
+def test_a_clip_that_is_shorter_than_its_header_says(promised_s, missing):
+    # 5 % of 63.2 s are 3.16 s
+    doubt = find_doubt(info(0, 1, 2, duration_s=60.0, promised_s=promised_s), contents(range(3)), [0])
+    assert doubt.missing_end == missing * 'it ends at 60.0 s of the 63.3 s that its header says'
+    assert not doubt.unusable()
+
+
 def test_ranges():
     assert in_ranges({9, 3, 5, 4, 12, 13}) == '3-5 9 12-13'
 
@@ -74,7 +83,8 @@ def damage_packet(path, number: int) -> None:
 )
 def test_damage_spreads_to_the_next_key_picture(tmp_path, codec, options):
     # Ten pictures a second; keys are pictures 0, 15, 30, 45 ...
-    frames = np.random.default_rng(0).integers(0, 256, (80, 48, 64, 3), np.uint8)
+    texture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+    frames = np.stack([np.roll(texture, number, axis=1) for number in range(80)])  # each moved from the one before
     path = write_clip(tmp_path / 'a.mkv', frames, 10, codec, options=options)
     _, sound = decode_seconds(path, None)
     damage_packet(path, 33)
@@ -96,6 +106,16 @@ def test_a_truncated_clip_keeps_its_good_seconds(tmp_path):
     kept = made.records['full'].target_time_s.tolist()
     assert kept == list(range(len(kept))) and 3 <= len(kept) <= 6
     assert {7} <= doubt.past_end and made.n_left_out == 8 - len(kept)
+
+
+def test_a_truncated_avi_clip_says_so_even_where_no_target_is_lost(tmp_path):
+    whole = write_clip(tmp_path / 'whole.avi', numbered_frames(80), 10, 'mjpeg', 'yuvj420p')
+    path = tmp_path / 'a.avi'
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    outcome = store_clip((str(tmp_path / 'frames'), ClipTask('a.avi', None, str(path))))
+    stage, reason = outcome.problem
+    assert stage == 'damage' and reason.endswith('s of the 8.0 s that its header says')
+    assert outcome.row['n_targets'] in (4, 5)
 
 
 def test_pictures_that_are_missing_in_the_middle(tmp_path):
