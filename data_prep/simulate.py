@@ -10,10 +10,10 @@ from pathlib import Path
 
 import av
 
-from data_prep import simulate_tables
 from data_prep.guard import Lost, WorkerError, run_guarded
-from data_prep.simulate_frames import frames
-from data_prep.simulate_tables import ClipPlan, Sighting
+from data_prep.simulator import tables
+from data_prep.simulator.frames import frames
+from data_prep.simulator.tables import ClipPlan, Sighting
 
 JOB_DEADLINE_S = 900  # for the clips of one site, which take a minute on a busy machine
 
@@ -25,12 +25,12 @@ def render_clip(plan: ClipPlan, out: Path) -> list[Sighting]:
     """
     truth = out / 'truth' / f'{plan.video_id}.json'
     if truth.exists():
-        return simulate_tables.read_sightings(truth)
+        return tables.read_sightings(truth)
     paths = [out / stream / plan.video_id for stream in ('full', 'down')]
     parts = [path.with_name(f'{path.name}.{os.getpid()}.part') for path in paths]
     for folder in (truth.parent, *(path.parent for path in paths)):
         folder.mkdir(parents=True, exist_ok=True)
-    widths = (plan.width_px, simulate_tables.down_width_px(plan.width_px))
+    widths = (plan.width_px, tables.down_width_px(plan.width_px))
     outputs = [_open_output(part, plan, width) for part, width in zip(parts, widths, strict=True)]
     sightings, shown, packed = [], None, []
     for index, (*pictures, sighting) in enumerate(frames(plan)):
@@ -49,7 +49,7 @@ def render_clip(plan: ClipPlan, out: Path) -> list[Sighting]:
         container.mux(stream.encode(None))
         container.close()
         os.replace(part, path)
-    simulate_tables.write_sightings(truth, sightings)
+    tables.write_sightings(truth, sightings)
     return sightings
 
 
@@ -69,15 +69,15 @@ def _open_output(path: Path, plan: ClipPlan, width_px: int):
     return container, stream
 
 
-def simulate(out: Path, difficulty: str, seed: int, size: simulate_tables.Size, workers: int):
+def simulate(out: Path, difficulty: str, seed: int, size: tables.Size, workers: int):
     """Renders all clips into OUT, then writes the tables and the contact sheet.
 
     Raises FolderError where OUT holds clips of other settings, WorkerError where a worker dies.
     """
     start_s = time.time()
-    plans = simulate_tables.plan_clips(seed, difficulty, size)
+    plans = tables.plan_clips(seed, difficulty, size)
     settings = {'seed': seed, 'difficulty': difficulty, 'size': str(size)}
-    simulate_tables.claim_folder(out, settings)
+    tables.claim_folder(out, settings)
     by_site = {}
     for plan in plans:  # one job a site: its still picture serves all of its clips
         by_site.setdefault(plan.site_index, []).append(plan)
@@ -94,8 +94,8 @@ def simulate(out: Path, difficulty: str, seed: int, size: simulate_tables.Size, 
         eta = f'{spent_s:.0f} s, ETA {spent_s * (total / done - 1):.0f} s'
         print(f'\rsimulate: {len(seen)}/{len(plans)} clips, {eta}  ', end='', flush=True)
     print()
-    simulate_tables.write_tables(out, plans, seen)
-    simulate_tables.write_contact_sheet(out, plans, seen)
+    tables.write_tables(out, plans, seen)
+    tables.write_contact_sheet(out, plans, seen)
     n_labels, spent_s = sum(map(len, seen.values())), time.time() - start_s
     print(f'simulate: {len(plans)} clips with {n_labels} labels in {out}, {spent_s:.0f} s')
 
@@ -121,10 +121,10 @@ def main():
     args = parser.parse_args()
     if args.workers < 1 or args.seed < 0:
         raise SystemExit('simulate: --workers must be at least 1 and --seed at least 0')
-    size = simulate_tables.QUICK_SIZE if args.quick else simulate_tables.FULL_SIZE
+    size = tables.QUICK_SIZE if args.quick else tables.FULL_SIZE
     try:
         simulate(args.out, args.difficulty, args.seed, size, args.workers)
-    except simulate_tables.FolderError as error:
+    except tables.FolderError as error:
         raise SystemExit(f'simulate: {error}') from error
     except WorkerError as error:
         raise SystemExit(f'\nsimulate: {error}; the same command goes on from there') from error

@@ -14,7 +14,7 @@ from make_clips import (
 
 from data_prep import decode_groups, decode_in_order, simulate
 from data_prep.decode import ClipError, decode_seconds, probe
-from data_prep.simulate_tables import Size, plan_clips
+from data_prep.simulator.tables import Size, plan_clips
 from data_prep.timestamps import Picture, TimestampGuess, cut_legacy_r1, cut_seconds
 
 # Our rule, and the published one, which is the same wherever the first picture is shown at 0.

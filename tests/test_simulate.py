@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep import animal, scene, simulate, simulate_frames, simulate_tables, site
+from data_prep import simulate
 from data_prep.decode import decode_seconds, probe
 from data_prep.exposure import GAMMA_TABLE, white_fraction
-from data_prep.simulate_tables import ClipPlan, Size, round_distance
-from data_prep.site import Camera, project
+from data_prep.simulator import animal, scene, site
+from data_prep.simulator import frames as simulate_frames
+from data_prep.simulator import tables as simulate_tables
+from data_prep.simulator.site import Camera, project
+from data_prep.simulator.tables import ClipPlan, Size, round_distance
 
 CHALLENGE = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'deep_chimpact'
 TINY = Size(sites=(1, 1), clips=(2, 1), big_clips=(0, 0), seconds=(2.5, 3), big_seconds=(1, 1))

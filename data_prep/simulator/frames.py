@@ -6,11 +6,20 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data_prep import scene, simulate_tables
-from data_prep.animal import COAT_GREY, EYE_GREY, Species, Sprite, draw_animal, draw_sprite, draw_walk, visible_share
-from data_prep.simulate_tables import ClipPlan, Sighting
-from data_prep.site import CANVAS_PX, draw_site
-from data_prep.textures import noise_tile
+from data_prep.simulator import scene, tables
+from data_prep.simulator.animal import (
+    COAT_GREY,
+    EYE_GREY,
+    Species,
+    Sprite,
+    draw_animal,
+    draw_sprite,
+    draw_walk,
+    visible_share,
+)
+from data_prep.simulator.site import CANVAS_PX, draw_site
+from data_prep.simulator.tables import ClipPlan, Sighting
+from data_prep.simulator.textures import noise_tile
 
 GRAIN_VARIANTS = 4  # noisy copies of a still picture, one a second: codecs freeze the grain
 STRIP_SHARE = 1 / 15  # of the picture's height: 48 of 720 rows, 12 of 180
@@ -199,7 +208,7 @@ class Stage:
         luma = self._noisy(self.grey, noise)
         for plane, values in zip(split_planes(full), (luma, *chroma), strict=True):
             plane[:] = values
-        down_width = simulate_tables.down_width_px(width)
+        down_width = tables.down_width_px(width)
         down = np.empty((full.shape[0] * down_width // width, down_width), np.uint8)
         refresh_down(full, down, (slice(0, height), slice(0, width)), self.plan.overexposed)
         return noise, full, down

@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.decode import decode_seconds
-from data_prep.site import draw_site
+from data_prep.simulator.site import draw_site
 
 TAI_EDGES_M = (*range(9), 10, 12, 15)  # intervals of the park that notes their midpoints
 LABEL = ['video_id', 'time', 'distance']

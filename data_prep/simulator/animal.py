@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.interpolate import PchipInterpolator
 
-from data_prep.site import project
+from data_prep.simulator.site import project
 
 NEAREST_DEPTH_M = 0.12  # parts of the body nearer to the lens are not drawn
 COAT_GREY = 150  # the drawn grey that stands for a coat's own brightness

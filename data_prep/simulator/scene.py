@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from data_prep.site import CANVAS_PX, Site, Trunk, project, rays
-from data_prep.textures import noise_tile, plant_sprite, sample, sample_strewn
+from data_prep.simulator.site import CANVAS_PX, Site, Trunk, project, rays
+from data_prep.simulator.textures import noise_tile, plant_sprite, sample, sample_strewn
 
 BACKDROP_M = (60.0, 44.0, 31.0)  # distances of the walls of foliage behind the farthest animal
 FAR_M = 80.0
