@@ -155,12 +155,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         job = _parse(arguments)
         problems = build(job)
-    except (ValueError, OSError, guard.WorkerError) as error:
-        print(f'build failed: {str(error).strip().splitlines()[-1]}', file=sys.stderr)
+    except ValueError as error:
+        print(f'build failed: {_last_line(error)}', file=sys.stderr)
+        return 1
+    except (OSError, guard.WorkerError) as error:
+        print(f'build failed: {_last_line(error)}; the same command goes on from here', file=sys.stderr)
         return 1
     where = f', see {job.out}/problems.csv' if problems else ''
     print(f'{len(problems)} problems{where}')
     return 3 if problems else 0
+
+
+def _last_line(error: Exception) -> str:
+    """Of a worker's stack trace the reason."""
+    return str(error).strip().splitlines()[-1]
 
 
 if __name__ == '__main__':

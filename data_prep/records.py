@@ -51,7 +51,7 @@ def write_records(
     ids_by_split: the video_ids of each split; a split without any is left out. load: the record of one; with
     beam_options (apache_beam PipelineOptions) Beam's workers call and write, and it must be importable there. The
     order on disk depends on the video_ids only (tfds sorts by their hash). Raises ValueError where there is no record
-    at all, or the stream stands already.
+    at all, or the stream stands already, OSError where the disk is full.
     """
     import tensorflow_datasets as tfds
 
@@ -74,11 +74,12 @@ def write_records(
         raise ValueError(f'{builder.data_dir} stands already')
     tfds.disable_progress_bar()
     # tfds tells of a download and makes a folder for it; there is none.
-    with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(None):
-        builder.download_and_prepare(
-            download_dir=unused,
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options),
-        )
+    config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
+    try:
+        with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(None):
+            builder.download_and_prepare(download_dir=unused, download_config=config)
+    except RuntimeError as error:  # as tfds raises TensorFlow's errors of the disk again
+        raise OSError(f'the records of the stream {stream!r} cannot be written: {error}') from error
     return split_sizes(directory, stream)
 
 

@@ -1,4 +1,5 @@
 import io
+import resource
 import subprocess
 import sys
 from dataclasses import fields
@@ -155,3 +156,14 @@ def test_mistakes_are_named(tmp_path):
         read_dataset(tmp_path, 'down', 'train')
     with pytest.raises(ValueError, match="no stream 'up'; there are down, full"):
         read_dataset(tmp_path, 'up', 'train')
+
+
+def test_a_full_disk_is_an_error_of_the_machine(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Files cannot grow beyond 1 KB, which the record is: it looks like a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="records of the stream 'full' cannot be written"):
+            write_records({'train': ['a']}, lambda _: record(n_frames=6), tmp_path, 'full')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
