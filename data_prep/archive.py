@@ -27,7 +27,9 @@ class Archive:
             if not root.is_dir():
                 raise ValueError(f'there is no folder {root}')
             for name in _files_below(root):
-                self._paths.setdefault(name, []).append(root / name)
+                # A name that is no UTF-8 is written with the bytes' numbers.
+                video_id = os.fsencode(name).decode(errors='backslashreplace')
+                self._paths.setdefault(video_id, []).append(root / name)
         # macOS stores the parts of a letter one by one; a table made elsewhere has the letter.
         self._by_letters = {unicodedata.normalize('NFC', name): name for name in self._paths}
         self._by_any_case = {name.casefold(): name for name in self._by_letters}
@@ -81,7 +83,11 @@ def path_fault(video_id: str) -> str | None:
 
 
 def size_bytes(path: str) -> int:
-    return epath.Path(path).stat().length
+    """0 where the file has gone."""
+    try:
+        return epath.Path(path).stat().length
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager
@@ -108,8 +114,14 @@ def _files_below(root: epath.Path) -> Iterator[str]:
     above = {str(root): frozenset([os.path.realpath(root)])}  # of each folder to come: itself and what it lies in
     for folder, below, names in os.walk(root, followlinks=True):
         inside = os.path.relpath(folder, root)
-        yield from (name if inside == '.' else f'{inside}/{name}' for name in names)
+        # Pipes and devices would block whoever opens them; a broken link is a clip that has gone.
+        files = [name for name in names if not _blocks(os.path.join(folder, name))]
+        yield from (name if inside == '.' else f'{inside}/{name}' for name in files)
         chain = above.pop(folder)
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
         below[:] = sorted(name for name in below if real[name] not in chain)
         above |= {os.path.join(folder, name): chain | {real[name]} for name in below}
+
+
+def _blocks(path: str) -> bool:
+    return is_clip(path) and os.path.exists(path) and not os.path.isfile(path)

@@ -50,9 +50,9 @@ def build(job: Job) -> list[Problem]:
     if job.strict and plan.problems():
         _write_problems(out, plan.problems())
         raise ValueError(f'{len(plan.problems())} rows or clips cannot be used, see {out}/problems.csv (--strict)')
-    claim(out, options)
     if plan.labels is not None:
         read_or_make_folds(out / 'folds.csv', plan.labels, job.n_folds, job.seed)
+    claim(out, options)
     outcomes = _decode(job, plan, out, beam_options)
     problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
     _write_problems(out, problems)

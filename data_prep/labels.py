@@ -46,9 +46,14 @@ class Targets(NamedTuple):
     notes: list[str]
 
     def without_clips(self, reasons: dict[str, str], stage: str) -> 'Targets':
-        """Without the clips {video_id: reason}, each of which becomes a problem."""
-        problems = [Problem(video_id, '', stage, reason) for video_id, reason in reasons.items()]
-        kept = self.rows[~self.rows['video_id'].isin(list(reasons))].reset_index(drop=True)
+        """Without the clips {video_id: reason}, each of which becomes a problem, at its first row."""
+        refused = self.rows['video_id'].isin(list(reasons))
+        places = self.rows[refused].groupby('video_id')['row'].agg(['first', 'size'])
+        problems = [
+            Problem(video_id, row, stage, reasons[video_id] + (f' ({n} rows)' if n > 1 else ''))
+            for video_id, row, n in places.itertuples()
+        ]
+        kept = self.rows[~refused].reset_index(drop=True)
         return Targets(kept, self.problems + problems, self.notes)
 
     def without_rows(self, reasons: dict[int, str], stage: str) -> 'Targets':

@@ -78,7 +78,8 @@ def test_a_bad_clip_gets_its_row_and_the_others_go_on(built):
         'empty.mp4': 'open',
         'missing.mp4': 'find',
     }
-    assert problems.loc['a.mp4', 'row'] == 'train_labels.csv:10'
+    rows = {name: f'train_labels.csv:{line}' for name, line in (('a.mp4', 10), ('empty.mp4', 8), ('missing.mp4', 9))}
+    assert problems['row'].to_dict() == rows
     assert 'Invalid data' in problems.loc['empty.mp4', 'reason']
 
 
