@@ -213,10 +213,12 @@ def print_table(rows: dict[str, dict], start: dict[str, list[dict]]) -> None:
     form = '{:15}{:>7}{:>7}{:>7}{:>7}{:>7}{:>20}{:>9}{:>6}{:>9}{:>9}{:>9}{:>7}{:>6}'
     print(form.format(*head))
     for name, row in rows.items():
-        cells = [f'{row[key]:.1f}' for key in ('wall_s_ours', 'wall_s_original')] + [f'{row["speed"]:.2f}']
+        sure = row['net_wall_s_ours'] > SHORTEST_S
+        cells = [f'{row[key]:.1f}' for key in ('wall_s_ours', 'wall_s_original')]
+        cells += [f'{row["speed"]:.2f}' if sure or name != 'all' else '-']  # seconds of all are made from net ones
         cells += [f'{row[key]:.1f}' for key in ('net_wall_s_ours', 'net_wall_s_original')]
         net = [f'{row["net"]:.2f} ({row["net_range"][0]:.2f}-{row["net_range"][1]:.2f})', f'{row["net_cpu"]:.2f}']
-        cells += net if row['net_wall_s_ours'] > SHORTEST_S else ['-', '-']
+        cells += net if sure else ['-', '-']
         cells += [row['speed_goal'] or '']
         cells += [f'{row[key]:.1f}' for key in ('records_mb_ours', 'records_mb_original', 'all_mb_original')]
         print(form.format(name, *cells, f'{row["disk"]:.2f}', row['disk_goal']))

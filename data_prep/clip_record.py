@@ -15,7 +15,7 @@ from data_prep.damage import Doubt, find_doubt
 from data_prep.decode import ClipInfo, decode_seconds
 from data_prep.records import Record
 
-JPEG_QUALITY = 95
+JPEG_QUALITY = 92  # loses as much as the original's files (ffmpeg's -q:v 1): bench/data_prep.py
 MOST_DOWN_WIDTH_PX = 640  # of a `down` frame that is made here because no downsampled clip exists
 GAMMAS = ('auto', 'always', 'never')
 _MOST_RECORD_BYTES = 512 << 20  # of both streams; a TFRecord example cannot hold 2 GB, nor a worker's memory
@@ -155,28 +155,28 @@ def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:
 
 
 class _Encoder:
-    """rgb [H, W, 3] uint8 -> (the `down` or only _Frame, the `full` one or None)."""
+    """rgb [H, W, 3] uint8, the camera's own JPEG of it or None -> the `down` or only frame, the `full` one or None."""
 
     def __init__(self, shrink: bool, whole: bool):
         self.whole = whole
         self._shrink = shrink
         self._n_bytes = 0
 
-    def __call__(self, rgb: np.ndarray) -> tuple[_Frame, _Frame | None]:
-        image = Image.fromarray(rgb)
-        scaled = image
-        if self._shrink and image.width > MOST_DOWN_WIDTH_PX:
-            height_px = max(1, round(image.height * MOST_DOWN_WIDTH_PX / image.width))
-            scaled = image.resize((MOST_DOWN_WIDTH_PX, height_px), Image.Resampling.BOX)
-        first = self._encode(scaled)
-        return first, None if not self.whole else first if scaled is image else self._encode(image)
+    def __call__(self, rgb: np.ndarray, jpeg: bytes | None) -> tuple[_Frame, _Frame | None]:
+        if not self._shrink or rgb.shape[1] <= MOST_DOWN_WIDTH_PX:
+            frame = self._frame(rgb, jpeg)
+            return frame, frame if self.whole else None
+        height_px = max(1, round(rgb.shape[0] * MOST_DOWN_WIDTH_PX / rgb.shape[1]))
+        scaled = Image.fromarray(rgb).resize((MOST_DOWN_WIDTH_PX, height_px), Image.Resampling.BOX)
+        return self._frame(np.asarray(scaled), None), self._frame(rgb, jpeg) if self.whole else None
 
-    def _encode(self, image: Image.Image) -> _Frame:
-        jpeg = io.BytesIO()
-        # 4:2:0, as the clips themselves: chroma at full size would store interpolated values.
-        image.save(jpeg, 'JPEG', quality=JPEG_QUALITY, subsampling='4:2:0')
-        self._n_bytes += jpeg.tell()
+    def _frame(self, rgb: np.ndarray, jpeg: bytes | None) -> _Frame:
+        if jpeg is None:
+            file = io.BytesIO()
+            # 4:2:0, as the clips themselves: chroma at full size would store interpolated values.
+            Image.fromarray(rgb).save(file, 'JPEG', quality=JPEG_QUALITY, subsampling='4:2:0')
+            jpeg = file.getvalue()
+        self._n_bytes += len(jpeg)
         if self._n_bytes > _MOST_RECORD_BYTES:
             raise ClipError(f'its frames fill more than {_MOST_RECORD_BYTES >> 20} MB; cut the clip into shorter ones')
-        white_fraction = exposure.white_fraction(np.asarray(image))
-        return _Frame(jpeg.getvalue(), white_fraction, (image.height, image.width))
+        return _Frame(jpeg, exposure.white_fraction(rgb), rgb.shape[:2])

@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from data_prep import decode_groups, decode_in_order, exposure
+from data_prep import camera_jpeg, decode_groups, decode_in_order, exposure
 from data_prep.container import ClipError, reason
 from data_prep.timestamps import SAMPLINGS
 
@@ -45,14 +45,15 @@ def decode_seconds(
     path,
     seconds: Iterable[int] | Callable[[int], Iterable[int]] | None,
     gamma: bool = False,
-    convert: Callable[[np.ndarray], Any] | None = None,
+    convert: Callable[[np.ndarray, bytes | None], Any] | None = None,
     sampling: str = 'timestamp',
 ) -> tuple[ClipInfo, dict[int, Any]]:
     """The frames of whole seconds: RGB uint8 [H, W, 3], display rotation applied.
 
     seconds: None for every whole second, or a function of the last one that names them; those past the last one
     become the last one. gamma: correct the luma plane before the conversion to RGB. convert: applied to each frame as
-    it comes, so that a long clip's frames need not be held together. sampling: 'timestamp', or 'legacy_r1', whose
+    it comes, so that a long clip's frames need not be held together; its second argument is the camera's own JPEG of
+    the frame, where there is one. sampling: 'timestamp', or 'legacy_r1', whose
     "seconds" are the numbers of the files that ffmpeg's `-r 1` writes. Returns {second: frame}, ascending. Raises
     ClipError, or ValueError where no second is asked for.
     """
@@ -89,7 +90,7 @@ class _NothingAsked(ValueError):
 class _Frames:
     """Collects frames by second and knows how they become RGB."""
 
-    def __init__(self, gamma: bool, convert: Callable[[np.ndarray], Any] | None):
+    def __init__(self, gamma: bool, convert: Callable[[np.ndarray, bytes | None], Any] | None):
         self.by_second: dict[int, Any] = {}
         self.damaged_s: set[int] = set()
         self.size_px = (0, 0)
@@ -97,8 +98,10 @@ class _Frames:
         self._convert = convert
         self._reformatter = VideoReformatter()
 
-    def add(self, frame: av.VideoFrame, seconds: Iterable[int], damaged: bool) -> None:
+    def add(self, frame: av.VideoFrame, seconds: Iterable[int], damaged: bool, packet: bytes | None = None) -> None:
         rotation = frame.rotation
+        use_packet = packet is not None and self._convert and not self._gamma and not damaged
+        jpeg = camera_jpeg.stored_jpeg(packet, frame) if use_packet else None
         if self._gamma:
             frame = exposure.apply_gamma(frame)
         # BICUBIC is what the ffmpeg program takes where it has to scale chroma: equal to the bit.
@@ -106,6 +109,6 @@ class _Frames:
         # PyAV does not rotate; this equals ffmpeg's autorotate.
         rgb = np.ascontiguousarray(np.rot90(rgb.to_ndarray(), (rotation // 90) % 4))
         self.size_px = rgb.shape[:2]
-        content = self._convert(rgb) if self._convert else rgb
+        content = self._convert(rgb, jpeg) if self._convert else rgb
         self.by_second.update(dict.fromkeys(seconds, content))
         self.damaged_s.update(seconds if damaged else ())

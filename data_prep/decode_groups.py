@@ -26,7 +26,7 @@ class _Plan(NamedTuple):
 
 
 def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline | None:
-    """Calls add(frame, seconds, damaged) for each wanted picture. None where this way does not work for the clip.
+    """Calls add(frame, seconds, damaged, packet) for each wanted picture. None where this way does not work.
 
     cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds.
     """
@@ -39,10 +39,10 @@ def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Cal
     runs = _runs(plan.packets, seconds_by_pts)
     damage = Damage()
     try:
-        for frame in _decode_runs(path, runs, seconds_by_pts):
+        for frame, packet in _decode_runs(path, runs, seconds_by_pts):
             damaged = damage.spoils(frame)
             if frame.pts in seconds_by_pts:
-                add(frame, seconds_by_pts.pop(frame.pts), damaged)
+                add(frame, seconds_by_pts.pop(frame.pts), damaged, packet)
     except (av.error.FFmpegError, _OutOfOrder):
         return None
     return None if seconds_by_pts else plan.timeline
@@ -101,11 +101,13 @@ def _runs(plan: list[_Packet], wanted_pts) -> list[tuple[int, int]]:
     return runs
 
 
-def _decode_runs(path: str, runs: list[tuple[int, int]], wanted_pts) -> Iterator[av.VideoFrame]:
+def _decode_runs(path: str, runs: list[tuple[int, int]], wanted_pts) -> Iterator[tuple[av.VideoFrame, bytes | None]]:
+    """(frame, the packet that it comes from, of an MJPEG clip alone)."""
     wanted_pts = frozenset(wanted_pts)
     with open_clip(path) as container:
         stream = video_stream(container)
         decoder = stream.codec_context
+        is_mjpeg = decoder.name == 'mjpeg'
         remaining = iter(runs)
         start, stop = next(remaining)
         latest = None
@@ -122,7 +124,7 @@ def _decode_runs(path: str, runs: list[tuple[int, int]], wanted_pts) -> Iterator
                 if frame.pts is None or (latest is not None and frame.pts <= latest):
                     raise _OutOfOrder
                 latest = frame.pts
-                yield frame
+                yield frame, bytes(packet) if is_mjpeg and frame.pts == packet.pts else None
             if i == stop - 1:
                 start, stop = next(remaining, (None, None))
                 if start is None:

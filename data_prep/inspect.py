@@ -40,7 +40,7 @@ def inspect_clip(path: str, second: int) -> Inspection:
     with local_copy(path) as copy:
         info, standard = decode_seconds(copy, [second])
         _, corrected = decode_seconds(copy, [second], gamma=True)
-        _, judged = decode_seconds(copy, exposure.fixed_seconds, convert=exposure.white_fraction)
+        _, judged = decode_seconds(copy, exposure.fixed_seconds, convert=lambda rgb, _: exposure.white_fraction(rgb))
     (second,) = standard
     return Inspection(
         info, second, standard[second], corrected[second], exposure.white_fraction(standard[second]), judged

@@ -265,7 +265,7 @@ def test_gamma_is_the_eq_filter_of_ffmpeg(tmp_path, suffix, codec):
 
 def test_frames_are_converted_as_they_come(tmp_path):
     path = write_clip(tmp_path / 'clip.mp4', numbered_frames(25), 10)
-    _, numbers = decode_seconds(path, None, convert=frame_number)
+    _, numbers = decode_seconds(path, None, convert=lambda rgb, _: frame_number(rgb))
     assert numbers == {0: 0, 1: 10, 2: 20}
 
 
