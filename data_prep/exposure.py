@@ -31,10 +31,6 @@ def white_fraction(frame_rgb: np.ndarray) -> float:
     return float(np.count_nonzero(frame_rgb > WHITE_LEVEL) / frame_rgb.size)
 
 
-def is_white(frame_rgb: np.ndarray) -> bool:
-    return white_fraction(frame_rgb) > WHITE_SHARE
-
-
 def clip_is_overexposed(white_fractions: Iterable[float]) -> bool:
     """One white target frame is enough (Ivanov 2021, section 4)."""
     return any(fraction > WHITE_SHARE for fraction in white_fractions)

@@ -1,5 +1,6 @@
 """What is wanted of which clip, and what is wrong with it before anything is decoded."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from data_prep.archive import Archive
 from data_prep.check import Copies, check_headers, check_times, find_clips, read_headers
 from data_prep.clip_record import ClipTask
-from data_prep.detections import Detections, best_by_second, read_detections
+from data_prep.detections import ClipDetections, Detections, best_by_second, read_detections
 from data_prep.job import Job
 from data_prep.labels import Problem, Targets, every_second, read_tables
 
@@ -95,7 +96,7 @@ def _plan_detections(found: Detections, down: Archive | None, full: Archive | No
     notes = found.notes + ([f'{n_empty} clips without an animal are left out'] if n_empty else [])
     problems = [problem._replace(video_id=main.below_root(problem.video_id)) for problem in found.problems]
     seen, copies = find_clips(seen._replace(problems=problems, notes=notes), down, full)
-    headers = read_headers({name: (copies[name], 0) for name in copies}, workers)
+    headers = read_headers({name: (copies[name], _last_second(clips[name])) for name in copies}, workers)
     seen = check_headers(seen, headers)
     rates = {name: clips[name].frame_rate or headers[name].frame_rate for name in seen.rows['video_id']}
     unknown = [name for name, rate in rates.items() if not rate]
@@ -109,3 +110,8 @@ def _plan_detections(found: Detections, down: Archive | None, full: Archive | No
     targets = seen._replace(rows=rows.assign(distance_m=np.nan, site='', park='', row=''))
     in_pixels = frozenset(name for name, clip in clips.items() if clip.box_unit == 'pixel')
     return Plan({'test': check_times(targets, headers)}, copies, None, in_pixels)
+
+
+def _last_second(clip: ClipDetections) -> int:
+    """0 where the file does not say how fast the frames come."""
+    return int(max(sighting.frame_number for sighting in clip.sightings) / (clip.frame_rate or math.inf))

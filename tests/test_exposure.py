@@ -19,9 +19,9 @@ def test_white_fraction_by_hand():
 def test_white_means_more_than_a_fifth():
     frame = np.zeros((10, 10, 3), np.uint8)
     frame[:2] = 255  # 20 % exactly
-    assert not exposure.is_white(frame)
+    assert not exposure.clip_is_overexposed([exposure.white_fraction(frame)])
     frame[9, 9, 0] = 251
-    assert exposure.is_white(frame)
+    assert exposure.clip_is_overexposed([exposure.white_fraction(frame)])
 
 
 def test_one_white_frame_makes_a_clip_overexposed():
