@@ -1,7 +1,8 @@
 """Training of members: a recipe's folds, one after the other, each resumable by epoch.
 
 runs/<recipe>/config.json              the recipe's config; another config is refused
-runs/<recipe>/fold_<k>/checkpoints/    orbax: best and latest epoch
+runs/<recipe>/fold_<k>/run.json        command, git revision, versions and devices of each start
+runs/<recipe>/fold_<k>/checkpoints/    orbax: the best epoch and the latest two
 runs/<recipe>/fold_<k>/metrics.csv     one row an epoch; TensorBoard event files beside it
 runs/<recipe>/fold_<k>/oof.csv         predictions of the best epoch for the rows this member did not train on
 runs/<recipe>/fold_<k>/member.json     stands when the member is finished
@@ -12,7 +13,6 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -23,10 +23,12 @@ from ml_collections import ConfigDict
 
 from chimp_jax import checkpoint, input_pipeline, optim, parallel, pretrained, scoring, steps
 from chimp_jax.ensemble import rmse
+from chimp_jax.folds import Fold, choose_folds, read_folds
 from chimp_jax.members import load_fold
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
 from chimp_jax.progress import Progress
+from chimp_jax.start import note_start
 from chimp_jax.workdir import claim, write_whole
 from data_prep.records import read_dataset
 
@@ -35,14 +37,6 @@ log = logging.getLogger(__name__)
 
 class TrainingError(Exception):
     """Training cannot go on; the message is one line for the user."""
-
-
-class Fold(NamedTuple):
-    """What one member trains on and what it is judged by; the other clips' rows are its OOF rows."""
-
-    number: int
-    training: frozenset[str]  # video_ids
-    validation: frozenset[str]
 
 
 def make_model(config: ConfigDict) -> DistanceModel:
@@ -65,10 +59,7 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
     folds: which ones, all by default. Raises ValueError for a config or data that do not fit, before any training.
     """
     folder = epath.Path(workdir) / config.recipe
-    all_folds = read_folds(config.data.records, config.data.folds, config.data.n_folds)
-    chosen = [fold for fold in all_folds if folds is None or fold.number in folds]
-    if folds is not None and len(chosen) < len(set(folds)):
-        raise ValueError(f'folds {sorted(folds)} were asked for; there are 0 to {len(all_folds) - 1}')
+    chosen = choose_folds(read_folds(config.data.records, config.data.folds, config.data.n_folds), folds)
     if (folder / 'config.json').exists():
         claim(folder, config)
     rows = []
@@ -82,22 +73,6 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
             trainer.train_member(folder / f'fold_{fold.number}', fold, members_left=len(chosen) - done)
         rows.append(json.loads(marker.read_text()))
     return pd.DataFrame(rows)
-
-
-def read_folds(records, kind: str, n_folds: int) -> list[Fold]:
-    """The folds of folds.csv beside the records; kind: 'clip' or 'site'."""
-    path = epath.Path(records) / 'folds.csv'
-    if kind not in ('clip', 'site'):
-        raise ValueError(f"data.folds is 'clip' or 'site', not {kind!r}")
-    if not path.exists():
-        raise ValueError(f'{path} is missing; make the data with: python -m data_prep.build --out {records}')
-    with path.open() as file:
-        table = pd.read_csv(file).set_index('video_id')[f'{kind}_fold']
-    if table.nunique() != n_folds:
-        raise ValueError(f'{path} has {table.nunique()} {kind} folds, the config asks for data.n_folds={n_folds}')
-    return [
-        Fold(k, frozenset(table.index[table != k]), frozenset(table.index[table == k])) for k in sorted(table.unique())
-    ]
 
 
 class Trainer:
@@ -134,6 +109,7 @@ class Trainer:
         manager = checkpoint.open_manager(folder / 'checkpoints')
         state, history = self._start(manager, fold.number, median_m)
         claim(folder.parent, config)  # not before: a config that cannot start must not keep the folder
+        note_start(folder)
         name = f'{config.recipe} fold {fold.number}'
         total = n_steps * config.train.epochs
         progress = Progress(name, total * members_left, done=n_steps * len(history))
@@ -221,7 +197,9 @@ class Trainer:
             'plateau_rate': rate,
         }
         if not math.isfinite(row['val_mae']):
-            raise TrainingError('the validation error is not finite')
+            raise TrainingError(
+                f'the validation error is not finite after step {int(state.step)}, learning rate {rate:.3g}'
+            )
         return row, rows
 
     def _plan(self) -> dict:
@@ -263,7 +241,14 @@ def _devices(n_examples: int) -> list[jax.Device]:
 
 
 def _keys(batch: dict) -> str:
-    keys = [f'{video.decode()}@{times[0]}' for video, times in zip(batch['video_id'], batch['time'], strict=True)]
+    """(video_id, time) of every window that counts."""
+    examples = zip(batch['video_id'], batch['time'], batch['mask'], strict=True)
+    keys = [
+        f'({video.decode()}, {t})'
+        for video, times, mask in examples
+        for t, counts in zip(times, mask, strict=True)
+        if counts
+    ]
     return f'the batch holds {", ".join(keys)}'
 
 

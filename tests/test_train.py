@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import re
 
 import jax
 import numpy as np
@@ -59,6 +60,7 @@ def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path
         for epoch in {best, 3}:  # the best and the latest are kept
             weights = [checkpoint.restore_weights(path / 'checkpoints', epoch) for path in (a, b)]
             jax.tree.map(np.testing.assert_array_equal, *weights)
+    assert len(json.loads((tmp_path / 'killed' / RECIPE / 'fold_1' / 'run.json').read_text())) == 3  # a row a start
 
 
 def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path):
@@ -120,8 +122,21 @@ def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypat
         return state
 
     monkeypatch.setattr(steps, 'initial_state', poisoned)
-    with pytest.raises(train.TrainingError, match=r'not finite at step 0, learning rate 0.001; .*clip \d.mp4@\d'):
-        train.train_recipe(small.config(data), tmp_path)
+    with pytest.raises(train.TrainingError) as caught:
+        train.train_recipe(small.config(data), tmp_path, folds=[1])
+    message = str(caught.value)
+    assert message.startswith('the loss is not finite at step 0, learning rate 0.001; the batch holds (')
+    keys = re.findall(r'\(clip ([024])\.mp4, ([0246])\)', message)  # of the clips of fold 0, that it trains on
+    assert len(set(keys)) == len(keys) == 4
+
+
+def test_only_windows_that_count_are_named():
+    batch = {
+        'video_id': np.array([b'a.mp4', b'b.mp4']),
+        'time': np.array([[2, 4], [7, -1]]),
+        'mask': np.array([[1, 1], [1, 0]]),
+    }
+    assert train._keys(batch) == 'the batch holds (a.mp4, 2), (a.mp4, 4), (b.mp4, 7)'
 
 
 def test_best_epoch_is_the_first_of_equals():
