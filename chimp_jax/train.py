@@ -158,8 +158,9 @@ class Trainer:
         error, waiting = Mean(0.0, 0.0), []
 
         def read(step, batch, more):
-            progress.advance(1, f'epoch {epoch}/{self.config.train.epochs}, MAE {error.value():.2f} m')
-            return error + _finite(more, step, rates[step], batch)
+            total = error + _finite(more, step, rates[step], batch)
+            progress.advance(1, f'epoch {epoch}/{self.config.train.epochs}, MAE {total.value():.2f} m')
+            return total
 
         batches = parallel.prefetch(self.data.batches(fold, epoch), ARRAYS, self.devices)
         for step, (arrays, batch) in enumerate(batches, int(state.step)):

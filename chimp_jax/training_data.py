@@ -1,6 +1,7 @@
 """The records as a member sees them: this process' shares of the training clips, its part of the validation clips."""
 
 import functools
+import itertools
 from collections.abc import Collection, Iterator
 
 import jax
@@ -66,7 +67,7 @@ class TrainingData:
         """One epoch of this process' part of the batches; see input_pipeline.training_batches."""
         data = self.config.data
         ranges = input_pipeline.share_records(self.survey.counts(fold.training), data.shares)
-        return input_pipeline.training_batches(
+        batches = input_pipeline.training_batches(
             {share: self._clips_of(fold.training, *ranges[share]) for share in self.own_shares},
             n_shares=data.shares,
             **self.plan,
@@ -78,6 +79,7 @@ class TrainingData:
             epoch=epoch,
             shuffle_windows=data.shuffle_windows,
         )
+        return itertools.islice(batches, self.n_steps(fold))  # another process' share may be used up before ours
 
     def validation_clips(self, fold: Fold) -> Iterator[input_pipeline.Clip]:
         """This process' part of the clips that the member is judged by."""
