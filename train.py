@@ -1,6 +1,7 @@
 """Train members: python train.py --config=configs/deep_chimpact.py:full-a4p50-f7s1 --workdir=runs
 
 Any field of the config can be overridden: --config.train.batch_size=32 --config.model.dtype=bfloat16.
+The twelve published recipes: --config=configs/deep_chimpact.py:all; some of them: --recipes='full-*,down-a4p50-f7s1'.
 """
 
 from chimp_jax import runtime
@@ -11,9 +12,13 @@ if __name__ == '__main__':
 from absl import app, flags  # noqa: E402  (JAX must start after runtime.configure)
 from ml_collections import config_flags  # noqa: E402
 
-CONFIG = config_flags.DEFINE_config_file('config', help_string='configs/FILE.py:MODEL-ID', lock_config=True)
+from configs import base  # noqa: E402
+
+CONFIG = config_flags.DEFINE_config_file('config', help_string='configs/FILE.py:MODEL-ID, or :all', lock_config=True)
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder of the members; local or gs://.')
+RECIPES = flags.DEFINE_list('recipes', None, 'With FILE.py:all, model IDs or patterns such as full-*; all by default.')
 FOLDS = flags.DEFINE_list('folds', None, 'Numbers of the folds to train, comma-separated; all by default.')
+MULTIHOST = flags.DEFINE_bool('multihost', False, 'One training on several machines: the same command on each.')
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -28,19 +33,22 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def main(_) -> None:
-    from chimp_jax import train
+    from chimp_jax import recipes, train
 
     runtime.start_logging()
-    train.log.info('%s; compiled programs are kept in %s', SETTINGS, runtime.use_compile_cache())
     try:
+        if MULTIHOST.value:
+            runtime.start_processes()
+        train.log.info('%s; compiled programs are kept in %s', SETTINGS, runtime.use_compile_cache())
         if FOLDS.value and not all(fold.strip().isdigit() for fold in FOLDS.value):
             raise ValueError(f'--folds wants numbers such as 0,1; got {",".join(FOLDS.value)}')
         folds = [int(fold) for fold in FOLDS.value] if FOLDS.value else None
-        members = train.train_recipe(CONFIG.value, WORKDIR.value, folds)
+        table = recipes.train_recipes(base.each_recipe(CONFIG.value, RECIPES.value), WORKDIR.value, folds)
     except (ValueError, OSError, train.TrainingError) as error:
         raise SystemExit(f'train.py: {error}') from None
-    print(members.to_string(index=False))
-    print(f'cross-validation MAE {members["val_mae"].mean():.4f} m, the mean of {len(members)} members')
+    train.log.info(
+        'cross-validation MAE, metres (also in %s/cv_mae.csv):\n%s', WORKDIR.value, table.round(4).to_string()
+    )
 
 
 if __name__ == '__main__':

@@ -3,7 +3,8 @@
 Windows are cut at read time from a record's frames; what waits in the shuffle buffer is JPEG, not pixels.
 """
 
-from collections.abc import Collection, Iterator
+import itertools
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -50,8 +51,9 @@ def of_clips(records: tf.data.Dataset, video_ids: Collection[str]) -> tf.data.Da
 
 
 def training_batches(
-    records: tf.data.Dataset,
+    shares: Mapping[int, tf.data.Dataset],
     *,
+    n_shares: int,
     n_frames: int,
     step_s: int,
     size_px: int,
@@ -68,49 +70,89 @@ def training_batches(
 
     Each has frames [B, S, size, size, 3] uint8, window [B, K, T] int32 (positions among the S frames), distance
     [B, K] float32 in metres, mask [B, K] (0 where a place is unused or its distance unknown), and the keys
-    video_id [B], time [B, K] (-1 where unused). batch_size counts windows: B * K. Order and augmentation depend on
-    seed and epoch alone, so that a resumed run sees what an uninterrupted one would have seen.
+    video_id [B], time [B, K] (-1 where unused). batch_size counts windows: B * K.
+    shares: records by the number of their share, some or all of n_shares; each gives its batch_size / n_shares
+    windows of every batch, in the order of the numbers, so that the batches of several processes with some shares
+    each, put together, are one process' batches. The epoch ends with the first share that is used up.
+    Order and augmentation depend on seed, epoch and share alone, so that a resumed run sees what an uninterrupted
+    one would have seen.
     """
-    if batch_size % windows_per_example:
-        raise ValueError(
-            f'train.batch_size={batch_size} is no multiple of data.windows_per_example={windows_per_example}'
-        )
+    of_share = examples_of_share(batch_size, windows_per_example, n_shares)
+    draw = seed * 1_000_003 + epoch
 
-    def cut(record):
-        return _cut_examples(record, n_frames, step_s, windows_per_example, frames_per_example)
+    def share(number, records):
+        buffer = max(shuffle_windows // windows_per_example // n_shares, 1)
+        examples = records.flat_map(
+            lambda record: _cut_examples(record, n_frames, step_s, windows_per_example, frames_per_example)
+        ).shuffle(buffer, seed=draw)
+        return examples.enumerate().map(lambda index, example: (index * n_shares + number, example))
 
     def finish(index, example):
         frames = decode_frames(example.pop('frame_jpeg'), size_px)
         frames = tf.ensure_shape(frames, (frames_per_example, size_px, size_px, 3))
-        draw = tf.stack([tf.constant(seed * 1_000_003 + epoch, tf.int64), index])
-        return example | {'frames': augment.augment(frames, augmentation, augmentation_probability, draw)}
+        drawn = tf.stack([tf.constant(draw, tf.int64), index])
+        return example | {'frames': augment.augment(frames, augmentation, augmentation_probability, drawn)}
 
+    turns = tf.data.Dataset.from_tensor_slices(np.repeat(np.arange(len(shares)), of_share))
     dataset = (
-        records.flat_map(cut)
-        .shuffle(max(shuffle_windows // windows_per_example, 1), seed=seed * 1_000_003 + epoch)
-        .enumerate()
+        tf.data.Dataset.choose_from_datasets(
+            [share(number, shares[number]) for number in sorted(shares)], turns.repeat(), stop_on_empty_dataset=True
+        )
         .map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size // windows_per_example, drop_remainder=True)
+        .batch(of_share * len(shares), drop_remainder=True)
         .prefetch(2)
     )
     return _as_numpy(dataset)
 
 
-def survey(records: tf.data.Dataset, *, batch_size: int, **plan) -> tuple[int, float]:
-    """Full batches of an epoch, and the median distance in metres; `plan`: keywords of windows.plan_examples.
+def examples_of_share(batch_size: int, windows_per_example: int, n_shares: int) -> int:
+    """Examples that a share gives of each batch. Raises ValueError where the numbers do not divide."""
+    if batch_size % (windows_per_example * n_shares):
+        raise ValueError(
+            f'train.batch_size={batch_size} is no multiple of '
+            f'data.windows_per_example={windows_per_example} x data.shares={n_shares}'
+        )
+    return batch_size // windows_per_example // n_shares
 
-    Raises ValueError where no distance is known.
-    """
-    n_examples, distances = 0, []
-    small = records.map(lambda r: {k: r[k] for k in ('frame_time_s', 'target_time_s', 'target_distance_m')})
-    for record in small.as_numpy_iterator():
+
+class Survey(NamedTuple):
+    """What each record holds for training, in the order of the records."""
+
+    video_id: list[str]
+    n_examples: np.ndarray  # int64, as windows.plan_examples makes them of the targets with a known distance
+    distance_m: list[np.ndarray]  # the known ones
+
+    def counts(self, video_ids: Collection[str]) -> np.ndarray:
+        """n_examples, 0 for other clips than these."""
+        return np.where([video_id in video_ids for video_id in self.video_id], self.n_examples, 0)
+
+    def median_m(self, video_ids: Collection[str]) -> float:
+        """The median distance of these clips, metres. Raises ValueError where none is known."""
+        known = [d for video_id, d in zip(self.video_id, self.distance_m, strict=True) if video_id in video_ids]
+        if not sum(map(len, known)):
+            raise ValueError('no clip of these folds has a distance to train on')
+        return float(np.median(np.concatenate(known)))
+
+
+def survey(records: tf.data.Dataset, **plan) -> Survey:
+    """Reads the records through once, without their frames; `plan`: keywords of windows.plan_examples."""
+    found = Survey([], [], [])
+    names = ('video_id', 'frame_time_s', 'target_time_s', 'target_distance_m')
+    for record in records.map(lambda r: {name: r[name] for name in names}).as_numpy_iterator():
         known = np.isfinite(record['target_distance_m'])
         plan_of_clip = windows.plan_examples(record['frame_time_s'], record['target_time_s'][known], **plan)
-        n_examples += len(plan_of_clip.target)
-        distances.append(record['target_distance_m'][known])
-    if not n_examples:
-        raise ValueError('no clip of these folds has a distance to train on')
-    return n_examples * plan['windows_per_example'] // batch_size, float(np.median(np.concatenate(distances)))
+        found.video_id.append(record['video_id'].decode())
+        found.n_examples.append(len(plan_of_clip.target))
+        found.distance_m.append(record['target_distance_m'][known])
+    return found._replace(n_examples=np.array(found.n_examples, np.int64))
+
+
+def share_records(n_examples: np.ndarray, n_shares: int) -> list[tuple[int, int]]:
+    """Cuts the records into n_shares ranges (first, stop) with about equally many examples each."""
+    before = np.concatenate([[0], np.cumsum(n_examples)])
+    wanted = before[-1] * np.arange(1, n_shares) / n_shares
+    cuts = np.abs(before[:, None] - wanted).argmin(axis=0).tolist()
+    return list(itertools.pairwise([0, *cuts, len(n_examples)]))
 
 
 def clips(records: tf.data.Dataset, size_px: int) -> Iterator[Clip]:

@@ -1,28 +1,36 @@
-"""Data parallelism over the local devices: the only file that says pmap.
+"""Data parallelism over the devices of one process or of many: the only file that says pmap.
 
 JAX keeps pmap in maintenance mode and points new code to shard_map; the brief asks for pmap on a TPU v3-8, so it
 stands here alone, and a test holds it equal to one device and to jit with NamedSharding.
-State goes in and comes out replicated (in_axes and out_axes None), the batch split on its first axis.
+State goes in and comes out replicated (in_axes and out_axes None), the batch split on its first axis. Where there are
+several processes, each gives its own part of the batch, and training steps run over the devices of all of them; scoring
+is each process' own.
 """
 
-from collections.abc import Callable, Sequence
+import collections
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 AXIS = 'replica'
 
 
 def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """step(state, batch, learning_rate) on every device; the state's buffers are given up for the new one's."""
+    """step(state, batch, learning_rate) on every device; the state's buffers are given up for the new one's.
+
+    devices: of this process, all by default; with several processes it takes all, and so must the others.
+    """
     return jax.pmap(
         step,
         axis_name=AXIS,
         in_axes=(None, 0, None),
         out_axes=(None, None),
         donate_argnums=(0,),
-        devices=devices,
+        devices=devices if jax.process_count() == 1 else None,
     )
 
 
@@ -38,8 +46,26 @@ def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
     """The tree on every device, placed as the mapped steps return it; placed otherwise, they would compile twice."""
+    return jax.device_put(tree, _sharding(devices))
+
+
+def prefetch(batches: Iterable[dict], names: Sequence[str], devices: Sequence[jax.Device]) -> Iterator[tuple]:
+    """Batches -> (those arrays split over the devices and on them, the other entries); one batch ahead.
+
+    While a step runs on one batch, the next one is decoded and copied.
+    """
+    waiting: collections.deque = collections.deque()
+    for batch in batches:
+        arrays = split({name: batch.pop(name) for name in names}, len(devices))
+        waiting.append((jax.device_put(arrays, _sharding(devices, AXIS)), batch))
+        if len(waiting) == 2:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _sharding(devices: Sequence[jax.Device] | None, *axes: str) -> jax.sharding.NamedSharding:
     mesh = jax.sharding.Mesh(np.array(devices or jax.local_devices()), (AXIS,))
-    return jax.device_put(tree, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
 
 
 def split(batch: Any, n_devices: int) -> Any:
@@ -56,3 +82,13 @@ def split(batch: Any, n_devices: int) -> Any:
 def join(batch: Any) -> Any:
     """Arrays [D, B / D, ...] -> NumPy [B, ...], the inverse of `split`."""
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), batch)
+
+
+def gather(value: Any) -> list[Any]:
+    """What each process has (anything that pickle takes), in their order; all of them must call it."""
+    content = np.frombuffer(pickle.dumps(value), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array(len(content))).reshape(-1)
+    padded = np.zeros(sizes.max(), np.uint8)
+    padded[: len(content)] = content
+    rows = multihost_utils.process_allgather(padded).reshape(len(sizes), -1)
+    return [pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]

@@ -56,6 +56,26 @@ def use_compile_cache() -> Path:
     return folder
 
 
+def start_processes() -> None:
+    """Joins the processes of several machines into one run, before JAX is used; the first of them keeps the log.
+
+    TPU pods, SLURM, MPI and Kubernetes are recognised. Elsewhere JAX_COORDINATOR_ADDRESS (HOST:PORT of the first),
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID say it. Raises ValueError where nothing does.
+    """
+    import jax
+
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')  # processes on CPUs; no others look at it
+    numbers = [os.environ.get(name) for name in ('JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')]
+    try:
+        n_processes, process = (int(number) if number else None for number in numbers)
+        jax.distributed.initialize(num_processes=n_processes, process_id=process)
+    except (ValueError, RuntimeError) as error:
+        names = 'JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID'
+        raise ValueError(f'--multihost finds no processes to join ({error}); set {names}') from error
+    if jax.process_index() != 0:
+        logging.getLogger('chimp_jax').setLevel(logging.WARNING)
+
+
 def start_logging() -> None:
     """Our own lines to stdout, of others errors only: orbax alone would write ten lines a checkpoint."""
     from absl import logging as absl_logging

@@ -38,31 +38,41 @@ def train_step(
     model: DistanceModel,
     optimizer: optax.GradientTransformation,
     axis_name: str,
+    micro_batches: int = 1,
 ) -> tuple[TrainState, Mean]:
     """One update on one replica's share of the batch; returns the masked absolute error of all replicas.
 
     batch: frames [B, S, H, W, 3] uint8, window [B, K, T] int32, distance [B, K] float32, mask [B, K].
     learning_rate: of this update, before the plateau's factor; an argument, so that a schedule compiles nothing anew.
-    The gradient is that of the mean over all replicas' windows. Batch statistics are those of the replica, as
-    published; the running averages that are kept are their mean over replicas (which is the same at every update
+    micro_batches: the share is worked off in so many parts, one after the other, for less memory; each is what a
+    replica would be: D replicas of M parts do what D * M replicas do, if the batch statistics are of each.
+    The gradient is that of the mean over all replicas' windows. Batch statistics are those of the part, as
+    published; the running averages that are kept are their mean over all parts (which is the same at every update
     or once before evaluation, an average being linear).
     """
     replica = jax.lax.axis_index(axis_name)
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step), replica)
+    step_key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
 
-    def loss_sum(params):
-        prediction, updated = model.apply(
-            {'params': params, 'batch_stats': state.batch_stats},
-            batch['frames'],
-            batch['window'],
-            True,
-            mutable=['batch_stats'],
-            rngs={'dropout': key},
-        )
-        error = absolute_error(prediction, batch['distance'], batch['mask'])
-        return error.total, (error, updated['batch_stats'])
+    def part_sums(number, part):
+        key = jax.random.fold_in(step_key, replica * micro_batches + number)
 
-    gradient, (error, batch_stats) = jax.grad(loss_sum, has_aux=True)(state.params)
+        def loss_sum(params):
+            prediction, updated = model.apply(
+                {'params': params, 'batch_stats': state.batch_stats},
+                part['frames'],
+                part['window'],
+                True,
+                mutable=['batch_stats'],
+                rngs={'dropout': key},
+            )
+            error = absolute_error(prediction, part['distance'], part['mask'])
+            return error.total, (error, updated['batch_stats'])
+
+        gradient, (error, batch_stats) = jax.grad(loss_sum, has_aux=True)(state.params)
+        return gradient, error, batch_stats
+
+    gradient, error, batch_stats = _sum_over_parts(part_sums, batch, micro_batches)
+    batch_stats = jax.tree.map(lambda x: x / micro_batches, batch_stats)
     error = jax.tree.map(lambda x: jax.lax.psum(x, axis_name), error)
     gradient = jax.tree.map(lambda g: jax.lax.psum(g, axis_name) / jnp.maximum(error.count, 1.0), gradient)
     direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -74,6 +84,20 @@ def train_step(
         opt_state=opt_state,
     )
     return new_state, error
+
+
+def _sum_over_parts(part_sums: Callable, batch: Any, n_parts: int) -> Any:
+    """Sum of part_sums(number, part) over equal parts of the batch's first axis, one after the other."""
+    if n_parts == 1:
+        return part_sums(0, batch)
+    parts = jax.tree.map(lambda x: x.reshape(n_parts, len(x) // n_parts, *x.shape[1:]), batch)
+    shapes = jax.eval_shape(part_sums, 0, jax.tree.map(lambda x: x[0], parts))
+
+    def add(total, numbered):
+        return jax.tree.map(jnp.add, total, part_sums(*numbered)), None
+
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return jax.lax.scan(add, zeros, (jnp.arange(n_parts), parts))[0]
 
 
 def encode_step(

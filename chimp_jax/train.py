@@ -1,7 +1,8 @@
 """Training of members: a recipe's folds, one after the other, each resumable by epoch.
 
 runs/<recipe>/config.json              the recipe's config; another config is refused
-runs/<recipe>/fold_<k>/checkpoints/    orbax: best and latest epoch
+runs/<recipe>/fold_<k>/run.json        command, git revision, versions and devices of each start
+runs/<recipe>/fold_<k>/checkpoints/    orbax: the best epoch and the latest two
 runs/<recipe>/fold_<k>/metrics.csv     one row an epoch; TensorBoard event files beside it
 runs/<recipe>/fold_<k>/oof.csv         predictions of the best epoch for the rows this member did not train on
 runs/<recipe>/fold_<k>/member.json     stands when the member is finished
@@ -12,37 +13,31 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint, input_pipeline, optim, parallel, pretrained, scoring, steps
+from chimp_jax import checkpoint, optim, parallel, pretrained, scoring, steps
 from chimp_jax.ensemble import rmse
-from chimp_jax.members import load_fold
+from chimp_jax.folds import Fold, choose_folds, read_folds
+from chimp_jax.members import finish_member, load_fold, open_events, write_events, write_metrics
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
 from chimp_jax.progress import Progress
-from chimp_jax.workdir import claim, write_whole
-from data_prep.records import read_dataset
+from chimp_jax.start import note_start
+from chimp_jax.training_data import TrainingData
+from chimp_jax.workdir import check_owner, claim, write_whole
+
+ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
 
 log = logging.getLogger(__name__)
 
 
 class TrainingError(Exception):
     """Training cannot go on; the message is one line for the user."""
-
-
-class Fold(NamedTuple):
-    """What one member trains on and what it is judged by; the other clips' rows are its OOF rows."""
-
-    number: int
-    training: frozenset[str]  # video_ids
-    validation: frozenset[str]
 
 
 def make_model(config: ConfigDict) -> DistanceModel:
@@ -65,39 +60,19 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
     folds: which ones, all by default. Raises ValueError for a config or data that do not fit, before any training.
     """
     folder = epath.Path(workdir) / config.recipe
-    all_folds = read_folds(config.data.records, config.data.folds, config.data.n_folds)
-    chosen = [fold for fold in all_folds if folds is None or fold.number in folds]
-    if folds is not None and len(chosen) < len(set(folds)):
-        raise ValueError(f'folds {sorted(folds)} were asked for; there are 0 to {len(all_folds) - 1}')
-    if (folder / 'config.json').exists():
-        claim(folder, config)
+    chosen = choose_folds(read_folds(config.data.records, config.data.folds, config.data.n_folds), folds)
+    check_owner(folder, config)
     rows = []
     trainer = None
     for done, fold in enumerate(chosen):
         marker = folder / f'fold_{fold.number}' / 'member.json'
         if marker.exists():
             log.info('%s fold %d is finished', config.recipe, fold.number)
+            rows.append(json.loads(marker.read_text()))
         else:
             trainer = trainer or Trainer(config)
-            trainer.train_member(folder / f'fold_{fold.number}', fold, members_left=len(chosen) - done)
-        rows.append(json.loads(marker.read_text()))
+            rows.append(trainer.train_member(marker.parent, fold, members_left=len(chosen) - done))
     return pd.DataFrame(rows)
-
-
-def read_folds(records, kind: str, n_folds: int) -> list[Fold]:
-    """The folds of folds.csv beside the records; kind: 'clip' or 'site'."""
-    path = epath.Path(records) / 'folds.csv'
-    if kind not in ('clip', 'site'):
-        raise ValueError(f"data.folds is 'clip' or 'site', not {kind!r}")
-    if not path.exists():
-        raise ValueError(f'{path} is missing; make the data with: python -m data_prep.build --out {records}')
-    with path.open() as file:
-        table = pd.read_csv(file).set_index('video_id')[f'{kind}_fold']
-    if table.nunique() != n_folds:
-        raise ValueError(f'{path} has {table.nunique()} {kind} folds, the config asks for data.n_folds={n_folds}')
-    return [
-        Fold(k, frozenset(table.index[table != k]), frozenset(table.index[table == k])) for k in sorted(table.unique())
-    ]
 
 
 class Trainer:
@@ -106,8 +81,9 @@ class Trainer:
     def __init__(self, config: ConfigDict):
         self.config = config
         self.model = make_model(config)
-        self.devices = _devices(config.train.batch_size // config.data.windows_per_example)
+        self.data = TrainingData(config)
         train = config.train
+        self.devices = _devices(self.data.own_examples, train.micro_batches)
         self.optimizer = optim.make_optimizer(train.adam_b1, train.adam_b2, train.adam_eps)
         self.plateau = optim.make_plateau(train.learning_rate, **train.plateau)
         self.scorer = scoring.Scorer(self.model, config.data.size_px)
@@ -117,31 +93,28 @@ class Trainer:
                 model=self.model,
                 optimizer=self.optimizer,
                 axis_name=parallel.AXIS,
+                micro_batches=train.micro_batches,
             ),
             self.devices,
         )
 
-    def train_member(self, folder: epath.Path, fold: Fold, members_left: int = 1) -> None:
-        """All epochs of one member, from its latest checkpoint if there is one."""
+    def train_member(self, folder: epath.Path, fold: Fold, members_left: int = 1) -> dict:
+        """All epochs of one member, from its latest checkpoint if there is one; returns what member.json says."""
         config = self.config
-        records = read_dataset(config.data.records, config.data.stream, 'train')
-        training = input_pipeline.of_clips(records, fold.training)
-        validation = input_pipeline.of_clips(records, fold.validation)
-        n_steps, median_m = input_pipeline.survey(training, **self._plan(), batch_size=config.train.batch_size)
-        if n_steps == 0:
-            raise TrainingError(f'fold {fold.number}: fewer windows than train.batch_size={config.train.batch_size}')
-        schedule = self._schedule(n_steps)
+        n_steps = self.data.n_steps(fold)
+        rates = self._rates(n_steps)
         manager = checkpoint.open_manager(folder / 'checkpoints')
-        state, history = self._start(manager, fold.number, median_m)
+        state, history = self._start(manager, fold)
         claim(folder.parent, config)  # not before: a config that cannot start must not keep the folder
+        note_start(folder)
         name = f'{config.recipe} fold {fold.number}'
-        total = n_steps * config.train.epochs
-        progress = Progress(name, total * members_left, done=n_steps * len(history))
-        writer = tf.summary.create_file_writer(str(folder))
-        _write_metrics(folder, history)  # a kill may have come between the checkpoint and this file
-        for epoch in range(len(history) + 1, config.train.epochs + 1):
-            state, train_error = self._train_epoch(state, training, schedule, fold.number, epoch, progress)
-            row, rows = self._validate(state, validation)
+        progress = Progress(name, len(rates) * members_left, done=n_steps * len(history))
+        events = open_events(folder)
+        write_metrics(folder, history)  # a kill may have come between the checkpoint and this file
+        while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):
+            epoch = len(history) + 1
+            state, train_error = self._train_epoch(state, fold, rates, epoch, progress)
+            row, rows = self._validate(state, fold)
             state = state.replace(plateau=optim.next_plateau(self.plateau, state.plateau, row['val_mae']))
             history = [
                 *history,
@@ -150,25 +123,28 @@ class Trainer:
             if checkpoint.best_epoch(history) == epoch:
                 write_whole(folder / 'oof.csv', rows.to_csv(index=False))
             checkpoint.save(manager, state, history)
-            _write_metrics(folder, history)
-            _write_events(writer, history[-1])
+            write_metrics(folder, history)
+            write_events(events, history[-1])
             log.info('%s epoch %d: %s', name, epoch, _describe(history[-1]))
         manager.close()
-        self._finish(folder, fold, history)
+        return finish_member(folder, config.recipe, fold.number, history)
 
-    def _start(self, manager, fold: int, median_m: float) -> tuple[steps.TrainState, list[dict]]:
+    def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
         """The latest checkpoint's state and history, or fresh ones with the starting weights of the config."""
         config = self.config
-        init = functools.partial(self._starting_weights, fold=fold)
-        state = steps.initial_state(self.model, self.optimizer, self.plateau, config.seed + fold, init)
+        init = functools.partial(self._starting_weights, fold=fold.number)
+        state = steps.initial_state(self.model, self.optimizer, self.plateau, config.seed + fold.number, init)
         if config.model.output_bias not in ('zero', 'median'):
             raise ValueError(f"model.output_bias is 'zero' or 'median', not {config.model.output_bias!r}")
         if config.model.output_bias == 'median' and '/' not in config.model.init:  # another run's bias is learnt
+            median_m = self.data.survey.median_m(fold.training)
             state.params['output']['bias'] = np.full(1, median_m, np.float32)
-        found = checkpoint.restore(manager, state)
-        if found:
-            log.info('fold %d resumes after epoch %d', fold, len(found[1]))
-        state, history = found or (state, [])
+        state, history = checkpoint.restore(manager, state) or (state, [])
+        if history:
+            log.info('fold %d resumes after epoch %d', fold.number, len(history))
+        epochs = parallel.gather(len(history))
+        if len(set(epochs)) > 1:
+            raise ValueError(f'the processes resume after epochs {epochs}: all must share one --workdir')
         return parallel.replicate(state, self.devices), history
 
     def _starting_weights(self, fresh: dict, fold: int) -> dict:
@@ -177,43 +153,36 @@ class Trainer:
             return pretrained.start_from(fresh, init)
         return pretrained.replace_all(fresh, load_fold(init, fold, data.folds, data.n_folds), init)
 
-    def _train_epoch(self, state, training, schedule, fold: int, epoch: int, progress):
-        config = self.config
-        batches = input_pipeline.training_batches(
-            training,
-            **self._plan(),
-            size_px=config.data.size_px,
-            augmentation=config.data.augmentation,
-            augmentation_probability=config.data.augmentation_probability,
-            batch_size=config.train.batch_size,
-            seed=config.seed + fold,
-            epoch=epoch,
-            shuffle_windows=config.data.shuffle_windows,
-        )
-        error = Mean(0.0, 0.0)
-        step = int(state.step)
-        for batch in batches:
-            arrays = {name: batch[name] for name in ('frames', 'window', 'distance', 'mask')}
-            rate = np.float32(schedule(step))
-            state, more = self._train_step(state, parallel.split(arrays, len(self.devices)), rate)
-            more = Mean(float(more.total), float(more.count))
-            if not math.isfinite(more.total):
-                raise TrainingError(f'the loss is not finite at step {step}, learning rate {rate:.3g}; {_keys(batch)}')
-            error += more
-            step += 1
-            progress.advance(1, f'epoch {epoch}/{config.train.epochs}, MAE {error.value():.2f} m')
-        return state, error.value()
+    def _train_epoch(self, state, fold: Fold, rates: np.ndarray, epoch: int, progress) -> tuple:
+        """The state after the epoch, and its mean training error, metres."""
+        error, waiting = Mean(0.0, 0.0), []
 
-    def _validate(self, state, validation) -> tuple[dict, pd.DataFrame]:
+        def read(step, batch, more):
+            total = error + _finite(more, step, rates[step], batch)
+            progress.advance(1, f'epoch {epoch}/{self.config.train.epochs}, MAE {total.value():.2f} m')
+            return total
+
+        batches = parallel.prefetch(self.data.batches(fold, epoch), ARRAYS, self.devices)
+        for step, (arrays, batch) in enumerate(batches, int(state.step)):
+            state, more = self._train_step(state, arrays, rates[step])
+            waiting.append((step, batch, more))
+            if len(waiting) == 2:  # one step late, so that the device always has its next step
+                error = read(*waiting.pop(0))
+        return state, read(*waiting.pop()).value()
+
+    def _validate(self, state, fold: Fold) -> tuple[dict, pd.DataFrame]:
         """The row of metrics.csv, and the rows of oof.csv: labelled targets with what this member says of them."""
         weights = self.scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
         data = self.config.data
         parts, error = [], Mean(0.0, 0.0)
-        for chunk in scoring.in_chunks(input_pipeline.clips(validation, data.size_px)):
+        for chunk in scoring.in_chunks(self.data.validation_clips(fold)):
             rows, more = scoring.score_clips(self.scorer, weights, chunk, data.n_frames, data.step_s)
             parts.append(rows)
             error += more
-        rows = pd.concat(parts).dropna(subset='distance').sort_values(['video_id', 'time'], ignore_index=True)
+        everywhere = parallel.gather((parts, error))
+        rows = pd.concat([rows for parts, _ in everywhere for rows in parts])
+        rows = rows.dropna(subset='distance').sort_values(['video_id', 'time'], ignore_index=True)
+        error = sum((error for _, error in everywhere), Mean(0.0, 0.0))
         rate = self.config.train.learning_rate * float(state.plateau.scale)
         row = {
             'val_mae': error.value(),
@@ -221,58 +190,60 @@ class Trainer:
             'plateau_rate': rate,
         }
         if not math.isfinite(row['val_mae']):
-            raise TrainingError('the validation error is not finite')
+            raise TrainingError(
+                f'the validation error is not finite after step {int(state.step)}, learning rate {rate:.3g}'
+            )
         return row, rows
 
-    def _plan(self) -> dict:
-        data = self.config.data
-        return {
-            'n_frames': data.n_frames,
-            'step_s': data.step_s,
-            'windows_per_example': data.windows_per_example,
-            'frames_per_example': data.frames_per_example or data.n_frames,
-        }
-
-    def _schedule(self, n_steps: int):
+    def _rates(self, n_steps: int) -> np.ndarray:
+        """The learning rate of every update [steps] float32, on the host: asked of a device, it would wait for it."""
         train = self.config.train
         total = n_steps * train.epochs
-        return optim.make_schedule(train.learning_rate, train.warmup_steps, int(train.decay_fraction * total), total)
-
-    def _finish(self, folder: epath.Path, fold: Fold, history: list[dict]) -> None:
-        best = checkpoint.best_epoch(history)
-        member = {
-            'recipe': self.config.recipe,
-            'fold': int(fold.number),
-            'best_epoch': best,
-            'val_mae': history[best - 1]['val_mae'],
-        }
-        write_whole(folder / 'member.json', json.dumps(member, indent=2) + '\n')
+        decay_steps = int(train.decay_fraction * total)
+        schedule = optim.make_schedule(train.learning_rate, train.warmup_steps, decay_steps, total)
+        return np.broadcast_to(np.asarray(schedule(np.arange(total)), np.float32), total)
 
 
-def _write_metrics(folder: epath.Path, history: list[dict]) -> None:
-    if history:
-        write_whole(folder / 'metrics.csv', pd.DataFrame(history).to_csv(index=False))
+def is_finished(history: list[dict], epochs: int, early_stop_epochs: int) -> bool:
+    """Whether all epochs are done, or the last early_stop_epochs (0: no such rule) were none of them the best."""
+    if not history or len(history) >= epochs:
+        return len(history) >= epochs
+    return 0 < early_stop_epochs <= len(history) - checkpoint.best_epoch(history)
 
 
-def _devices(n_examples: int) -> list[jax.Device]:
-    """As many local devices as divide the batch evenly."""
+def _devices(n_examples: int, micro_batches: int) -> list[jax.Device]:
+    """As many of this process' devices as split its examples evenly; where there are several processes, all."""
     devices = jax.local_devices()
-    count = max(n for n in range(1, len(devices) + 1) if n_examples % n == 0)
-    log.info('training on %d of %d %s devices', count, len(devices), devices[0].platform)
-    return devices[:count]
+    fewest = len(devices) if jax.process_count() > 1 else 1
+    fitting = [n for n in range(fewest, len(devices) + 1) if n_examples % (n * micro_batches) == 0]
+    if not fitting:
+        raise ValueError(
+            f'the {n_examples} examples of a batch that this process has cannot be split evenly over '
+            f'{fewest} devices x train.micro_batches={micro_batches}'
+        )
+    used = fitting[-1]
+    log.info('training on %d of %d %s devices', used * jax.process_count(), jax.device_count(), devices[0].platform)
+    return devices[:used]
+
+
+def _finite(error: Mean, step: int, rate: float, batch: dict) -> Mean:
+    """The error, on the host. Raises TrainingError where it is not finite."""
+    error = Mean(float(error.total), float(error.count))
+    if not math.isfinite(error.total):
+        raise TrainingError(f'the loss is not finite at step {step}, learning rate {rate:.3g}; {_keys(batch)}')
+    return error
 
 
 def _keys(batch: dict) -> str:
-    keys = [f'{video.decode()}@{times[0]}' for video, times in zip(batch['video_id'], batch['time'], strict=True)]
+    """(video_id, time) of every window that counts."""
+    keys = [
+        f'({video.decode()}, {t})'
+        for video, times in zip(batch['video_id'], batch['time'], strict=True)
+        for t in times
+        if t >= 0
+    ]
     return f'the batch holds {", ".join(keys)}'
 
 
 def _describe(row: dict) -> str:
     return ', '.join(f'{name} {value:.4g}' for name, value in row.items() if name != 'epoch')
-
-
-def _write_events(writer, row: dict) -> None:
-    with writer.as_default(step=row['epoch']):
-        for name, value in row.items():
-            tf.summary.scalar(name, value)
-    writer.flush()

@@ -2,12 +2,15 @@
 
 import json
 
+import jax
 from etils import epath
 from ml_collections import ConfigDict
 
 
 def write_whole(path: epath.Path, text: str) -> None:
-    """The file appears whole or not at all."""
+    """The file appears whole or not at all. Of several processes, which share the folder, the first writes."""
+    if jax.process_index() != 0:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.parent / f'{path.name}.tmp'
     unfinished.write_text(text)
@@ -15,19 +18,26 @@ def write_whole(path: epath.Path, text: str) -> None:
 
 
 def claim(folder: epath.Path, config: ConfigDict) -> None:
-    """Writes the recipe's config, or compares with the one that stands: half a member of each would be neither."""
+    """Writes the recipe's config; raises ValueError where another stands: half a member of each would be neither."""
+    check_owner(folder, config)
     path = folder / 'config.json'
-    mine = json.loads(config.to_json_best_effort())
     if not path.exists():
-        write_whole(path, json.dumps(mine, indent=2) + '\n')
-        return
-    theirs = json.loads(path.read_text())
-    different = sorted(_different_fields(theirs, mine))
+        write_whole(path, json.dumps(_plain(config), indent=2) + '\n')
+
+
+def check_owner(folder: epath.Path, config: ConfigDict) -> None:
+    """Raises ValueError with the fields that differ where the folder belongs to another config."""
+    path = folder / 'config.json'
+    different = sorted(_different_fields(json.loads(path.read_text()), _plain(config))) if path.exists() else []
     if different:
         raise ValueError(
             f'{folder} belongs to another config, which differs in {", ".join(different)}; '
             'choose another --workdir or the same config'
         )
+
+
+def _plain(config: ConfigDict) -> dict:
+    return json.loads(config.to_json_best_effort())
 
 
 def _different_fields(a: dict, b: dict, prefix: str = '') -> list[str]:

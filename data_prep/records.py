@@ -98,8 +98,8 @@ def _keyed_example(load: Callable[[str], Record], video_id: str) -> tuple[str, d
     return video_id, example | {name: dtype(example[name]) for name, dtype in _SCALARS.items()}
 
 
-def read_dataset(directory, stream: str, split: str):
-    """A tf.data.Dataset of dicts, one a clip, always in the same order.
+def read_dataset(directory, stream: str, split: str, first: int = 0, stop: int | None = None):
+    """A tf.data.Dataset of dicts, one a clip, always in the same order: the records first..stop-1, all by default.
 
     Keys are Record's fields; `frame_jpeg` [n] stays encoded (decode only the frames of a window);
     strings are tf.string, times int32, other numbers float32, gamma bool. Raises ValueError where
@@ -110,8 +110,9 @@ def read_dataset(directory, stream: str, split: str):
     sizes = split_sizes(directory, stream)
     if split not in sizes:
         raise ValueError(f'{_folder(directory, stream)} has no split {split!r}; it has {", ".join(sizes)}')
+    part = tfds.core.ReadInstruction(split, from_=first, to=sizes[split] if stop is None else stop, unit='abs')
     return tfds.builder_from_directory(_folder(directory, stream)).as_dataset(
-        split,
+        part,
         shuffle_files=False,
         decoders={'frame_jpeg': tfds.decode.SkipDecoding()},
         read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),

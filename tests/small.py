@@ -48,9 +48,9 @@ def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
     )
 
 
-def write_data(folder) -> dict[str, list[Record]]:
+def write_data(folder, n_targets: int = 4) -> dict[str, list[Record]]:
     """Six clips to train on, in two folds, and three to test on, one of them with a target past its end."""
-    train = [record(f'clip {i}.mp4', 8 + i, list(range(0, 8, 2)), i) for i in range(6)]
+    train = [record(f'clip {i}.mp4', 2 * n_targets + i, list(range(0, 2 * n_targets, 2)), i) for i in range(6)]
     test = [
         record('a/x.avi', 9, [0, 4, 11], 10),
         record('b/x.avi', 1, [0], 12),

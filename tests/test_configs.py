@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
     [
         (base, 'full-a4p50-f9s2'),
         (demo, 'down-a1p50-f7s1'),
-        *((deep_chimpact, r) for r in deep_chimpact.PUBLISHED),
+        *((deep_chimpact, r) for r in base.PUBLISHED),
     ],
 )
 def test_every_config_builds_the_published_model(module, recipe):
@@ -47,6 +47,7 @@ def test_the_published_recipe_field_by_field():
     assert (train.batch_size, train.epochs, train.learning_rate) == (96, 40, 1e-3)
     assert (train.adam_b1, train.adam_b2, train.adam_eps) == (0.9, 0.999, 1e-7)
     assert (train.warmup_steps, train.decay_fraction) == (0, 0.0)
+    assert (train.micro_batches, train.early_stop_epochs, data.shares) == (1, 0, 1)
     assert (plateau.factor, plateau.patience, plateau.min_delta, plateau.min_lr) == (
         0.5,
         3,
@@ -62,7 +63,7 @@ def test_the_published_recipe_field_by_field():
 
 
 def test_ids_by_hand():
-    assert len(set(deep_chimpact.PUBLISHED)) == 12
+    assert len(set(base.PUBLISHED)) == 12
     assert base.parse_recipe('down-a2p80-f9s2') == {
         'stream': 'down',
         'augmentation': 'a2',
@@ -101,6 +102,7 @@ def test_overrides_follow_the_types_and_names_of_the_config():
             ['--config=configs/deep_chimpact.py:full-a4p50-f7s1', '--config.data.records=nowhere'],
             'nowhere',
         ),
+        (['--config=configs/demo.py:all', '--recipes=half-*'], "'half-*' is no model ID"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_a_line(arguments, said, tmp_path):

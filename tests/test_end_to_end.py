@@ -7,7 +7,7 @@ import small
 from make_clips import numbered_frames, write_clip
 
 import predict as command
-from chimp_jax import predict, train
+from chimp_jax import predict, recipes, train
 from data_prep.build import build
 from data_prep.job import Job
 
@@ -40,10 +40,12 @@ def test_from_clips_to_csv(clips, monkeypatch):
     assert [problem.video_id for problem in problems] == ['broken.mp4']
     config = small.config('data', 'down-a4p50-f7s1')
     config.train.update(epochs=1, batch_size=2)
-    members = train.train_recipe(config, 'runs')
-    assert members['fold'].tolist() == [0, 1]
+    table = recipes.train_recipes([config], 'runs')
     oof = pd.concat(pd.read_csv(path) for path in (clips / 'runs').glob('*/fold_*/oof.csv'))
     assert len(oof) == 10 and oof['video_id'].nunique() == 2
+    assert table['members'].tolist() == [2]
+    # The folds have a clip with five labels each, so that the mean of their MAEs is the MAE of all rows.
+    assert table['cv_mae'].item() == pytest.approx((oof['prediction'] - oof['distance']).abs().mean(), rel=1e-5)
     arguments = ['--members=runs', '--records=data', '--out=out.csv', '--submission_format=submission_format.csv']
     assert command.main(arguments) == 0
     written = pd.read_csv('out.csv')

@@ -54,7 +54,7 @@ def test_a_frame_is_resized_without_antialiasing_and_floored():
     assert np.abs(mine.astype(int) - smoothed).mean() > 5  # PIL's is another picture
 
 
-def batches(folder, epoch=1, seed=0, clips=None, **changes):
+def batches(folder, epoch=1, seed=0, clips=None, shares=None, **changes):
     records = read_dataset(folder, 'full', 'train')
     if clips is not None:
         records = input_pipeline.of_clips(records, clips)
@@ -63,11 +63,12 @@ def batches(folder, epoch=1, seed=0, clips=None, **changes):
         'augmentation': 'a1',
         'augmentation_probability': 0.5,
         'batch_size': 4,
+        'n_shares': 1,
         'seed': seed,
         'epoch': epoch,
         'shuffle_windows': 16,
     }
-    return list(input_pipeline.training_batches(records, **settings | changes))
+    return list(input_pipeline.training_batches(shares or {0: records}, **settings | changes))
 
 
 def keys(batch_list):
@@ -147,11 +148,52 @@ def test_only_the_clips_of_the_fold(data):
     }
 
 
-def test_survey_counts_batches_and_the_median(data):
+def test_survey_counts_examples_and_the_median(data):
     folder, records = data
-    n_batches, median_m = input_pipeline.survey(read_dataset(folder, 'full', 'train'), batch_size=4, **PLAN)
-    distances = np.concatenate([r.target_distance_m for r in records['train']])
-    assert n_batches == 5 and median_m == pytest.approx(np.nanmedian(distances))
+    survey = input_pipeline.survey(read_dataset(folder, 'full', 'train'), **PLAN)
+    by_name = {r.video_id: r for r in records['train']}
+    assert set(survey.video_id) == set(by_name)
+    labelled = [int(np.isfinite(by_name[name].target_distance_m).sum()) for name in survey.video_id]
+    assert survey.n_examples.tolist() == labelled and sum(labelled) == 21  # an example a window
+    some = {'clip 1.mp4', 'clip 4.mp4'}
+    expected = [n if name in some else 0 for name, n in zip(survey.video_id, labelled, strict=True)]
+    assert survey.counts(some).tolist() == expected
+    distances = np.concatenate([by_name[name].target_distance_m for name in some])
+    assert survey.median_m(some) == pytest.approx(np.nanmedian(distances))
+    with pytest.raises(ValueError, match='no clip of these folds has a distance'):
+        survey.median_m({'elsewhere.mp4'})
+
+
+@pytest.mark.parametrize(
+    'counts,n_shares,expected',
+    [
+        ([4, 4, 4, 4], 1, [(0, 4)]),
+        ([4, 4, 4, 4], 2, [(0, 2), (2, 4)]),  # 8 and 8
+        ([0, 3, 0, 5, 4, 0], 2, [(0, 4), (4, 6)]),  # 8 and 4: cut nearest to 6, of 0, 3, 8, 12
+        ([1, 1, 10], 3, [(0, 2), (2, 3), (3, 3)]),  # wanted cuts after 4 and 8; nearest of 0, 1, 2, 12 are 2 and 12
+    ],
+)
+def test_shares_are_ranges_of_about_equally_many_examples(counts, n_shares, expected):
+    assert input_pipeline.share_records(np.array(counts), n_shares) == expected
+
+
+def test_shares_put_together_are_the_batches_of_one_reader(data):
+    """What two processes read, each one share, is what one process reads: the same windows, in the same places."""
+    folder, _ = data
+    survey = input_pipeline.survey(read_dataset(folder, 'full', 'train'), **PLAN)
+    ranges = input_pipeline.share_records(survey.n_examples, 2)
+    shares = {i: read_dataset(folder, 'full', 'train', *where) for i, where in enumerate(ranges)}
+    settings = {'n_shares': 2, 'batch_size': 4, 'shuffle_windows': 16}
+    together = batches(folder, shares=shares, **settings)
+    apart = [batches(folder, shares={i: shares[i]}, **settings) for i in (0, 1)]
+    n_examples = [survey.n_examples[first:stop].sum() for first, stop in ranges]
+    assert len(together) == min(n_examples) // 2 > 3 and len(set(keys(together))) == 4 * len(together)
+    for whole, *halves in zip(together, *apart, strict=False):
+        for name in whole:
+            np.testing.assert_array_equal(whole[name], np.concatenate([half[name] for half in halves]))
+    of_range = [set(survey.video_id[first:stop]) for first, stop in ranges]
+    for clips, half in zip(of_range, apart, strict=True):
+        assert {video for video, _ in keys(half)} <= clips
 
 
 def test_clips_hold_every_stored_frame_once(data):

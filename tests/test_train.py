@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import re
 
 import jax
 import numpy as np
@@ -59,10 +60,22 @@ def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path
         for epoch in {best, 3}:  # the best and the latest are kept
             weights = [checkpoint.restore_weights(path / 'checkpoints', epoch) for path in (a, b)]
             jax.tree.map(np.testing.assert_array_equal, *weights)
+    assert len(json.loads((tmp_path / 'killed' / RECIPE / 'fold_1' / 'run.json').read_text())) == 3  # a row a start
 
 
-def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path):
-    train.train_recipe(small.config(data), tmp_path, folds=[1])
+def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path, monkeypatch):
+    config = small.config(data)
+    config.train.update(epochs=4, early_stop_epochs=1)
+    validate, epochs = train.Trainer._validate, []
+
+    def worse_and_worse(self, state, fold):
+        row, rows = validate(self, state, fold)
+        epochs.append(row['val_mae'])
+        return row | {'val_mae': epochs[0] * len(epochs)}, rows
+
+    monkeypatch.setattr(train.Trainer, '_validate', worse_and_worse)
+    train.train_recipe(config, tmp_path, folds=[1])
+    assert len(epochs) == 2  # it stopped early
     oof = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'oof.csv')
     assert set(oof['video_id']) == {'clip 1.mp4', 'clip 3.mp4', 'clip 5.mp4'}
     assert len(oof) == len(oof.drop_duplicates(['video_id', 'time'])) == 3 * 3  # the fourth has no distance
@@ -111,6 +124,16 @@ def test_a_config_that_cannot_start_does_not_keep_the_folder(data, tmp_path):
     assert train.train_recipe(config, tmp_path, folds=[0])['fold'].tolist() == [0]
 
 
+def test_batches_that_do_not_divide_are_refused(data, tmp_path):
+    config = small.config(data)
+    config.train.micro_batches = 3
+    with pytest.raises(ValueError, match='the 4 examples .* over 1 devices x train.micro_batches=3'):
+        train.train_recipe(config, tmp_path)
+    config.data.shares = 3
+    with pytest.raises(ValueError, match='batch_size=4 is no multiple of .*windows_per_example=1 x data.shares=3'):
+        train.train_recipe(config, tmp_path)
+
+
 def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypatch):
     fresh = steps.initial_state
 
@@ -120,13 +143,41 @@ def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypat
         return state
 
     monkeypatch.setattr(steps, 'initial_state', poisoned)
-    with pytest.raises(train.TrainingError, match=r'not finite at step 0, learning rate 0.001; .*clip \d.mp4@\d'):
-        train.train_recipe(small.config(data), tmp_path)
+    with pytest.raises(train.TrainingError) as caught:
+        train.train_recipe(small.config(data), tmp_path, folds=[1])
+    message = str(caught.value)
+    assert message.startswith('the loss is not finite at step 0, learning rate 0.001; the batch holds (')
+    keys = re.findall(r'\(clip ([024])\.mp4, ([0246])\)', message)  # of the clips of fold 0, that it trains on
+    assert len(set(keys)) == len(keys) == 4
+
+
+def test_only_windows_that_count_are_named():
+    batch = {
+        'video_id': np.array([b'a.mp4', b'b.mp4']),
+        'time': np.array([[2, 4], [7, -1]]),
+    }
+    assert train._keys(batch) == 'the batch holds (a.mp4, 2), (a.mp4, 4), (b.mp4, 7)'
 
 
 def test_best_epoch_is_the_first_of_equals():
     history = [{'epoch': e, 'val_mae': v} for e, v in enumerate([3.0, 2.0, 2.0, 2.5], 1)]
     assert checkpoint.best_epoch(history) == 2
+
+
+@pytest.mark.parametrize(
+    'errors,early_stop_epochs,expected',
+    [
+        ([], 2, False),
+        ([3.0, 2.0, 2.5], 0, False),
+        ([3.0, 2.0, 2.5], 2, False),  # one epoch without a better one
+        ([3.0, 2.0, 2.5, 2.0], 2, True),  # two: an equal one is not better
+        ([3.0, 2.0, 2.5, 1.9], 2, False),
+        ([3.0, 2.0, 2.5, 1.9, 1.8], 2, True),  # all five are done
+    ],
+)
+def test_early_stopping_by_hand(errors, early_stop_epochs, expected):
+    history = [{'epoch': e, 'val_mae': v} for e, v in enumerate(errors, 1)]
+    assert train.is_finished(history, 5, early_stop_epochs) is expected
 
 
 def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkeypatch):
@@ -158,15 +209,15 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
 def test_metrics_are_whole_after_a_kill_between_the_last_checkpoint_and_them(data, tmp_path, monkeypatch):
     config = small.config(data)
     config.train.epochs = 1
-    write = train._write_metrics
+    write = train.write_metrics
 
     def die(folder, history):
         if history:
             raise Killed
 
-    monkeypatch.setattr(train, '_write_metrics', die)
+    monkeypatch.setattr(train, 'write_metrics', die)
     with pytest.raises(Killed):
         train.train_recipe(config, tmp_path, folds=[0])
-    monkeypatch.setattr(train, '_write_metrics', write)
+    monkeypatch.setattr(train, 'write_metrics', write)
     train.train_recipe(config, tmp_path, folds=[0])
     assert len(pd.read_csv(tmp_path / RECIPE / 'fold_0' / 'metrics.csv')) == 1

@@ -1,0 +1,53 @@
+"""Many recipes by one command: each one's members, and a table of their cross-validation errors."""
+
+import json
+import logging
+from collections.abc import Sequence
+
+import pandas as pd
+from etils import epath
+from ml_collections import ConfigDict
+
+from chimp_jax.folds import choose_folds, read_folds
+from chimp_jax.train import TrainingError, train_recipe
+from chimp_jax.workdir import check_owner, write_whole
+from data_prep.records import split_sizes
+
+log = logging.getLogger(__name__)
+
+
+def train_recipes(configs: Sequence[ConfigDict], workdir, folds: list[int] | None = None) -> pd.DataFrame:
+    """Trains the members of all recipes that are not finished yet; writes and returns the table of `cv_table`.
+
+    A recipe whose training fails (a loss that is not finite) does not stop the others. Raises ValueError for a config
+    or data that do not fit, of any recipe, before any training; TrainingError, when all others are done, with the
+    recipes that failed.
+    """
+    for config in configs:
+        split_sizes(config.data.records, config.data.stream)
+        choose_folds(read_folds(config.data.records, config.data.folds, config.data.n_folds), folds)
+        check_owner(epath.Path(workdir) / config.recipe, config)
+    failed = []
+    for number, config in enumerate(configs, 1):
+        log.info('recipe %d of %d: %s', number, len(configs), config.recipe)
+        try:
+            train_recipe(config, workdir, folds)
+        except TrainingError as error:
+            log.error('%s: %s', config.recipe, error)
+            failed.append(f'{config.recipe}: {error}')
+    table = cv_table(configs, workdir)
+    write_whole(epath.Path(workdir) / 'cv_mae.csv', table.to_csv(index=False))
+    if failed:
+        raise TrainingError('; '.join(failed))
+    return table
+
+
+def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
+    """A row a recipe: recipe, folds ('clip' or 'site'), members (that are finished, whatever command trained them),
+    n_folds, cv_mae (the mean of their validation MAEs, metres; NaN without any)."""
+    rows = []
+    for config in configs:
+        markers = (epath.Path(workdir) / config.recipe).glob('fold_*/member.json')
+        errors = pd.Series([json.loads(marker.read_text())['val_mae'] for marker in markers], dtype=float)
+        rows.append((config.recipe, config.data.folds, len(errors), config.data.n_folds, errors.mean()))
+    return pd.DataFrame(rows, columns=['recipe', 'folds', 'members', 'n_folds', 'cv_mae'])

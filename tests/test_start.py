@@ -1,0 +1,45 @@
+"""What is kept of a run's start."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jaxlib
+
+from chimp_jax import start
+
+
+def git(folder, *arguments):
+    identity = ['-c', 'user.name=n', '-c', 'user.email=e@x']
+    done = subprocess.run(['git', '-C', str(folder), *identity, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_a_row_a_start(tmp_path):
+    start.note_start(tmp_path)
+    start.note_start(tmp_path)
+    first, second = json.loads((tmp_path / 'run.json').read_text())
+    assert first['time'] <= second['time']
+    assert second['versions']['jax'] == jax.__version__ and second['versions']['jaxlib'] == jaxlib.__version__
+    assert second['versions']['python'] == sys.version.split()[0]
+    assert 'tensorflow' in second['versions']  # whichever of its packages is installed
+    assert (second['device_kind'], second['devices'], second['processes']) == ('cpu', 8, 1)
+    assert sys.orig_argv[-1].split()[-1].strip("'") in second['command']
+
+
+def test_the_git_revision_is_that_of_our_own_checkout(tmp_path):
+    assert start.git_revision(tmp_path / 'not there') is None
+    git(tmp_path, 'init', '-q')
+    assert start.git_revision(tmp_path) is None  # no commit yet
+    (tmp_path / 'sub').mkdir()
+    (tmp_path / 'sub' / 'file').write_text('a')
+    git(tmp_path, 'add', '.')
+    git(tmp_path, 'commit', '-q', '-m', 'first')
+    revision = git(tmp_path, 'rev-parse', 'HEAD')
+    assert start.git_revision(tmp_path) == revision
+    (tmp_path / 'new').write_text('data of a run')
+    assert start.git_revision(tmp_path) == revision
+    (tmp_path / 'sub' / 'file').write_text('b')
+    assert start.git_revision(tmp_path) == f'{revision}+changes'
+    assert start.git_revision(tmp_path / 'sub') is None  # another program's folder in somebody's checkout
