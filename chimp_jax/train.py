@@ -56,6 +56,7 @@ def make_model(config: ConfigDict) -> DistanceModel:
         normalization=model.normalization,
         replica_axis=parallel.AXIS if model.bn_over_replicas else None,
         dtype=jax.numpy.dtype(model.dtype),
+        backbone=model.backbone,
     )
 
 
@@ -159,23 +160,22 @@ class Trainer:
     def _start(self, manager, fold: int, median_m: float) -> tuple[steps.TrainState, list[dict]]:
         """The latest checkpoint's state and history, or fresh ones with the starting weights of the config."""
         config = self.config
-        init = functools.partial(self._starting_weights, fold=fold)
+        init = functools.partial(self._starting_weights, fold=fold, median_m=median_m)
         state = steps.initial_state(self.model, self.optimizer, self.plateau, config.seed + fold, init)
-        if config.model.output_bias not in ('zero', 'median'):
-            raise ValueError(f"model.output_bias is 'zero' or 'median', not {config.model.output_bias!r}")
-        if config.model.output_bias == 'median' and '/' not in config.model.init:  # another run's bias is learnt
-            state.params['output']['bias'] = np.full(1, median_m, np.float32)
         found = checkpoint.restore(manager, state)
         if found:
             log.info('fold %d resumes after epoch %d', fold, len(found[1]))
         state, history = found or (state, [])
         return parallel.replicate(state, self.devices), history
 
-    def _starting_weights(self, fresh: dict, fold: int) -> dict:
-        init, data = self.config.model.init, self.config.data
-        if '/' not in init:
-            return pretrained.start_from(fresh, init)
-        return pretrained.replace_all(fresh, load_fold(init, fold, data.folds, data.n_folds), init)
+    def _starting_weights(self, fresh: dict, fold: int, median_m: float) -> dict:
+        model, data = self.config.model, self.config.data
+        if model.output_bias not in ('zero', 'median'):
+            raise ValueError(f"model.output_bias is 'zero' or 'median', not {model.output_bias!r}")
+        if model.output_bias == 'median':  # first: the bias of another run is learnt, and comes over it
+            fresh['params']['output']['bias'] = np.full(1, median_m, np.float32)
+        read_run = functools.partial(load_fold, fold=fold, folds=data.folds, n_folds=data.n_folds)
+        return pretrained.start_from(fresh, model.init, read_run)
 
     def _train_epoch(self, state, training, schedule, fold: int, epoch: int, progress):
         config = self.config
