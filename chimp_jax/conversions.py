@@ -10,7 +10,7 @@ import numpy as np
 
 _BACKBONE = 'encoder/backbone'
 # Layers of Keras that hold no weights of ours: the input's normalisation and the classifier.
-_KERAS_IGNORED = ('normalization', 'predictions', 'probs')
+_KERAS_IGNORED = re.compile(r'normalization(_\d+)?|predictions|probs')
 _KERAS_BLOCK = re.compile(r'(block\d+[a-z])_(\w+)')
 _KERAS_LAYERS = {
     'expand_conv': 'expand',
@@ -70,7 +70,7 @@ def convert_keras(layers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndar
     blocks = sorted({match[1] for match in map(_KERAS_BLOCK.fullmatch, layers) if match})
     arrays = {}
     for layer, variables in layers.items():
-        if layer in _KERAS_IGNORED:
+        if _KERAS_IGNORED.fullmatch(layer):
             continue
         ours = _keras_layer(layer, variables, blocks)
         for variable, value in variables.items():

@@ -53,7 +53,9 @@ def _variable_names(arrays: list[np.ndarray]) -> tuple[str, ...]:
     """Keras 3 numbers a layer's variables; how many there are tells the kinds of layer apart that we read."""
     if len(arrays) == 4:
         return ('gamma', 'beta', 'moving_mean', 'moving_variance')
-    return ('kernel', 'recurrent_kernel', 'bias') if len(arrays) == 3 else ('kernel', 'bias')
+    if len(arrays) == 3:
+        return ('kernel', 'recurrent_kernel', 'bias') if arrays[0].ndim == 2 else ('mean', 'variance', 'count')
+    return ('kernel', 'bias')
 
 
 def read_safetensors(content: bytes, source: str) -> dict[str, np.ndarray]:

@@ -74,6 +74,22 @@ def test_every_variable_is_loaded_and_both_layouts_are_alike(oracle, variables, 
     np.testing.assert_allclose(sums, theirs, rtol=1e-12)
 
 
+def test_the_backbone_alone_of_a_whole_model_and_of_b0_without_top(oracle, variables, tmp_path):
+    """keras.applications' own B0 without top, its normalisation layers too, and PATH:backbone."""
+    whole = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(SIZE_PX, SIZE_PX, 3))
+    values = {weight.path: weight.numpy() for weight in oracle.get_layer('efficientnetb0').weights}
+    for weight in whole.weights:
+        if weight.path in values:
+            weight.assign(values[weight.path])
+    whole.save_weights(tmp_path / 'b0.weights.h5')
+    oracle.save_weights(tmp_path / 'model.weights.h5')
+    for path in ('b0.weights.h5', 'model.weights.h5:backbone'):
+        started = start(tmp_path / path)
+        for kind in started:
+            jax.tree.map(np.testing.assert_array_equal, started[kind]['encoder'], variables[kind]['encoder'])
+        assert not any(leaf.any() for part in ('lstm', 'dense', 'output') for leaf in started['params'][part].values())
+
+
 @pytest.mark.parametrize('size_px', [SIZE_PX, 96])
 def test_predictions_agree(oracle, variables, size_px):
     twin = oracle
