@@ -174,6 +174,8 @@ class Trainer:
             raise ValueError(f"model.output_bias is 'zero' or 'median', not {model.output_bias!r}")
         if model.output_bias == 'median':  # first: the bias of another run is learnt, and comes over it
             fresh['params']['output']['bias'] = np.full(1, median_m, np.float32)
+        if model.init == 'lite0' and model.normalization != 'unit':
+            raise ValueError('model.init=lite0 has its own normalisation in it and wants model.normalization=unit')
         read_run = functools.partial(load_fold, fold=fold, folds=data.folds, n_folds=data.n_folds)
         return pretrained.start_from(fresh, model.init, read_run)
 

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 
 
-def backbone(size_px: int, drop_connect: bool = False) -> keras.Model:
-    """EfficientNet-B0 without top and without Keras' input layers (rescaling, normalisation)."""
+def backbone(size_px: int) -> keras.Model:
+    """EfficientNet-B0 without top and without Keras' input layers (rescaling, normalisation), drop-connect off."""
     whole = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(size_px, size_px, 3))
     for layer in whole.layers:
-        if isinstance(layer, keras.layers.Dropout) and not drop_connect:
+        if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
     return keras.Model(whole.get_layer('stem_conv_pad').input, whole.output, name='efficientnetb0')
 

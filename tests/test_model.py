@@ -1,11 +1,12 @@
 """The model: golden parameter counts, batch norm by TensorFlow's, frames by vmap, the LSTM by Keras' equations."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chimp_jax.efficientnet import BACKBONES, STAGES, BatchNorm, EfficientNet
+from chimp_jax.efficientnet import BACKBONES, STAGES, BatchNorm, EfficientNet, Stage
 from chimp_jax.model import LSTM, DistanceModel, FrameEncoder, normalize
 
 
@@ -109,6 +110,71 @@ def test_mapped_encoder_equals_the_reshaped_one(encoder, train):
             strict=True,
         ):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def keras_b0():
+    import keras
+
+    return keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+
+
+def test_drop_connect_has_the_rates_and_places_of_keras():
+    """0.2 * block / 16, where a block has a skip: blocks 2, 4, 6, 7, 9, 10, 12, 13 and 14 of 0 to 15."""
+    mine = {}
+
+    def note(call, args, kwargs, context):
+        if isinstance(context.module, nn.Dropout):
+            mine[context.module.path[0]] = context.module.rate
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        keys = {'params': jax.random.key(0), 'dropout': jax.random.key(0)}
+        jax.eval_shape(lambda: EfficientNet().init(keys, jnp.zeros((1, 32, 32, 3)), True))
+    layers = {layer.name: layer for layer in keras_b0().layers}
+    blocks = sorted({name.split('_')[0] for name in layers if name.startswith('block')})
+    theirs = {
+        f'block{index:02d}': layers[f'{block}_drop'].rate
+        for index, block in enumerate(blocks)
+        if f'{block}_drop' in layers
+    }
+    assert len(theirs) == 9 and theirs['block14'] == pytest.approx(0.2 * 14 / 16)
+    assert mine == pytest.approx(theirs)
+
+
+def test_drop_connect_is_drawn_for_each_frame():
+    """The same picture in all places: its features are those with or without the second block, in any order."""
+    model = FrameEncoder(drop_connect=1.0, stages=(Stage(2, 3, 1, 32, 16, 1),))  # a rate of 1/2 at the second block
+    frames = jnp.tile(jax.random.uniform(jax.random.key(1), (16, 16, 3)), (4, 8, 1, 1, 1))
+    variables = jax.jit(lambda: model.init(jax.random.key(0, impl='rbg'), frames[:1, :1], False))()
+    train = jax.jit(lambda key: model.apply(variables, frames, True, mutable=['batch_stats'], rngs={'dropout': key})[0])
+    features = np.asarray(train(jax.random.key(2))).reshape(32, -1)
+    dropped = np.abs(features - features[0]).max(axis=1) > 1e-2 * np.abs(features).max()
+    other = features[dropped]
+    assert np.abs(other - other[0]).max() < 1e-4 * np.abs(features).max()
+    dropped = dropped.astype(int).reshape(4, 8)
+    assert np.ptp(dropped, axis=0).any() and np.ptp(dropped, axis=1).any()
+
+
+def test_kernels_start_as_those_of_keras(encoder):
+    """Deviation and the end of the tails, of each kind of layer; both are truncated normals."""
+    _, variables, _ = encoder
+    backbone, theirs = variables['params']['backbone'], keras_b0()
+    for block, mine, name in [
+        ('stem', None, 'stem_conv'),
+        ('block02', 'expand', 'block2b_expand_conv'),
+        ('block04', 'depthwise', 'block3b_dwconv'),
+        ('block04', 'project', 'block3b_project_conv'),
+        ('top', None, None),
+    ]:
+        kernel = np.asarray((backbone[block][mine] if mine else backbone[block])['kernel'])
+        if name is None:  # from 40 channels in this short network: fan_out is 1280
+            deviation, tail = np.sqrt(2 / 1280), 2 / 0.8796 * np.sqrt(2 / 1280)
+        else:
+            expected = theirs.get_layer(name).get_weights()[0]
+            assert kernel.size == expected.size
+            deviation, tail = expected.std(), np.abs(expected).max()
+        assert kernel.std() == pytest.approx(deviation, rel=6 / np.sqrt(2 * kernel.size)), name
+        assert np.abs(kernel).max() == pytest.approx(tail, rel=0.05), name
 
 
 def keras_lstm(features, kernel, recurrent, bias):

@@ -106,7 +106,10 @@ def test_a_config_that_cannot_start_does_not_keep_the_folder(data, tmp_path):
     config.model.init = 'imagenet21k'
     with pytest.raises(ValueError, match="not 'imagenet21k'"):
         train.train_recipe(config, tmp_path)
-    config.model.init = 'random'
+    config.model.update(init='lite0', normalization='imagenet')
+    with pytest.raises(ValueError, match='wants model.normalization=unit'):
+        train.train_recipe(config, tmp_path)
+    config.model.update(init='random', normalization='unit')
     config.train.epochs = 1
     assert train.train_recipe(config, tmp_path, folds=[0])['fold'].tolist() == [0]
 
