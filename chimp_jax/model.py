@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from chimp_jax.efficientnet import B0_STAGES, EfficientNetB0, Stage
+from chimp_jax.efficientnet import STAGES, EfficientNet, Stage
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -27,7 +27,7 @@ def normalize(frames: jax.Array, kind: str, dtype: Any) -> jax.Array:
 
 
 class FrameEncoder(nn.Module):
-    """Frames [B, S, H, W, 3] float -> features [B, S, 1280]: EfficientNet-B0 mapped over the frames.
+    """Frames [B, S, H, W, 3] float -> features [B, S, 1280]: the backbone mapped over the frames.
 
     Weights are shared by all frames and batch statistics are taken over batch and frames of a replica, as if
     both axes were merged; drop-connect is drawn for each frame. replica_axis: name of the mapped axis of replicas,
@@ -37,13 +37,14 @@ class FrameEncoder(nn.Module):
     drop_connect: float = 0.2
     bn_momentum: float = 0.99
     dtype: Any = jnp.float32
-    stages: tuple[Stage, ...] = B0_STAGES
+    stages: tuple[Stage, ...] = STAGES
     replica_axis: str | None = None
+    backbone: str = 'efficientnet_b0'
 
     @nn.compact
     def __call__(self, frames: jax.Array, train: bool) -> jax.Array:
         mapped = nn.vmap(
-            EfficientNetB0,
+            EfficientNet,
             in_axes=(1, None),
             out_axes=1,
             variable_axes={'params': None, 'batch_stats': None},
@@ -51,7 +52,7 @@ class FrameEncoder(nn.Module):
             axis_name='frame',
         )
         axes = ('frame', self.replica_axis) if self.replica_axis else 'frame'
-        settings = (self.drop_connect, self.bn_momentum, axes, self.dtype, self.stages)
+        settings = (self.drop_connect, self.bn_momentum, axes, self.dtype, self.stages, self.backbone)
         return mapped(*settings, name='backbone')(frames, train)
 
 
@@ -94,11 +95,12 @@ class DistanceModel(nn.Module):
     dense_units: int = 300
     normalization: str = 'unit'
     dtype: Any = jnp.float32
-    stages: tuple[Stage, ...] = B0_STAGES
+    stages: tuple[Stage, ...] = STAGES
     replica_axis: str | None = None
+    backbone: str = 'efficientnet_b0'
 
     def setup(self):
-        settings = (self.drop_connect, self.bn_momentum, self.dtype, self.stages, self.replica_axis)
+        settings = (self.drop_connect, self.bn_momentum, self.dtype, self.stages, self.replica_axis, self.backbone)
         self.encoder = FrameEncoder(*settings)
         self.lstm = LSTM(self.lstm_units, self.dtype)
         self.dense = nn.Dense(self.dense_units, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform())

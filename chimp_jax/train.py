@@ -51,6 +51,7 @@ def make_model(config: ConfigDict) -> DistanceModel:
         normalization=model.normalization,
         replica_axis=parallel.AXIS if model.bn_over_replicas else None,
         dtype=jax.numpy.dtype(model.dtype),
+        backbone=model.backbone,
     )
 
 
@@ -132,13 +133,8 @@ class Trainer:
     def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
         """The latest checkpoint's state and history, or fresh ones with the starting weights of the config."""
         config = self.config
-        init = functools.partial(self._starting_weights, fold=fold.number)
+        init = functools.partial(self._starting_weights, fold=fold)
         state = steps.initial_state(self.model, self.optimizer, self.plateau, config.seed + fold.number, init)
-        if config.model.output_bias not in ('zero', 'median'):
-            raise ValueError(f"model.output_bias is 'zero' or 'median', not {config.model.output_bias!r}")
-        if config.model.output_bias == 'median' and '/' not in config.model.init:  # another run's bias is learnt
-            median_m = self.data.survey.median_m(fold.training)
-            state.params['output']['bias'] = np.full(1, median_m, np.float32)
         state, history = checkpoint.restore(manager, state) or (state, [])
         if history:
             log.info('fold %d resumes after epoch %d', fold.number, len(history))
@@ -147,11 +143,16 @@ class Trainer:
             raise ValueError(f'the processes resume after epochs {epochs}: all must share one --workdir')
         return parallel.replicate(state, self.devices), history
 
-    def _starting_weights(self, fresh: dict, fold: int) -> dict:
-        init, data = self.config.model.init, self.config.data
-        if '/' not in init:
-            return pretrained.start_from(fresh, init)
-        return pretrained.replace_all(fresh, load_fold(init, fold, data.folds, data.n_folds), init)
+    def _starting_weights(self, fresh: dict, fold: Fold) -> dict:
+        model, data = self.config.model, self.config.data
+        if model.output_bias not in ('zero', 'median'):
+            raise ValueError(f"model.output_bias is 'zero' or 'median', not {model.output_bias!r}")
+        if model.output_bias == 'median':  # first: the bias of another run is learnt, and comes over it
+            fresh['params']['output']['bias'] = np.full(1, self.data.survey.median_m(fold.training), np.float32)
+        if model.init == 'lite0' and model.normalization != 'unit':
+            raise ValueError('model.init=lite0 has its own normalisation in it and wants model.normalization=unit')
+        read_run = functools.partial(load_fold, fold=fold.number, folds=data.folds, n_folds=data.n_folds)
+        return pretrained.start_from(fresh, model.init, read_run)
 
     def _train_epoch(self, state, fold: Fold, rates: np.ndarray, epoch: int, progress) -> tuple:
         """The state after the epoch, and its mean training error, metres."""

@@ -32,6 +32,16 @@ def test_every_config_builds_the_published_model(module, recipe):
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 13_798_645
 
 
+def test_lite0_is_the_other_backbone():
+    config = deep_chimpact.get_config()
+    assert config.model.backbone == 'efficientnet_b0'
+    config.model.backbone = 'efficientnet_lite0'
+    frames, window = jnp.zeros((1, 1, 64, 64, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32)
+    variables = jax.eval_shape(lambda: make_model(config).init(jax.random.key(0), frames, window))
+    # 3,413,024 of Lite0 without top, the rest as published
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 3_413_024 + 9_441_280 + 307_500 + 301
+
+
 def test_the_published_recipe_field_by_field():
     config = deep_chimpact.get_config('full-a4p50-f7s1')
     data, train, plateau = config.data, config.train, config.train.plateau

@@ -127,6 +127,18 @@ def test_batch_statistics_over_replicas_are_those_of_the_whole_batch(state):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_batch_statistics_are_those_of_each_replica(state):
+    """As published: the kept averages are the mean of what two replicas alone would keep."""
+    step = functools.partial(STEP, model=MODEL.copy(drop_connect=0.0))
+    mapped = jax.jit(jax.vmap(step, in_axes=(None, 0, None), out_axes=None, axis_name=parallel.AXIS))
+    (batch,) = batches(1)
+    both, _ = mapped(state, parallel.split(batch, 2), RATE)
+    halves = [{name: array[part] for name, array in batch.items()} for part in (np.s_[:8], np.s_[8:])]
+    alone = [mapped(state, parallel.split(half, 1), RATE)[0].batch_stats for half in halves]
+    for mean, a, b in zip(*map(jax.tree.leaves, (both.batch_stats, *alone)), strict=True):
+        np.testing.assert_allclose(mean, (a + b) / 2, rtol=1e-5, atol=1e-6)
+
+
 def test_a_masked_window_has_no_gradient(state):
     """Other pixels and another label where the mask is 0, in a replica of their own: the same update."""
     (batch,) = batches(1)

@@ -116,10 +116,13 @@ def test_what_does_not_fit_is_refused_before_training(data, tmp_path):
 
 def test_a_config_that_cannot_start_does_not_keep_the_folder(data, tmp_path):
     config = small.config(data)
-    config.model.init = 'imagenet'
-    with pytest.raises(ValueError, match="not 'imagenet'"):
+    config.model.init = 'imagenet21k'
+    with pytest.raises(ValueError, match="not 'imagenet21k'"):
         train.train_recipe(config, tmp_path)
-    config.model.init = 'random'
+    config.model.update(init='lite0', normalization='imagenet')
+    with pytest.raises(ValueError, match='wants model.normalization=unit'):
+        train.train_recipe(config, tmp_path)
+    config.model.update(init='random', normalization='unit')
     config.train.epochs = 1
     assert train.train_recipe(config, tmp_path, folds=[0])['fold'].tolist() == [0]
 
@@ -200,6 +203,12 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
     expected = checkpoint.restore_weights(other / 'checkpoints', best)['params']
     jax.tree.map(np.testing.assert_array_equal, started[0], expected)
     assert members['fold'].tolist() == [1]
+
+    config.model.init += ':backbone'
+    train.train_recipe(config, tmp_path / 'backbone', folds=[1])
+    jax.tree.map(np.testing.assert_array_equal, started[1]['encoder'], expected['encoder'])
+    assert (started[1]['lstm']['kernel'] != expected['lstm']['kernel']).all()
+    assert started[1]['output']['bias'] > 1  # the median: distances are 1 m and up
 
     config.data.folds = 'site'  # the other run has seen rows that these folds hold back
     with pytest.raises(ValueError, match='has 2 clip folds, not 2 site folds'):

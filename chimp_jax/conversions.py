@@ -1,0 +1,162 @@
+"""Names and layouts of Keras, timm and EfficientNet-Lite0's PyTorch port -> ours.
+
+Every function returns arrays by the flat names of a DistanceModel's variables, 'params/encoder/backbone/stem/kernel'
+and so on. Layers of a classifier are left out; whatever else is not known keeps its name, so that it is reported.
+"""
+
+import re
+
+import numpy as np
+
+_BACKBONE = 'encoder/backbone'
+# Layers of Keras that hold no weights of ours: the input's normalisation and the classifier.
+_KERAS_IGNORED = re.compile(r'normalization(_\d+)?|predictions|probs')
+_KERAS_BLOCK = re.compile(r'(block\d+[a-z])_(\w+)')
+_KERAS_LAYERS = {
+    'expand_conv': 'expand',
+    'expand_bn': 'expand_bn',
+    'dwconv': 'depthwise',
+    'bn': 'depthwise_bn',
+    'se_reduce': 'se/reduce',
+    'se_expand': 'se/expand',
+    'project_conv': 'project',
+    'project_bn': 'project_bn',
+    'stem_conv': 'stem',
+    'stem_bn': 'stem_bn',
+    'top_conv': 'top',
+    'top_bn': 'top_bn',
+}
+_KERAS_VARIABLES = {
+    'kernel': 'params/{}/kernel',
+    'depthwise_kernel': 'params/{}/kernel',
+    'recurrent_kernel': 'params/{}/recurrent_kernel',
+    'bias': 'params/{}/bias',
+    'gamma': 'params/{}/scale',
+    'beta': 'params/{}/bias',
+    'moving_mean': 'batch_stats/{}/mean',
+    'moving_variance': 'batch_stats/{}/var',
+}
+# Of the blocks of timm; those of the first stage have no expansion and number the rest one lower.
+_TIMM_EXPANDED = {
+    'conv_pw': 'expand',
+    'bn1': 'expand_bn',
+    'conv_dw': 'depthwise',
+    'bn2': 'depthwise_bn',
+    'se.conv_reduce': 'se/reduce',
+    'se.conv_expand': 'se/expand',
+    'conv_pwl': 'project',
+    'bn3': 'project_bn',
+}
+_TIMM_FIRST = {
+    'conv_dw': 'depthwise',
+    'bn1': 'depthwise_bn',
+    'se.conv_reduce': 'se/reduce',
+    'se.conv_expand': 'se/expand',
+    'conv_pw': 'project',
+    'bn2': 'project_bn',
+}
+_TIMM_ENDS = {'conv_stem': 'stem', 'bn1': 'stem_bn', 'conv_head': 'top', 'bn2': 'top_bn'}
+_TORCH_VARIABLES = {
+    'bias': 'params/{}/bias',
+    'running_mean': 'batch_stats/{}/mean',
+    'running_var': 'batch_stats/{}/var',
+}
+# Lite0 was trained on (x - 127) / 128 of the 0..255 pixel; our pixels are x / 255.
+LITE0_MEAN, LITE0_STD = 127.0, 128.0
+
+
+def convert_keras(layers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """B0 of keras.applications (or of the package `efficientnet`), with or without LSTM and dense layers behind it."""
+    blocks = sorted({match[1] for match in map(_KERAS_BLOCK.fullmatch, layers) if match})
+    arrays = {}
+    for layer, variables in layers.items():
+        if _KERAS_IGNORED.fullmatch(layer):
+            continue
+        ours = _keras_layer(layer, variables, blocks)
+        for variable, value in variables.items():
+            name = _KERAS_VARIABLES.get(variable, '{}/' + variable).format(ours)
+            if ours.endswith('/depthwise'):
+                value = np.swapaxes(value, -1, -2)  # [k, k, C, 1] -> [k, k, 1, C]
+            elif value.shape[:2] == (1, 1):
+                value = value[0, 0]  # [1, 1, I, O] -> [I, O]
+            arrays[name] = value
+    return arrays
+
+
+def _keras_layer(layer: str, variables: dict[str, np.ndarray], blocks: list[str]) -> str:
+    """Our path of a layer. LSTM and dense layers are known by their weights: Keras numbers their names as it likes."""
+    match = _KERAS_BLOCK.fullmatch(layer)
+    if match and match[2] in _KERAS_LAYERS:
+        return f'{_BACKBONE}/block{blocks.index(match[1]):02d}/{_KERAS_LAYERS[match[2]]}'
+    if layer in _KERAS_LAYERS:
+        return f'{_BACKBONE}/{_KERAS_LAYERS[layer]}'
+    if 'recurrent_kernel' in variables:
+        return 'lstm'
+    if variables.keys() == {'kernel', 'bias'} and variables['kernel'].ndim == 2:
+        return 'output' if variables['kernel'].shape[1] == 1 else 'dense'
+    return layer
+
+
+def convert_timm(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """tf_efficientnet_b0 and tf_efficientnet_lite0 of timm, which pad as TensorFlow does.
+
+    timm's own efficientnet_b0 has the same names, but pads symmetrically at stride 2 and has epsilon 1e-5: its
+    features come out slightly shifted here.
+    """
+    order = sorted({tuple(map(int, name.split('.')[1:3])) for name in tensors if re.match(r'blocks\.\d+\.\d+\.', name)})
+    index_of = {f'blocks.{stage}.{block}': index for index, (stage, block) in enumerate(order)}
+    arrays = {}
+    for name, value in tensors.items():
+        module, _, variable = name.rpartition('.')
+        if module == 'classifier' or variable == 'num_batches_tracked':
+            continue
+        block, layer = '.'.join(module.split('.')[:3]), '.'.join(module.split('.')[3:])
+        ours = _TIMM_ENDS.get(module)
+        if block in index_of:
+            ours = (_TIMM_EXPANDED if f'{block}.conv_pwl.weight' in tensors else _TIMM_FIRST).get(layer)
+            ours = ours and f'block{index_of[block]:02d}/{ours}'
+        arrays |= {name: value} if ours is None else _from_torch(ours, variable, value)
+    return arrays
+
+
+def _from_torch(ours: str, variable: str, value: np.ndarray) -> dict[str, np.ndarray]:
+    """One tensor of a convolution or batch norm, {our name: array in our layout}."""
+    path = f'{_BACKBONE}/{ours}'
+    if variable != 'weight':
+        return {_TORCH_VARIABLES.get(variable, '{}/' + variable).format(path): value}
+    if value.ndim == 1:
+        return {f'params/{path}/scale': value}
+    value = value.transpose(2, 3, 1, 0)  # [O, I, k, k] -> [k, k, I, O]; depthwise [C, 1, k, k] -> [k, k, 1, C]
+    return {f'params/{path}/kernel': value[0, 0] if value.shape[:2] == (1, 1) else value}
+
+
+def convert_lite0(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """EfficientNet-Lite0's PyTorch port, with its pixel normalisation folded into the stem.
+
+    The fold is exact but for the rim of one pixel that SAME pads with zeros: there Lite0 saw mid-grey, here black.
+    """
+    arrays: dict[str, np.ndarray] = {}
+
+    def take(ours: str, theirs: str) -> None:
+        for variable in ('weight', 'bias', 'running_mean', 'running_var'):
+            if f'{theirs}.{variable}' in tensors:
+                arrays.update(_from_torch(ours, variable, tensors[f'{theirs}.{variable}']))
+
+    take('stem', '_conv_stem')
+    take('stem_bn', '_bn0')
+    kernel, mean = f'params/{_BACKBONE}/stem/kernel', f'batch_stats/{_BACKBONE}/stem_bn/mean'
+    # (255 u - 127) / 128 differs from 255 u / 128 by a constant, which the batch norm's mean takes up.
+    arrays[mean] = arrays[mean] + arrays[kernel].sum((0, 1, 2)) * (LITE0_MEAN / LITE0_STD)
+    arrays[kernel] = arrays[kernel] * (255.0 / LITE0_STD)
+    n_blocks = 1 + max(int(name.split('.')[1]) for name in tensors if name.startswith('_blocks.'))
+    for i in range(n_blocks):
+        ours, theirs = f'block{i:02d}', f'_blocks.{i}'
+        take(f'{ours}/expand', f'{theirs}._expand_conv')
+        take(f'{ours}/expand_bn', f'{theirs}._bn0')
+        take(f'{ours}/depthwise', f'{theirs}._depthwise_conv')
+        take(f'{ours}/depthwise_bn', f'{theirs}._bn1')
+        take(f'{ours}/project', f'{theirs}._project_conv')
+        take(f'{ours}/project_bn', f'{theirs}._bn2')
+    take('top', '_conv_head')
+    take('top_bn', '_bn1')
+    return arrays

@@ -1,0 +1,52 @@
+"""The published model in Keras, from section 6 of its facts: an oracle that shares no line with ours.
+
+The frames are merged with the batch by a reshape, as TensorFlow 2.4's TimeDistributed did; Keras 3's runs its layer
+once for each step, so that batch norm would see one frame at a time.
+"""
+
+import keras
+import numpy as np
+
+
+def backbone(size_px: int) -> keras.Model:
+    """EfficientNet-B0 without top and without Keras' input layers (rescaling, normalisation), drop-connect off."""
+    whole = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(size_px, size_px, 3))
+    for layer in whole.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    return keras.Model(whole.get_layer('stem_conv_pad').input, whole.output, name='efficientnetb0')
+
+
+def published_model(size_px: int, n_frames: int) -> keras.Model:
+    """Pictures / 255, [B, T, H, W, 3] float -> [B, 1] metres; drop-connect off."""
+    inputs = keras.Input((n_frames, size_px, size_px, 3))
+    merged = keras.ops.reshape(inputs, (-1, size_px, size_px, 3))
+    features = keras.layers.GlobalAveragePooling2D()(backbone(size_px)(merged))
+    features = keras.ops.reshape(features, (-1, n_frames, 1280))
+    hidden = keras.layers.LSTM(1024, name='lstm')(features)
+    hidden = keras.layers.Dense(300, 'relu', name='dense')(hidden)
+    return keras.Model(inputs, keras.layers.Dense(1, name='dense_1')(hidden))
+
+
+def randomize(model: keras.Model, pictures: np.ndarray, seed: int) -> None:
+    """Random values for all that starts as 1 or 0, batch statistics too.
+
+    These are random about those of `pictures` [B, T, H, W, 3]: else no picture's signal would reach the end, or, far
+    from them, every rounding error would grow a thousandfold on its way.
+    """
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        value = variable.numpy()
+        if variable.path.endswith('gamma'):
+            variable.assign(rng.uniform(0.5, 1.5, value.shape))
+        elif variable.path.endswith(('beta', 'bias')):
+            variable.assign(value + rng.normal(0, 0.1, value.shape))
+    norms = [layer for layer in model.get_layer('efficientnetb0').layers if 'bn' in layer.name]
+    for layer in norms:
+        layer.momentum = 0.0
+    model(pictures, training=True)
+    for layer in norms:
+        layer.momentum = 0.99
+        mean, variance = layer.moving_mean.numpy(), layer.moving_variance.numpy()
+        layer.moving_mean.assign(mean + np.sqrt(variance) * rng.normal(0, 0.05, mean.shape))
+        layer.moving_variance.assign(variance * rng.uniform(0.8, 1.25, variance.shape))
