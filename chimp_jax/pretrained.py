@@ -82,7 +82,8 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     }
     if any(wrong.values()):
         said = '; '.join(f'{len(names)} {what}: {_first(names)}' for what, names in wrong.items() if names)
-        raise PretrainedError(f'{source} does not fit {"the model" if whole else "the backbone"}: {said}')
+        where, hint = ('model', f' ({source}:backbone takes the backbone alone)') if whole else ('backbone', '')
+        raise PretrainedError(f'{source} does not fit the {where}: {said}{hint}')
     log.info('%s of %s', 'the whole model starts with the weights' if whole else 'the backbone starts as that', source)
     filled = flat | {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     return flax.traverse_util.unflatten_dict(filled, sep='/')

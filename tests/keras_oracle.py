@@ -41,6 +41,7 @@ def randomize(model: keras.Model, pictures: np.ndarray, seed: int) -> None:
             variable.assign(rng.uniform(0.5, 1.5, value.shape))
         elif variable.path.endswith(('beta', 'bias')):
             variable.assign(value + rng.normal(0, 0.1, value.shape))
+    model.get_layer('dense_1').bias.assign([5.5])  # distances of some metres, as a trained head has them
     norms = [layer for layer in model.get_layer('efficientnetb0').layers if 'bn' in layer.name]
     for layer in norms:
         layer.momentum = 0.0

@@ -138,6 +138,12 @@ def test_order_and_augmentation_depend_on_seed_and_epoch_alone(data):
         for name in a:
             np.testing.assert_array_equal(a[name], b[name])
     assert keys(first) != keys(other)
+    # One window over eight epochs: a fresh draw each time.
+    pictures = set()
+    for epoch in range(1, 9):
+        (batch,) = batches(folder, epoch=epoch, clips={'clip 0.mp4'})
+        pictures.add(batch['frames'][batch['time'][:, 0] == 0].tobytes())
+    assert len(pictures) > 2
 
 
 def test_only_the_clips_of_the_fold(data):

@@ -101,7 +101,7 @@ def test_predictions_agree(oracle, variables, size_px):
     apply = jax.jit(MODEL.apply, compiler_options=QUICK)
     prediction = apply(variables, frames, window)
     assert np.abs(prediction - expected).max() < 1e-4 * np.abs(expected).max()
-    assert np.ptp(expected) > 0.1 * np.abs(expected).max()  # the windows do differ
+    assert np.ptp(expected) > 5e-3 * np.abs(expected).max()  # the windows differ by fifty times that
 
 
 def keras_training(oracle, frames, distance_m, n_steps):

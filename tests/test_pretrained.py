@@ -2,6 +2,7 @@
 
 import hashlib
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import keras
@@ -194,6 +195,9 @@ def test_what_does_not_fit_is_named_and_counted(tmp_path):
         PretrainedError, match='65 too many: .*, params/encoder/backbone/block00/se/expand/kernel, [.]{3};'
     ):
         start(fresh('efficientnet_lite0'), tmp_path / 'x.safetensors')
+    other = flax.traverse_util.flatten_dict(fresh(), sep='/') | {'params/dense/bias': np.zeros(300)}
+    with pytest.raises(PretrainedError, match=r'the model: 1 .*dense/bias \(300,\), not \(2,\) \(x.h5:backbone takes'):
+        pretrained.fill(fresh(), other, 'x.h5')
     with pytest.raises(PretrainedError, match='none.h5 cannot be read: No such file'):
         start(fresh(), tmp_path / 'none.h5')
     with pytest.raises(PretrainedError, match="'random', 'imagenet', 'lite0', a .h5 .*, not 'lite1'"):
