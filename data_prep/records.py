@@ -110,13 +110,15 @@ def read_dataset(directory, stream: str, split: str, first: int = 0, stop: int |
     sizes = split_sizes(directory, stream)
     if split not in sizes:
         raise ValueError(f'{_folder(directory, stream)} has no split {split!r}; it has {", ".join(sizes)}')
-    part = tfds.core.ReadInstruction(split, from_=first, to=sizes[split] if stop is None else stop, unit='abs')
-    return tfds.builder_from_directory(_folder(directory, stream)).as_dataset(
-        part,
+    stop = sizes[split] if stop is None else stop
+    part = tfds.core.ReadInstruction(split, from_=first, to=stop, unit='abs')
+    dataset = tfds.builder_from_directory(_folder(directory, stream)).as_dataset(
+        part if first < stop else split,  # tfds refuses to read nothing
         shuffle_files=False,
         decoders={'frame_jpeg': tfds.decode.SkipDecoding()},
         read_config=tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1),
     )
+    return dataset.take(stop - first)
 
 
 def read_records(directory, stream: str, split: str) -> Iterator[Record]:

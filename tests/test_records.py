@@ -167,3 +167,19 @@ def test_a_full_disk_is_an_error_of_the_machine(tmp_path):
             write_records({'train': ['a']}, lambda _: record(n_frames=6), tmp_path, 'full')
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_ranges_of_records_put_together_are_all_of_them(tmp_path):
+    records = {f'{i}.mp4': record(f'{i}.mp4', 1 + i) for i in range(5)}
+    write_records({'train': list(records)}, records.__getitem__, tmp_path, 'full')
+
+    def read(*part):
+        return [
+            example['video_id'].decode()
+            for example in read_dataset(tmp_path, 'full', 'train', *part).as_numpy_iterator()
+        ]
+
+    whole = [one.video_id for one in read_records(tmp_path, 'full', 'train')]
+    assert set(whole) == set(records)
+    assert read(0, 2) == whole[:2] and read(2, 4) == whole[2:4] and read(4) == whole[4:]
+    assert read(3, 3) == read(5, 5) == []

@@ -43,3 +43,28 @@ def test_what_the_user_has_set_wins():
 def test_too_late_is_said():
     with pytest.raises(RuntimeError, match='before jax'):
         runtime.configure()
+
+
+def test_processes_are_joined_as_the_environment_says(monkeypatch):
+    import jax
+
+    asked = []
+    monkeypatch.setattr(jax.config, 'update', lambda *setting: asked.append(setting))
+    monkeypatch.setattr(jax.distributed, 'initialize', lambda **settings: asked.append(settings))
+    monkeypatch.setenv('JAX_NUM_PROCESSES', '4')
+    monkeypatch.setenv('JAX_PROCESS_ID', '0')
+    runtime.start_processes()
+    assert asked == [('jax_cpu_collectives_implementation', 'gloo'), {'num_processes': 4, 'process_id': 0}]
+    monkeypatch.delenv('JAX_PROCESS_ID')
+    runtime.start_processes()
+    assert asked[-1] == {'num_processes': 4, 'process_id': None}  # on a pod JAX knows it
+
+
+def test_no_processes_to_join_is_one_line(tmp_path):
+    arguments = ['--config=configs/demo.py:all', f'--workdir={tmp_path}', '--multihost']
+    clean = {name: value for name, value in os.environ.items() if not name.startswith('JAX_')}
+    command = [sys.executable, 'train.py', *arguments]
+    done = subprocess.run(command, env=clean, cwd=ROOT, capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert last.startswith('train.py: --multihost finds no processes to join (') and 'JAX_COORDINATOR_ADDRESS' in last
