@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-quick test test-beam lint lock clean
+.PHONY: demo demo-quick test test-beam tpu-check tpu-check-quick lint lock clean
 
 demo: .venv/done
 	$(BIN)/python demo.py
@@ -17,12 +17,21 @@ test: .venv/done
 test-beam: .venv-beam/done
 	.venv-beam/bin/python -m pytest tests/test_beam.py -q
 
+# What the TPU's compiler says of the training step, on a machine without a TPU: all variants (more than half an hour),
+# or the real steps on small pictures (minutes).
+tpu-check: .venv-tpu/done
+	.venv-tpu/bin/python -m bench.tpu_check
+
+tpu-check-quick: .venv-tpu/done
+	.venv-tpu/bin/python -m bench.tpu_check --quick
+
 lint: .venv/done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 .venv/done: requirements.lock setup.cfg
 .venv-beam/done: requirements-beam.lock setup.cfg
+.venv-tpu/done: requirements-tpu.lock setup.cfg
 %/done:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $*
@@ -34,9 +43,12 @@ lint: .venv/done
 lock:
 	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra pretrained \
 	  --custom-compile-command "make lock" setup.cfg -o requirements.lock
+	cp requirements.lock requirements-tpu.lock
+	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra tpu \
+	  --custom-compile-command "make lock" setup.cfg -o requirements-tpu.lock
 	cp requirements.lock requirements-beam.lock  # uv keeps the versions that it finds there where it can
 	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra beam \
 	  --custom-compile-command "make lock" setup.cfg -o requirements-beam.lock
 
 clean:
-	rm -rf .venv .venv-beam demo
+	rm -rf .venv .venv-beam .venv-tpu demo

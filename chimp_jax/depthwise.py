@@ -1,8 +1,10 @@
-"""Depthwise convolution: one meaning, and a form of it that is quick on a CPU.
+"""Depthwise convolution: one meaning, a form of it that is quick on a CPU, and one for a TPU's first layers.
 
 XLA's CPU backend runs a grouped convolution about 30 times slower than a sum of k * k shifted multiply-adds, and its
-gradient slower still; on TPU and GPU the plain convolution is right. `depthwise_conv` chooses inside one program,
-by the platform that the program is compiled for; tests hold both forms equal, forward and gradient.
+gradient slower still. A TPU runs it on its vector unit; with few channels a dense convolution on the matrix unit is
+quicker by the compiler's own account (docs/tpu_compiler.md). On a GPU the plain convolution is right.
+`depthwise_conv` chooses inside one program, by the platform that the program is compiled for; tests hold all forms
+equal, forward and gradient.
 
 Shapes: x [B, H, W, C]; kernel [k, k, 1, C]; y [B, ceil(H / stride), ceil(W / stride), C]; padding as TensorFlow's
 SAME (asymmetric at stride 2).
@@ -14,14 +16,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+# Rows of a TPU's matrix unit: with as many channels or fewer a dense convolution is one pass for each of its taps.
+MATRIX_UNIT = 128
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Depthwise convolution with TensorFlow's SAME padding; equals `plain`."""
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_shifted_sum, stride=stride),
+        cpu=functools.partial(_shifted, stride=stride),
+        tpu=functools.partial(dense if x.shape[-1] <= MATRIX_UNIT else plain, stride=stride),
         default=functools.partial(plain, stride=stride),
     )
 
@@ -38,20 +43,42 @@ def plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     )
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def dense(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`plain` as one convolution of all channels with all, zero but for its diagonal; so is the input's gradient."""
+    return _dense(x, kernel, stride)
+
+
+@dense.defjvp
+def _dense_jvp(stride, primals, tangents):
+    x, kernel = primals
+    # The kernel's gradient comes from the plain form: from the dense one, most of what is computed is thrown away.
+    # A custom_jvp, not a custom_vjp, for the reason in `_shifted`.
+    tangent = _dense(tangents[0], kernel, stride) + plain(x, tangents[1], stride)
+    return dense(x, kernel, stride), tangent
+
+
+def _dense(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    diagonal = kernel * jnp.eye(x.shape[-1], dtype=kernel.dtype)
+    return lax.conv_general_dilated(x, diagonal, (stride, stride), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _shifted(x, kernel, stride):
+    """The CPU's form. Only it has a gradient of its own: a custom_vjp around the plain form would, under a vmap over
+    frames, compute the kernel's gradient for each frame, in layouts that cost a TPU more than the convolution."""
+    return _shifted_sum(x, kernel, stride)
+
+
 def _forward(x, kernel, stride):
-    return depthwise_conv(x, kernel, stride), (x, kernel)
+    return _shifted_sum(x, kernel, stride), (x, kernel)
 
 
 def _backward(stride, saved, grad):
-    return lax.platform_dependent(
-        *saved,
-        grad,
-        cpu=functools.partial(_shifted_gradients, stride=stride),
-        default=lambda x, kernel, g: jax.vjp(functools.partial(plain, stride=stride), x, kernel)[1](g),
-    )
+    return _shifted_gradients(*saved, grad, stride)
 
 
-depthwise_conv.defvjp(_forward, _backward)
+_shifted.defvjp(_forward, _backward)
 
 
 def _same_padding(size: int, k: int, stride: int) -> tuple[int, int, int]:

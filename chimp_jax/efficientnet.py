@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.depthwise import depthwise_conv
+from chimp_jax.pointwise import pointwise_dot_general
 
 FEATURES = 1280
 
@@ -48,9 +49,16 @@ STAGES = (
 
 
 def swish(x: jax.Array) -> jax.Array:
-    """x * sigmoid(x), by tanh: on a CPU quicker than by exp, on a TPU a fifth less memory in training."""
-    half = 0.5 * x
-    return half * jnp.tanh(half) + half
+    """x * sigmoid(x), by tanh: on a CPU quicker than by exp, on a TPU a fifth less memory in training.
+
+    In float32, as a TPU's vector unit computes anyway: rounding in between would cost it 0.5 GiB in training.
+    """
+    half = 0.5 * x.astype(jnp.float32)
+    return (half * jnp.tanh(half) + half).astype(x.dtype)
+
+
+# A Dense layer on the channels; what a TPU's compiler is told of it: chimp_jax/pointwise.py.
+Conv1x1 = partial(nn.Dense, dot_general=pointwise_dot_general)
 
 
 class Style(NamedTuple):
@@ -127,7 +135,7 @@ class MBConv(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         filters_in = x.shape[-1]
         activation = self.style.activation
-        conv1x1 = partial(nn.Dense, use_bias=False, dtype=self.dtype, kernel_init=conv_init)
+        conv1x1 = partial(Conv1x1, use_bias=False, dtype=self.dtype, kernel_init=conv_init)
         h = x
         if self.stage.expand > 1:
             h = conv1x1(filters_in * self.stage.expand, name='expand')(h)
@@ -190,6 +198,6 @@ class EfficientNet(nn.Module):
                 rate = self.drop_connect * block / n_blocks
                 x = MBConv(stage, stride, rate, style, norm, self.dtype, name=f'block{block:02d}')(x, train)
                 block += 1
-        x = nn.Dense(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(x)
+        x = Conv1x1(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(x)
         x = style.activation(norm(name='top_bn')(x))
         return jnp.mean(x, axis=(1, 2))

@@ -25,12 +25,17 @@ WINDOWS_PER_CALL = 32
 FRAMES_PER_CHUNK = 1024
 
 
+def frames_per_device(size_px: int) -> int:
+    """Frames of a call to the encode step, on each device."""
+    return max(1, min(32, PIXELS_PER_CALL // size_px**2))
+
+
 class Scorer:
     """A model's encode and eval steps, compiled for the devices; weights are arguments."""
 
     def __init__(self, model: DistanceModel, size_px: int, devices: Sequence[jax.Device] | None = None):
         self.devices = list(devices or jax.local_devices())
-        self.frames_per_device = max(1, min(32, PIXELS_PER_CALL // size_px**2))
+        self.frames_per_device = frames_per_device(size_px)
         encode = functools.partial(steps.encode_step, model=model, one_by_one=self.devices[0].platform == 'cpu')
         self._encode = parallel.map_encode_step(encode, self.devices)
         self._eval = parallel.map_eval_step(

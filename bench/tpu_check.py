@@ -1,0 +1,164 @@
+"""Compiles the published training on a machine without a TPU, and writes down what the TPU's compiler says of it.
+
+    make tpu-check         # all variants -> bench/tpu_v3_8.json; needs no TPU
+    make tpu-check-quick   # the real steps on small pictures: do they compile for a TPU v3-8, and fit?
+    .venv-tpu/bin/python -m bench.tpu_check --variants f7-bfloat16
+
+The steps are those of training (steps.train_step through parallel.map_train_step), for the devices of a described
+topology. All seconds and hours are the compiler's estimates (bench/tpu_estimates.py); nothing was run on a TPU.
+Exit code 1 where a variant does not fit into a core's memory or needs more seconds than it may.
+"""
+
+import argparse
+import functools
+import importlib.metadata
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# This process only compiles: it must neither look for a TPU, nor wait for another process that compiles.
+os.environ['JAX_PLATFORMS'] = 'cpu'
+os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
+os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
+os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+from jax.experimental import topologies  # noqa: E402
+
+from bench.tpu_estimates import HBM_LIMIT_GIB, estimates, members_hours  # noqa: E402
+from chimp_jax import optim, parallel, scoring, steps  # noqa: E402
+from chimp_jax.train import make_model  # noqa: E402
+from configs import base  # noqa: E402
+from configs.deep_chimpact import PUBLISHED  # noqa: E402
+
+RESULT = Path(__file__).with_name('tpu_v3_8.json')
+
+
+class Variant(NamedTuple):
+    """One program to compile."""
+
+    name: str
+    recipe: str = 'full-a4p50-f7s1'
+    dtype: str = 'bfloat16'
+    batch_size: int = 96  # windows of an update, over all cores
+    topology: str = 'v3:2x2'  # v3:2x2 has the 8 cores of a v3-8
+    size_px: int = 512
+    encode: int = 0  # frames a core of the step for validation and prediction, instead of training's
+    must_fit: bool = True
+    most_s: float = float('inf')  # estimated by cycles; somewhat more than it was, so that a relapse shows
+
+
+VARIANTS = (
+    Variant('f7-bfloat16', most_s=0.44),
+    Variant('f9-bfloat16', 'full-a1p50-f9s1'),
+    Variant('f7-float32', dtype='float32', must_fit=False),
+    Variant('f9-float32', 'full-a1p50-f9s1', dtype='float32', must_fit=False),
+    Variant('f7-bfloat16-batch144', batch_size=144),
+    Variant('f7-bfloat16-v3-32', batch_size=384, topology='v3:4x4'),
+    Variant('encode-bfloat16', encode=scoring.frames_per_device(512)),
+    Variant('encode-bfloat16-128', encode=128),  # as many frames as a core has lanes
+)
+QUICK = (
+    Variant('quick-f7-bfloat16', size_px=64, most_s=0.012),
+    Variant('quick-encode-bfloat16', size_px=64, encode=scoring.frames_per_device(64)),
+)
+
+
+def lower(variant: Variant) -> jax.stages.Lowered:
+    """The variant's step, mapped over the topology's cores, with all shapes and no data."""
+    config = base.get_config(variant.recipe)
+    config.model.dtype = variant.dtype
+    devices = topologies.get_topology_desc(platform='tpu', topology_name=variant.topology).devices
+    n_cores, size_px = len(devices), variant.size_px
+    model = make_model(config)
+    train = config.train
+    optimizer = optim.make_optimizer(train.adam_b1, train.adam_b2, train.adam_eps)
+    plateau = optim.make_plateau(train.learning_rate, **train.plateau)
+    state = jax.eval_shape(lambda: steps.initial_state(model, optimizer, plateau, config.seed))
+    shape = jax.ShapeDtypeStruct
+    if variant.encode:
+        step = functools.partial(steps.encode_step, model=model)
+        weights = {'params': state.params, 'batch_stats': state.batch_stats}
+        frames = shape((n_cores, variant.encode, size_px, size_px, 3), jnp.uint8)
+        return parallel.map_encode_step(step, devices).lower(weights, frames)
+    share = (n_cores, variant.batch_size // n_cores)
+    t = config.data.n_frames
+    batch = {
+        'frames': shape((*share, t, size_px, size_px, 3), jnp.uint8),
+        'window': shape((*share, 1, t), jnp.int32),
+        'distance': shape((*share, 1), jnp.float32),
+        'mask': shape((*share, 1), jnp.float32),
+    }
+    step = functools.partial(steps.train_step, model=model, optimizer=optimizer, axis_name=parallel.AXIS)
+    return parallel.map_train_step(step, devices).lower(state, batch, shape((), jnp.float32))
+
+
+def check(variant: Variant) -> dict[str, Any]:
+    """Compiles the variant; its description and the compiler's figures, or why it does not fit."""
+    print(f'{variant.name}: compiling', flush=True)
+    began = time.monotonic()
+    described = {key: value for key, value in variant._asdict().items() if key not in ('name', 'must_fit', 'most_s')}
+    try:
+        figures = estimates(lower(variant).compile())
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        figures = {'fits': False, 'why': ' '.join(str(error).split())[:300]}
+    if figures['fits']:
+        # Of all cores together; those that encode are the eight of v3:2x2.
+        done = ('ms_per_frame', 8 * variant.encode) if variant.encode else ('ms_per_window', variant.batch_size)
+        figures[done[0]] = round(1000 * figures['cycles_s'] / done[1], 3)
+    row = described | figures | {'compile_s': round(time.monotonic() - began)}
+    shown = ('hbm_gib', 'moved_gb', 'floor_s', 'cycles_s', 'ms_per_window', 'ms_per_frame', 'why', 'compile_s')
+    print(f'{variant.name}: ' + ', '.join(f'{key} {row[key]}' for key in shown if key in row), flush=True)
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='two small programs; writes nothing')
+    parser.add_argument('--variants', nargs='*', choices=[variant.name for variant in VARIANTS], help='only these')
+    options = parser.parse_args()
+    known = json.loads(RESULT.read_text()) if RESULT.exists() else {'variants': {}}
+    rows = known['variants']
+    complaints = []
+    for variant in QUICK if options.quick else VARIANTS:
+        if options.variants and variant.name not in options.variants:
+            continue
+        row = check(variant)
+        if variant.must_fit and not row['fits']:
+            complaints.append(f'{variant.name} needs more than {HBM_LIMIT_GIB} GiB a core')
+        if row.get('cycles_s', 0) > variant.most_s:
+            complaints.append(f'{variant.name} takes {row["cycles_s"]} s by cycles, more than {variant.most_s}')
+        if not options.quick:
+            rows[variant.name] = row
+            RESULT.write_text(json.dumps(report(rows), indent=1) + '\n')
+    if complaints:
+        raise SystemExit('\n'.join(complaints))
+
+
+def report(rows: dict[str, dict]) -> dict[str, Any]:
+    """The file's contents: what made it, hours of all published members where the figures stand, the variants."""
+    versions = {name: importlib.metadata.version(name) for name in ('jax', 'flax', 'libtpu')}
+    hours = {}
+    for dtype in ('bfloat16', 'float32'):
+        step = {n_frames: rows.get(f'f{n_frames}-{dtype}', {}) for n_frames in (7, 9)}
+        for kind in ('floor_s', 'cycles_s'):
+            if all(kind in row for row in step.values()):
+                seconds = [step[base.parse_recipe(recipe)['n_frames']][kind] for recipe in PUBLISHED]
+                hours[f'{dtype}, {kind}'] = round(members_hours(seconds), 1)
+    return {
+        'note': "estimates of the TPU's compiler, no measurement: nothing was run on a TPU",
+        'made_by': 'make tpu-check',
+        'versions': versions,
+        'hbm_limit_gib': HBM_LIMIT_GIB,
+        'hours_of_60_members': hours | {'published': 120},
+        'variants': rows,
+    }
+
+
+if __name__ == '__main__':
+    main()
