@@ -40,7 +40,7 @@ def start(data: Path, runs: Path, epochs: int, folds: tuple[int, ...] = (0, 1)) 
     """A training on the tests' data; its log is RUNS.log."""
     environment = os.environ | {
         'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}',
-        'XLA_FLAGS': '--xla_force_host_platform_device_count=2',
+        'XLA_FLAGS': os.environ.get('XLA_FLAGS', '--xla_force_host_platform_device_count=2'),
         'TF_CPP_MIN_LOG_LEVEL': '2',
     }
     arguments = [sys.executable, '-c', CHILD, str(data), str(runs), str(epochs), *map(str, folds)]

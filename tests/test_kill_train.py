@@ -4,18 +4,20 @@ import jax
 import small
 
 from bench import kill_train
+from chimp_jax import train
 
 
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', jax.config.jax_compilation_cache_dir)
     data, whole, killed = tmp_path / 'data', tmp_path / 'whole', tmp_path / 'killed'
     small.write_data(data)
-    kill_train.finish(kill_train.start(data, whole, 3, (1,)), whole)
-    for number in (2, 1):  # while epoch 2's is written, both times: once each in a run's second and first checkpoint
+    for number in (2, 1):  # in the run's second checkpoint, then in its first: both are of epoch 2
         process = kill_train.start(data, killed, 3, (1,))
         assert kill_train.kill_in_checkpoint(process, killed, number, delay_s=0), killed.with_suffix('.log').read_text()
         assert not list(killed.glob('*/fold_*/member.json'))
     kill_train.finish(kill_train.start(data, killed, 3, (1,)), killed)
+    monkeypatch.setattr(train, 'make_model', small.model)
+    train.train_recipe(small.config(data), whole, [1])
     assert kill_train.differences(whole, killed) == []
 
 
