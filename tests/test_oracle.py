@@ -136,7 +136,7 @@ def keras_training(oracle, frames, distance_m, n_steps):
 
 def test_gradients_and_ten_adam_steps_agree(oracle, variables):
     frames, window = windows(SIZE_PX, seed=2)
-    distance_m = np.float32([[3.0], [11.0]])
+    distance_m = np.float32([[8.0], [11.0]])  # both are beyond the prediction: else the output bias has no gradient
     losses, gradients, means = keras_training(oracle, frames, distance_m, 10)
 
     optimizer = optim.make_optimizer(0.9, 0.999, 1e-7)
@@ -170,7 +170,7 @@ def test_gradients_and_ten_adam_steps_agree(oracle, variables):
     void = {name for name in gradients if name.endswith('project_bn/bias')}
     assert len(void) == 16
     assert all(max(apart[name], size[name]) < 1e-4 * size[name.replace('bias', 'scale')] for name in void)
-    assert max(apart[name] / size[name] for name in gradients.keys() - void) < 1e-3
+    assert all(apart[name] < 1e-3 * size[name] for name in gradients.keys() - void)
     np.testing.assert_allclose(mine, losses, rtol=1e-3)
     assert len(means) == 49
     for name, expected in means.items():
