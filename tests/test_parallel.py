@@ -173,6 +173,29 @@ def test_split_and_join_are_inverse(n):
     np.testing.assert_array_equal(parallel.join(parallel.split({'x': x}, n))['x'], x)
 
 
+def test_prefetch_places_one_batch_ahead_in_order():
+    read = []
+
+    def source():
+        for i in range(3):
+            read.append(i)
+            yield {'x': np.full((4, 2), i), 'video_id': [f'{i}.mp4']}
+
+    devices = jax.devices()[:2]
+    found = parallel.prefetch(source(), ['x'], devices)
+    arrays, rest = next(found)
+    assert read == [0, 1]  # the second is on the devices before the first is used
+    assert arrays['x'].shape == (2, 2, 2) and arrays['x'].sharding.device_set == set(devices)
+    assert rest == {'video_id': ['0.mp4']}
+    found = [(arrays, rest), *found]
+    assert [int(arrays['x'][0, 0, 0]) for arrays, _ in found] == [0, 1, 2]
+    assert [rest['video_id'] for _, rest in found] == [['0.mp4'], ['1.mp4'], ['2.mp4']]
+
+
+def test_gather_gives_back_what_one_process_has():
+    assert parallel.gather({'a': [1.5, 'ü']}) == [{'a': [1.5, 'ü']}]
+
+
 def test_a_batch_that_does_not_divide_names_both_numbers():
     with pytest.raises(ValueError, match='batch of 15 .* 8 devices'):
         parallel.split(np.zeros(15), 8)
