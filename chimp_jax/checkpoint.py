@@ -34,7 +34,7 @@ def _absolute(directory) -> epath.Path:
 
 
 def open_manager(directory) -> ocp.CheckpointManager:
-    """Keeps all that it is given (`save` deletes); what a killed run has left half written is removed."""
+    """Keeps all that it is given (`save` deletes); what a killed run has left half written is removed by then."""
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, cleanup_tmp_directories=True)
     return ocp.CheckpointManager(_absolute(directory), options=options)
 
