@@ -89,7 +89,8 @@ def assert_same_update(result, expected):
     (new, error), (expected, expected_error) = result, expected
     assert error.count == expected_error.count
     assert float(error.total) == pytest.approx(float(expected_error.total), rel=1e-5)
-    for tree, other in ((new.opt_state[0].mu, expected.opt_state[0].mu), (new.batch_stats, expected.batch_stats)):
+    moments = [one.opt_state[0].inner_state.mu for one in (new, expected)]
+    for tree, other in (moments, (new.batch_stats, expected.batch_stats)):
         largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(other))
         for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * largest)
