@@ -32,6 +32,7 @@ from chimp_jax.training_data import TrainingData
 from chimp_jax.workdir import check_owner, claim, write_whole
 
 ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
+ROWS = {'video_id': str, 'time': np.int32, 'distance': np.float32, 'prediction': np.float32}  # of oof.csv
 
 log = logging.getLogger(__name__)
 
@@ -180,10 +181,11 @@ class Trainer:
             rows, more = scoring.score_clips(self.scorer, weights, chunk, data.n_frames, data.step_s)
             parts.append(rows)
             error += more
-        everywhere = parallel.gather((parts, error))
-        rows = pd.concat([rows for parts, _ in everywhere for rows in parts])
+        mine = {name: [value for part in parts for value in part[name].tolist()] for name in ROWS}
+        everywhere = parallel.gather([mine, [error.total, error.count]])
+        rows = pd.concat([pd.DataFrame(rows).astype(ROWS) for rows, _ in everywhere])
         rows = rows.dropna(subset='distance').sort_values(['video_id', 'time'], ignore_index=True)
-        error = sum((error for _, error in everywhere), Mean(0.0, 0.0))
+        error = sum((Mean(*error) for _, error in everywhere), Mean(0.0, 0.0))
         rate = self.config.train.learning_rate * float(state.plateau.scale)
         row = {
             'val_mae': error.value(),

@@ -44,11 +44,12 @@ class TrainingData:
         data = self.config.data
         n_records = split_sizes(data.records, data.stream)['train']
         mine = input_pipeline.share_records(np.ones(n_records, int), jax.process_count())[jax.process_index()]
-        parts = parallel.gather(input_pipeline.survey(self._read(*mine), **self.plan))
+        part = input_pipeline.survey(self._read(*mine), **self.plan)
+        distances = [known.tolist() for known in part.distance_m]
+        everywhere = parallel.gather([part.video_id, part.n_examples.tolist(), distances])
+        video_id, n_examples, distance_m = (sum(lists, []) for lists in zip(*everywhere, strict=True))
         return input_pipeline.Survey(
-            sum((part.video_id for part in parts), []),
-            np.concatenate([part.n_examples for part in parts]),
-            sum((part.distance_m for part in parts), []),
+            video_id, np.array(n_examples, np.int64), [np.array(known, np.float32) for known in distance_m]
         )
 
     def n_steps(self, fold: Fold) -> int:
