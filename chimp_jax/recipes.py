@@ -43,11 +43,17 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: list[int] | Non
 
 
 def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
-    """A row a recipe: recipe, folds ('clip' or 'site'), members (that are finished, whatever command trained them),
-    n_folds, cv_mae (the mean of their validation MAEs, metres; NaN without any)."""
+    """A row a recipe, of the configs and of whatever else was trained in workdir: recipe, folds ('clip' or 'site'),
+    members (that are finished, whatever command trained them), n_folds, cv_mae (the mean of their validation MAEs,
+    metres; NaN without any)."""
+    workdir = epath.Path(workdir)
+    known = {config.recipe: config.data for config in configs}
+    for path in sorted(workdir.glob('*/config.json')):
+        stored = ConfigDict(json.loads(path.read_text()))
+        known.setdefault(stored.recipe, stored.data)
     rows = []
-    for config in configs:
-        markers = (epath.Path(workdir) / config.recipe).glob('fold_*/member.json')
+    for recipe, data in known.items():
+        markers = (workdir / recipe).glob('fold_*/member.json')
         errors = pd.Series([json.loads(marker.read_text())['val_mae'] for marker in markers], dtype=float)
-        rows.append((config.recipe, config.data.folds, len(errors), config.data.n_folds, errors.mean()))
+        rows.append((recipe, data.folds, len(errors), data.n_folds, errors.mean()))
     return pd.DataFrame(rows, columns=['recipe', 'folds', 'members', 'n_folds', 'cv_mae'])

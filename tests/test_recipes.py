@@ -82,6 +82,10 @@ def test_the_table_and_a_failure_that_does_not_stop_the_others(data, tmp_path, m
     member(tmp_path, TWO[0], 1, 4.0)  # of another command on another machine
     table = recipes.cv_table(configs, tmp_path)
     assert table['members'].tolist() == [1, 2] and table['cv_mae'].tolist() == [4.0, 2.5]
+    # A later command for another recipe does not forget these.
+    claim(tmp_path / TWO[1], configs[1])
+    table = recipes.cv_table([small.config(data, 'full-a4p50-f9s2')], tmp_path)
+    assert table['recipe'].tolist() == ['full-a4p50-f9s2', TWO[1]] and table['cv_mae'].tolist()[1] == 2.5
 
 
 def test_what_does_not_fit_one_recipe_is_refused_before_any_is_trained(data, tmp_path, monkeypatch):
