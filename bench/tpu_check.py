@@ -32,7 +32,6 @@ from bench.tpu_estimates import HBM_LIMIT_GIB, estimates, members_hours  # noqa:
 from chimp_jax import optim, parallel, scoring, steps  # noqa: E402
 from chimp_jax.train import make_model  # noqa: E402
 from configs import base  # noqa: E402
-from configs.deep_chimpact import PUBLISHED  # noqa: E402
 
 RESULT = Path(__file__).with_name('tpu_v3_8.json')
 
@@ -147,7 +146,7 @@ def report(rows: dict[str, dict]) -> dict[str, Any]:
         step = {n_frames: rows.get(f'f{n_frames}-{dtype}', {}) for n_frames in (7, 9)}
         for kind in ('floor_s', 'cycles_s'):
             if all(kind in row for row in step.values()):
-                seconds = [step[base.parse_recipe(recipe)['n_frames']][kind] for recipe in PUBLISHED]
+                seconds = [step[base.parse_recipe(recipe)['n_frames']][kind] for recipe in base.PUBLISHED]
                 hours[f'{dtype}, {kind}'] = round(members_hours(seconds), 1)
     return {
         'note': "estimates of the TPU's compiler, no measurement: nothing was run on a TPU",
