@@ -36,11 +36,6 @@ class ClipInfo:
         return len(self.shown_s) - 1
 
 
-def probe(path) -> ClipInfo:
-    """Raises ClipError where not one picture can be decoded."""
-    return decode_seconds(path, [0])[0]
-
-
 def decode_seconds(
     path,
     seconds: Iterable[int] | Callable[[int], Iterable[int]] | None,

@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from data_prep.decode import ClipInfo, decode_seconds
+
 SHARED_CLIPS = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'clips'
 
 
@@ -78,3 +80,7 @@ def ffmpeg_frames(path, filters: str, *arguments: str, height_px: int, width_px:
 def ffmpeg_makes(path, *arguments) -> Path:
     subprocess.run([ffmpeg_program(), '-v', 'error', *map(str, arguments), str(path)], check=True)
     return path
+
+
+def probe(path) -> ClipInfo:
+    return decode_seconds(path, [0])[0]

@@ -9,11 +9,12 @@ from make_clips import (
     ffmpeg_makes,
     frame_number,
     numbered_frames,
+    probe,
     write_clip,
 )
 
 from data_prep import decode_groups, decode_in_order, simulate
-from data_prep.decode import ClipError, decode_seconds, probe
+from data_prep.decode import ClipError, decode_seconds
 from data_prep.simulator.tables import Size, plan_clips
 from data_prep.timestamps import Picture, TimestampGuess, cut_legacy_r1, cut_seconds
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from make_clips import probe
 
 from data_prep import simulate
-from data_prep.decode import decode_seconds, probe
+from data_prep.decode import decode_seconds
 from data_prep.exposure import GAMMA_TABLE, white_fraction
 from data_prep.simulator import animal, scene, site
 from data_prep.simulator import frames as simulate_frames
