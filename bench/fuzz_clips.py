@@ -101,7 +101,7 @@ def survey(made: dict[str, tuple[str, Path]], sound_out: Path, out: Path) -> dic
         counts['targets kept'] += len(kept)
         counts['targets kept that look other than in the sound clip'] += len(other & kept)
         counts[f'{kind}: decoded, ' + ('doubted' if doubted else 'not doubted')] += 1
-        counts['clips with such a target, not doubted'] += bool(other & kept) and not doubted
+        counts[f'{kind}: not doubted, with such a target'] += bool(other & kept) and not doubted
     del counts['what']
     reasons = problems['reason'].str.replace(r'[\d.]+', 'N', regex=True).str.slice(0, 50)
     return {
