@@ -68,8 +68,6 @@ def cut_legacy_r1(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
     for picture in pictures:
         drift = _encoder_time(picture.time_s) - number
         end = drift + float(picture.duration_s)
-        if drift < 0 < end:
-            drift = 0.0
         n_files, n_before = int(end >= -1.1), 0
         if end > 1.1:
             n_files = round(end)

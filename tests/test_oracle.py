@@ -100,7 +100,9 @@ def test_predictions_agree(oracle, variables, size_px):
     expected = twin(frames / np.float32(255), training=False).numpy()
     apply = jax.jit(MODEL.apply, compiler_options=QUICK)
     prediction = apply(variables, frames, window)
-    assert np.abs(prediction - expected).max() < 1e-4 * np.abs(expected).max()
+    worst = np.abs(prediction - expected).max() / np.abs(expected).max()
+    print(f'predictions, {size_px} px: {worst:.1e} of the largest')
+    assert worst < 1e-4
     assert np.ptp(expected) > 5e-3 * np.abs(expected).max()  # the windows differ by fifty times that
 
 
@@ -170,7 +172,9 @@ def test_gradients_and_ten_adam_steps_agree(oracle, variables):
     void = {name for name in gradients if name.endswith('project_bn/bias')}
     assert len(void) == 16
     assert all(max(apart[name], size[name]) < 1e-4 * size[name.replace('bias', 'scale')] for name in void)
-    assert all(apart[name] < 1e-3 * size[name] for name in gradients.keys() - void)
+    worst = max(apart[name] / size[name] for name in gradients.keys() - void)
+    print(f'gradients: {worst:.1e} at most; losses: {np.abs(np.divide(mine, losses) - 1).max():.1e} at most')
+    assert worst < 1e-3
     np.testing.assert_allclose(mine, losses, rtol=1e-3)
     assert len(means) == 49
     for name, expected in means.items():
