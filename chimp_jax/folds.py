@@ -1,5 +1,6 @@
 """Folds of cross-validation, as members are trained on them."""
 
+import hashlib
 from typing import NamedTuple
 
 import pandas as pd
@@ -36,3 +37,9 @@ def choose_folds(folds: list[Fold], numbers: list[int] | None) -> list[Fold]:
     if numbers is not None and len(chosen) < len(set(numbers)):
         raise ValueError(f'folds {sorted(numbers)} were asked for; there are 0 to {len(folds) - 1}')
     return chosen
+
+
+def digest(folds: list[Fold]) -> str:
+    """Of which clip is in which fold: to know a member's folds again."""
+    lines = sorted(f'{video_id}\t{fold.number}' for fold in folds for video_id in fold.validation)
+    return hashlib.sha256('\n'.join(lines).encode()).hexdigest()

@@ -4,13 +4,16 @@ Windows are cut at read time from a record's frames; what waits in the shuffle b
 """
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from chimp_jax import augment, windows
+from data_prep.records import Record
 
 
 class Clip(NamedTuple):
@@ -41,6 +44,19 @@ def decode_frames(jpegs: tf.Tensor, size_px: int) -> tf.Tensor:
     signature = tf.TensorSpec((size_px, size_px, 3), tf.uint8)
     frames = tf.map_fn(lambda jpeg: decode_frame(jpeg, size_px), jpegs, fn_output_signature=signature)
     return tf.ensure_shape(frames, (None, size_px, size_px, 3))
+
+
+def decode_records(records: Sequence[Record], size_px: int) -> np.ndarray:
+    """All frames of some records, one after the other -> [N, size, size, 3] uint8; several at once."""
+    jpegs = [jpeg for record in records for jpeg in record.frame_jpeg]
+    frames = np.empty((len(jpegs), size_px, size_px, 3), np.uint8)
+
+    def decode(place: int) -> None:
+        frames[place] = decode_frame(jpegs[place], size_px).numpy()
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(decode, range(len(jpegs))))
+    return frames
 
 
 def of_clips(records: tf.data.Dataset, video_ids: Collection[str]) -> tf.data.Dataset:

@@ -20,6 +20,7 @@ class Member(NamedTuple):
     recipe: str
     fold: int
     best_epoch: int
+    folds_sha256: str  # which clip was in which fold
     config: ConfigDict
     folder: epath.Path
 
@@ -55,10 +56,11 @@ def write_events(writer: tf.summary.SummaryWriter, row: dict) -> None:
     writer.flush()
 
 
-def finish_member(folder: epath.Path, recipe: str, fold: int, history: list[dict]) -> dict:
-    """Writes member.json and returns what it says: the member is finished."""
+def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, history: list[dict]) -> dict:
+    """Writes member.json and returns what it says: the member is finished. folds: their digest."""
     best = checkpoint.best_epoch(history)
     member = {'recipe': recipe, 'fold': int(fold), 'best_epoch': best, 'val_mae': history[best - 1]['val_mae']}
+    member['folds_sha256'] = folds
     write_whole(folder / 'member.json', json.dumps(member, indent=2) + '\n')
     return member
 
@@ -68,8 +70,9 @@ def find_members(runs) -> list[Member]:
     found = []
     for marker in epath.Path(runs).glob('*/fold_*/member.json'):
         member = json.loads(marker.read_text())
+        said = {name: member.get(name, '') for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
         config = ConfigDict(json.loads((marker.parent.parent / 'config.json').read_text()))
-        found.append(Member(member['recipe'], member['fold'], member['best_epoch'], config, marker.parent))
+        found.append(Member(**said, config=config, folder=marker.parent))
     if not found:
         raise ValueError(f'{runs} holds no finished member (RECIPE/fold_K/member.json); train one with train.py')
     return sorted(found, key=lambda member: (member.recipe, member.fold))

@@ -1,119 +1,256 @@
-"""Prediction: every member over every clip, each frame once; then one distance a target.
+"""Prediction: every member over every clip, each frame decoded once and encoded once a member.
 
-What a member says of a chunk of clips is kept in a file of its own as it comes. The same command after an
-interruption computes only what is missing; a member that is added later is scored alone.
+Outer loop over chunks of clips, inner over members. What a member says of a chunk is kept in a file of its own as it
+comes: the same command after an interruption computes only what is missing, and a member that is added later is scored
+alone.
 """
 
 import hashlib
 import itertools
-import logging
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax import input_pipeline, scoring
-from chimp_jax.ensemble import (
-    clamp_distance,
-    combine,
-    greedy_weights,
-    join_predictions,
-    mae,
-    round_to_training,
-)
-from chimp_jax.input_pipeline import Clip
-from chimp_jax.members import Member, read_oof
+from chimp_jax import augment, chunks, input_pipeline
+from chimp_jax.ensemble import KEY
+from chimp_jax.folds import digest, read_folds
+from chimp_jax.members import Member
+from chimp_jax.panel import Panel
 from chimp_jax.progress import Progress
-from chimp_jax.train import make_model
+from chimp_jax.scoring import target_rows
 from chimp_jax.workdir import write_whole
-from data_prep.records import read_dataset, split_sizes
+from data_prep.records import Record, read_records, split_sizes
 
-log = logging.getLogger(__name__)
+LABEL = ('label', '')  # the column of the known distances, beside those of the members
+OOF = 'oof'  # a split: the training clips, out of fold
+NONE = 'none'  # the frames as they are: the first operation of every test-time augmentation
 
 
-def predict_recipes(members: list[Member], records, split: str, parts) -> pd.DataFrame:
-    """Distances of all targets of a split -> [rows, recipes] indexed by (video_id, time), metres, mean over folds.
+class Predictions(NamedTuple):
+    """What the members say of the targets of a split.
 
-    parts: folder of the results of each member and chunk.
+    values: {operation: [rows, members]}, metres, not clamped, indexed by (video_id, time) and sorted; the columns are
+    named recipe/fold_k; NaN where a member saw the clip in training (OOF). labels: [rows], NaN where unknown.
+    calls: {window, such as f7s1: backbone calls of all its members (without sharing of frames, with it)}.
     """
-    tables: dict[str, list[pd.DataFrame]] = {}
+
+    values: dict[str, pd.DataFrame]
+    labels: pd.Series
+    calls: dict[str, tuple[int, int]]
+
+    def members(self, augmented: bool) -> pd.DataFrame:
+        """[rows, members]: of the frames as they are, or the mean over the operations."""
+        return sum(self.values.values()) / len(self.values) if augmented else self.values[NONE]
+
+
+def operations(name: str) -> tuple[str, ...]:
+    """Of a test-time augmentation: 'none', or a published set and the frames as they are. Raises ValueError."""
+    if name != NONE and name not in augment.OPERATION_SETS:
+        raise ValueError(f'no test-time augmentation {name!r}; there are {NONE}, {", ".join(augment.OPERATION_SETS)}')
+    return (NONE, *augment.OPERATION_SETS.get(name, ()))
+
+
+def predict_split(
+    members: Sequence[Member], records, split: str, parts, operations: Sequence[str] = (NONE,)
+) -> Predictions:
+    """The targets of a split of prepared data; of OOF: those of `train`, each by the members that did not train on it.
+
+    Raises ValueError where the records lack the split, or OOF is asked of members that were trained on other folds.
+    """
+    validates = oof_clips(members, records) if split == OOF else None
+    split = 'train' if split == OOF else split
     n_clips = sum(split_sizes(records, member.config.data.stream).get(split, 0) for member in members)
-    progress = Progress('predict', n_clips)
-    for (stream, size_px), group in itertools.groupby(sorted(members, key=_reading), _reading):
+    progress = Progress('predict', n_clips * len(operations))
 
-        def clips(stream: str = stream, size_px: int = size_px) -> Iterator[Clip]:
-            return input_pipeline.clips(read_dataset(records, stream, split), size_px)
+    def read(stream: str) -> Iterator[Record]:
+        return read_records(records, stream, split)
 
-        for member, rows in predict_group(list(group), clips, epath.Path(parts), progress):
-            tables.setdefault(member.name, []).append(rows)
-    by_member = join_predictions({name: pd.concat(rows) for name, rows in tables.items()})
-    return by_member.T.groupby(lambda name: name.rsplit('/', 1)[0]).mean().T
+    return predict_records(members, read, parts, Panel(), progress, operations, validates)
 
 
-def predict_group(
-    members: list[Member],
-    clips: Callable[[], Iterator[Clip]],
-    parts: epath.Path,
+def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
+    """{member: the clips that it was validated on}. Raises ValueError for members of other folds than the records'."""
+    validated = {}
+    for member in members:
+        data = member.config.data
+        folds = read_folds(records, data.folds, data.n_folds)
+        if member.folds_sha256 != digest(folds):
+            raise ValueError(
+                f'{member.folder} was trained on other folds than those of {records}/folds.csv: it may have seen the '
+                'clips that it is to be asked about'
+            )
+        validated[member.name] = next(fold for fold in folds if fold.number == member.fold).validation
+    return validated
+
+
+def recipe_means(members: pd.DataFrame) -> pd.DataFrame:
+    """[rows, recipe/fold_k] -> [rows, recipes]: the mean over the folds that say something of a row."""
+    return members.T.groupby(lambda name: name.rsplit('/', 1)[0]).mean().T
+
+
+def predict_records(
+    members: Sequence[Member],
+    read: Callable[[str], Iterable[Record]],
+    parts,
+    panel: Panel,
     progress: Progress,
-) -> Iterator[tuple[Member, pd.DataFrame]]:
-    """Members that read the same pictures: outer loop over chunks of clips, inner over members.
+    operations: Sequence[str] = (NONE,),
+    validates: Mapping[str, frozenset[str]] | None = None,
+) -> Predictions:
+    """What members say of all targets of the records of each stream, read(stream).
 
-    Yields (member, rows (video_id, time, distance)).
+    parts: folder of the results that are kept. validates: {member: the clips that it is asked about}, all by default;
+    a member is asked for OOF predictions about the clips that it did not train on. progress counts the clips of each
+    member and operation. Raises ValueError where the streams do not hold the same targets.
     """
-    scorers: dict[str, scoring.Scorer] = {}
-    placed = {}
-    for chunk in scoring.in_chunks(clips()):
-        for member in members:
-            path = parts / member.recipe / f'fold_{member.fold}' / f'{_digest(member, chunk)}.csv'
-            if not path.exists():
-                key = member.config.model.to_json_best_effort()
-                if key not in scorers:
-                    scorers[key] = scoring.Scorer(make_model(member.config), member.config.data.size_px)
-                if member.name not in placed:
-                    placed[member.name] = scorers[key].place(member.weights())
+    tables, calls = [], {}
+    for (stream, size_px), group in itertools.groupby(sorted(members, key=_reading), _reading):
+        ask = _Asking(list(group), operations, validates, epath.Path(parts))
+        pieces = chunks.split_long(read(stream))
+        ahead = 0 if panel.devices[0].platform == 'cpu' else 1  # a CPU has nothing to spare meanwhile
+        of_chunks, last = [], None
+        for chunk, questions, frames in _read_ahead(chunks.in_chunks(pieces), ask.about, size_px, ahead):
+            n_clips = len({piece.video_id for piece in chunk} - {last})
+            last = chunk[-1].video_id
+            _answer(chunk, questions, frames, panel, progress, n_clips)
+            progress.advance(n_clips * (ask.n_questions - len(questions)))
+            of_chunks.append(_read_answers(chunk, questions))
+            for question in questions:
+                direct, shared = calls.get(question.window, (0, 0))
+                calls[question.window] = direct + question.plan.window.size, shared + question.plan.frame.size
+        tables.append(pd.concat(of_chunks))
+    return _join(tables, calls)
+
+
+class Question(NamedTuple):
+    """What a member is to say about some clips of a chunk; the answer is a file."""
+
+    member: Member
+    operation: str
+    asked: list[bool]  # of the chunk's pieces
+    plan: chunks.Plan
+    path: epath.Path
+
+    @property
+    def window(self) -> str:
+        data = self.member.config.data
+        return f'f{data.n_frames}s{data.step_s}'
+
+
+class _Asking(NamedTuple):
+    members: list[Member]
+    operations: Sequence[str]
+    validates: Mapping[str, frozenset[str]] | None
+    parts: epath.Path
+
+    @property
+    def n_questions(self) -> int:
+        return len(self.operations) * len(self.members)
+
+    def about(self, chunk: list[Record]) -> list[Question]:
+        """By operation, then member; none where a member is not asked about any clip."""
+        digests = [chunks.digest(piece) for piece in chunk]
+        questions = []
+        for operation, member in itertools.product(self.operations, self.members):
+            mine = None if self.validates is None else self.validates[member.name]
+            asked = [mine is None or piece.video_id in mine for piece in chunk]
+            if any(asked):
                 data = member.config.data
-                rows, _ = scoring.score_clips(scorers[key], placed[member.name], chunk, data.n_frames, data.step_s)
-                rows = rows.assign(distance=rows.pop('prediction'))
+                plan = chunks.plan_windows(chunk, asked, data.n_frames, data.step_s)
+                path = self._path(member, operation, itertools.compress(digests, asked))
+                questions.append(Question(member, operation, asked, plan, path))
+        return questions
+
+    def _path(self, member: Member, operation: str, digests: Iterable[bytes]) -> epath.Path:
+        """Names a result by all that it depends on, so that it is never taken for another's."""
+        whole = hashlib.sha256((member.fingerprint() + operation).encode() + b''.join(digests)).hexdigest()
+        return self.parts / member.recipe / f'fold_{member.fold}' / f'{whole[:20]}.csv'
+
+
+def _read_ahead(
+    groups: Iterable[list[Record]], ask: Callable[[list[Record]], list[Question]], size_px: int, ahead: int
+) -> Iterator[tuple[list[Record], list[Question], Future | None]]:
+    """Chunks, what is asked about them, and their frames where an answer is missing; `ahead` chunks are decoded on."""
+    waiting: deque = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for chunk in groups:
+            questions = ask(chunk)
+            complete = all(question.path.exists() for question in questions)
+            frames = None if complete else thread.submit(input_pipeline.decode_records, chunk, size_px)
+            waiting.append((chunk, questions, frames))
+            if len(waiting) > ahead:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _answer(
+    chunk: list[Record],
+    questions: list[Question],
+    frames: Future | None,
+    panel: Panel,
+    progress: Progress,
+    n_clips: int,
+) -> None:
+    """Writes the answers that are missing."""
+    for operation, group in itertools.groupby(questions, lambda question: question.operation):
+        pictures = None
+        for question in group:
+            member, path = question.member, question.path
+            if not path.exists():
+                if pictures is None:
+                    pictures = _augmented(frames.result(), operation)
+                rows = target_rows(list(itertools.compress(chunk, question.asked)))
+                rows['distance'] = panel.score(member, pictures, question.plan)
                 write_whole(path, rows.to_csv(index=False))
-            with path.open() as file:
-                yield member, pd.read_csv(file)
-            progress.advance(len(chunk), member.name)
+            progress.advance(n_clips, member.name)
 
 
-def combine_recipes(
-    members: list[Member], predictions: pd.DataFrame, method: str, rounding: str
-) -> tuple[pd.Series, dict[str, float]]:
-    """[rows, recipes] -> the ensemble's distance of each row, metres, >= 0, and the weight of each recipe.
+def _augmented(frames: np.ndarray, operation: str) -> np.ndarray:
+    """All frames of a chunk, a few at once: blurring takes floats of them."""
+    if operation == NONE:
+        return frames
+    return np.concatenate(
+        [augment.apply_operation(frames[i : i + 16], operation).numpy() for i in range(0, len(frames), 16)]
+    )
 
-    method: 'greedy', the published search on the members' OOF predictions, or 'mean'. rounding: 'train', to the
-    nearest training distance, or 'none'.
-    """
-    oof, labels = read_oof(members)
-    if method == 'greedy':
-        weights = greedy_weights(oof[predictions.columns].to_numpy(), labels.to_numpy())
-    else:
-        weights = np.full(len(predictions.columns), 1 / len(predictions.columns))
-    for recipe in predictions.columns:
-        log.info('%s: OOF MAE %.4f m', recipe, mae(oof[recipe], labels))
-    oof_mae = mae(combine(oof[predictions.columns].to_numpy(), weights), labels)
-    log.info('ensemble: OOF MAE %.4f m (its weights were fitted on the same rows)', oof_mae)
-    distance = clamp_distance(combine(predictions.to_numpy(), weights))
-    if rounding == 'train':
-        distance = round_to_training(distance, labels.to_numpy())
-    named = dict(zip(predictions.columns, weights.tolist(), strict=True))
-    return pd.Series(distance, predictions.index, name='distance'), named
+
+def _read_answers(chunk: list[Record], questions: list[Question]) -> pd.DataFrame:
+    """(operation, member) -> metres, and the labels as the column LABEL; indexed by (video_id, time)."""
+    answers = {}
+    for question in questions:
+        with question.path.open() as file:
+            answers[question.operation, question.member.name] = pd.read_csv(file).set_index(KEY)['distance']
+    labels = target_rows(chunk).set_index(KEY)['distance']
+    return pd.concat({LABEL: labels} | answers, axis=1)
+
+
+def _join(tables: Sequence[pd.DataFrame], calls: dict[str, tuple[int, int]]) -> Predictions:
+    """Raises ValueError where a table lacks a target that another has, or has one twice."""
+    for table in tables:
+        if table.index.has_duplicates:
+            raise ValueError(
+                f'the records hold {_name(table.index[table.index.duplicated()])} twice; prepare them again'
+            )
+        for other in tables:
+            absent = other.index.difference(table.index)
+            if len(absent):
+                raise ValueError(
+                    f'{_name(absent)} stands in one stream and not in the other; prepare the records again'
+                )
+    joined = pd.concat([table.drop(columns=LABEL) for table in tables], axis=1).sort_index()
+    names = sorted({operation for operation, _ in joined.columns})
+    values = {name: joined[name].sort_index(axis=1) for name in names}
+    return Predictions(values, tables[0][LABEL].reindex(joined.index), calls)
+
+
+def _name(index: pd.MultiIndex) -> str:
+    return f'{index[0][0]} at {index[0][1]} s ({len(index)} in all)'
 
 
 def _reading(member: Member) -> tuple[str, int]:
     return member.config.data.stream, member.config.data.size_px
-
-
-def _digest(member: Member, chunk: list[Clip]) -> str:
-    """Names a result by all that it depends on, so that it is never taken for another's."""
-    digest = hashlib.sha256(member.fingerprint().encode())
-    for clip in chunk:
-        digest.update(clip.video_id.encode())
-        digest.update(np.ascontiguousarray(clip.target_time_s).tobytes())
-        digest.update(np.ascontiguousarray(clip.frames).tobytes())
-    return digest.hexdigest()[:20]

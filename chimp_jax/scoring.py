@@ -5,7 +5,7 @@ fill a call is padded and masked, and every prediction carries its key.
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,16 +13,14 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax import parallel, steps
-from chimp_jax.input_pipeline import Clip
+from chimp_jax.chunks import Plan, Timed
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
-from chimp_jax.windows import window_positions
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 32
-# Frames of a chunk of clips: many calls, so that padding the last one costs little.
-FRAMES_PER_CHUNK = 1024
+N_FEATURES = 1280
 
 
 def frames_per_device(size_px: int) -> int:
@@ -46,16 +44,22 @@ class Scorer:
         """Weights {'params', 'batch_stats'} on all devices, once for many calls."""
         return parallel.replicate(weights, self.devices)
 
-    def encode(self, weights, frames: np.ndarray) -> np.ndarray:
-        """frames [N, H, W, 3] uint8 -> features [N, 1280], for any N."""
+    def encode(self, weights, frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """frames [N, H, W, 3] uint8, positions [F] of those that are wanted -> features [F, 1280], for any F."""
         size = self.frames_per_device * len(self.devices)
-        features = [self._call(self._encode, weights, frames[i : i + size], size) for i in range(0, len(frames), size)]
-        return np.concatenate(features)
+        features, waiting = [np.zeros((0, N_FEATURES), np.float32)], []
+        for i in range(0, len(chosen), size):
+            some = parallel.split(_pad(frames[chosen[i : i + size]], size), len(self.devices))
+            waiting.append(self._encode(weights, some))
+            if len(waiting) == 2:  # one call late, so that the devices always have their next one
+                features.append(parallel.join(waiting.pop(0)))
+        features += map(parallel.join, waiting)
+        return np.concatenate(features)[: len(chosen)]
 
     def distances(self, weights, features: np.ndarray, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
         """Windows of features [N, T, 1280], labels [N] (NaN where unknown) -> metres [N] and the masked error."""
         size = WINDOWS_PER_CALL * len(self.devices)
-        predictions, error = [], Mean(0.0, 0.0)
+        predictions, error = [np.zeros(0, np.float32)], Mean(0.0, 0.0)
         for i in range(0, len(features), size):
             label = distance_m[i : i + size]
             known = np.isfinite(label)
@@ -69,47 +73,25 @@ class Scorer:
             error += Mean(float(more.total), float(more.count))
         return np.concatenate(predictions), error
 
-    def _call(self, step, weights, batch, size: int):
-        return parallel.join(step(weights, parallel.split(_pad(batch, size), len(self.devices))))[: len(batch)]
+    def score(self, weights, frames: np.ndarray, plan: Plan, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
+        """The planned windows [N, T] of a chunk's frames, labels [N] -> metres [N] and the masked error.
+
+        Windows with equal frames give equal distances whatever clip or chunk they stand in: evaluation uses the
+        running batch statistics.
+        """
+        return self.distances(weights, self.encode(weights, frames, plan.frame)[plan.window], distance_m)
 
 
-def score_clips(
-    scorer: Scorer, weights: dict[str, Any], clips: Sequence[Clip], n_frames: int, step_s: int
-) -> tuple[pd.DataFrame, Mean]:
-    """All targets of some clips -> rows (video_id, time, distance, prediction), metres, and the masked error.
-
-    Windows with equal frames give equal features whatever clip or batch they stand in: evaluation uses the running
-    batch statistics.
-    """
-    features = scorer.encode(weights, np.concatenate([clip.frames for clip in clips]))
-    starts = np.cumsum([0] + [len(clip.frames) for clip in clips])
-    places = [
-        start + window_positions(clip.frame_time_s, clip.target_time_s, n_frames, step_s)
-        for start, clip in zip(starts[:-1], clips, strict=True)
-    ]
-    rows = pd.DataFrame(
+def target_rows(pieces: Sequence[Timed]) -> pd.DataFrame:
+    """(video_id, time, distance) of all targets, in the order in which plan_windows takes them; NaN where unknown."""
+    counts = [len(piece.target_time_s) for piece in pieces]
+    return pd.DataFrame(
         {
-            'video_id': np.repeat([clip.video_id for clip in clips], [len(clip.target_time_s) for clip in clips]),
-            'time': np.concatenate([clip.target_time_s for clip in clips]),
-            'distance': np.concatenate([clip.target_distance_m for clip in clips]),
+            'video_id': np.repeat(np.array([piece.video_id for piece in pieces], object), counts),
+            'time': np.concatenate([np.zeros(0, np.int32), *(piece.target_time_s for piece in pieces)]),
+            'distance': np.concatenate([np.zeros(0, np.float32), *(piece.target_distance_m for piece in pieces)]),
         }
     )
-    if rows.empty:
-        return rows.assign(prediction=np.zeros(0, np.float32)), Mean(0.0, 0.0)
-    prediction, error = scorer.distances(weights, features[np.concatenate(places)], rows['distance'].to_numpy())
-    return rows.assign(prediction=prediction), error
-
-
-def in_chunks(clips: Iterable[Clip], n_frames: int = FRAMES_PER_CHUNK) -> Iterator[list[Clip]]:
-    """Clips in lists of at least n_frames frames (the last may have fewer), so that memory stays bounded."""
-    chunk: list[Clip] = []
-    for clip in clips:
-        chunk.append(clip)
-        if sum(len(one.frames) for one in chunk) >= n_frames:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 def _pad(batch: Any, size: int) -> Any:

@@ -20,9 +20,9 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint, optim, parallel, pretrained, scoring, steps
+from chimp_jax import checkpoint, chunks, optim, parallel, pretrained, scoring, steps
 from chimp_jax.ensemble import rmse
-from chimp_jax.folds import Fold, choose_folds, read_folds
+from chimp_jax.folds import Fold, choose_folds, digest, read_folds
 from chimp_jax.members import finish_member, load_fold, open_events, write_events, write_metrics
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
@@ -62,7 +62,8 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
     folds: which ones, all by default. Raises ValueError for a config or data that do not fit, before any training.
     """
     folder = epath.Path(workdir) / config.recipe
-    chosen = choose_folds(read_folds(config.data.records, config.data.folds, config.data.n_folds), folds)
+    all_folds = read_folds(config.data.records, config.data.folds, config.data.n_folds)
+    chosen = choose_folds(all_folds, folds)
     check_owner(folder, config)
     rows = []
     trainer = None
@@ -72,7 +73,7 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
             log.info('%s fold %d is finished', config.recipe, fold.number)
             rows.append(json.loads(marker.read_text()))
         else:
-            trainer = trainer or Trainer(config)
+            trainer = trainer or Trainer(config, digest(all_folds))
             rows.append(trainer.train_member(marker.parent, fold, members_left=len(chosen) - done))
     return pd.DataFrame(rows)
 
@@ -80,8 +81,9 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
 class Trainer:
     """The compiled steps of one recipe, shared by its folds."""
 
-    def __init__(self, config: ConfigDict):
-        self.config = config
+    def __init__(self, config: ConfigDict, folds: str):
+        """folds: their digest, which the members keep."""
+        self.config, self.folds = config, folds
         self.model = make_model(config)
         self.data = TrainingData(config)
         train = config.train
@@ -129,7 +131,7 @@ class Trainer:
             write_events(events, history[-1])
             log.info('%s epoch %d: %s', name, epoch, _describe(history[-1]))
         manager.close()
-        return finish_member(folder, config.recipe, fold.number, history)
+        return finish_member(folder, config.recipe, fold.number, self.folds, history)
 
     def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
         """The latest checkpoint's state and history, or fresh ones with the starting weights of the config."""
@@ -177,9 +179,12 @@ class Trainer:
         weights = self.scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
         data = self.config.data
         parts, error = [], Mean(0.0, 0.0)
-        for chunk in scoring.in_chunks(self.data.validation_clips(fold)):
-            rows, more = scoring.score_clips(self.scorer, weights, chunk, data.n_frames, data.step_s)
-            parts.append(rows)
+        for clips in chunks.in_chunks(self.data.validation_clips(fold)):
+            rows = scoring.target_rows(clips)
+            plan = chunks.plan_windows(clips, [True] * len(clips), data.n_frames, data.step_s)
+            frames = np.concatenate([clip.frames for clip in clips])
+            prediction, more = self.scorer.score(weights, frames, plan, rows['distance'].to_numpy())
+            parts.append(rows.assign(prediction=prediction))
             error += more
         mine = {name: [value for part in parts for value in part[name].tolist()] for name in ROWS}
         everywhere = parallel.gather([mine, [error.total, error.count]])

@@ -6,15 +6,13 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
+from data_prep import files
 
-def write_whole(path: epath.Path, text: str) -> None:
+
+def write_whole(path: epath.Path, content: str | bytes) -> None:
     """The file appears whole or not at all. Of several processes, which share the folder, the first writes."""
-    if jax.process_index() != 0:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.parent / f'{path.name}.tmp'
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    if jax.process_index() == 0:
+        files.write_whole(path, content)
 
 
 def claim(folder: epath.Path, config: ConfigDict) -> None:

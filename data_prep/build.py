@@ -4,7 +4,8 @@
 
 TABLES is a folder with train_labels.csv, submission_format.csv or both, and their metadata tables where there are any,
 or one CSV; without it, and without --detections, every whole second of every clip becomes a target of the split
-`test`. OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv and dataset.json.
+`test`. OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv, lost.csv (targets in no record) and
+dataset.json.
 Exit code 0, or 3 where problems.csv has rows, or 1 where the command failed; started again, it goes on where it
 stopped.
 """
@@ -27,7 +28,7 @@ from data_prep.frame_store import Outcome
 from data_prep.job import Job, claim, compare_options, result_options
 from data_prep.labels import Problem
 from data_prep.plan import Plan, make_plan, make_tasks
-from data_prep.records import NAME, STREAMS, write_records
+from data_prep.records import LOST, NAME, STREAMS, write_records
 
 
 def build(job: Job) -> list[Problem]:
@@ -56,6 +57,7 @@ def build(job: Job) -> list[Problem]:
     outcomes = _decode(job, plan, out, beam_options)
     problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
     _write_problems(out, problems)
+    write_whole(out / LOST, _lost_targets(plan, outcomes, str(out / 'frames')).to_csv(index=False))
     clips = _clip_table(plan, outcomes)
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
@@ -76,9 +78,22 @@ def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Ou
         beam_stage.run(pending, frames, beam_options)
     else:
         n_problems = len(plan.problems()) + sum(outcome.problem is not None for outcome in done.values())
-        decode_stage.run(pending, frames, job.workers, n_problems)
+        decode_stage.run(pending, frames, job.workers, decode_stage.make_progress(pending, n_problems))
     outcomes = frame_store.read_outcomes(frames)
     return {task.video_id: outcomes[task.video_id] for task in tasks}
+
+
+def _lost_targets(plan: Plan, outcomes: dict[str, Outcome], frames: str) -> pd.DataFrame:
+    """A row for each target that is in no record, and why: (split, video_id, time, reason)."""
+    rows = []
+    for split, targets in plan.targets.items():
+        rows += [(split, *lost) for lost in targets.lost]
+        for video_id, wanted in targets.rows.dropna(subset='time_s').groupby('video_id')['time_s']:
+            outcome = outcomes[video_id]
+            if outcome.problem:
+                kept = frame_store.load(frames, 'full', video_id).target_time_s.tolist() if outcome.row else []
+                rows += [(split, video_id, time_s, outcome.problem[1]) for time_s in wanted if time_s not in kept]
+    return pd.DataFrame(sorted(rows), columns=['split', 'video_id', 'time', 'reason'])
 
 
 def _clip_table(plan: Plan, outcomes: dict[str, Outcome]) -> pd.DataFrame:

@@ -14,20 +14,25 @@ from data_prep.progress import Progress
 STORE_CLIP = 'data_prep.decode_stage:store_clip'
 
 
-def run(tasks: Sequence[ClipTask], frames: str, workers: int, n_problems: int) -> None:
-    """frames: folder of the frame store. n_problems: those that are known already, for the progress lines.
+def make_progress(tasks: Sequence[ClipTask], n_problems: int) -> Progress:
+    """n_problems: those that are known already."""
+    return Progress('decoded', len(tasks), sum(map(work_of, tasks)), n_problems)
+
+
+def run(tasks: Sequence[ClipTask], frames: str, workers: int, progress: Progress | None = None) -> None:
+    """frames: folder of the frame store.
 
     Raises guard.WorkerError where the fault is not a clip's: a full disk, say.
     """
     # Long clips first: otherwise the last worker decodes one while the others have nothing to do.
     work = {task.video_id: work_of(task) for task in tasks}
     pending = sorted(((frames, task) for task in tasks), key=lambda pair: work[pair[1].video_id], reverse=True)
-    progress = Progress('decoded', len(tasks), sum(work.values()), n_problems)
     for (_, task), result in guard.run_guarded(
         STORE_CLIP, pending, workers, lambda pair: deadline_s(work[pair[1].video_id])
     ):
         outcome = settle(frames, task, result)
-        progress.advance(work[task.video_id], problems=outcome.problem is not None)
+        if progress:
+            progress.advance(work[task.video_id], problems=outcome.problem is not None)
 
 
 def settle(frames: str, task: ClipTask, result: 'Outcome | guard.Lost') -> Outcome:

@@ -6,6 +6,7 @@ metadata (video_id, time, x1, y1, x2, y2, park, site_id); or one CSV with column
 
 import io
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,14 @@ class Problem(NamedTuple):
     reason: str
 
 
+class Lost(NamedTuple):
+    """A target that will be in no record."""
+
+    video_id: str
+    time_s: int
+    reason: str
+
+
 class Targets(NamedTuple):
     """The targets of one split, one row each.
 
@@ -44,6 +53,7 @@ class Targets(NamedTuple):
     rows: pd.DataFrame
     problems: list[Problem]
     notes: list[str]
+    lost: tuple[Lost, ...] = ()
 
     def without_clips(self, reasons: dict[str, str], stage: str) -> 'Targets':
         """Without the clips {video_id: reason}, each of which becomes a problem, at its first row."""
@@ -53,13 +63,22 @@ class Targets(NamedTuple):
             Problem(video_id, row, stage, reasons[video_id] + (f' ({n} rows)' if n > 1 else ''))
             for video_id, row, n in places.itertuples()
         ]
-        kept = self.rows[~refused].reset_index(drop=True)
-        return Targets(kept, self.problems + problems, self.notes)
+        return self._without(refused, self.rows.loc[refused, 'video_id'].map(reasons), problems)
 
     def without_rows(self, reasons: dict[int, str], stage: str) -> 'Targets':
         """Without the rows {index: reason}, each of which becomes a problem."""
         problems = [Problem(*self.rows.loc[i, ['video_id', 'row']], stage, reason) for i, reason in reasons.items()]
-        return Targets(self.rows.drop(list(reasons)).reset_index(drop=True), self.problems + problems, self.notes)
+        return self._without(self.rows.index.isin(list(reasons)), list(reasons.values()), problems)
+
+    def _without(self, refused, reasons: Iterable[str], problems: list[Problem]) -> 'Targets':
+        rows = self.rows[refused]
+        keys = zip(rows['video_id'], rows['time_s'], reasons, strict=True)
+        lost = tuple(Lost(video_id, int(time_s), reason) for video_id, time_s, reason in keys if pd.notna(time_s))
+        return self._replace(
+            rows=self.rows[~refused].reset_index(drop=True),
+            problems=self.problems + problems,
+            lost=self.lost + lost,
+        )
 
 
 class _Refused(Exception):

@@ -17,6 +17,7 @@ from etils import epath
 STREAMS = ('down', 'full')
 NAME = 'chimp_records'
 VERSION = '1.1.0'
+LOST = 'lost.csv'  # beside the records: the targets that are in none
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,147 @@
+"""Clips -> what the members say of them, a batch of clips at a time: nothing grows with the number of clips but rows.
+
+A batch is decoded into a frame store (data_prep), scored, written down and its frames are thrown away. Clips that are
+written down are not touched again, so a stream that was killed goes on with the same call; a clip whose file has
+another size is done anew.
+"""
+
+import hashlib
+import io
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from etils import epath
+from PIL import Image
+
+from chimp_jax.members import Member
+from chimp_jax.panel import Panel
+from chimp_jax.predict import NONE, predict_records
+from chimp_jax.progress import Progress
+from chimp_jax.workdir import write_whole
+from data_prep import decode_stage, frame_store
+from data_prep.archive import size_bytes
+from data_prep.clip_record import ClipTask
+from data_prep.records import Record
+
+CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
+KEY = ['video_id', 'time']
+BOX = ['bbox_x', 'bbox_y', 'bbox_width', 'bbox_height']
+ROWS, CLIPS = '.rows.parquet', '.clips.json'  # of each batch, in this order
+
+
+class Streamed(NamedTuple):
+    """What is known of the targets and of the clips, sorted.
+
+    rows: video_id, time, BOX (0..1 of the picture, NaN where unknown), brightness (0..255, of the target's frame),
+    and a column for each member, recipe/fold_k, in metres. clips: video_id, site, duration_s, gamma, white_fraction
+    and problem, '' where all its targets have rows.
+    """
+
+    rows: pd.DataFrame
+    clips: pd.DataFrame
+
+    def answers(self) -> pd.DataFrame:
+        """[rows, members], metres, indexed by (video_id, time)."""
+        return self.rows.set_index(KEY).drop(columns=[*BOX, 'brightness'])
+
+
+def stream_clips(
+    tasks: Sequence[ClipTask], members: Sequence[Member], folder, panel: Panel, workers: int
+) -> Streamed:
+    """All members over the targets of the tasks.
+
+    folder: where results are kept; those of other members, tasks or files are left alone. workers: processes that
+    decode. Raises guard.WorkerError or OSError where the machine is at fault, not a clip.
+    """
+    folder = epath.Path(folder) / _hash(*(member.fingerprint() for member in members))
+    wanted = {task.video_id: _identity(task) for task in tasks}
+    done = {clip['video_id'] for clip in _finished(folder, wanted)}
+    pending = [task for task in tasks if task.video_id not in done]
+    progress = Progress('estimate', len(tasks) * len(members), len(done) * len(members))
+    for start in range(0, len(pending), CLIPS_PER_BATCH):
+        batch = pending[start : start + CLIPS_PER_BATCH]
+        outcomes = _decode(batch, folder / 'batch', workers)
+        rows = _score(outcomes, members, folder / 'batch', panel, progress)
+        progress.advance(len(members) * sum(outcome.row is None for outcome in outcomes))
+        name = _hash(*(wanted[task.video_id] for task in batch))
+        write_whole(folder / (name + ROWS), _to_parquet(rows))
+        clips = [_clip(outcome) | {'identity': wanted[outcome.video_id]} for outcome in outcomes]
+        write_whole(folder / (name + CLIPS), json.dumps(clips))
+        (folder / 'batch').rmtree()
+    return _read(folder, wanted, members)
+
+
+def _decode(batch: Sequence[ClipTask], folder: epath.Path, workers: int) -> list[frame_store.Outcome]:
+    """Into the frame store, what is not there yet."""
+    before = frame_store.read_outcomes(folder / 'frames')
+    decode_stage.run([task for task in batch if task.video_id not in before], str(folder / 'frames'), workers)
+    outcomes = frame_store.read_outcomes(folder / 'frames')
+    return [outcomes[task.video_id] for task in batch]
+
+
+def _score(outcomes, members: Sequence[Member], folder: epath.Path, panel: Panel, progress: Progress) -> pd.DataFrame:
+    names = [outcome.video_id for outcome in outcomes if outcome.row]
+    if not names:
+        return _table([], members)
+
+    def read(stream: str) -> Iterator[Record]:
+        return (frame_store.load(folder / 'frames', stream, name) for name in names)
+
+    about = pd.concat([_about(record) for record in read('down')])
+    answers = predict_records(members, read, folder / 'parts', panel, progress).values[NONE]
+    return about.merge(answers.reset_index(), on=KEY, validate='1:1').sort_values(KEY)
+
+
+def _about(record: Record) -> pd.DataFrame:
+    """The box and the brightness of each target."""
+    times_s = record.target_time_s
+    x1, y1, x2, y2 = record.target_box.T.astype(float)
+    frames = np.searchsorted(record.frame_time_s, np.minimum(times_s, record.frame_time_s[-1]))
+    brightness = [_brightness(record.frame_jpeg[frame]) for frame in frames]
+    box = dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True))
+    return pd.DataFrame({'video_id': record.video_id, 'time': times_s.astype(int), **box, 'brightness': brightness})
+
+
+def _brightness(jpeg: bytes) -> float:
+    """Mean luma, 0..255; from the coarsest form that the decoder gives, an eighth of the size."""
+    picture = Image.open(io.BytesIO(jpeg))
+    picture.draft('L', (1, 1))
+    return float(np.asarray(picture.convert('L')).mean())
+
+
+def _clip(outcome: frame_store.Outcome) -> dict:
+    row = outcome.row or {}
+    about = {name: row.get(name) for name in ('site', 'duration_s', 'gamma', 'white_fraction')}
+    return {'video_id': outcome.video_id, **about, 'problem': outcome.problem[1] if outcome.problem else ''}
+
+
+def _finished(folder: epath.Path, wanted: dict[str, str]) -> list[dict]:
+    """What stands in the folder of the wanted clips {video_id: identity}."""
+    clips = (clip for path in sorted(folder.glob(f'*{CLIPS}')) for clip in json.loads(path.read_text()))
+    return [clip for clip in clips if wanted.get(clip['video_id']) == clip['identity']]
+
+
+def _read(folder: epath.Path, wanted: dict[str, str], members: Sequence[Member]) -> Streamed:
+    rows = [_table([], members)]
+    for path in sorted(folder.glob(f'*{CLIPS}')):
+        mine = [clip['video_id'] for clip in json.loads(path.read_text()) if wanted.get(clip['video_id']) == clip['identity']]
+        if mine:
+            part = pd.read_parquet(io.BytesIO((folder / (path.name.removesuffix(CLIPS) + ROWS)).read_bytes()))
+            rows.append(part[part['video_id'].isin(mine)])
+    clips = pd.DataFrame(_finished(folder, wanted)).drop(columns='identity')
+    table = pd.concat(rows).drop_duplicates(KEY)
+    return Streamed(table.sort_values(KEY, ignore_index=True), clips.sort_values('video_id', ignore_index=True))
+
+
+def _identity(task: ClipTask) -> str:
+    """Of what was asked about which file."""
+    sizes = [size_bytes(path) for path in (task.down_path, task.full_path) if path]
+    return _hash(repr(tuple(task)), repr(sizes))
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256('\n'.join(texts).encode(errors='backslashreplace')).hexdigest()[:20]
