@@ -21,9 +21,10 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from chimp_jax import checkpoint, optim, parallel, pretrained, scoring, steps
-from chimp_jax.ensemble import rmse
+from chimp_jax.distances import rmse
 from chimp_jax.folds import Fold, choose_folds, read_folds
-from chimp_jax.members import finish_member, load_fold, open_events, write_events, write_metrics
+from chimp_jax.member_log import finish_member, open_events, write_events, write_metrics
+from chimp_jax.members import load_fold
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
 from chimp_jax.progress import Progress
