@@ -7,7 +7,6 @@ another size is done anew.
 
 import hashlib
 import io
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -20,7 +19,9 @@ from PIL import Image
 from chimp_jax.members import Member
 from chimp_jax.panel import Panel
 from chimp_jax.predict import NONE, predict_records
+from chimp_jax.prediction_tables import KEY
 from chimp_jax.progress import Progress
+from chimp_jax.results import write_table
 from chimp_jax.workdir import write_whole
 from data_prep import decode_stage, frame_store
 from data_prep.archive import size_bytes
@@ -28,7 +29,6 @@ from data_prep.clip_record import ClipTask
 from data_prep.records import Record
 
 CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
-KEY = ['video_id', 'time']
 BOX = ['bbox_x', 'bbox_y', 'bbox_width', 'bbox_height']
 ROWS, CLIPS = '.rows.parquet', '.clips.json'  # of each batch, in this order
 
@@ -49,9 +49,7 @@ class Streamed(NamedTuple):
         return self.rows.set_index(KEY).drop(columns=[*BOX, 'brightness'])
 
 
-def stream_clips(
-    tasks: Sequence[ClipTask], members: Sequence[Member], folder, panel: Panel, workers: int
-) -> Streamed:
+def stream_clips(tasks: Sequence[ClipTask], members: Sequence[Member], folder, panel: Panel, workers: int) -> Streamed:
     """All members over the targets of the tasks.
 
     folder: where results are kept; those of other members, tasks or files are left alone. workers: processes that
@@ -68,7 +66,7 @@ def stream_clips(
         rows = _score(outcomes, members, folder / 'batch', panel, progress)
         progress.advance(len(members) * sum(outcome.row is None for outcome in outcomes))
         name = _hash(*(wanted[task.video_id] for task in batch))
-        write_whole(folder / (name + ROWS), _to_parquet(rows))
+        write_table(folder / (name + ROWS), rows)
         clips = [_clip(outcome) | {'identity': wanted[outcome.video_id]} for outcome in outcomes]
         write_whole(folder / (name + CLIPS), json.dumps(clips))
         (folder / 'batch').rmtree()
@@ -86,7 +84,7 @@ def _decode(batch: Sequence[ClipTask], folder: epath.Path, workers: int) -> list
 def _score(outcomes, members: Sequence[Member], folder: epath.Path, panel: Panel, progress: Progress) -> pd.DataFrame:
     names = [outcome.video_id for outcome in outcomes if outcome.row]
     if not names:
-        return _table([], members)
+        return _no_rows(members)
 
     def read(stream: str) -> Iterator[Record]:
         return (frame_store.load(folder / 'frames', stream, name) for name in names)
@@ -121,20 +119,26 @@ def _clip(outcome: frame_store.Outcome) -> dict:
 
 def _finished(folder: epath.Path, wanted: dict[str, str]) -> list[dict]:
     """What stands in the folder of the wanted clips {video_id: identity}."""
-    clips = (clip for path in sorted(folder.glob(f'*{CLIPS}')) for clip in json.loads(path.read_text()))
+    batches = {path.name.removesuffix(CLIPS): json.loads(path.read_text()) for path in sorted(folder.glob(f'*{CLIPS}'))}
+    clips = (clip | {'batch': name} for name, batch in batches.items() for clip in batch)
     return [clip for clip in clips if wanted.get(clip['video_id']) == clip['identity']]
 
 
 def _read(folder: epath.Path, wanted: dict[str, str], members: Sequence[Member]) -> Streamed:
-    rows = [_table([], members)]
-    for path in sorted(folder.glob(f'*{CLIPS}')):
-        mine = [clip['video_id'] for clip in json.loads(path.read_text()) if wanted.get(clip['video_id']) == clip['identity']]
-        if mine:
-            part = pd.read_parquet(io.BytesIO((folder / (path.name.removesuffix(CLIPS) + ROWS)).read_bytes()))
-            rows.append(part[part['video_id'].isin(mine)])
-    clips = pd.DataFrame(_finished(folder, wanted)).drop(columns='identity')
-    table = pd.concat(rows).drop_duplicates(KEY)
-    return Streamed(table.sort_values(KEY, ignore_index=True), clips.sort_values('video_id', ignore_index=True))
+    clips = {clip['video_id']: clip for clip in _finished(folder, wanted)}
+    parts = [_no_rows(members)]
+    for path in {folder / (clip['batch'] + ROWS) for clip in clips.values()}:
+        rows = pd.read_parquet(io.BytesIO(path.read_bytes()))
+        batch = path.name.removesuffix(ROWS)  # where a clip stands in several, one counts
+        parts.append(rows[[name in clips and clips[name]['batch'] == batch for name in rows['video_id']]])
+    columns = ['video_id', 'site', 'duration_s', 'gamma', 'white_fraction', 'problem']
+    table = pd.DataFrame([clips[name] for name in sorted(clips)], columns=columns)
+    return Streamed(pd.concat(parts).sort_values(KEY, ignore_index=True), table)
+
+
+def _no_rows(members: Sequence[Member]) -> pd.DataFrame:
+    keys = {'video_id': np.zeros(0, object), 'time': np.zeros(0, int)}
+    return pd.DataFrame(keys | {name: np.zeros(0) for name in [*BOX, 'brightness', *(m.name for m in members)]})
 
 
 def _identity(task: ClipTask) -> str:

@@ -1,90 +1,65 @@
-"""From the predictions of several recipes to one distance a target.
+"""From the predictions of several recipes to one distance a target: python -m chimp_jax.ensemble --members runs
 
-Source: Ivanov 2021, section 8 (published_method). Pure NumPy and pandas. Tables are
-joined on (video_id, time): nothing is ever matched by position. All distances are metres.
+Mean over the folds of a recipe first; then recipes are combined by weights, or by their median. Tables are joined on
+(video_id, time), recipes by name, whatever the order of either. All distances are metres.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.workdir import write_whole
+from chimp_jax.distances import (
+    clamp_distance,
+    default_rounding,
+    mae,
+    parse_rounding,
+    rmse,
+    round_distance,
+    round_to_training,
+)
+from chimp_jax.ensemble_weights import (
+    chain_weights,
+    greedy_chain,
+    greedy_weights,
+    published_weights,
+    simplex_weights,
+)
+from chimp_jax.prediction_tables import KEY, first_key, join_predictions
 
-KEY = ['video_id', 'time']
-GREEDY_COEFFICIENTS = np.arange(0, 1.11, 0.01)  # 112 floats: rounding lets 1.11 in, as published
+__all__ = [
+    'KEY',
+    'METHODS',
+    'NEEDS_OOF',
+    'Combination',
+    'chain_weights',
+    'clamp_distance',
+    'combine',
+    'default_rounding',
+    'fit',
+    'greedy_chain',
+    'greedy_weights',
+    'join_predictions',
+    'load_or_fit',
+    'mae',
+    'parse_rounding',
+    'published_weights',
+    'rmse',
+    'round_distance',
+    'round_to_training',
+    'simplex_weights',
+]
 
+METHODS = ('greedy', 'simplex', 'mean', 'median', 'published')
+NEEDS_OOF = ('greedy', 'simplex')
 
-def _errors(prediction_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
-    prediction_m, target_m = np.asarray(prediction_m, float), np.asarray(target_m, float)
-    # [n] against [n, 1] would broadcast to [n, n] and give a plausible wrong score.
-    if prediction_m.shape != target_m.shape or prediction_m.size == 0:
-        raise ValueError(
-            f'a score needs equal, non-empty shapes; got {prediction_m.shape} predictions and {target_m.shape} targets'
-        )
-    return prediction_m - target_m
-
-
-def mae(prediction_m: np.ndarray, target_m: np.ndarray) -> float:
-    """Mean absolute error, metres; both arguments [n]."""
-    return float(np.abs(_errors(prediction_m, target_m)).mean())
-
-
-def rmse(prediction_m: np.ndarray, target_m: np.ndarray) -> float:
-    """Root mean squared error, metres; both arguments [n]."""
-    return float(np.sqrt(np.square(_errors(prediction_m, target_m)).mean()))
-
-
-def greedy_chain(oof_m: np.ndarray, target_m: np.ndarray) -> tuple[list[int], list[float]]:
-    """The published greedy pairwise search: models by OOF MAE, each mixed into those before it.
-
-    oof_m: [n_rows, n_models]; target_m: [n_rows]. Returns the order (n_models indices) and its
-    coefficients (n_models - 1): prediction = c * prediction + (1 - c) * next model, with c the
-    first minimum over GREEDY_COEFFICIENTS if strictly better than all before, else 1.
-    Models of equal MAE keep the order of their columns.
-    """
-    columns, target_m = np.asarray(oof_m, float).T, np.asarray(target_m, float)
-    if columns.ndim != 2 or not len(columns):
-        raise ValueError(f'OOF predictions must be [n_rows, n_models], got {np.shape(oof_m)}')
-    if not (np.isfinite(columns).all() and np.isfinite(target_m).all()):
-        raise ValueError('OOF predictions and targets must be finite: drop rows with no distance')
-    columns = np.ascontiguousarray(columns)
-    scores = [mae(column, target_m) for column in columns]
-    order = [int(index) for index in np.argsort(scores, kind='stable')]
-    mixed, best = columns[order[0]], scores[order[0]]
-    coefficients = []
-    for model in order[1:]:
-        trials = [mae(c * mixed + (1 - c) * columns[model], target_m) for c in GREEDY_COEFFICIENTS]
-        first_minimum = int(np.argmin(trials))
-        coefficient = 1.0
-        if trials[first_minimum] < best:
-            best, coefficient = trials[first_minimum], float(GREEDY_COEFFICIENTS[first_minimum])
-        mixed = coefficient * mixed + (1 - coefficient) * columns[model]
-        coefficients.append(coefficient)
-    return order, coefficients
-
-
-def chain_weights(order: Sequence[int], coefficients: Sequence[float]) -> np.ndarray:
-    """The effective weight of each model in a chain: [n_models], sum 1, some may be negative."""
-    if sorted(order) != list(range(len(order))) or len(coefficients) != len(order) - 1:
-        raise ValueError(
-            f'a chain of n models needs each of 0..n-1 once and n - 1 coefficients; got order '
-            f'{list(order)} and {len(coefficients)} coefficients'
-        )
-    weights = np.zeros(len(order))
-    weights[order[0]] = 1.0
-    for model, coefficient in zip(order[1:], coefficients, strict=True):
-        weights *= coefficient
-        weights[model] = 1 - coefficient
-    return weights
-
-
-def greedy_weights(oof_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
-    """Weights [n_models] of the greedy pairwise search on OOF predictions [n_rows, n_models]."""
-    return chain_weights(*greedy_chain(oof_m, target_m))
+_SUM = 1e-6  # how far from 1 the weights of a file may add up to
 
 
 def combine(predictions_m: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -95,82 +70,159 @@ def combine(predictions_m: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return predictions_m @ weights
 
 
-def clamp_distance(distance_m: np.ndarray) -> np.ndarray:
-    """No distance is below 0. The original did not clamp, and both its output layer and its
-    negative ensemble weights can go below (a fault that this project does not reproduce).
+@dataclass(frozen=True)
+class Combination:
+    """How recipes become one distance."""
+
+    method: str  # one of METHODS
+    recipes: tuple[str, ...]  # sorted
+    weights: tuple[float, ...] | None  # of the recipes, sum 1, may be negative; None: their median
+
+    def apply(self, predictions: pd.DataFrame) -> np.ndarray:
+        """Predictions [rows, recipes], columns by name in any order -> [rows], metres, >= 0.
+
+        Raises ValueError with the name of a recipe that is missing, too many or twice, and with the row of a value
+        that is not finite.
+        """
+        _same_recipes(self.recipes, list(predictions.columns), 'the weights', 'the predictions')
+        values = predictions[list(self.recipes)].to_numpy(float)
+        wrong = ~np.isfinite(values)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ValueError(f'{self.recipes[column]}: no finite distance in row {predictions.index[row]}')
+        return clamp_distance(np.median(values, axis=1) if self.weights is None else combine(values, self.weights))
+
+    def to_json(self) -> str:
+        """The text of a weights.json: the method, and the weight of each recipe, null where there is none."""
+        weights = self.weights or [None] * len(self.recipes)
+        named = dict(zip(self.recipes, weights, strict=True))
+        return json.dumps({'method': self.method, 'weights': named}, indent=2) + '\n'
+
+    @classmethod
+    def from_json(cls, text: str, name: str = 'weights.json') -> Combination:
+        """What to_json wrote. Raises ValueError, which begins with `name`, for anything else."""
+        try:
+            content = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f'{name} is not JSON of weights: {error}') from None
+        if not isinstance(content, dict) or set(content) != {'method', 'weights'}:
+            raise ValueError(f'{name} must hold {{"method": …, "weights": {{recipe: weight}}}} and nothing else')
+        method, named = content['method'], content['weights']
+        if method not in METHODS:
+            raise ValueError(f'{name}: method {method!r} is none of {", ".join(METHODS)}')
+        if not isinstance(named, dict) or not named:
+            raise ValueError(f'{name}: "weights" must give each recipe its weight')
+        recipes = tuple(sorted(named))
+        if method == 'median':
+            weighted = [recipe for recipe in recipes if named[recipe] is not None]
+            if weighted:
+                raise ValueError(f'{name}: {weighted[0]!r} has a weight, but the median has none: write null')
+            return cls(method, recipes, None)
+        weights = tuple(_weight(named[recipe], recipe, name) for recipe in recipes)
+        if not abs(sum(weights) - 1) <= _SUM:
+            raise ValueError(f'{name}: the weights add up to {sum(weights):.6g}, not to 1')
+        return cls(method, recipes, weights)
+
+
+def fit(
+    method: str, recipes: Sequence[str], oof: pd.DataFrame | None = None, labels: pd.Series | None = None
+) -> Combination:
+    """The combination of these recipes by one of METHODS.
+
+    oof: OOF predictions [rows, recipes], and labels [rows], of the same keys in any order; both are needed by
+    NEEDS_OOF alone. Raises ValueError where they are missing or do not fit, by name.
     """
-    return np.maximum(distance_m, 0.0)
+    recipes = tuple(sorted(recipes))
+    _same_recipes(recipes, recipes, 'the members', 'the members')
+    if method not in METHODS:
+        raise ValueError(f'{method!r} is none of {", ".join(METHODS)}')
+    if method == 'median':
+        return Combination(method, recipes, None)
+    if method == 'mean':
+        weights = np.full(len(recipes), 1 / len(recipes))
+    elif method == 'published':
+        weights = published_weights(recipes)
+    elif oof is None or labels is None:
+        raise ValueError(
+            f'{method} weights are fitted on OOF predictions (oof.csv of every member), which are missing: train all '
+            'folds with train.py, or choose mean, median, published or a weights.json'
+        )
+    else:
+        weights = (greedy_weights if method == 'greedy' else simplex_weights)(*_aligned(recipes, oof, labels))
+    return Combination(method, recipes, tuple(weights.tolist()))
 
 
-def round_to_training(distance_m: np.ndarray, training_distances_m: np.ndarray) -> np.ndarray:
-    """The nearest distance seen in training, ties to the lower: [n] -> [n].
+def load_or_fit(
+    text: str, recipes: Sequence[str], oof: pd.DataFrame | None = None, labels: pd.Series | None = None
+) -> Combination:
+    """What --weights says: one of METHODS, fitted as by `fit`, or the path of a weights.json of these very recipes.
 
-    Helped on the leaderboard (Ivanov 2021); it heaps the distances, so density estimates want it
-    off.
+    Raises ValueError where it is neither, and where the file is about other recipes, by name.
     """
-    distance_m = np.asarray(distance_m, float)
-    levels = np.unique(np.asarray(training_distances_m, float))
-    # A NaN would be sorted behind all levels and come out as the largest distance.
-    if not levels.size or not (np.isfinite(levels).all() and np.isfinite(distance_m).all()):
-        raise ValueError('rounding needs finite distances and at least one training distance')
-    midpoints = (levels[1:] + levels[:-1]) / 2
-    return levels[np.searchsorted(midpoints, distance_m, side='left')]
+    if text in METHODS:
+        return fit(text, recipes, oof, labels)
+    path = epath.Path(text)
+    if not path.is_file():
+        raise ValueError(f'{text!r} is neither a file of weights nor one of {", ".join(METHODS)}')
+    try:
+        combination = Combination.from_json(path.read_bytes().decode(), text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{text} is not UTF-8 (byte {error.start})') from None
+    _same_recipes(combination.recipes, recipes, text, 'the members')
+    return combination
 
 
-def _keyed(frame: pd.DataFrame, name: str) -> pd.Series:
-    """(video_id, time) -> distance of one table; refuses what cannot be joined on keys."""
-    _require_columns(frame, name, [*KEY, 'distance'])
-    series = frame.set_index(KEY)['distance']
-    duplicated = series.index.duplicated()
-    if duplicated.any():
-        raise ValueError(f'{name}: more than one row for {_first(series.index[duplicated])}')
-    not_finite = ~np.isfinite(series.to_numpy(float))
-    if not_finite.any():
-        raise ValueError(f'{name}: no finite distance for {_first(series.index[not_finite])}')
-    return series
+def _aligned(recipes: tuple[str, ...], oof: pd.DataFrame, labels: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted by key: sums in another order have other last bits, and could choose another weight."""
+    _same_recipes(recipes, list(oof.columns), 'the members', 'the OOF predictions')
+    for index, name in ((oof.index, 'the OOF predictions'), (labels.index, 'the labels')):
+        if not index.is_unique:
+            raise ValueError(f'{name} have more than one row for {first_key(index[index.duplicated()])}')
+    different = oof.index.symmetric_difference(labels.index)
+    if len(different):
+        raise ValueError(f'the OOF predictions and the labels are of other rows: {first_key(different)}')
+    oof = oof.sort_index()
+    return oof[list(recipes)].to_numpy(float), labels.reindex(oof.index).to_numpy(float)
 
 
-def _require_columns(frame: pd.DataFrame, name: str, columns: list[str]) -> None:
-    absent = [column for column in columns if column not in frame.columns]
-    if absent:
-        raise ValueError(f'{name}: no column {absent[0]!r}; need {", ".join(columns)}')
+def _same_recipes(ours: Sequence[str], theirs: Sequence[str], our_name: str, their_name: str) -> None:
+    if not len(theirs):
+        raise ValueError(f'no recipe in {their_name}')
+    ours, theirs = list(ours), list(theirs)
+    for recipe in theirs:
+        if theirs.count(recipe) > 1:
+            raise ValueError(f'the recipe {recipe!r} stands more than once in {their_name}')
+        if recipe not in ours:
+            raise ValueError(f'the recipe {recipe!r} of {their_name} is not in {our_name}')
+    for recipe in ours:
+        if recipe not in theirs:
+            raise ValueError(f'the recipe {recipe!r} of {our_name} is not in {their_name}')
 
 
-def _first(index: pd.MultiIndex) -> str:
-    video_id, time_s = index[0]
-    return f'{video_id} at {time_s} s ({len(index)} in all)'
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f'{next(name for name in names if names.count(name) > 1)!r} stands there twice')
+    return content
 
 
-def join_predictions(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join tables video_id, time, distance, e.g. one a recipe, or one a fold of a recipe.
-
-    Returns one column a table, index (video_id, time), sorted: the order of the rows of the tables
-    does not matter. ValueError names the table and the first key for a key that is doubled, has no
-    finite distance, or is missing from one table and not from another.
-    """
-    if not frames:
-        raise ValueError('no predictions to join')
-    series = {name: _keyed(frame, name) for name, frame in frames.items()}
-    joined = pd.concat(series, axis=1).sort_index()
-    for name, column in joined.items():
-        if column.isna().any():
-            raise ValueError(
-                f'{name}: no prediction for {_first(joined.index[column.isna()])}, which other '
-                'tables have: predict it again'
-            )
-    return joined
+def _no_number(text: str) -> float:
+    raise ValueError(f'{text} is no number')
 
 
-def write_predictions(path: epath.PathLike, predictions: pd.DataFrame, submission_format: pd.DataFrame) -> None:
-    """Write video_id, time, distance in the rows and order of submission_format, whole or not.
+def _weight(value: object, recipe: str, name: str) -> float:
+    # A bool is an int to Python, 1e999 an infinity to JSON, and some integers are too large for a float.
+    try:
+        weight = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, OverflowError):
+        weight = math.nan
+    if not math.isfinite(weight):
+        raise ValueError(f'{name}: the weight of {recipe!r} is no finite number')
+    return weight
 
-    predictions: video_id, time, distance and any more columns, in any order; rows that are not asked for are left out.
-    ValueError names the first key that is asked for and missing.
-    """
-    _require_columns(submission_format, 'submission_format', KEY)
-    asked = pd.MultiIndex.from_frame(submission_format[KEY])
-    missing = ~asked.isin(_keyed(predictions, 'predictions').index)
-    if missing.any():
-        raise ValueError(f'no prediction for {_first(asked[missing])}: predict these clips first')
-    text = predictions.set_index(KEY).reindex(asked).reset_index().to_csv(index=False)
-    write_whole(epath.Path(path), text)
+
+if __name__ == '__main__':
+    from chimp_jax.ensemble_command import main
+
+    main()

@@ -1,17 +1,16 @@
-"""Members on disk: their metrics; which are trained, their configs, weights and out-of-fold (OOF) predictions."""
+"""Finished members on disk: which there are, their configs, weights and out-of-fold (OOF) predictions.
+
+Importing this file imports neither TensorFlow nor JAX, which take seconds.
+"""
 
 import json
 from typing import Any, NamedTuple
 
-import jax
 import pandas as pd
-import tensorflow as tf
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint
-from chimp_jax.ensemble import KEY, join_predictions
-from chimp_jax.workdir import write_whole
+from chimp_jax.prediction_tables import first_key, join_predictions, read_table
 
 
 class Member(NamedTuple):
@@ -30,6 +29,8 @@ class Member(NamedTuple):
 
     def weights(self) -> dict[str, Any]:
         """{'params', 'batch_stats'} of the best epoch."""
+        from chimp_jax import checkpoint  # and with it orbax and JAX
+
         return checkpoint.restore_weights(self.folder / 'checkpoints', self.best_epoch)
 
     def fingerprint(self) -> str:
@@ -37,42 +38,17 @@ class Member(NamedTuple):
         return (self.folder / 'member.json').read_text() + self.config.to_json_best_effort()
 
 
-def write_metrics(folder: epath.Path, history: list[dict]) -> None:
-    """metrics.csv, a row an epoch."""
-    if history:
-        write_whole(folder / 'metrics.csv', pd.DataFrame(history).to_csv(index=False))
-
-
-def open_events(folder: epath.Path) -> tf.summary.SummaryWriter:
-    """TensorBoard's event file of this start; of several processes the first writes it."""
-    return tf.summary.create_file_writer(str(folder)) if jax.process_index() == 0 else tf.summary.create_noop_writer()
-
-
-def write_events(writer: tf.summary.SummaryWriter, row: dict) -> None:
-    """A row of the metrics for TensorBoard."""
-    with writer.as_default(step=row['epoch']):
-        for name, value in row.items():
-            tf.summary.scalar(name, value)
-    writer.flush()
-
-
-def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, history: list[dict]) -> dict:
-    """Writes member.json and returns what it says: the member is finished. folds: their digest."""
-    best = checkpoint.best_epoch(history)
-    member = {'recipe': recipe, 'fold': int(fold), 'best_epoch': best, 'val_mae': history[best - 1]['val_mae']}
-    member['folds_sha256'] = folds
-    write_whole(folder / 'member.json', json.dumps(member, indent=2) + '\n')
-    return member
-
-
 def find_members(runs) -> list[Member]:
-    """The finished members below RUNS, by recipe and fold. Raises ValueError where there is none."""
+    """The finished members below RUNS, by recipe and fold. Raises ValueError where there is none, or a broken file."""
     found = []
     for marker in epath.Path(runs).glob('*/fold_*/member.json'):
-        member = json.loads(marker.read_text())
-        said = {name: member.get(name, '') for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
-        config = ConfigDict(json.loads((marker.parent.parent / 'config.json').read_text()))
-        found.append(Member(**said, config=config, folder=marker.parent))
+        try:
+            member = json.loads(marker.read_text())
+            config = ConfigDict(json.loads((marker.parent.parent / 'config.json').read_text()))
+            said = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
+            found.append(Member(**said, config=config, folder=marker.parent))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f'{marker} or the config.json above it is damaged: {error!r}; train it again') from error
     if not found:
         raise ValueError(f'{runs} holds no finished member (RECIPE/fold_K/member.json); train one with train.py')
     return sorted(found, key=lambda member: (member.recipe, member.fold))
@@ -97,22 +73,27 @@ def load_fold(recipe_folder, fold: int, folds: str, n_folds: int) -> dict[str, A
 def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
     """OOF predictions [rows, recipes] indexed by (video_id, time), and the labels of the same rows, in metres.
 
-    A row's prediction comes from the fold that did not train on its clip. Raises ValueError where the recipes do
-    not cover the same rows.
+    A row's prediction comes from the fold that did not train on its clip. Rows and columns are sorted, so the order of
+    members and of their rows changes nothing. Raises ValueError, with the name of the member or recipe, where a member
+    has no oof.csv, a key stands twice, a distance is not finite, or the recipes differ in their rows or labels.
     """
-    tables: dict[str, pd.DataFrame] = {}
-    for recipe in sorted({member.recipe for member in members}):
-        parts = []
-        for member in members:
-            if member.recipe == recipe:
-                with (member.folder / 'oof.csv').open() as file:
-                    parts.append(pd.read_csv(file))
-        tables[recipe] = pd.concat(parts)
-    joined = join_predictions(
-        {
-            recipe: table.drop(columns='distance').rename(columns={'prediction': 'distance'})
-            for recipe, table in tables.items()
-        }
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for member in sorted(members, key=lambda member: (member.recipe, member.fold)):
+        path = member.folder / 'oof.csv'
+        if not path.exists():
+            raise ValueError(
+                f'{member.name} has no out-of-fold predictions ({path}): train it with train.py, or combine without '
+                'them (mean, median, published or a weights.json)'
+            )
+        tables.setdefault(member.recipe, []).append(read_table(path, ['distance', 'prediction']))
+    rows = {recipe: pd.concat(parts) for recipe, parts in tables.items()}
+    predictions = join_predictions(
+        {recipe: table.assign(distance=table['prediction']) for recipe, table in rows.items()}
     )
-    labels = next(iter(tables.values())).set_index(KEY)['distance']
-    return joined, labels.reindex(joined.index)
+    labels = join_predictions({f'labels of {recipe}': table for recipe, table in rows.items()})
+    first = labels.iloc[:, 0]
+    for name, column in labels.items():
+        different = labels.index[column != first]
+        if len(different):
+            raise ValueError(f'{name} are not the {first.name}: {first_key(different)}; train both on the same records')
+    return predictions, first.rename('distance')

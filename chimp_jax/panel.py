@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from chimp_jax.chunks import Plan
+from chimp_jax.configured import make_model
 from chimp_jax.members import Member
 from chimp_jax.scoring import Scorer
-from chimp_jax.train import make_model
 
 # What weights may take of the memory: of all of it on a CPU, whose devices share it, else of each device's.
 SHARE_OF_MEMORY = 0.2

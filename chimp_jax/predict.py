@@ -17,10 +17,10 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax import augment, chunks, input_pipeline
-from chimp_jax.ensemble import KEY
 from chimp_jax.folds import digest, read_folds
 from chimp_jax.members import Member
 from chimp_jax.panel import Panel
+from chimp_jax.prediction_tables import KEY, first_key
 from chimp_jax.progress import Progress
 from chimp_jax.scoring import target_rows
 from chimp_jax.workdir import write_whole
@@ -118,7 +118,8 @@ def predict_records(
             n_clips = len({piece.video_id for piece in chunk} - {last})
             last = chunk[-1].video_id
             _answer(chunk, questions, frames, panel, progress, n_clips)
-            progress.advance(n_clips * (ask.n_questions - len(questions)))
+            if len(questions) < ask.n_questions:
+                progress.advance(n_clips * (ask.n_questions - len(questions)))
             of_chunks.append(_read_answers(chunk, questions))
             for question in questions:
                 direct, shared = calls.get(question.window, (0, 0))
@@ -234,22 +235,18 @@ def _join(tables: Sequence[pd.DataFrame], calls: dict[str, tuple[int, int]]) -> 
     for table in tables:
         if table.index.has_duplicates:
             raise ValueError(
-                f'the records hold {_name(table.index[table.index.duplicated()])} twice; prepare them again'
+                f'the records hold {first_key(table.index[table.index.duplicated()])} twice; prepare them again'
             )
         for other in tables:
             absent = other.index.difference(table.index)
             if len(absent):
                 raise ValueError(
-                    f'{_name(absent)} stands in one stream and not in the other; prepare the records again'
+                    f'{first_key(absent)} stands in one stream and not in the other; prepare the records again'
                 )
     joined = pd.concat([table.drop(columns=LABEL) for table in tables], axis=1).sort_index()
     names = sorted({operation for operation, _ in joined.columns})
     values = {name: joined[name].sort_index(axis=1) for name in names}
     return Predictions(values, tables[0][LABEL].reindex(joined.index), calls)
-
-
-def _name(index: pd.MultiIndex) -> str:
-    return f'{index[0][0]} at {index[0][1]} s ({len(index)} in all)'
 
 
 def _reading(member: Member) -> tuple[str, int]:

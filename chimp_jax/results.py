@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble import KEY
+from chimp_jax.prediction_tables import KEY, read_table
 from chimp_jax.workdir import write_whole
 from data_prep.records import LOST
 
@@ -21,7 +21,8 @@ def result_rows(distance: pd.Series, members: pd.DataFrame, recipes: pd.DataFram
     members, NaN with one; members, their number; status.
     """
     n_members = members.notna().sum(axis=1)
-    about = {'spread': members.std(axis=1, ddof=0).where(n_members > 1), 'members': n_members, 'status': OK}
+    status = np.where(distance.notna(), OK, 'not every recipe has a member that did not train on this clip')
+    about = {'spread': members.std(axis=1, ddof=0).where(n_members > 1), 'members': n_members, 'status': status}
     return distance.rename('distance').to_frame().join(recipes).assign(**about).reset_index()
 
 
@@ -62,14 +63,13 @@ def write_table(path, rows: pd.DataFrame) -> None:
         write_whole(path, rows.to_csv(index=False))
 
 
-def read_order(path) -> pd.DataFrame:
-    """A submission_format.csv. Raises ValueError, which names file and row, where it cannot be used."""
-    path = epath.Path(path)
-    try:
-        table = pd.read_csv(io.BytesIO(path.read_bytes()), encoding='utf-8-sig', dtype={'video_id': str})
-    except ValueError as error:  # pandas' errors on broken tables are ValueErrors
-        raise ValueError(f'{path} cannot be read as a CSV: {" ".join(str(error).split())}') from None
-    _check_keys(table, path, KEY)
+def read_order(path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """A submission_format.csv. Raises ValueError, which names file and line, where it cannot be used."""
+    table = read_table(path, columns)
+    again = np.flatnonzero(table.duplicated(KEY))
+    if again.size:
+        video_id, time_s = table.loc[again[0], KEY]
+        raise ValueError(f'{path}, line {again[0] + 2}: {video_id} at {time_s} s stands there for the second time')
     return table
 
 
@@ -78,35 +78,22 @@ def check_submission(path, order_path) -> int:
 
     Raises ValueError, which names file, line and fault, for the first rule that is broken.
     """
-    order, path = read_order(order_path), epath.Path(path)
-    table = read_order(path)
-    if list(table.columns) != [*KEY, 'distance']:
-        raise ValueError(f'{path} has the columns {", ".join(table.columns)}; a submission has {", ".join(KEY)}, distance')
+    order, table = read_order(order_path), read_order(path, ['distance'])
+    header = epath.Path(path).read_text().partition('\n')[0].strip()
+    if header != ','.join([*KEY, 'distance']):
+        raise ValueError(f'{path} has the columns {header}; a submission has video_id,time,distance')
     if len(table) != len(order):
         raise ValueError(f'{path} has {len(table)} rows, {order_path} has {len(order)}')
     rules = (
         ((table[KEY] != order[KEY]).any(axis=1), f'is not the row that {order_path} has there'),
-        (~np.isfinite(pd.to_numeric(table['distance'], errors='coerce')), 'has no finite distance'),
-        (pd.to_numeric(table['distance'], errors='coerce') < 0, 'has a distance below 0'),
+        (~np.isfinite(table['distance']), 'has no finite distance'),
+        (table['distance'] < 0, 'has a distance below 0'),
     )
     for broken, fault in rules:
         if broken.any():
             row = int(np.flatnonzero(broken)[0])
             video_id, time_s = table.loc[row, KEY]
-            raise ValueError(f'{path}:{row + 2}: {video_id} at {time_s} s {fault} ({broken.sum()} such rows)')
+            raise ValueError(
+                f'{path}, line {row + 2}: {video_id} at {time_s} s {fault} ({int(broken.sum())} such rows)'
+            )
     return len(table)
-
-
-def _check_keys(table: pd.DataFrame, path, columns: Sequence[str]) -> None:
-    absent = [name for name in columns if name not in table]
-    if absent:
-        raise ValueError(f'{path} lacks the column {absent[0]}; it has {", ".join(map(str, table.columns))}')
-    faults = (
-        (table['video_id'].isna(), 'has no video_id'),
-        (pd.to_numeric(table['time'], errors='coerce').isna(), 'has no number as its time'),
-        (table.duplicated(list(KEY)), 'stands there for the second time'),
-    )
-    for broken, fault in faults:
-        if broken.any():
-            row = int(np.flatnonzero(broken)[0])
-            raise ValueError(f'{path}:{row + 2}: {tuple(table.loc[row, list(KEY)])} {fault}')

@@ -21,11 +21,12 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from chimp_jax import checkpoint, chunks, optim, parallel, pretrained, scoring, steps
-from chimp_jax.ensemble import rmse
+from chimp_jax.configured import make_model
+from chimp_jax.distances import rmse
 from chimp_jax.folds import Fold, choose_folds, digest, read_folds
-from chimp_jax.members import finish_member, load_fold, open_events, write_events, write_metrics
+from chimp_jax.member_log import finish_member, open_events, write_events, write_metrics
+from chimp_jax.members import load_fold
 from chimp_jax.metrics import Mean
-from chimp_jax.model import DistanceModel
 from chimp_jax.progress import Progress
 from chimp_jax.start import note_start
 from chimp_jax.training_data import TrainingData
@@ -39,21 +40,6 @@ log = logging.getLogger(__name__)
 
 class TrainingError(Exception):
     """Training cannot go on; the message is one line for the user."""
-
-
-def make_model(config: ConfigDict) -> DistanceModel:
-    """The model that config.model describes."""
-    model = config.model
-    return DistanceModel(
-        drop_connect=model.drop_connect,
-        bn_momentum=model.bn_momentum,
-        lstm_units=model.lstm_units,
-        dense_units=model.dense_units,
-        normalization=model.normalization,
-        replica_axis=parallel.AXIS if model.bn_over_replicas else None,
-        dtype=jax.numpy.dtype(model.dtype),
-        backbone=model.backbone,
-    )
 
 
 def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None) -> pd.DataFrame:

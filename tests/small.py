@@ -7,7 +7,9 @@ import pandas as pd
 from PIL import Image
 
 from chimp_jax.efficientnet import Stage
+from chimp_jax.input_pipeline import Clip
 from chimp_jax.model import DistanceModel
+from chimp_jax.windows import stored_seconds
 from configs import base
 from data_prep.records import Record, write_records
 
@@ -46,6 +48,12 @@ def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
         white_fraction=0.0,
         gamma=False,
     )
+
+
+def timed(video_id: str, target_time_s, last_s: int = 59) -> Clip:
+    """A clip of a minute with the seconds that are stored of it, and no pictures."""
+    seconds = np.array(stored_seconds(target_time_s.tolist(), last_s), np.int32)
+    return Clip(video_id, None, seconds, target_time_s, np.full(len(target_time_s), np.nan, np.float32))
 
 
 def write_data(folder, n_targets: int = 4) -> dict[str, list[Record]]:

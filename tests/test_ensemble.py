@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chimp_jax import ensemble
+from chimp_jax import ensemble, ensemble_weights
 
 
 def literal_greedy(oof, target):
@@ -83,13 +83,13 @@ def test_greedy_reaches_past_one():
     target = np.array([5.0, 9.0])
     weights = ensemble.greedy_weights(np.stack([target + 1, target + 3], axis=1), target)
     np.testing.assert_allclose(weights, [1.11, -0.11])
-    assert len(ensemble.GREEDY_COEFFICIENTS) == 112
+    assert len(ensemble_weights.GREEDY_COEFFICIENTS) == 112
 
 
 def test_first_of_several_minima(monkeypatch):
     # Errors (+1, -3) and (-3, +1): |4c - 3| + |1 - 4c| is 2 for all c in [1/4, 3/4]. Quarters are
     # exact in floats, so this plateau is flat to the last bit and its first c must win.
-    monkeypatch.setattr(ensemble, 'GREEDY_COEFFICIENTS', np.array([0, 0.25, 0.5, 0.75, 1]))
+    monkeypatch.setattr(ensemble_weights, 'GREEDY_COEFFICIENTS', np.array([0, 0.25, 0.5, 0.75, 1]))
     oof = np.array([[9.0, 5.0], [5.0, 9.0]])
     assert ensemble.greedy_weights(oof, [8.0, 8.0]).tolist() == [0.25, 0.75]
 

@@ -8,7 +8,7 @@ import sys
 
 from chimp_jax import runtime
 
-COMMANDS = ('score', 'clip', 'estimate', 'report', 'evaluate')
+COMMANDS = ('score', 'check_submission', 'clip', 'estimate', 'report', 'evaluate')
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax import ensemble, members, predict, results
+from chimp_jax import distances, members, predict, results
+from chimp_jax.commands import combining
+from chimp_jax.prediction_tables import KEY
 from chimp_jax.workdir import write_whole
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--submission_format', '--submission-format', help='CSV whose rows, in their order, are to be written')
     add('--details', action='store_true', help="adds each recipe's distance, the members' spread and number, status")
     add('--tta', default=predict.NONE, help='test-time augmentation: none, or the mean over the set a1, a2 or a4')
-    add_combination(parser)
+    combining.add_flags(parser)
     return parser
 
 
@@ -43,26 +45,23 @@ def run(options: argparse.Namespace) -> int:
     operations = predict.operations(options.tta)
     order = results.read_order(options.submission_format) if options.submission_format else None
     found = members.find_members(options.members)
+    combined = combining.combine(options, found)
     log.info('%d members: %s', len(found), ', '.join(member.name for member in found))
     parts = out.parent / f'{out.name}.parts'
     predictions = predict.predict_split(found, options.records, split, parts, operations)
-    combination, rounded = combination_of(options, found)
-    rows = combine(combination, rounded, predictions.members(augmented=True))
+    table = predictions.members(augmented=True)
+    distance = combined.distance(table)
+    rows = results.result_rows(distance, table, predict.recipe_means(table))
     lost = results.read_lost(options.records, 'train' if split == predict.OOF else split)
     rows = results.with_lost(rows, lost)
     rows = rows if order is None else results.in_order(rows, order)
-    results.write_table(out, rows if options.details else rows[[*ensemble.KEY, 'distance']])
-    write_whole(parts / 'weights.json', combination.to_json())
-    for line in [*describe_calls(predictions.calls), *combination.describe(), *describe_errors(combination, predictions)]:
-        print(line)
+    results.write_table(out, rows if options.details else rows[[*KEY, 'distance']])
+    write_whole(parts / 'weights.json', combined.combination.to_json())
+    lines = [*describe_calls(predictions.calls), *combined.describe(), *describe_errors(combined, predictions)]
+    print('\n'.join(lines))
+    if order is not None and not options.details:
+        print(describe_submission(out, options.submission_format))
     return finish(out, rows)
-
-
-def combine(combination, rounded, table: pd.DataFrame) -> pd.DataFrame:
-    """[rows, members] -> the rows of results.result_rows."""
-    recipes = predict.recipe_means(table)
-    distance = rounded(ensemble.clamp_distance(combination.apply(recipes)))
-    return results.result_rows(pd.Series(distance, recipes.index), table, recipes)
 
 
 def describe_calls(calls: dict[str, tuple[int, int]]) -> list[str]:
@@ -74,25 +73,22 @@ def describe_calls(calls: dict[str, tuple[int, int]]) -> list[str]:
     ]
 
 
-def describe_errors(combination, predictions: predict.Predictions) -> list[str]:
+def describe_errors(combined: combining.Combined, predictions: predict.Predictions) -> list[str]:
     """MAE on the rows with a known distance, and what test-time augmentation did."""
+    plain, averaged = (combined.distance(predictions.members(augmented)).to_numpy() for augmented in (False, True))
     labels = predictions.labels.to_numpy()
-    known = np.isfinite(labels)
-    plain, averaged = (
-        ensemble.clamp_distance(combination.apply(predict.recipe_means(predictions.members(augmented))))
-        for augmented in (False, True)
-    )
+    known = np.isfinite(labels) & np.isfinite(plain)
     n_operations = len(predictions.values)
     lines = []
     if known.any():
-        lines.append(f'MAE {ensemble.mae(averaged[known], labels[known]):.4f} m on {known.sum()} known distances')
+        lines.append(f'MAE {distances.mae(averaged[known], labels[known]):.4f} m on {known.sum()} known distances')
     if n_operations > 1 and known.any():
         lines.append(
-            f'without test-time augmentation {ensemble.mae(plain[known], labels[known]):.4f} m '
+            f'without test-time augmentation {distances.mae(plain[known], labels[known]):.4f} m '
             f'(it is the mean of {n_operations} views)'
         )
     elif n_operations > 1:
-        change = np.abs(averaged - plain).mean()
+        change = np.nanmean(np.abs(averaged - plain))
         lines.append(
             f'test-time augmentation moved the distances by {change:.2f} m on average; whether to the better is not '
             'known here: --split oof tells'
@@ -100,10 +96,18 @@ def describe_errors(combination, predictions: predict.Predictions) -> list[str]:
     return lines
 
 
+def describe_submission(out: epath.Path, order: str) -> str:
+    try:
+        return f'{out} is a valid submission of {results.check_submission(out, order)} rows'
+    except ValueError as fault:
+        return f'no valid submission: {fault}'
+
+
 def finish(out: epath.Path, rows: pd.DataFrame) -> int:
     """Says what was written and what not, by reason; returns the exit code."""
     lost = rows[rows['status'] != results.OK]
-    print(f'{len(rows) - len(lost)} distances of {rows.loc[rows["distance"].notna(), "video_id"].nunique()} clips in {out}')
+    n_clips = rows.loc[rows['distance'].notna(), 'video_id'].nunique()
+    print(f'{len(rows) - len(lost)} distances of {n_clips} clips in {out}')
     for (video_id, reason), group in lost.groupby(['video_id', 'status'], sort=False):
         print(f'no distance: {video_id}, {len(group)} targets: {reason}')
     return 3 if len(lost) else 0
