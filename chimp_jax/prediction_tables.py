@@ -11,6 +11,8 @@ from data_prep.files import write_whole
 
 KEY = ['video_id', 'time']
 
+_LONGEST_CLIP_S = 1_000_000  # beyond it a time is a slip of the pen
+
 
 def read_table(path: epath.PathLike, columns: Sequence[str]) -> pd.DataFrame:
     """video_id (text), time (whole seconds) and the named columns of numbers (NaN where there is none) of a CSV.
@@ -26,9 +28,11 @@ def read_table(path: epath.PathLike, columns: Sequence[str]) -> pd.DataFrame:
         raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
     except ValueError as error:  # pandas' errors on broken tables are ValueErrors
         raise ValueError(f'{path}: {" ".join(str(error).split())}') from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells for row labels
+        raise ValueError(f'{path}: its rows have more cells than its header')
     _require_columns(table, str(path), [*KEY, *columns])
     numbers = table[['time', *columns]].apply(pd.to_numeric, errors='coerce')
-    wrong = np.flatnonzero(~(numbers['time'].mod(1) == 0))
+    wrong = np.flatnonzero(~((numbers['time'].mod(1) == 0) & numbers['time'].between(0, _LONGEST_CLIP_S)))
     if wrong.size:
         row = table.iloc[wrong[0]]
         raise ValueError(
