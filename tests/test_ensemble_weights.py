@@ -1,11 +1,13 @@
 """Weights against a slow search, hand-made and published values, grids and linear programmes of another form."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 from scipy import optimize
 
+from bench import ensemble as bench
 from chimp_jax import ensemble_weights
 from configs.base import PUBLISHED
 
@@ -218,3 +220,12 @@ def test_simplex_refuses_what_it_cannot_fit():
         ensemble_weights.simplex_weights([1.0, 2.0], [1.0, 2.0])
     with pytest.raises(ValueError, match='at least one'):
         ensemble_weights.simplex_weights(np.zeros((0, 2)), [])
+
+
+def test_the_bench_prints_what_it_measured(capsys):
+    bench.main(['--rows', '200', '--models', '3'])
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row['method'], row['rows'], row['models']) for row in rows] == [('greedy', 200, 3), ('simplex', 200, 3)]
+    oof, target = bench.make_predictions(200, 3)
+    single = np.abs(oof - target[:, None]).mean(axis=0).min()
+    assert all(0 < row['mae_m'] < single and row['seconds'] >= 0 for row in rows)
