@@ -35,8 +35,8 @@ def test_rounding_to_steps_sends_ties_to_the_lower():
     values = [0.25, 0.2501, 0.75, 1.0, 6.2, 6.25, 6.26]
     assert distances.round_to_step(values, 0.5).tolist() == [0.0, 0.5, 0.5, 1.0, 6.0, 6.0, 6.5]
     assert distances.round_to_step([0.5, 1.5, 2.5, 2.6], 1.0).tolist() == [0.0, 1.0, 2.0, 3.0]
-    # 0.15, 0.35 and 0.55 are ties of tenths on paper; as floats each lies on another side of it.
-    assert distances.round_to_step([0.15, 0.25, 0.35, 0.55, 0.3001], 0.1).tolist() == [0.1, 0.2, 0.3, 0.5, 0.3]
+    # 1.05 is 3.5 and 1.65 is 5.5 times 0.3 on paper; the first is more as a float.
+    assert distances.round_to_step([1.05, 1.0501, 1.65, 0.8999], 0.3).tolist() == [0.9, 1.2, 1.5, 0.9]
     assert str(distances.round_to_step([0.1], 0.5)[0]) == '0.0'
     with pytest.raises(ValueError, match='finite'):
         distances.round_to_step([np.nan], 0.5)

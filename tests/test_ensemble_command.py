@@ -9,6 +9,7 @@ import pytest
 from test_members import ONE, TWO, write_runs
 
 from chimp_jax import ensemble_command
+from configs.base import PUBLISHED
 
 # Errors of ONE are +0.5; of TWO -0.5, -1, -0.5, -1. The mean errs by 0, 1/4, 0, 1/4.
 
@@ -57,6 +58,21 @@ def test_predictions_are_combined_by_the_weights_that_are_written(tmp_path):
     assert pd.read_csv(tmp_path / 'out' / 'predictions.csv')['distance'].tolist() in ([4.0, 5.0], [4.0, 9.0])
     run(runs, *arguments, '--round', '3')
     assert pd.read_csv(tmp_path / 'out' / 'predictions.csv')['distance'].tolist() == [3.0, 6.0]
+
+
+def test_published_weights_round_to_training_distances_unless_told(tmp_path, capsys):
+    runs = write_runs(tmp_path / 'runs', recipes=PUBLISHED)
+    tables = [f'{recipe}={write_predictions(tmp_path, recipe, [("t.avi", 1, 7.5)])}' for recipe in PUBLISHED]
+    arguments = ['--method', 'published', '--out', tmp_path / 'out', '--predictions', *tables]
+    for more, expected, said in (
+        ([], 9.0, 'rounded: to the nearest training distance'),  # of 2, 4, 5 and 9
+        (['--round', '2'], 8.0, 'rounded: to steps of 2 m'),
+        (['--round', 'none'], 7.5, 'rounded: to the nearest training distance'),
+    ):
+        run(runs, *arguments, *more)
+        assert pd.read_csv(tmp_path / 'out' / 'predictions.csv')['distance'].tolist() == pytest.approx([expected])
+        text = capsys.readouterr().out
+        assert said in text and 'published: nothing is fitted here' in text
 
 
 def test_mean_needs_no_oof(tmp_path, capsys):

@@ -16,19 +16,16 @@ ROWS = {
 }
 
 
-def write_runs(folder, rows=ROWS, order=1):
-    """Two recipes x two folds, as training leaves them, without weights."""
-    for column, recipe in ((3, ONE), (4, TWO)):
+def write_runs(folder, rows=ROWS, order=1, recipes=(ONE, TWO)):
+    """Recipes x two folds, as training leaves them, without weights: the first says what ONE says, others as TWO."""
+    for recipe in recipes:
         for fold, lines in rows.items():
             target = folder / recipe / f'fold_{fold}'
             target.mkdir(parents=True)
             text = {'recipe': recipe, 'fold': fold, 'best_epoch': 1, 'val_mae': 0.5}
             (target / 'member.json').write_text(json.dumps(text))
-            lines = [
-                (video_id, time, distance, row[0])
-                for video_id, time, distance, *row in [(*line[:3], line[column]) for line in lines[::order]]
-            ]
-            write_oof(target, lines)
+            column = 3 if recipe == recipes[0] else 4
+            write_oof(target, [(*line[:3], line[column]) for line in lines[::order]])
         config = base.get_config(recipe)
         config.data.records = str(folder / 'data')
         (folder / recipe / 'config.json').write_text(config.to_json_best_effort())
