@@ -3,7 +3,7 @@
 import numpy as np
 
 _STEPS_M = (0.001, 100.0)  # of rounding: beyond them a step is a slip of the pen
-_TIE = 1e-9  # of a step: 0.15 / 0.1 is 1.4999999999999998, and 0.55 / 0.1 is 5.500000000000001
+_TIE = 1e-9  # of a step: 1.05 / 0.3 is 3.5000000000000004
 
 
 def _errors(prediction_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:

@@ -89,7 +89,9 @@ class Combination:
         wrong = ~np.isfinite(values)
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
-            raise ValueError(f'{self.recipes[column]}: no finite distance in row {predictions.index[row]}')
+            key = predictions.index[row]
+            place = ' at '.join(map(str, key)) if isinstance(key, tuple) else f'row {key}'
+            raise ValueError(f'{self.recipes[column]}: no finite distance for {place}')
         return clamp_distance(np.median(values, axis=1) if self.weights is None else combine(values, self.weights))
 
     def to_json(self) -> str:

@@ -9,7 +9,7 @@ from etils import epath
 
 from chimp_jax.distances import mae, rmse, round_distance
 from chimp_jax.ensemble import Combination, fit
-from data_prep.folds import make_folds
+from chimp_jax.prediction_tables import read_cells
 
 GROUPS = 5  # of sites: weights are fitted on all but one, and scored on that one
 BAND_EDGES_M = (0, 2, 4, 6, 9, 13)  # of the true distance; a band holds its lower edge, the last has no upper one
@@ -25,7 +25,7 @@ class Places(NamedTuple):
 
 
 def read_places(records, labels: pd.Series) -> Places:
-    """Groups of sites, with equally many rows of each fifth of the distances, and parks of the labelled rows.
+    """Groups of sites, with about equally many rows, and parks of the labelled rows.
 
     records: folder that holds clips.csv (video_id, site, park). A clip whose site is unknown counts as a site of its
     own. labels: metres, indexed by (video_id, time). Raises ValueError for a file without these columns.
@@ -34,23 +34,28 @@ def read_places(records, labels: pd.Series) -> Places:
     clip = labels.index.get_level_values('video_id').to_numpy(str)
     site, park = np.full((2, len(clip)), '', object)
     if path.exists():
-        with path.open() as file:
-            clips = pd.read_csv(file, dtype=str, keep_default_na=False)
-        absent = [name for name in ('video_id', 'site', 'park') if name not in clips]
-        if absent:
-            raise ValueError(f'{path} has no column {absent[0]!r}; make the data with python -m data_prep.build')
+        clips = read_cells(path, ['video_id', 'site', 'park'])
         known = clips.drop_duplicates('video_id').set_index('video_id').reindex(clip)[['site', 'park']].fillna('')
         site, park = known['site'].to_numpy(object), known['park'].to_numpy(object)
     own = site == ''
-    sites = np.where(own, clip, site)
-    n_sites = len(set(sites[own])) + len(set(sites[~own]))
+    # A clip may bear the name of a site.
+    sites = np.array([f'c {c}' if o else f's {s}' for c, s, o in zip(clip, site, own, strict=True)])
+    n_sites = len(set(sites))
     n_groups = min(GROUPS, n_sites)
     if n_groups < 2:
         return Places(np.zeros(len(clip), int), park, 'all rows are of one site: nothing can be held out')
-    folds = make_folds(
-        pd.DataFrame({'video_id': clip, 'distance_m': labels.to_numpy(float), 'site': site}), n_groups
-    ).set_index('video_id')['site_fold']
-    return Places(folds.reindex(clip).to_numpy(int), park, _note(path, own, clip, n_sites, n_groups))
+    return Places(deal_sites(sites, n_groups), park, _note(path, own, clip, n_sites, n_groups))
+
+
+def deal_sites(site: np.ndarray, n_groups: int) -> np.ndarray:
+    """Group [rows] int of each row: whole sites, the largest first (by name where equal), go to the smallest group."""
+    names, row_site, counts = np.unique(site, return_inverse=True, return_counts=True)
+    group = np.empty(len(names), int)
+    n_rows = np.zeros(n_groups, int)
+    for index in np.argsort(-counts, kind='stable'):
+        group[index] = np.argmin(n_rows)
+        n_rows[group[index]] += counts[index]
+    return group[row_site]
 
 
 def _note(path: epath.Path, own: np.ndarray, clip: np.ndarray, n_sites: int, n_groups: int) -> str:

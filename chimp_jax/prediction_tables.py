@@ -9,30 +9,40 @@ from etils import epath
 
 KEY = ['video_id', 'time']
 
+_LONGEST_CLIP_S = 1_000_000  # beyond it a time is a slip of the pen
 
-def read_table(path: epath.PathLike, columns: Sequence[str]) -> pd.DataFrame:
-    """video_id (text), time (whole seconds) and the named columns of numbers (NaN where there is none) of a CSV.
 
-    Raises ValueError with the file, and the line where there is one, if it is not UTF-8, not a table, lacks a column
-    or has a time that is no whole second.
+def read_cells(path: epath.PathLike, columns: Sequence[str]) -> pd.DataFrame:
+    """The named columns of a CSV, and any more, all as text: a clip may be called 007 or NA.
+
+    Raises ValueError with the file if it is not UTF-8, not a table or lacks a column.
     """
     try:
         text = epath.Path(path).read_bytes().decode('utf-8-sig')
-        # All as text: a clip may be called 007 or NA.
         table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skip_blank_lines=False)
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
     except ValueError as error:  # pandas' errors on broken tables are ValueErrors
         raise ValueError(f'{path}: {" ".join(str(error).split())}') from error
-    _require_columns(table, str(path), [*KEY, *columns])
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells for row labels
+        raise ValueError(f'{path}: its rows have more cells than its header')
+    _require_columns(table, str(path), columns)
+    return table
+
+
+def read_table(path: epath.PathLike, columns: Sequence[str]) -> pd.DataFrame:
+    """video_id (text), time (whole seconds) and the named columns of numbers (NaN where there is none) of a CSV.
+
+    Raises ValueError with the file, and the line where there is one, if it is no table with these columns, or has a
+    time that is no whole second.
+    """
+    table = read_cells(path, [*KEY, *columns])
     numbers = table[['time', *columns]].apply(pd.to_numeric, errors='coerce')
-    wrong = np.flatnonzero(~(numbers['time'].mod(1) == 0))
+    wrong = np.flatnonzero(~((numbers['time'].mod(1) == 0) & numbers['time'].between(0, _LONGEST_CLIP_S)))
     if wrong.size:
-        row = table.iloc[wrong[0]]
-        raise ValueError(
-            f'{path}, line {wrong[0] + 2}: {row["time"]!r} is no time in whole seconds ({row["video_id"]!r})'
-        )
-    return numbers.assign(time=numbers['time'].astype(np.int64)).assign(video_id=table['video_id'])[[*KEY, *columns]]
+        clip, time_s = table.iloc[wrong[0]][KEY]
+        raise ValueError(f'{path}, line {wrong[0] + 2}: {time_s!r} is no time in whole seconds ({clip!r})')
+    return table[['video_id']].join(numbers.astype({'time': np.int64}))
 
 
 def _keyed(frame: pd.DataFrame, name: str) -> pd.Series:
@@ -48,7 +58,7 @@ def _keyed(frame: pd.DataFrame, name: str) -> pd.Series:
     return series
 
 
-def _require_columns(frame: pd.DataFrame, name: str, columns: list[str]) -> None:
+def _require_columns(frame: pd.DataFrame, name: str, columns: Sequence[str]) -> None:
     absent = [column for column in columns if column not in frame.columns]
     if absent:
         raise ValueError(f'{name}: no column {absent[0]!r}; need {", ".join(columns)}')

@@ -1,0 +1,66 @@
+"""How long do the weights take? Greedy and simplex on made-up OOF predictions, as many as the challenge's: one core.
+
+    python -m bench.ensemble                       # 15,229 rows x 12 recipes, and x 60 members as if each were one
+    python -m bench.ensemble --rows 500 --models 3
+
+Prints JSON: seconds, the mean absolute error that the weights reach, and the seconds allowed (greedy 1, simplex 30).
+Exit code 1 where one took longer. The errors of models of one target are alike, as those of real ones are.
+"""
+
+import os
+
+if __name__ == '__main__':
+    for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
+        os.environ[name] = '1'  # before NumPy starts
+
+import argparse  # noqa: E402
+import json  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+
+import numpy as np  # noqa: E402
+
+from chimp_jax.distances import mae  # noqa: E402
+from chimp_jax.ensemble_weights import greedy_weights, simplex_weights  # noqa: E402
+
+ALLOWED_S = {'greedy': 1.0, 'simplex': 30.0}
+LEVELS_M = np.r_[0:8.5:0.5, 9:26]  # distances like those of the challenge's labels
+
+
+def make_predictions(n_rows: int, n_models: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """OOF predictions [n_rows, n_models] and targets [n_rows], metres: MAEs of 1.3 to 2.4 m, far distances too low."""
+    rng = np.random.default_rng(seed)
+    target = rng.choice(LEVELS_M, n_rows)
+    shared = rng.normal(0, 1.3, (n_rows, 1))
+    noise = rng.normal(0, 1, (n_rows, n_models)) * rng.uniform(0.8, 2, n_models)
+    return target[:, None] * rng.uniform(0.85, 1, n_models) + shared + noise + rng.normal(0, 0.3, n_models), target
+
+
+def measure(n_rows: int, n_models: int) -> list[dict]:
+    """A row for each method: method, rows, models, seconds (best of three), allowed_s, mae_m."""
+    oof, target = make_predictions(n_rows, n_models)
+    rows = []
+    for method, find in (('greedy', greedy_weights), ('simplex', simplex_weights)):
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            weights = find(oof, target)
+            seconds.append(time.perf_counter() - start)
+        figures = {'seconds': round(min(seconds), 3), 'allowed_s': ALLOWED_S[method]}
+        error = round(mae(oof @ weights, target), 4)
+        rows.append({'method': method, 'rows': n_rows, 'models': n_models, **figures, 'mae_m': error})
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--rows', type=int, default=15229)
+    parser.add_argument('--models', type=int, nargs='+', default=[12, 60])
+    options = parser.parse_args(arguments)
+    rows = [row for n_models in options.models for row in measure(options.rows, n_models)]
+    print(json.dumps(rows, indent=2))
+    return int(any(row['seconds'] > row['allowed_s'] for row in rows))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
