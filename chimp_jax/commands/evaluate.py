@@ -1,0 +1,23 @@
+"""How good estimates are, where distances are known: chimp-distance evaluate DIR --truth labels.csv"""
+
+import argparse
+
+from etils import epath
+
+from chimp_jax.commands.arguments import metres
+from chimp_jax.field import evaluate
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='chimp-distance evaluate', description=__doc__)
+    add = parser.add_argument
+    add('folder', metavar='DIR', help='what chimp-distance estimate --out was given')
+    add('--truth', required=True, help='CSV with the columns video_id, time, distance')
+    add('--cutpoints', type=metres, default=evaluate.CUTPOINTS_M, help='metres, such as 0,2,4,6,9,13')
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    folder = epath.Path(options.folder)
+    evaluate.run(folder / 'distances.csv', options.truth, options.cutpoints, folder)
+    return 0
