@@ -1,8 +1,8 @@
 """A few known distances at a new site correct the estimates there, or leave them alone. Pure NumPy, SciPy, pandas.
 
 At one site estimates err alike: another camera height, lens or species. Correction of a site, with d the estimate and
-c the middle of the training distances: d' = d + offset + slope * (d - c), at least 0. A scale factor of the camera is the
-case offset = slope * c. Known distances are few, so both coefficients are shrunk towards 0: they are the posterior
+c the middle of the training distances: d' = d + offset + slope * (d - c), at least 0. A scale factor of the camera is
+the case offset = slope * c. Known distances are few, so both coefficients are shrunk towards 0: they are the posterior
 mean of a linear mixed model (Laird & Ware 1982) whose variances, between sites and within, come from the members' OOF
 rows by maximum likelihood. Distances, not their logarithms: on the demo's OOF rows they gave the lower error.
 
@@ -29,7 +29,7 @@ read_known = read_label_table
 
 @dataclasses.dataclass(frozen=True)
 class SiteEffects:
-    """How much sites differ: standard deviations of the mixed model, and the distance at which the slope has no effect."""
+    """How much sites differ: standard deviations of the mixed model, and the distance about which its lines turn."""
 
     centre_m: float
     noise_m: float  # of a row about its site's line
@@ -92,7 +92,7 @@ class Calibration:
 def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """rows (distances.csv: video_id, time, distance), known of read_known -> both together, and what has no estimate.
 
-    The first: the rows of known with `estimate` beside, metres. The second: 'file:line: clip at t s: why', one a row.
+    The first: the rows of known with `estimate` beside, metres. The second: one line for each row of known that has none.
     Raises ValueError where no known row has an estimate.
     """
     estimate_m = keyed(rows)['distance'].reindex(keyed(known).index)
@@ -109,7 +109,7 @@ def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def site_effects(estimate_m, label_m, site) -> SiteEffects:
-    """How much sites differ, from OOF rows: estimate_m, label_m [n], site [n]; ASSUMED_EFFECTS with fewer than 5 sites."""
+    """How much sites differ, from OOF rows estimate_m, label_m, site [n]; ASSUMED_EFFECTS with fewer than 5 sites."""
     estimate_m, label_m, site = _checked(estimate_m, label_m, site)
     names = np.unique(site)
     if len(names) < _LEAST_SITES:
@@ -170,7 +170,7 @@ def _sums(estimate_m, label_m, centre_m: float) -> tuple[np.ndarray, np.ndarray,
 
 
 def _negative_log_likelihood(log_deviations: np.ndarray, sums) -> float:
-    """Of the sites' residuals ~ N(0, noise^2 I + X diag(spread^2) X'), up to a constant; by Woodbury's identity [2, 2]."""
+    """Of the sites' residuals ~ N(0, noise^2 I + X diag(spread^2) X'), up to a constant; by Woodbury's identity."""
     noise, *spreads = np.exp(2 * np.maximum(log_deviations, np.log(1e-3)))
     total = 0.0
     for xx, xr, rr, n in sums:

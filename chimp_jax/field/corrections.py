@@ -1,6 +1,7 @@
 """A person's own distances in the place of estimates: corrections.csv, video_id,time,distance.
 
-The file has the columns of a label table: `python -m data_prep.build --tables corrections.csv` makes training data of it.
+The file has the columns of a label table: `python -m data_prep.build --tables corrections.csv` makes training data
+of it.
 """
 
 import numpy as np
