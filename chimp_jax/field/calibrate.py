@@ -90,9 +90,9 @@ class Calibration:
 
 
 def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """rows (distances.csv: video_id, time, distance), known of read_known -> both together, and what has no estimate.
+    """rows (distances.csv: video_id, time, distance), known of read_known -> both together, and what has none.
 
-    The first: the rows of known with `estimate` beside, metres. The second: one line for each row of known that has none.
+    The first: the rows of known with `estimate` beside, metres. The second: a line for each that has none.
     Raises ValueError where no known row has an estimate.
     """
     estimate_m = keyed(rows)['distance'].reindex(keyed(known).index)

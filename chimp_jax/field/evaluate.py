@@ -1,4 +1,4 @@
-"""How far distances are from known ones, by what ecologists use: error by distance band, share in the right bin, coverage.
+"""How far distances are from known ones: error by distance band, share in the right bin, coverage.
 
 Error = estimate - truth, so a bias above 0 means that estimates are too far, which makes a density too low.
 """
@@ -23,7 +23,7 @@ BOUNDS = ['distance_lower', 'distance_upper']
 
 
 def read_distances(path) -> pd.DataFrame:
-    """distances.csv, or any CSV video_id, time, distance -> its rows with KEY, distance, BOUNDS (NaN where absent), status.
+    """distances.csv, or any CSV video_id, time, distance -> KEY, distance, BOUNDS (NaN where absent), status.
 
     Raises ValueError in one line where it is no such table, or names a target twice.
     """
