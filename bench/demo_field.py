@@ -42,7 +42,9 @@ def main() -> None:
     effects = calibrate.site_effects(oof_m, label_m, site)
     print(f'{effects}\ncalibration, {LABELS} labels a site, {DRAWS} draws:')
     print_calibration('test sites', rows, effects)
-    print_calibration('OOF', pd.DataFrame({'distance': oof_m, 'truth': label_m, 'site': site}), effects)
+    oof = pd.DataFrame({'distance': oof_m, 'truth': label_m, 'site': site})
+    oof['distance_lower'], oof['distance_upper'] = fit.apply(oof_m, oof_spread_m)
+    print_calibration('OOF', oof, effects)
 
 
 def read_test(folder: Path, recipes, weights: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -67,24 +69,27 @@ def print_calibration(what: str, rows: pd.DataFrame, effects: calibrate.SiteEffe
             known, others = shuffled[:LABELS], shuffled[LABELS:]
             fit = calibrate.fit_calibration(known['distance'], known['truth'], known['site'], effects)
             corrected_m = fit.apply(others['distance'], others['site'])
+            lower, upper = (fit.apply(others[name], others['site']) for name in evaluate.BOUNDS)
             outcomes.append(
                 {
                     'draw': draw,
                     'n': len(others),
                     'without': (others['distance'] - others['truth']).abs().sum(),
                     'with': np.abs(corrected_m - others['truth']).sum(),
+                    'covered': ((lower <= others['truth']) & (others['truth'] <= upper)).sum(),
                     'applied': fit.sites[site].applied,
                     'loo_without': fit.sites[site].mae_without_m,
                     'loo_with': fit.sites[site].mae_with_m,
                 }
             )
     table = pd.DataFrame(outcomes)
-    by_draw = table.groupby('draw')[['without', 'with', 'n']].sum()
+    by_draw = table.groupby('draw')[['without', 'with', 'n', 'covered']].sum()
     mae = by_draw[['without', 'with']].div(by_draw['n'], axis=0)
     better = (mae['with'] < mae['without']).sum()
     print(
         f'{what}: MAE {mae["without"].mean():.3f} m without, {mae["with"].mean():.3f} m with; lower in {better} of '
-        f'{DRAWS} draws; applied at {table["applied"].mean():.0%} of the sites'
+        f'{DRAWS} draws; applied at {table["applied"].mean():.0%} of the sites; the intervals moved along cover '
+        f'{by_draw["covered"].sum() / by_draw["n"].sum():.3f}'
     )
     for applied, part in table.groupby('applied'):
         sums = part[['without', 'with', 'n']].sum()
