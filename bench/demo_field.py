@@ -1,4 +1,4 @@
-"""Intervals and calibration on the demo's unseen sites: python -m bench.demo_field [demo]. It takes a minute.
+"""Intervals and calibration on the demo's unseen sites: python -m bench.demo_field [demo], 10 seconds.
 
 Needs what `make demo` leaves: members with OOF predictions, member predictions and the hidden distances of the test
 sites. Prints the coverage and mean width of the intervals by distance band, and the MAE with and without a correction

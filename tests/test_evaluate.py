@@ -96,6 +96,7 @@ def test_no_overlap(tmp_path):
         (b'video_id,time,distance\na.mp4,,1\n', 'd.csv'),
         (b'video_id,time,distance\na.mp4,0,1\na.mp4,0,2\n', 'more than one row for a.mp4 at 0 s'),
         (b'video_id,time,distance\n\xff.mp4,0,1\n', 'd.csv'),
+        (b'video_id,time,distance\na.mp4,0,1,5\n', 'more cells than its header'),
     ],
 )
 def test_bad_distances(tmp_path, text, message):

@@ -30,6 +30,8 @@ def read_distances(path) -> pd.DataFrame:
     try:
         with epath.Path(path).open() as file:
             rows = pd.read_csv(file, dtype={'video_id': str, 'status': str})
+        if not isinstance(rows.index, pd.RangeIndex):  # pandas takes the first cells for an index: all columns shift
+            raise ValueError('its rows have more cells than its header')
         missing = [name for name in [*KEY, 'distance'] if name not in rows]
         if missing:
             raise ValueError(f'it lacks the column {", ".join(missing)}; it has {", ".join(rows.columns)}')

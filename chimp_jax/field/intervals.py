@@ -10,9 +10,10 @@ the far distances alone, may be covered less.
 
 Score of a row: |label - estimate| / scale, scale = constant + per_estimate * estimate + per_spread * spread, since
 errors grow with distance (Henrich et al. 2023). The scale is a least-squares fit of |residual| with coefficients >= 0,
-where sites weigh alike. Two-sided signed residuals were tried on the demo's OOF rows and gave wider intervals that
-cover more than asked, since each side pays for the last 1 / (K + 1) of its own. The scale is fitted on the rows that
-are ranked afterwards; three coefficients of many rows move the coverage less than tests/test_intervals.py can show.
+where sites weigh alike. Two-sided signed residuals gave wider intervals on the demo that cover more than asked
+(`python -m bench.demo_alternatives`), since each side pays for the last 1 / (K + 1) of its own. The scale is fitted on
+the rows that are ranked afterwards; three coefficients of many rows move the coverage less than
+tests/test_intervals.py can show.
 """
 
 import dataclasses
