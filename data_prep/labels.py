@@ -152,6 +152,8 @@ def _read_table(path: epath.Path, columns: list[str]) -> pd.DataFrame:
         raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
     except (OSError, ValueError) as error:  # pandas' errors on broken tables are ValueErrors
         raise ValueError(f'{path}: {" ".join(str(error).split())}') from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells for an index: all columns shift
+        raise ValueError(f'{path}: its rows have more cells than its header; is a comma the decimal point in them?')
     if semicolons:  # and a comma is the decimal point
         numbers = table.columns.intersection(['time', 'distance', *_BOX])
         table[numbers] = table[numbers].apply(lambda column: column.str.replace(',', '.'))

@@ -191,3 +191,11 @@ def test_the_challenge_tables():
     assert train.rows['box'][1] == pytest.approx((0.596800, 0.490759, 0.909203, 0.770658), abs=1e-4)
     test = read_targets(tables / 'submission_format.csv', tables / 'test_metadata.csv', False)
     assert (len(test.rows), test.rows['video_id'].nunique()) == (11_932, 1_836)
+
+
+@pytest.mark.parametrize('row', ['a.mp4,4,3,5', 'a.mp4,1,2,', 'a.mp4,1,2,3,4'])
+def test_rows_with_more_cells_than_the_header_are_refused(tmp_path, row):
+    # pandas would take a.mp4 for the row's name and 4 for the video_id.
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', row)
+    with pytest.raises(ValueError, match=r'labels\.csv: its rows have more cells than its header'):
+        read_targets(labels)

@@ -1,0 +1,104 @@
+"""Intervals and calibration on the demo's unseen sites: python -m bench.demo_field [demo], 10 seconds.
+
+Needs what `make demo` leaves: members with OOF predictions, member predictions and the hidden distances of the test
+sites. Prints the coverage and mean width of the intervals by distance band, and the MAE with and without a correction
+fitted on 10 labels of each site, evaluated on the site's other rows, over 20 draws of the labels.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from chimp_jax.ensemble import KEY, clamp_distance, combine, greedy_weights, join_predictions
+from chimp_jax.field import calibrate, evaluate, flags, intervals
+from chimp_jax.members import find_members, read_oof
+
+COVERAGES = (0.5, 0.8, 0.9)
+LABELS, DRAWS = 10, 20
+
+
+def main() -> None:
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else 'demo')
+    site_of = pd.read_csv(folder / 'data' / 'clips.csv').set_index('video_id')['site']
+    recipes, labels = read_oof(find_members(folder / 'runs'))
+    label_m, site = labels.to_numpy(), recipes.index.get_level_values('video_id').map(site_of).to_numpy(str)
+    weights = greedy_weights(recipes.to_numpy(), label_m)
+    oof_m = clamp_distance(combine(recipes.to_numpy(), weights))
+    oof_spread_m = intervals.comparable_spread(recipes)
+    rows, members = read_test(folder, recipes.columns, weights)
+    rows['site'] = rows['video_id'].map(site_of)
+    spread_m = intervals.comparable_spread(members)
+    for coverage in COVERAGES:
+        fit = intervals.fit_intervals(oof_m, label_m, oof_spread_m, site, coverage)
+        rows['distance_lower'], rows['distance_upper'] = fit.apply(rows['distance'], spread_m)
+        table = evaluate.evaluate(rows)
+        print(f'\ncoverage {coverage} asked, {fit.n_sites} sites: {fit}')
+        print(table[table['scope'] != 'site'].round(3).to_string(index=False))
+    limits = flags.training_limits(label_m, oof_spread_m)
+    named = flags.flag_rows(limits, rows['distance'], [False] * len(rows), [np.nan] * len(rows), spread_m)
+    print(f'\nflags: {pd.Series(named).value_counts().to_dict()}')
+    effects = calibrate.site_effects(oof_m, label_m, site)
+    print(f'{effects}\ncalibration, {LABELS} labels a site, {DRAWS} draws:')
+    print_calibration('test sites', rows, effects)
+    oof = pd.DataFrame({'distance': oof_m, 'truth': label_m, 'site': site})
+    oof['distance_lower'], oof['distance_upper'] = fit.apply(oof_m, oof_spread_m)
+    print_calibration('OOF', oof, effects)
+
+
+def read_test(folder: Path, recipes, weights: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The test rows with their truth, and [rows, members], both in one order."""
+    tables = {}
+    for path in sorted((folder / 'predictions.csv.parts').glob('*/fold_*')):
+        parts = [pd.read_csv(part) for part in sorted(path.glob('*.csv'))]
+        tables[f'{path.parent.name}/{path.name}'] = pd.concat(parts)
+    members = join_predictions(tables)
+    by_recipe = members.T.groupby(lambda name: name.rsplit('/', 1)[0]).mean().T
+    distance_m = clamp_distance(combine(by_recipe[list(recipes)].to_numpy(), weights))
+    truth = pd.read_csv(folder / 'clips' / 'test_distances.csv').rename(columns={'distance': 'truth'})
+    rows = members.index.to_frame(index=False).assign(distance=distance_m)
+    return rows.merge(truth, on=KEY, how='left', validate='1:1'), members
+
+
+def print_calibration(what: str, rows: pd.DataFrame, effects: calibrate.SiteEffects) -> None:
+    rng, outcomes = np.random.default_rng(0), []
+    for draw in range(DRAWS):
+        for site, part in rows.groupby('site'):
+            shuffled = part.iloc[rng.permutation(len(part))]
+            known, others = shuffled[:LABELS], shuffled[LABELS:]
+            fit = calibrate.fit_calibration(known['distance'], known['truth'], known['site'], effects)
+            corrected_m = fit.apply(others['distance'], others['site'])
+            lower, upper = (fit.apply(others[name], others['site']) for name in evaluate.BOUNDS)
+            outcomes.append(
+                {
+                    'draw': draw,
+                    'n': len(others),
+                    'without': (others['distance'] - others['truth']).abs().sum(),
+                    'with': np.abs(corrected_m - others['truth']).sum(),
+                    'covered': ((lower <= others['truth']) & (others['truth'] <= upper)).sum(),
+                    'applied': fit.sites[site].applied,
+                    'loo_without': fit.sites[site].mae_without_m,
+                    'loo_with': fit.sites[site].mae_with_m,
+                }
+            )
+    table = pd.DataFrame(outcomes)
+    by_draw = table.groupby('draw')[['without', 'with', 'n', 'covered']].sum()
+    mae = by_draw[['without', 'with']].div(by_draw['n'], axis=0)
+    better = (mae['with'] < mae['without']).sum()
+    print(
+        f'{what}: MAE {mae["without"].mean():.3f} m without, {mae["with"].mean():.3f} m with; lower in {better} of '
+        f'{DRAWS} draws; applied at {table["applied"].mean():.0%} of the sites; the intervals moved along cover '
+        f'{by_draw["covered"].sum() / by_draw["n"].sum():.3f}'
+    )
+    for applied, part in table.groupby('applied'):
+        sums = part[['without', 'with', 'n']].sum()
+        print(
+            f'  {"applied" if applied else "not applied"}: leave-one-out MAE {part["loo_without"].mean():.3f} -> '
+            f'{part["loo_with"].mean():.3f} m, on the other rows {sums["without"] / sums["n"]:.3f} -> '
+            f'{sums["with"] / sums["n"]:.3f} m'
+        )
+
+
+if __name__ == '__main__':
+    main()
