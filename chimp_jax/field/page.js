@@ -1,11 +1,11 @@
 'use strict';
 (() => {
-const MOST_PRINTED = 400, MOST_DOTS = 130, W = 360, H = 150, LEFT = 34, RIGHT = 10, TOP = 10, BOTTOM = 22;
+const MOST_PRINTED = 400, MOST_DOTS = 130, W = 360, H = 150, LEFT = 34, RIGHT = 18, TOP = 10, BOTTOM = 22;
 const byId = id => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
 document.body.classList.remove('no-script');
 
-// Each clip's own figures, once. `some` is the slice that makes a common scale robust against a few huge values.
+// Each clip's own figures, once.
 const numbers = list => (list || []).filter(v => v !== null);
 const quantile = (sorted, q) => sorted.length ? sorted[Math.floor((sorted.length - 1) * q)] : 0;
 for (const clip of data.clips) {
@@ -21,6 +21,7 @@ for (const clip of data.clips) {
   clip.key = (clip.n + ' ' + clip.g).toLowerCase();
 }
 const tops = data.clips.map(c => c.top).sort((a, b) => a - b);
+// Of the 90th percentile, so that a few huge values do not flatten all others; those are drawn as arrowheads.
 const commonTop = niceTop(Math.min(tops[tops.length - 1] || 1, 1.5 * quantile(tops, 0.9) || 1));
 
 function bounds(clip) {  // [lower, upper] or null of each second: the interval, else the spread
@@ -41,14 +42,10 @@ function niceTop(value) {
 }
 const m = v => v === null ? 'none' : Math.abs(v) < 1e4 ? v.toFixed(1) : v.toPrecision(3);
 const short = v => String(Number(v.toPrecision(3)));
-function clock(seconds) {
-  return seconds + ' s';
-}
 function tell(clip, i) {  // one second in words
   const b = clip.lo && clip.hi && clip.v[i] !== null ? bounds(clip)[i] : null;
-  return clock(clip.t[i]) + ': ' + (clip.v[i] === null ? 'no distance' : m(clip.v[i]) + ' m') +
-    (b ? ' (' + m(b[0]) + ' to ' + m(b[1]) + ')' : '') + (clip.f && clip.f[i] ? ', ' + clip.f[i].replaceAll('_', ' ')
-      .replaceAll(' ', ' ') : '') + (clip.c && clip.c[i] ? ', corrected' : '');
+  return clip.t[i] + ' s: ' + (clip.v[i] === null ? 'no distance' : m(clip.v[i]) + ' m') +
+    (b ? ' (' + m(b[0]) + ' to ' + m(b[1]) + ')' : '') + (clip.f && clip.f[i] ? ', ' + clip.f[i].replaceAll('_', ' ') : '') + (clip.c && clip.c[i] ? ', corrected' : '');
 }
 function inWords(clip) {
   const n = numbers(clip.v).length;
@@ -63,7 +60,7 @@ function chart(clip, top) {
   const x = t => LEFT + (W - LEFT - RIGHT) * t / last;
   const y = v => Math.min(Math.max(TOP + (H - TOP - BOTTOM) * (1 - v / top), TOP - 4), H - BOTTOM);
   const at = (t, v) => x(t).toFixed(1) + ' ' + y(v).toFixed(1);
-  let steps = clip.t.slice(1).map((t, i) => t - clip.t[i]).sort((p, q) => p - q);
+  const steps = clip.t.slice(1).map((t, i) => t - clip.t[i]).sort((p, q) => p - q);
   const gap = 1.5 * (quantile(steps, 0.5) || 1), runs = [];
   clip.t.forEach((t, i) => {
     if (clip.v[i] === null) return;

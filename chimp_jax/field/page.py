@@ -83,6 +83,7 @@ def render(
         n_flagged=int((known['flags'] != '').sum()),
         has_intervals=bool(known['distance_lower'].notna().any()),
         has_spread=bool(known['spread'].notna().any()),
+        no_interval=_sentence(found.summary.get('no_interval') or 'summary.json gives no reason for that'),
         coverage=_coverage(found),
         members=_members(found),
         histogram=histogram,
@@ -171,6 +172,11 @@ def _coverage(found: Estimates) -> str:
     return f'{100 * value:g} %' if isinstance(value, int | float) and 0 < value < 1 else ''
 
 
+def _sentence(text) -> str:
+    text = str(text).strip()
+    return text[:1].upper() + text[1:] + ('' if text.endswith(('.', '!', '?')) else '.')
+
+
 def _members(found: Estimates) -> str:
     counts = found.rows['members'].dropna().unique()
     return ' to '.join(f'{n:g}' for n in sorted({counts.min(), counts.max()})) if len(counts) else ''
@@ -202,9 +208,7 @@ def _json(content) -> Markup:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, lstrip_blocks=True)
     environment.filters |= {'metres': metres, 'short': page_charts.short}
     environment.filters['thousands'] = '{:,}'.format
     return environment.from_string(_file('page.html'))
