@@ -108,7 +108,7 @@ def render(
 
 
 def clip_series(found: Estimates) -> list[dict]:
-    """What page.js draws, a dict for each clip that has a row: short names, 2 decimals, columns without values left out.
+    """What page.js draws, a dict for each clip that has a row: 2 decimals, columns without values left out.
 
     n name, g group (its site, else its folder), d duration in s, t seconds, v distances, lo and hi interval, s spread,
     f flags of each row, c 1 where a person corrected it.

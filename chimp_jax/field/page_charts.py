@@ -43,9 +43,8 @@ def count(distance_m: np.ndarray, corrected: np.ndarray, cutpoints: Sequence[flo
     place = np.searchsorted(edges, distance_m, side='left') - 1  # of (lower, upper]
     place[distance_m == edges[0]] = 0
     inside = (place >= 0) & (place < len(edges) - 1)
-    by_kind = [
-        np.bincount(place[inside & kind], minlength=len(edges) - 1) for kind in (~np.asarray(corrected, bool), corrected)
-    ]
+    corrected = np.asarray(corrected, bool)
+    by_kind = [np.bincount(place[inside & kind], minlength=len(edges) - 1) for kind in (~corrected, corrected)]
     bins = [Bin(*b) for b in zip(edges[:-1], edges[1:], by_kind[0].tolist(), by_kind[1].tolist(), strict=True)]
     return Histogram(bins, int((distance_m < edges[0]).sum()), int((distance_m > edges[-1]).sum()))
 
@@ -58,7 +57,7 @@ def check_cutpoints(cutpoints: Sequence[float]) -> list[float]:
 
 
 def default_cutpoints(distance_m: np.ndarray) -> list[float]:
-    """Equal steps of 1, 2 or 5 (times a power of ten) from 0 (or the step below a negative distance) to the largest.
+    """Equal steps of 1, 2, 5, 10 m and so on from 0 (or the step below a negative distance) to the largest.
 
     A few huge distances do not squeeze the others into one bin: the steps are chosen for the 99th percentile, and what
     lies farther than twice that is beyond the last bin.
@@ -67,7 +66,7 @@ def default_cutpoints(distance_m: np.ndarray) -> list[float]:
         return [0.0, 1.0]
     bulk = max(float(np.percentile(distance_m, 99)), 1e-9)
     farthest = min(float(distance_m.max()), 2 * bulk)
-    step = nice_step(max(bulk, 1.0), _MOST_BINS)
+    step = max(1.0, nice_step(bulk, _MOST_BINS))
     lowest = min(0, math.floor(float(distance_m.min()) / step))
     lowest = max(lowest, -_MOST_BINS)
     return [step * k for k in range(lowest, max(math.ceil(farthest / step - 1e-9), lowest + 1) + 1)]

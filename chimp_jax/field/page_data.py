@@ -17,7 +17,7 @@ _FIRST_LINE = 2  # line 1 of a file is its header
 
 
 class Estimates(NamedTuple):
-    """rows: a row for each target; time int, numbers NaN and texts '' where there is none. clips: a row for each clip."""
+    """rows: a row for each target, time int, other numbers NaN and texts '' where there is none. clips: one a clip."""
 
     rows: pd.DataFrame
     clips: pd.DataFrame
@@ -116,5 +116,5 @@ def _refuse_duplicates(table: pd.DataFrame, key: list[str], path: epath.Path) ->
     again = table.duplicated(key)
     if again.any():
         row = int(np.flatnonzero(again)[0])
-        values = ', '.join(repr(value) for value in table.loc[row, key])
+        values = ', '.join(repr(value) for value in table.loc[[row], key].values.tolist()[0])
         raise ValueError(f'{path}, row {row + _FIRST_LINE}: {values} stands there twice; remove one')
