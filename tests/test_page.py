@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -327,3 +328,16 @@ def test_thumbnail_of_a_small_picture_keeps_its_size(clips_folder):
     _, frames = decode_seconds(clips_folder / 'site' / 'a.mp4', [0])
     small = np.ascontiguousarray(frames[0][:100, :200])
     assert Image.open(io.BytesIO(page_frames.to_jpeg(small))).size == (200, 100)
+
+
+def test_everything_in_a_bucket(remote, clips_folder):
+    write_estimates(remote / 'out', ROWS, CLIPS, options={'clips': 'gs://clips'})
+    shutil.copytree(clips_folder, remote / 'clips')
+    page = report('gs://out')
+    assert len(page.all('img')) == 3 and (remote / 'out' / 'report.html').exists()
+
+
+def test_arguments_are_checked_before_clips_are_read(tmp_path):
+    for arguments, message in (({'n_frames': -1}, '0 or more; got -1'), ({'cutpoints': [3, 1]}, 'rising distances')):
+        with pytest.raises(ValueError, match=message):  # and not the missing distances.csv
+            write_report(tmp_path, **arguments)

@@ -164,9 +164,10 @@ const watch = charts && new IntersectionObserver(seen => seen.forEach(e => e.isI
 const orders = {
   doubt: (a, b) => b.doubt - a.doubt, near: (a, b) => a.near - b.near, far: (a, b) => b.far - a.far
 };
-function show() {
+function show(only) {  // the clip of that name; without one, those that the fields ask for
   const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
-  const chosen = data.clips.filter(c => words.every(word => c.key.includes(word)));
+  const chosen = data.clips.filter(
+    typeof only === 'string' ? c => c.n === only : c => words.every(word => c.key.includes(word)));
   if (orders[order.value]) chosen.sort(orders[order.value]);
   const groups = new Map();
   for (const clip of chosen) {
@@ -186,6 +187,7 @@ function show() {
   }
   charts.replaceChildren(...parts);
   chosen.forEach(clip => watch.observe(clip.figure));
+  byId('more').hidden = chosen.length <= MOST_PRINTED;
   byId('found').textContent = chosen.length + ' of ' + data.clips.length + ' clips';
 }
 if (charts) {
@@ -202,7 +204,7 @@ document.addEventListener('click', event => {
   const link = event.target.closest('a[data-clip]');
   if (link && charts) {
     find.value = link.dataset.clip;
-    show();
+    show(link.dataset.clip);
   }
 });
 const boxes = byId('boxes');

@@ -39,6 +39,8 @@ def write_report(
     """
     if n_frames < 0:
         raise ValueError(f'the number of pictures must be 0 or more; got {n_frames}')
+    if cutpoints is not None:
+        page_charts.check_cutpoints(cutpoints)  # before the clips are read
     found = read_estimates(folder)
     clips_folder = clips_folder or found.options.get('clips')
     wanted = page_frames.doubtful_first(found.rows).head(n_frames)
