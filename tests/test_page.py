@@ -17,7 +17,7 @@ from chimp_jax.field import page_charts, page_frames
 from chimp_jax.field.page import write_report
 from data_prep.decode import decode_seconds
 
-HOSTILE = '</script><script>alert("1")</script>/<b>\'a\' & "b", c\n--><!--.mp4'
+HOSTILE = '</script ></script><script>alert("1")</script>/<b>\'a\' & "b", c\n--><!--.mp4'
 
 
 class Page(html.parser.HTMLParser):
@@ -186,6 +186,8 @@ def test_hostile_names(tmp_path):
     found = write_estimates(tmp_path, rows, clips, summary, {'clips': '/no/<s>folder'})
     page = report(found)
     assert page.data['clips'][0]['n'] == HOSTILE and page.data['clips'][0]['g'] == '</style>&amp;'
+    (embedded,) = re.findall(r'id="data">(.*)</script>\n<script>', (found / 'report.html').read_text())
+    assert not set('<>&') & set(embedded)  # nothing of it can end the script or begin a comment
     assert page.sheet == [(HOSTILE, 0)]
     assert len(page.all('script')) == 2 and not page.all('img')
     assert not any(page.all(tag) for tag in ('b', 'i', 'u', 's'))
@@ -273,8 +275,8 @@ def test_twenty_thousand_rows(tmp_path):
     found = write_estimates(tmp_path, walks(names), [{'video_id': name, 'duration_s': 4} for name in names])
     page = report(found)
     assert len(page.data['clips']) == 5000 and sum(len(c['t']) for c in page.data['clips']) == 20_000
-    # 200 pictures of 320 px add about 20 kB each: the whole stays below 10 MB.
-    assert (found / 'report.html').stat().st_size + 200 * 20_000 < 10e6
+    # 200 pictures of 320 px in base64, at most about 29 kB each: the whole stays below 10 MB.
+    assert (found / 'report.html').stat().st_size + 200 * 29_000 < 10e6
     assert len(page.elements) < 40_000  # charts are drawn when they are looked at
 
 
