@@ -1,0 +1,149 @@
+"""The histogram of the page, as SVG that stands inside HTML, and its bins."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_MOST_BINS = 14  # of those that are chosen here
+_ROOM = {'left': 46, 'right': 12, 'top': 22, 'bottom': 42}  # px around the plot
+
+
+class Bin(NamedTuple):
+    lower_m: float
+    upper_m: float
+    n_estimated: int
+    n_corrected: int
+
+    @property
+    def n(self) -> int:
+        return self.n_estimated + self.n_corrected
+
+
+class Histogram(NamedTuple):
+    bins: list[Bin]
+    n_nearer: int  # before the first cutpoint
+    n_farther: int  # beyond the last one
+
+    @property
+    def unequal(self) -> bool:
+        widths = [b.upper_m - b.lower_m for b in self.bins]
+        return max(widths) - min(widths) > 1e-6 * max(widths)
+
+
+def count(distance_m: np.ndarray, corrected: np.ndarray, cutpoints: Sequence[float] | None = None) -> Histogram:
+    """distance_m, corrected: [n], without NaN. Bins are (lower, upper], the first one holds its lower end too.
+
+    That is how R's cut(..., include.lowest = TRUE) and with it the package Distance counts. Raises ValueError where
+    the cutpoints do not rise or are fewer than two.
+    """
+    distance_m = np.asarray(distance_m, float)
+    edges = default_cutpoints(distance_m) if cutpoints is None else check_cutpoints(cutpoints)
+    place = np.searchsorted(edges, distance_m, side='left') - 1  # of (lower, upper]
+    place[distance_m == edges[0]] = 0
+    inside = (place >= 0) & (place < len(edges) - 1)
+    corrected = np.asarray(corrected, bool)
+    by_kind = [np.bincount(place[inside & kind], minlength=len(edges) - 1) for kind in (~corrected, corrected)]
+    bins = [Bin(*b) for b in zip(edges[:-1], edges[1:], by_kind[0].tolist(), by_kind[1].tolist(), strict=True)]
+    return Histogram(bins, int((distance_m < edges[0]).sum()), int((distance_m > edges[-1]).sum()))
+
+
+def check_cutpoints(cutpoints: Sequence[float]) -> list[float]:
+    edges = [float(c) for c in cutpoints]
+    if len(edges) < 2 or not all(math.isfinite(c) for c in edges) or any(np.diff(edges) <= 0):
+        raise ValueError(f'cutpoints must be two or more rising distances in m, such as 0,2,4,6,8,10,15; got {edges}')
+    return edges
+
+
+def default_cutpoints(distance_m: np.ndarray) -> list[float]:
+    """Equal steps of 1, 2, 5, 10 m and so on from 0 (or the step below a negative distance) to the largest.
+
+    A few huge distances do not squeeze the others into one bin: the steps are chosen for the 99th percentile, and what
+    lies farther than twice that is beyond the last bin.
+    """
+    if not len(distance_m):
+        return [0.0, 1.0]
+    bulk = max(float(np.percentile(distance_m, 99)), 1e-9)
+    farthest = min(float(distance_m.max()), 2 * bulk)
+    step = max(1.0, nice_step(bulk, _MOST_BINS))
+    lowest = min(0, math.floor(float(distance_m.min()) / step))
+    lowest = max(lowest, -_MOST_BINS)
+    return [step * k for k in range(lowest, max(math.ceil(farthest / step - 1e-9), lowest + 1) + 1)]
+
+
+def nice_step(span: float, most: int) -> float:
+    """The smallest step of 1, 2 or 5 times a power of ten of which at most `most` cover the span."""
+    power = math.floor(math.log10(span / most))
+    steps = (factor * 10.0**exponent for exponent in range(power, power + 3) for factor in (1, 2, 5))
+    return next(step for step in steps if span / step <= most + 1e-9)
+
+
+def draw_histogram(histogram: Histogram, width_px: int, height_px: int, label: str) -> str:
+    """SVG. Heights are counts, or counts a metre where the bins differ in width, so that areas compare."""
+    bins = histogram.bins
+    start, stop = bins[0].lower_m, bins[-1].upper_m
+    heights = [b.n / (b.upper_m - b.lower_m) if histogram.unequal else b.n for b in bins]
+    step = nice_step(max([*heights, 1e-9]), 4)
+    if not histogram.unequal:
+        step = max(1.0, step)
+    top = step * max(1, math.ceil(max(heights) / step - 1e-9))
+    plot_w = width_px - _ROOM['left'] - _ROOM['right']
+    plot_h = height_px - _ROOM['top'] - _ROOM['bottom']
+
+    def x(metres: float) -> float:
+        return _ROOM['left'] + (metres - start) / (stop - start) * plot_w
+
+    def y(height: float) -> float:
+        return _ROOM['top'] + (1 - height / top) * plot_h
+
+    parts = [_grid(step, top, y, width_px)]
+    for b, height in zip(bins, heights, strict=True):
+        left, right, estimated = x(b.lower_m) + 1, x(b.upper_m) - 1, height * b.n_estimated / max(b.n, 1)
+        parts.append(_bar('estimated', left, right, y(estimated), y(0)))
+        parts.append(_bar('corrected', left, right, y(height), y(estimated)))
+        if b.n and right - left >= 8 * len(str(b.n)):
+            parts.append(_text('n', (left + right) / 2, y(height) - 5, str(b.n)))
+    parts += _marks(bins, x, y(0) + 18)
+    parts.append(_text('name', _ROOM['left'] + plot_w / 2, height_px - 6, 'distance, m'))
+    parts.append(_text('name start', 2, 12, 'seconds per metre' if histogram.unequal else 'seconds'))
+    return (
+        f'<svg class="histogram" viewBox="0 0 {width_px} {height_px}" role="img" aria-label="{label}">'
+        f'{"".join(parts)}</svg>'
+    )
+
+
+def _grid(step: float, top: float, y, width_px: int) -> str:
+    levels = [step * k for k in range(round(top / step) + 1)]
+    lines = (
+        f'<path class="grid" d="M{_ROOM["left"]} {y(level):.1f}H{width_px - _ROOM["right"]}"/>'
+        + _text('tick end', _ROOM['left'] - 6, y(level) + 4, short(level))
+        for level in levels
+    )
+    return ''.join(lines)
+
+
+def _marks(bins: list[Bin], x, y_px: float) -> list[str]:
+    """The cutpoints, as many as there is room for."""
+    marks, free_from = [], -math.inf
+    for cutpoint in (bins[0].lower_m, *(b.upper_m for b in bins)):
+        half = 4 * len(short(cutpoint))
+        if x(cutpoint) - half >= free_from:
+            marks.append(_text('tick', x(cutpoint), y_px, short(cutpoint)))
+            free_from = x(cutpoint) + half + 4
+    return marks
+
+
+def _bar(kind: str, left: float, right: float, top: float, bottom: float) -> str:
+    if bottom - top < 0.05:
+        return ''
+    return f'<path class="{kind}" d="M{left:.1f} {bottom:.1f}V{top:.1f}H{right:.1f}V{bottom:.1f}Z"/>'
+
+
+def _text(kind: str, x_px: float, y_px: float, text: str) -> str:
+    return f'<text class="{kind}" x="{x_px:.1f}" y="{y_px:.1f}">{text}</text>'
+
+
+def short(value: float) -> str:
+    """A number as people write it on an axis: 0, 2.5, 12000, 3e+07."""
+    return f'{value:.6g}'
