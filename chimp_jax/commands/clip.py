@@ -54,7 +54,13 @@ def run(options: argparse.Namespace) -> int:
         if isinstance(frame, bytes)
     }
     draw_clip(
-        out / 'clip.png', times_s, distance.to_numpy(), np.maximum(table, 0), list(frames), list(frames.values()), path.name
+        out / 'clip.png',
+        times_s,
+        distance.to_numpy(),
+        np.maximum(table, 0),
+        list(frames),
+        list(frames.values()),
+        path.name,
     )
     print('\n'.join(combined.describe()))
     print(f'{len(table)} distances in {out}/distances.csv, drawn in {out}/clip.png')

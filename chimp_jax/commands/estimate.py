@@ -14,7 +14,6 @@ import json
 import logging
 import os
 
-import jax
 import pandas as pd
 from etils import epath
 
@@ -32,6 +31,8 @@ from data_prep.clip_record import ClipTask
 from data_prep.files import write_json
 from data_prep.job import Job
 from data_prep.plan import Plan, make_plan, make_tasks
+
+NO_FOLDER = '.'  # the site of clips that lie in no folder of their own, for calibration
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
     log.info('%d members on %s, %d clips', len(found), device, len(tasks))
     streamed = stream_clips(tasks, found, out / 'work', panel, options.workers)
 
-    station = stations.stations_of(streamed.rows['video_id'], survey.deployments)
+    station = stations.stations_of(streamed.rows['video_id'], survey.deployments).replace('', NO_FOLDER)
     oof = _out_of_fold(combined, found)
     distance_m = combined.distance(streamed.answers())
     calibration = _calibration(known, streamed, distance_m, survey.deployments, oof)
@@ -110,8 +111,7 @@ def run(options: argparse.Namespace) -> int:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     summary = _summary(rows, clips, found, device, now, options.coverage, oof, calibration)
     for name in options.format:
-        station = stations.stations_of(rows['video_id'], survey.deployments)
-        summary[name] = exports.write(name, rows, clips, station, survey, out, now)
+        summary[name] = exports.write(name, rows, clips, survey, out, now)
     write_json(out / 'summary.json', summary)
     return _say(out, rows, clips, summary, combined)
 
@@ -157,7 +157,7 @@ def _calibration(known, streamed: Streamed, distance_m: pd.Series, deployments, 
     for line in lost:
         log.info('note: %s', line)
     effects = calibrate.ASSUMED_EFFECTS if oof is None else oof.site_effects()
-    site = stations.stations_of(matched['video_id'], deployments)
+    site = stations.stations_of(matched['video_id'], deployments).replace('', NO_FOLDER)
     return calibrate.fit_calibration(matched['estimate'], matched['distance'], site, effects)
 
 
@@ -199,7 +199,7 @@ def _say(out: epath.Path, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict
     for site in summary.get('calibration', []):
         after = '' if site['mae_with_m'] is None else f', {site["mae_with_m"]:.2f} m with the correction'
         print(
-            f'calibration of {site["site"] or "the clips in no folder"}: {site["n"]} known distances, leave-one-out MAE '
+            f'calibration of {site["site"]}: {site["n"]} known distances, leave-one-out MAE '
             f'{site["mae_without_m"]:.2f} m{after}: ' + ('applied' if site['applied'] else site['reason'])
         )
     bad = clips[clips['status'].isin(['failed', 'partly'])]

@@ -67,7 +67,7 @@ def estimate_rows(
 
 
 def complete_rows(rows: pd.DataFrame, lost: pd.DataFrame, corrected: pd.DataFrame | None) -> pd.DataFrame:
-    """Rows with those of the targets (video_id, time, reason) that have no distance, and with a person's corrections."""
+    """With the targets that have no distance (video_id, time, reason), and with a person's corrections."""
     whole = with_lost(rows, lost).fillna({'flags': ''})
     return whole if corrected is None else corrections.apply_corrections(whole, corrected)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 from etils import epath
 
-from chimp_jax.field import camtrap_dp, distance_flatfile, zamba
+from chimp_jax.field import camtrap_dp, distance_flatfile, stations, zamba
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 
@@ -39,14 +39,16 @@ def check(formats, survey: Survey) -> None:
             raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
 
 
-def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, station: pd.Series, survey: Survey, out, now: str) -> dict:
+def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, out, now: str) -> dict:
     """Writes one format into the folder out; returns what it says of itself.
 
-    rows and clips: of distances.csv and clips.csv; station: of each row; now: ISO 8601.
+    rows and clips: of distances.csv and clips.csv; now: ISO 8601.
     """
     out = epath.Path(out)
+    durations_s = clips.set_index('video_id')['duration_s'].dropna().to_dict()
+    station = stations.stations_of(rows['video_id'], survey.deployments)
     writers: dict[str, Callable[[], dict]] = {
-        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', clips.set_index('video_id')['duration_s'].to_dict()),
+        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', durations_s),
         'distance': lambda: distance_flatfile.write_distance(
             rows,
             station,
