@@ -1,0 +1,1 @@
+"""From a disk of clips to distances that an ecologist can use."""
