@@ -28,9 +28,7 @@ def checked_bins(cutpoints, truncation: float | None) -> tuple[list[float] | Non
             f'the truncation {truncation:g} m lies beyond the last cutpoint {cutpoints[-1]:g} m; lower it, or add a bin'
         )
     if truncation not in cutpoints[1:]:
-        raise ValueError(
-            f'the truncation {truncation:g} m cuts a bin of {_listed(cutpoints)}; give one of the cutpoints as truncation'
-        )
+        raise ValueError(f'the truncation {truncation:g} m cuts a bin of {_listed(cutpoints)}; truncate at a cutpoint')
     return cutpoints[: cutpoints.index(truncation) + 1], truncation
 
 
