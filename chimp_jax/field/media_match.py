@@ -1,0 +1,71 @@
+"""Which media of a Camtrap DP package a clip is."""
+
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+
+_NAMED = 5  # how many clips a message names
+
+
+def media_of_clips(video_ids, media: pd.DataFrame, file: str) -> tuple[dict[str, dict], list[str]]:
+    """{video_id: {'mediaID', 'deploymentID', 'timestamp', 'line'}}, and the clips that the package does not have.
+
+    A clip is a medium where one's path ends with the other's, folder by folder: site_1/a.mp4 is filePath
+    media/site_1/a.mp4. An equal path goes before a longer one. Where no filePath fits, fileName is tried so.
+    media: media.csv as text, its index the line; file: what messages call it.
+    Raises ValueError with the names where a clip fits two media or a medium two clips, or where no clip fits any.
+    """
+    lookup = [_by_name(media[column]) for column in ('filePath', 'fileName') if column in media]
+    lines: dict[str, int] = {}
+    for video_id in video_ids:
+        parts = _parts(video_id)
+        fitting = next((fit for by_name in lookup if (fit := _fitting(parts, by_name))), [])
+        if len(fitting) > 1:
+            raise ValueError(
+                f'{video_id} may be each of {len(fitting)} media '
+                f'({file}, lines {", ".join(map(str, fitting[:_NAMED]))}); '
+                'name the clips below the folder that the filePath names, so that their ends are unique'
+            )
+        if fitting:
+            lines[video_id] = fitting[0]
+    clip_of: dict[int, str] = {}
+    for video_id, line in lines.items():
+        other = clip_of.setdefault(line, video_id)
+        if other != video_id:
+            raise ValueError(
+                f'{file}:{line}: its filePath fits the clips {other} and {video_id}; write it with its folder'
+            )
+    unknown = [video_id for video_id in video_ids if video_id not in lines]
+    if unknown and not lines:
+        raise ValueError(
+            f'{file} has none of the clips ({", ".join(unknown[:_NAMED])}); '
+            'its filePath must end as the paths below the clips folder do'
+        )
+    columns = ['mediaID', 'deploymentID', 'timestamp']
+    about = media.loc[list(lines.values()), columns].to_dict('records')
+    found = {video_id: {**cells, 'line': lines[video_id]} for video_id, cells in zip(lines, about, strict=True)}
+    return found, unknown
+
+
+def _by_name(paths: pd.Series) -> dict[str, list[tuple[list[str], int]]]:
+    by_name: dict[str, list[tuple[list[str], int]]] = {}
+    for line, path in paths.items():
+        if parts := _parts(unquote(urlsplit(path).path) if '://' in path else path):
+            by_name.setdefault(parts[-1], []).append((parts, line))
+    return by_name
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.replace('\\', '/').split('/') if part not in ('', '.')]
+
+
+def _fitting(parts: list[str], by_name: dict[str, list[tuple[list[str], int]]]) -> list[int]:
+    """Lines of the media whose path ends with parts, or the other way round; of the equal ones where there are any."""
+    candidates = by_name.get(parts[-1], [])
+    equal = [line for other, line in candidates if other == parts]
+    return equal or [line for other, line in candidates if _ends_alike(parts, other)]
+
+
+def _ends_alike(a: list[str], b: list[str]) -> bool:
+    shared = min(len(a), len(b))
+    return a[-shared:] == b[-shared:]
