@@ -64,7 +64,8 @@ def stream_clips(tasks: Sequence[ClipTask], members: Sequence[Member], folder, p
         batch = pending[start : start + CLIPS_PER_BATCH]
         outcomes = _decode(batch, folder / 'batch', workers)
         rows = _score(outcomes, members, folder / 'batch', panel, progress)
-        progress.advance(len(members) * sum(outcome.row is None for outcome in outcomes))
+        if n_failed := sum(outcome.row is None for outcome in outcomes):
+            progress.advance(len(members) * n_failed)
         name = _hash(*(wanted[task.video_id] for task in batch))
         write_table(folder / (name + ROWS), rows)
         clips = [_clip(outcome) | {'identity': wanted[outcome.video_id]} for outcome in outcomes]

@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('clips', metavar='CLIPS', help='folder of the clips; local or gs://')
     add('--members', required=True, help='folder of train.py --workdir')
     add('--out', required=True, help='folder for what is estimated')
-    add('--every', type=int, default=1, dest='every_s', help='seconds between the targets (default: 1)')
+    add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
     add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal')
     add('--min_confidence', '--min-confidence', type=float, default=0.2, help='of a detection')
     add('--targets', help='CSV with the columns video_id and time: these seconds')
@@ -65,7 +65,9 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    out = epath.Path(options.out)
+    out, every_s = epath.Path(options.out), options.every_s or 1
+    if options.every_s and (options.targets or options.detections):
+        raise ValueError('--every is for every second of a clip, not for the seconds of --targets or --detections')
     found = members.find_members(options.members)
     combined = combining.combine(options, found)
     survey = _survey(options)
@@ -80,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         tables=options.targets,
         detections=options.detections,
         min_confidence=options.min_confidence,
-        every_s=options.every_s,
+        every_s=every_s,
         workers=options.workers,
     )
     plan = make_plan(job)
@@ -119,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
 def _survey(options: argparse.Namespace) -> exports.Survey:
     return exports.Survey(
         deployments=stations.read_deployments(options.deployments) if options.deployments else None,
-        every_s=options.every_s,
+        every_s=options.every_s or 1,
         snapshot_s=options.snapshot_s,
         theta_deg=options.theta_deg,
         cutpoints_m=options.cutpoints,
