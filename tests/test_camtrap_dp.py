@@ -127,6 +127,13 @@ def test_two_animals_in_a_second_are_two_observations(tmp_path):
     assert table['individualPositionRadius'].tolist() == ['', '3.5', '8']
 
 
+def test_a_package_without_observations_gains_them(tmp_path):
+    header = OBSERVATIONS.splitlines()[0] + '\n'
+    summary = merge_camtrap_dp(rows(), package(tmp_path / 'mine', observations=header), tmp_path / 'out')
+    assert (summary['observations added'], summary['kept']) == (1, 0)
+    assert read(tmp_path / 'out' / 'observations.csv')['observationID'].tolist() == ['chimp_jax-m1-4']
+
+
 def test_no_rows_keep_the_package(tmp_path):
     summary = merge_camtrap_dp(rows().iloc[:0], package(tmp_path / 'mine'), tmp_path / 'out')
     assert (summary['observations added'], summary['kept']) == (0, 1)
