@@ -259,3 +259,9 @@ def test_the_packages_own_schema_is_used_where_it_is_at_hand(tmp_path):
         'fields': [{'name': 'individualPositionRadius', 'type': 'number', 'constraints': {'maximum': 3}}]
     }
     refused(tmp_path, 'observations.csv:3: .*individualPositionRadius', resources=resources)
+
+
+def test_an_offset_of_zero_is_written_as_the_medium_writes_it(tmp_path):
+    mine = package(tmp_path / 'mine', media=MEDIA.replace('58Z', '58+00:00'))
+    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    assert read(tmp_path / 'out' / 'observations.csv')['eventStart'].iloc[1] == '2024-03-03T00:00:02+00:00'
