@@ -127,6 +127,13 @@ def test_two_animals_in_a_second_are_two_observations(tmp_path):
     assert table['individualPositionRadius'].tolist() == ['', '3.5', '8']
 
 
+def test_a_package_without_observations_gains_them(tmp_path):
+    header = OBSERVATIONS.splitlines()[0] + '\n'
+    summary = merge_camtrap_dp(rows(), package(tmp_path / 'mine', observations=header), tmp_path / 'out')
+    assert (summary['observations added'], summary['kept']) == (1, 0)
+    assert read(tmp_path / 'out' / 'observations.csv')['observationID'].tolist() == ['chimp_jax-m1-4']
+
+
 def test_no_rows_keep_the_package(tmp_path):
     summary = merge_camtrap_dp(rows().iloc[:0], package(tmp_path / 'mine'), tmp_path / 'out')
     assert (summary['observations added'], summary['kept']) == (0, 1)
@@ -252,3 +259,9 @@ def test_the_packages_own_schema_is_used_where_it_is_at_hand(tmp_path):
         'fields': [{'name': 'individualPositionRadius', 'type': 'number', 'constraints': {'maximum': 3}}]
     }
     refused(tmp_path, 'observations.csv:3: .*individualPositionRadius', resources=resources)
+
+
+def test_an_offset_of_zero_is_written_as_the_medium_writes_it(tmp_path):
+    mine = package(tmp_path / 'mine', media=MEDIA.replace('58Z', '58+00:00'))
+    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    assert read(tmp_path / 'out' / 'observations.csv')['eventStart'].iloc[1] == '2024-03-03T00:00:02+00:00'

@@ -8,6 +8,7 @@ import math
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
 import pandas as pd
 from etils import epath
 
@@ -188,7 +189,7 @@ def _merged(package: Package, added: list[dict]) -> tuple[list[str], list[list[s
         str(name).startswith(ID_PREFIX) and _METHOD in tags_of(tags)
         for name, tags in zip(theirs['observationID'], theirs.get('observationTags', [''] * len(theirs)), strict=True)
     ]
-    kept = theirs[[not own for own in ours]]
+    kept = theirs[~np.array(ours, bool)]
     taken = set(kept['observationID'])
     clash = next((row['observationID'] for row in added if row['observationID'] in taken), None)
     if clash:

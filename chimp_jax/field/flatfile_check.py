@@ -9,6 +9,7 @@ import pandas as pd
 from chimp_jax.field.tables import number, read_table
 
 _NEEDED = ('Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', 'object')
+_MAY_BE_NA = ('distance', 'object', 'distbegin', 'distend', 'size')
 
 
 def checked_bins(cutpoints, truncation: float | None) -> tuple[list[float] | None, float | None]:
@@ -53,7 +54,9 @@ def check_flatfile(table, cutpoints=None, truncation: float | None = None, name:
     cutpoints, truncation = checked_bins(cutpoints, truncation)
     file = _FlatFile(name, cutpoints, truncation, bool(bins))
     for line, cells in zip(texts.index, texts.to_dict('records'), strict=True):
-        file.take(f'{name}:{line}', {column: cell.strip() for column, cell in cells.items()})
+        cells = {column: cell.strip() for column, cell in cells.items()}
+        unknown = {column: '' for column in _MAY_BE_NA if cells.get(column) == 'NA'}  # as R writes it
+        file.take(f'{name}:{line}', {**cells, **unknown})
     return file.counts()
 
 
@@ -85,13 +88,13 @@ class _FlatFile:
         before = self.objects.setdefault(cells['object'], place)
         if before != place:
             raise ValueError(f'{place}: object {cells["object"]} stands in {before} already; number each row anew')
-        if self.binned:
-            self._bin(place, distance, cells)
         if self.cutpoints and not self.cutpoints[0] <= distance <= self.cutpoints[-1]:
             raise ValueError(
                 f'{place}: distance {distance:g} m lies outside the cutpoints {_listed(self.cutpoints)}; '
                 'drop the row, or add a bin'
             )
+        if self.binned:
+            self._bin(place, distance, cells)
         self.detections[station] = self.detections.get(station, 0) + 1
 
     def _survey(self, place: str, station: str, cells: dict[str, str]) -> None:
