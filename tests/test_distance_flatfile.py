@@ -63,9 +63,10 @@ def test_bins_and_a_station_that_truncation_empties(tmp_path):
     given = rows(*(('A/x.mp4', t, d) for t, d in enumerate((0.5, 1, 2.5, 4, 8, 8.1))), ('C/z.mp4', 0, 20))
     summary = write_distance(given, ['A'] * 6 + ['C'], deployments(), 1, 42, tmp_path, [1, 2.5, 4, 8, 15], 8)
     table = read(tmp_path)
-    # [1, 2.5) [2.5, 4) [4, 8], the last with its end. 0.5 is too near, 8.1 and 20 too far; C keeps an empty row.
+    # [1, 2.5] (2.5, 4] (4, 8], as R's cut(include.lowest = TRUE).
+    # 0.5 is too near, 8.1 and 20 too far; C keeps an empty row.
     assert table[['distance', 'distbegin', 'distend']].values.tolist() == [
-        ['1', '1', '2.5'], ['2.5', '2.5', '4'], ['4', '4', '8'], ['8', '4', '8'], [''] * 3, [''] * 3
+        ['1', '1', '2.5'], ['2.5', '1', '2.5'], ['4', '2.5', '4'], ['8', '4', '8'], [''] * 3, [''] * 3
     ]  # fmt: skip
     assert table['Sample.Label'].tolist() == ['A', 'A', 'A', 'A', 'B', 'C']
     assert summary['left out'] == {'nearer than the first cutpoint': 1, 'beyond the truncation': 2}

@@ -72,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
     combined = combining.combine(options, found)
     survey = _survey(options)
     exports.check(options.format, survey)
+    if not 0 < options.coverage < 1:
+        raise ValueError(f'--coverage={options.coverage}: give a share above 0 and below 1, such as 0.9')
     known = calibrate.read_known(options.calibrate) if options.calibrate else None
     typed = out / 'corrections.csv'
     corrected = corrections.read_corrections(typed) if typed.exists() else None
@@ -107,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     idle = 'no animal' if options.detections else 'not asked'
     clips = estimates.clip_rows(Archive([options.clips]).clips(), streamed, rows, problems, idle)
     clips['site'] = stations.stations_of(clips['video_id'], survey.deployments)
-    write_table(out / 'distances.csv', rows)
+    write_table(out / 'distances.csv', rows.round(4))
     write_table(out / 'clips.csv', clips)
     write_json(out / 'options.json', {**vars(options), 'clips': os.path.abspath(options.clips)})
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')

@@ -34,7 +34,7 @@ def write_distance(
 
     rows: of distances.csv. stations: the station of each row, aligned with it (stations.stations_of). deployments: of
     stations.read_deployments. snapshot_s: seconds between snapshot moments, counted from the start of each clip.
-    theta_deg: the camera's angle of view. cutpoints [K]: m, ascending; they add distbegin and distend, [begin, end).
+    theta_deg: the camera's angle of view. cutpoints [K]: m, ascending; they add distbegin and distend, (begin, end].
     truncation: m; with cutpoints it must be one of them. every_s: seconds between the targets that were estimated.
     Returns the counts of what was written and of what was left out, by reason.
     Raises ValueError for each user error that the package would meet later, or never notice: see docs/exports.md.
@@ -134,5 +134,6 @@ def _lines(rows: pd.DataFrame, places: dict[str, tuple], theta_deg: float, cutpo
 
 
 def _bin(distance_m: float, cutpoints: list[float]) -> tuple[str, str]:
-    k = min(int(np.searchsorted(cutpoints, distance_m, side='right')), len(cutpoints) - 1)
+    """A limit belongs to the nearer bin, the first also to its own, as in Distance's create_bins."""
+    k = max(int(np.searchsorted(cutpoints, distance_m, side='left')), 1)
     return plain(cutpoints[k - 1], 6), plain(cutpoints[k], 6)

@@ -1,0 +1,79 @@
+"""kill -9 at random moments of a prediction: does the same command end with the same bytes as an uninterrupted one?
+
+    python -m bench.kill_predict --folder demo --kills 20
+
+--folder: of demo.py. Two commands in turn: the targets of the records, and every 5 s of every clip.
+"""
+
+import argparse
+import contextlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.kill_build import digests, kill
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def commands(folder: Path, out: Path) -> dict[str, list[str]]:
+    predict = [sys.executable, str(ROOT / 'predict.py')]
+    members = f'--members={folder}/runs'
+    return {
+        'score': [*predict, members, f'--records={folder}/data', f'--out={out}/score/predictions.csv', '--details'],
+        'estimate': [*predict, 'estimate', f'{folder}/clips/full', members, f'--out={out}/estimate', '--every=5'],
+    }
+
+
+def results(out: Path) -> dict[str, str]:
+    """Digests of what a user reads; summary.json and options.json hold the hour and the folder."""
+    return {name: one for name, one in digests(out).items() if name.endswith('.csv') and 'work' not in name}
+
+
+def start(command: list[str], log: Path) -> subprocess.Popen:
+    with log.open('a') as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def finish(command: list[str], log: Path) -> float:
+    began = time.monotonic()
+    if start(command, log).wait() not in (0, 3):
+        raise SystemExit(f'{command} failed:\n{log.read_text()[-2000:]}')
+    return time.monotonic() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--folder', type=Path, default=Path('demo'))
+    parser.add_argument('--kills', type=int, default=20)
+    parser.add_argument('--seed', type=int, default=0)
+    options = parser.parse_args()
+    draw = random.Random(options.seed)
+    folder = options.folder.resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        whole, killed = Path(scratch) / 'whole', Path(scratch) / 'killed'
+        for out in (whole, killed):
+            out.mkdir()
+        for name, command in commands(folder, whole).items():
+            whole_s = finish(command, whole / 'log')
+            moments = [round(draw.uniform(1, whole_s), 1) for _ in range(options.kills // 2)]
+            again = commands(folder, killed)[name]
+            for number, moment in enumerate(moments):
+                process = start(again, killed / 'log')
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(moment)
+                kill(process, with_workers=number % 2 == 0)
+            left_s = finish(again, killed / 'log')
+            print(
+                f'{name}: {whole_s:.0f} s uninterrupted; killed after {moments} s, the last start took {left_s:.0f} s'
+            )
+        same = results(killed) == results(whole)
+        print(f'{len(results(whole))} files: ' + ('every byte the same' if same else 'they differ'))
+    raise SystemExit(not same)
+
+
+if __name__ == '__main__':
+    main()
