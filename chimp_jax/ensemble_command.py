@@ -21,7 +21,8 @@ from chimp_jax.distances import default_rounding, parse_rounding, round_distance
 from chimp_jax.ensemble import METHODS, NEEDS_OOF, Combination, fit
 from chimp_jax.ensemble_report import read_places, score_methods, to_text
 from chimp_jax.members import Member, find_members, read_oof
-from chimp_jax.prediction_tables import join_predictions, read_table, write_predictions
+from chimp_jax.prediction_tables import join_predictions, read_table
+from chimp_jax.results import write_table
 from data_prep.files import write_whole
 
 ALL = 'all'
@@ -127,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
         if options.predictions:
             rounding = default_rounding(options.method) if given is None else given
             rows = combine_files(combination, options.predictions, rounding, labels)
-            write_predictions(out / 'predictions.csv', rows, rows)
+            write_table(out / 'predictions.csv', rows)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.prediction_tables import KEY, read_table
-from chimp_jax.workdir import write_whole
+from data_prep.files import write_whole
 from data_prep.records import LOST
 
 OK = 'ok'  # the status of a row with a distance; any other is the reason why there is none

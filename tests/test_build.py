@@ -81,6 +81,8 @@ def test_a_bad_clip_gets_its_row_and_the_others_go_on(built):
     rows = {name: f'train_labels.csv:{line}' for name, line in (('a.mp4', 10), ('empty.mp4', 8), ('missing.mp4', 9))}
     assert problems['row'].to_dict() == rows
     assert 'Invalid data' in problems.loc['empty.mp4', 'reason']
+    lost = pd.read_csv(out / 'lost.csv')
+    assert lost['split'].eq('train').all() and lost.groupby('video_id')['time'].apply(list).to_dict() == LOST_TIMES
 
 
 def test_records_of_both_streams_are_complete(built):
@@ -128,7 +130,7 @@ def test_tables_beside_the_records(built):
     assert description['command'].startswith('python -m data_prep.build --tables=')
     assert not (out / 'frames').exists()
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        'chimp_records clips.csv dataset.json folds.csv options.json problems.csv'.split()
+        'chimp_records clips.csv dataset.json folds.csv lost.csv options.json problems.csv'.split()
     )
 
 

@@ -83,4 +83,4 @@ def test_shares_that_processes_do_not_divide_are_refused(tmp_path, monkeypatch):
     with pytest.raises(
         ValueError, match='data.shares=1 cannot be divided among 2 processes; set --config.data.shares=2'
     ):
-        train.Trainer(small.config(tmp_path))
+        train.Trainer(small.config(tmp_path), 'digest of its folds')

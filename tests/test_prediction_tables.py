@@ -46,25 +46,6 @@ def test_join_refuses_a_table_without_its_columns():
         prediction_tables.join_predictions({})
 
 
-def test_written_in_the_order_of_the_submission_format(tmp_path):
-    asked = table([ROWS[2], ROWS[0], ROWS[1]]).assign(distance=1.0)
-    path = tmp_path / 'new' / 'predictions.csv'
-    prediction_tables.write_predictions(path, table(ROWS), asked)
-    assert path.read_text() == 'video_id,time,distance\na.avi,9,3.5\nb.mp4,2,1.5\na.avi,10,2.5\n'
-    assert [entry.name for entry in path.parent.iterdir()] == ['predictions.csv']
-
-
-def test_refused_predictions_leave_the_old_file(tmp_path):
-    path = tmp_path / 'predictions.csv'
-    path.write_text('old')
-    with pytest.raises(ValueError, match=r'no prediction for b.mp4 at 0 s \(1 in all\)'):
-        prediction_tables.write_predictions(path, table(ROWS[:3]), table(ROWS))
-    with pytest.raises(ValueError, match="submission_format: no column 'video_id'"):
-        prediction_tables.write_predictions(path, table(ROWS), pd.DataFrame({'time': [1]}))
-    assert path.read_text() == 'old'
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_table_is_read_as_it_stands(tmp_path):
     path = tmp_path / 'oof.csv'
     path.write_text('\ufeffprediction,time,more,video_id\n1.5,3,x,007\n,4.0,,NA\n')
