@@ -81,7 +81,7 @@ def _backward(stride, saved, grad):
 _shifted.defvjp(_forward, _backward)
 
 
-def _same_padding(size: int, k: int, stride: int) -> tuple[int, int, int]:
+def same_padding(size: int, k: int, stride: int) -> tuple[int, int, int]:
     """Output size, padding before and after (the odd one after), as TensorFlow's SAME."""
     out = -(-size // stride)
     total = max((out - 1) * stride + k - size, 0)
@@ -90,8 +90,8 @@ def _same_padding(size: int, k: int, stride: int) -> tuple[int, int, int]:
 
 def _pad(x: jax.Array, k: int, stride: int) -> tuple[jax.Array, int, int]:
     _, h, w, _ = x.shape
-    rows, top, bottom = _same_padding(h, k, stride)
-    columns, left, right = _same_padding(w, k, stride)
+    rows, top, bottom = same_padding(h, k, stride)
+    columns, left, right = same_padding(w, k, stride)
     padded = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
     # Without the barrier XLA computes what is before the padding k * k times, once for each shift.
     return lax.optimization_barrier(padded), rows, columns
@@ -116,8 +116,8 @@ def _input_gradient(shape: tuple[int, ...], kernel: jax.Array, grad: jax.Array, 
     """Again a shifted sum. At stride 2 each of the four parities of a pixel has its own taps; they are interleaved."""
     b, h, w, c = shape
     k = kernel.shape[0]
-    rows, top, _ = _same_padding(h, k, stride)
-    columns, left, _ = _same_padding(w, k, stride)
+    rows, top, _ = same_padding(h, k, stride)
+    columns, left, _ = same_padding(w, k, stride)
     reach = (k - 1) // stride
     out_rows, out_columns = -(-(h + top) // stride), -(-(w + left) // stride)
     padded = lax.optimization_barrier(

@@ -18,6 +18,7 @@ from chimp_jax.depthwise import depthwise_conv
 from chimp_jax.pointwise import pointwise_dot_general
 
 FEATURES = 1280
+BN_EPSILON = 1e-3
 
 # Keras' kernel initialiser for convolutions here: variance scaling 2.0, fan_out, truncated normal.
 conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
@@ -176,7 +177,7 @@ class EfficientNet(nn.Module):
             BatchNorm,
             use_running_average=not train,
             momentum=self.bn_momentum,
-            epsilon=1e-3,
+            epsilon=BN_EPSILON,
             axis_name=self.axis_name,
             dtype=self.dtype,
         )
