@@ -1,4 +1,12 @@
-"""Our sides of the comparisons, as training and prediction run them: encoding frames, and updates of the model."""
+"""Our sides of the comparisons, as training and prediction run them: encoding frames, and updates of the model.
+
+    python -m bench.our_side --out b0.onnx
+
+writes the backbone with random weights as ONNX, for other engines.
+"""
+
+import argparse
+from pathlib import Path
 
 from chimp_jax import runtime
 
@@ -21,34 +29,25 @@ def frames(n: int, size_px: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, size_px, size_px, 3), dtype=np.uint8)
 
 
-def fresh(dtype: str = 'float32') -> tuple[Any, steps.TrainState, Any]:
+def fresh() -> tuple[Any, steps.TrainState, Any]:
     """The published model with random weights, its state and its optimizer."""
     runtime.use_compile_cache()
     config = base.get_config()
-    config.model.dtype = dtype
     model, settings = train.make_model(config), config.train
     optimizer = optim.make_optimizer(settings.adam_b1, settings.adam_b2, settings.adam_eps)
     plateau = optim.make_plateau(settings.learning_rate, **settings.plateau)
     return model, steps.initial_state(model, optimizer, plateau, seed=0), optimizer
 
 
-def random_weights() -> dict[str, Any]:
-    """{'params', 'batch_stats'} of a fresh model, NumPy."""
-    _, state, _ = fresh()
-    return jax.tree.map(np.asarray, {'params': state.params, 'batch_stats': state.batch_stats})
-
-
-def encode(options: dict[str, Any]) -> Callable[[], dict]:
-    """options: n, size_px, dtype. Features of n frames; notes the largest difference from float32, relative."""
+def encode(options: dict[str, Any]) -> Callable[[], None]:
+    """options: n, size_px. Features of n frames, in float32."""
     model, state, _ = fresh()
-    model = model.clone(dtype=np.dtype(options.get('dtype', 'float32')))
     scorer = Scorer(model, options['size_px'])
     weights = scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
     pictures = frames(options['n'], options['size_px'])
 
-    def work() -> dict:
+    def work() -> None:
         scorer.encode(weights, pictures)
-        return {}
 
     return work
 
@@ -70,7 +69,24 @@ def update(options: dict[str, Any]) -> Callable[[], None]:
 
     def work() -> None:
         nonlocal placed
-        placed, error = mapped(placed, parallel.split(arrays, len(devices)), np.float32(1e-3))
+        ((pictures, _),) = parallel.prefetch([dict(arrays)], train.ARRAYS, devices)
+        placed, error = mapped(placed, pictures, np.float32(1e-3))
         float(error.total)
 
     return work
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--size_px', type=int, default=512)
+    options = parser.parse_args()
+    from chimp_jax.onnx_graph import backbone_graph
+
+    model, state, _ = fresh()
+    weights = {'params': state.params, 'batch_stats': state.batch_stats}
+    options.out.write_bytes(backbone_graph(model, weights, options.size_px).SerializeToString())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,6 +1,7 @@
 """The peers' sides of the comparisons: Keras on TensorFlow, ONNX Runtime, OpenVINO. Each as its own manual advises."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -90,15 +91,21 @@ def onnx_encode(options: dict[str, Any]) -> Callable[[], None]:
 def openvino_encode(options: dict[str, Any]) -> Callable[[], dict]:
     """options: n, size_px, path, precision ('f32' or 'bf16'). As many requests in flight as OpenVINO advises.
 
+    path: a file of ONNX, or 'keras': Keras' model, converted by OpenVINO.
+
     Notes the largest difference of the features from those in float32, relative to the largest feature.
     """
     import openvino
 
     core, pictures = openvino.Core(), frames(options['n'], options['size_px'])
+    if options['path'] == 'keras':
+        model = _keras_in_openvino(options['size_px'])
+    else:
+        model = core.read_model(options['path'])
 
     def engine(precision: str):
         settings = {'INFERENCE_PRECISION_HINT': precision, 'PERFORMANCE_HINT': 'THROUGHPUT'}
-        return core.compile_model(core.read_model(options['path']), 'CPU', settings)
+        return core.compile_model(model, 'CPU', settings)
 
     compiled = engine(options['precision'])
     queue = openvino.AsyncInferQueue(compiled)
@@ -116,3 +123,17 @@ def openvino_encode(options: dict[str, Any]) -> Callable[[], dict]:
     work()
     note['error'] = float(np.abs(features[0] - exact).max() / np.abs(exact).max())
     return work
+
+
+def _keras_in_openvino(size_px: int):
+    import openvino
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    backbone = keras_backbone(size_px)
+    step = tf.function(lambda x: backbone(tf.cast(x, tf.float32) / 255.0, training=False))
+    concrete = step.get_concrete_function(tf.TensorSpec((None, size_px, size_px, 3), tf.uint8))
+    with tempfile.TemporaryDirectory() as folder:
+        graph = convert_variables_to_constants_v2(concrete).graph.as_graph_def()
+        tf.io.write_graph(graph, folder, 'backbone.pb', as_text=False)
+        return openvino.convert_model(f'{folder}/backbone.pb')

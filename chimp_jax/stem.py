@@ -56,7 +56,5 @@ _products.defvjp(_forward, _backward)
 def _patches(x: jax.Array) -> jax.Array:
     """[B, H / 2, W / 2, 32]: the 27 values that each output sees, in the kernel's order, and five zeros."""
     padded, rows, columns = pad_same(x, 3, 2)
-    seen = [
-        padded[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for i in range(3) for j in range(3)
-    ]
+    seen = [padded[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for i in range(3) for j in range(3)]
     return lax.optimization_barrier(jnp.pad(jnp.concatenate(seen, axis=-1), ((0, 0),) * 3 + ((0, 5),)))

@@ -89,7 +89,9 @@ def member(runs: Path) -> Path:
     config = base.get_config('full-a1p50-f7s2')
     config.data.size_px = small.SIZE_PX
     folder = runs / 'full-a1p50-f7s2' / 'fold_1'
-    state = steps.initial_state(small.model(), optim.make_optimizer(0.9, 0.999, 1e-7), optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8), 0)
+    state = steps.initial_state(
+        small.model(), optim.make_optimizer(0.9, 0.999, 1e-7), optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8), 0
+    )
     with checkpoint.open_manager(folder / 'checkpoints') as manager:
         checkpoint.save(manager, state, [{'epoch': 1, 'val_mae': 2.0}])
     (folder.parent / 'config.json').write_text(config.to_json_best_effort())
