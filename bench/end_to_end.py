@@ -29,6 +29,7 @@ PATTERN = ROOT.parent / 'shared' / 'data' / 'deep_chimpact' / 'submission_format
 ONE = 'full-a4p50-f7s1'
 KIND = camera_clips.KINDS['h264_long']
 SHORT_CLIP_S = 5
+SHORTEST_S = 0.5  # net seconds that can be told from start-up
 
 
 # ---------------------------------------------------------------- commands
@@ -45,10 +46,10 @@ def run(command: list, most_s: float = 900) -> float:
     return time.perf_counter() - began
 
 
-def make_members(folder: Path, recipes: list[str], size_px: int) -> Path:
+def make_members(folder: Path, recipes: list[str], size_px: int, folds: int = 1) -> Path:
     """A folder of members with random weights."""
-    command = [sys.executable, '-m', 'bench.random_members', '--runs', folder, '--size_px', size_px, '--recipes']
-    run([*command, *recipes])
+    command = [sys.executable, '-m', 'bench.random_members', '--runs', folder, '--size_px', size_px]
+    run([*command, '--folds', folds, '--recipes', *recipes])
     return folder
 
 
@@ -87,47 +88,70 @@ def published(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: 
 
 
 def against_published(
-    ours, inputs: Path, start: Path, runs: Path, recipes: list[str], rounds: int, size_px: int = 512
+    ours,
+    inputs: dict[str, Path],
+    start: Path,
+    runs: Path,
+    recipes: list[str],
+    rounds: int,
+    times_ours: int = 1,
+    size_px: int = 512,
 ) -> dict[str, Any]:
-    """Both ways in turn. ratio: of the net seconds, median and range; whole: of the seconds with start-up."""
-    out = inputs.parent / 'out'
+    """Both ways in turn over inputs['ours'] and inputs['published']; what `net_ratio` says of it.
+
+    times_ours: how many times the published way's work ours is given, so that it is long beside start-up.
+    """
+    out = start.parent / 'out'
     sides = {'ours': ours, 'published': published}
     seconds: dict[tuple, list[float]] = {(side, what): [] for side in sides for what in ('start', 'whole')}
-    for number in range(rounds + 1):  # the first is a warm-up of start-up alone: compiled programs, files read once
+    for side in sides:  # compiled programs, and what is read from disk the first time
+        shutil.rmtree(out, ignore_errors=True)
+        sides[side](start, runs, out, recipes, size_px)
+    for number in range(rounds):
         for side in list(sides)[:: -1 if number % 2 else 1]:
-            for what, folder in (('start', start), ('whole', inputs)):
-                if number == 0 and what == 'whole' and side == 'published':
-                    continue
+            for what, folder in (('start', start), ('whole', inputs[side])):
                 shutil.rmtree(out, ignore_errors=True)
-                took = sides[side](folder, runs, out, recipes, size_px)
-                if number:
-                    seconds[side, what].append(took)
+                seconds[side, what].append(sides[side](folder, runs, out, recipes, size_px))
     shutil.rmtree(out, ignore_errors=True)
-    return net_ratio(seconds)
+    return net_ratio(seconds, times_ours)
 
 
-def net_ratio(seconds: dict[tuple, list[float]]) -> dict[str, Any]:
-    """{(side, 'start' or 'whole'): seconds a round} -> the ratios published / ours, net and whole, and the medians.
+def net_ratio(seconds: dict[tuple, list[float]], times_ours: int = 1) -> dict[str, Any]:
+    """{(side, 'start' or 'whole'): seconds a round} -> the ratios published / ours of the net seconds, and the medians.
 
-    Start-up is the median of the rounds, as it varies little; net seconds below 0.1 count as 0.1.
+    Net seconds are those of the published way's work; those of ours are divided by times_ours. `whole` is the ratio
+    for that work with one start-up each. Raises RuntimeError where a net time is too short to tell from what start-up
+    varies by: a ratio of it would say nothing.
     """
     start = {side: statistics.median(seconds[side, 'start']) for side in ('ours', 'published')}
-    net = {side: [max(s - start[side], 0.1) for s in seconds[side, 'whole']] for side in start}
+    spread = {side: max(seconds[side, 'start']) - min(seconds[side, 'start']) for side in start}
+    net = {side: [s - start[side] for s in seconds[side, 'whole']] for side in start}
+    for side, values in net.items():
+        least = max(SHORTEST_S, 2 * spread[side])
+        if min(values) < least:
+            text = f'{side}: {min(values):.1f} s beside a start-up of {start[side]:.1f} s that varies by {spread[side]:.1f} s'
+            raise RuntimeError(f'{text} are too short to compare')
+    net['ours'] = [s / times_ours for s in net['ours']]
     each = [theirs / ours for ours, theirs in zip(net['ours'], net['published'], strict=True)]
-    whole = [b / a for a, b in zip(seconds['ours', 'whole'], seconds['published', 'whole'], strict=True)]
-    row = {'ratio': statistics.median(each), 'range': [min(each), max(each)], 'whole': statistics.median(whole)}
-    row |= {f'{side}_net_s': statistics.median(net[side]) for side in net}
+    middle = {side: statistics.median(net[side]) for side in net}
+    row = {'ratio': statistics.median(each), 'range': [min(each), max(each)]}
+    row['whole'] = (start['published'] + middle['published']) / (start['ours'] + middle['ours'])
+    row |= {f'{side}_net_s': middle[side] for side in net}
     return row | {f'{side}_start_s': start[side] for side in start}
 
 
 def one_clip(scratch: Path, quick: bool) -> dict[str, Any]:
-    """One model over every second of a clip."""
-    seconds = 15 if quick else 60
-    inputs = make_clips(scratch / 'one', [list(range(seconds))], seconds)
+    """One model over every second of a clip; of ours over several such clips, which are then counted as one."""
+    seconds, n_ours = (20, 6) if quick else (60, 6)
+    every = list(range(seconds))
+    inputs = {
+        'ours': make_clips(scratch / f'many_{seconds}', [every] * n_ours, seconds),
+        'published': make_clips(scratch / f'one_{seconds}', [every], seconds),
+    }
     start = make_clips(scratch / 'picture', [[0]], 1 / camera_clips.FPS)
     runs = make_members(scratch / 'runs_one', [ONE], 512)
-    row = against_published(ours_every_second, inputs, start, runs, [ONE], rounds=1 if quick else 3)
-    return row | {'work': f'{seconds} s, {ONE}'}
+    row = against_published(ours_every_second, inputs, start, runs, [ONE], 1 if quick else 3, n_ours)
+    return row | {'work': f'a clip of {seconds} s ({n_ours} of them for ours, per clip), {ONE}'}
 
 
 def twelve_recipes(scratch: Path, quick: bool) -> dict[str, Any]:
@@ -138,7 +162,8 @@ def twelve_recipes(scratch: Path, quick: bool) -> dict[str, Any]:
     times = pd.read_csv(PATTERN).groupby('video_id')['time'].agg(lambda column: sorted(column))
     typical = (times.map(len) - times.map(len).mean()).abs().sort_values(kind='stable').index
     patterns = list({tuple(times[clip]): None for clip in typical if max(times[clip]) < 60})[:n_clips]
-    inputs = make_clips(scratch / 'twelve', [list(pattern) for pattern in patterns], 60)
+    clips = make_clips(scratch / 'twelve', [list(pattern) for pattern in patterns], 60)
+    inputs = {'ours': clips, 'published': clips}
     start = make_clips(scratch / 'picture', [[0]], 1 / camera_clips.FPS)
     runs = make_members(scratch / f'runs_{len(recipes)}', recipes, 512)
     row = against_published(ours_of_targets, inputs, start, runs, recipes, rounds=1)
