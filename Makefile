@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-quick test test-beam tpu-check tpu-check-quick lint lock clean
+.PHONY: demo demo-quick test test-beam bench bench-quick scaling tpu-check tpu-check-quick lint lock clean
 
 demo: .venv/done
 	$(BIN)/python demo.py
@@ -25,6 +25,17 @@ tpu-check: .venv-tpu/done
 tpu-check-quick: .venv-tpu/done
 	.venv-tpu/bin/python -m bench.tpu_check --quick
 
+# Speed against the peers of requirements-bench.lock, on this machine: docs/performance.md and bench/results.json.
+bench: .venv-bench/done
+	.venv-bench/bin/python -m bench.suite
+
+bench-quick: .venv-bench/done
+	.venv-bench/bin/python -m bench.suite --quick
+
+# How time and memory grow: docs/scaling.png and bench/scaling.json.
+scaling: .venv-bench/done
+	.venv-bench/bin/python -m bench.scaling
+
 lint: .venv/done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +43,7 @@ lint: .venv/done
 .venv/done: requirements.lock setup.cfg
 .venv-beam/done: requirements-beam.lock setup.cfg
 .venv-tpu/done: requirements-tpu.lock setup.cfg
+.venv-bench/done: requirements-bench.lock setup.cfg
 %/done:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $*
@@ -41,14 +53,17 @@ lint: .venv/done
 
 # Pins all dependencies anew for every platform and Python (needs uv: pip install uv).
 lock:
-	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra pretrained \
+	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra pretrained --extra onnx \
 	  --custom-compile-command "make lock" setup.cfg -o requirements.lock
 	cp requirements.lock requirements-tpu.lock
 	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra tpu \
 	  --custom-compile-command "make lock" setup.cfg -o requirements-tpu.lock
+	cp requirements.lock requirements-bench.lock
+	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra bench --extra pretrained \
+	  --custom-compile-command "make lock" setup.cfg -o requirements-bench.lock
 	cp requirements.lock requirements-beam.lock  # uv keeps the versions that it finds there where it can
 	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra beam \
 	  --custom-compile-command "make lock" setup.cfg -o requirements-beam.lock
 
 clean:
-	rm -rf .venv .venv-beam .venv-tpu demo
+	rm -rf .venv .venv-beam .venv-tpu .venv-bench demo

@@ -18,6 +18,7 @@ CONFIG = config_flags.DEFINE_config_file('config', help_string='configs/FILE.py:
 WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder of the members; local or gs://.')
 RECIPES = flags.DEFINE_list('recipes', None, 'With FILE.py:all, model IDs or patterns such as full-*; all by default.')
 FOLDS = flags.DEFINE_list('folds', None, 'Numbers of the folds to train, comma-separated; all by default.')
+COMPILE_CACHE = flags.DEFINE_string('compile_cache', None, f'DIR|off: {runtime.COMPILE_CACHE}.')
 MULTIHOST = flags.DEFINE_bool('multihost', False, 'One training on several machines: the same command on each.')
 
 
@@ -39,7 +40,7 @@ def main(_) -> None:
     try:
         if MULTIHOST.value:
             runtime.start_processes()
-        train.log.info('%s; compiled programs are kept in %s', SETTINGS, runtime.use_compile_cache())
+        train.log.info('%s; %s', SETTINGS, runtime.use_compile_cache(COMPILE_CACHE.value))
         if FOLDS.value and not all(fold.strip().isdigit() for fold in FOLDS.value):
             raise ValueError(f'--folds wants numbers such as 0,1; got {",".join(FOLDS.value)}')
         folds = [int(fold) for fold in FOLDS.value] if FOLDS.value else None

@@ -8,6 +8,7 @@ step 1 and one for step 2, and these become one TFRecord file a fold. Its search
 
 import argparse
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -15,16 +16,16 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-STREAMS, STEPS, HALF, N_FOLDS = ('down', 'full'), (1, 2), 5, 5
+STEPS, HALF, N_FOLDS = (1, 2), 5, 5
 
 
-def prepare(tables: Path, folders: dict[str, Path], out: Path) -> None:
+def prepare(tables: Path, folders: dict[str, Path], out: Path, steps: Sequence[int] = STEPS) -> None:
     """folders: of the clips of each stream. Makes frames/, windows/ and records/ below `out`."""
     targets = pd.read_csv(tables / 'submission_format.csv')
     clips = list(targets['video_id'].unique())
-    for stream in STREAMS:
+    for stream in folders:
         files = {clip: _extract(folders[stream] / clip, out / 'frames' / stream / clip) for clip in clips}
-        for step in STEPS:
+        for step in steps:
             windows, records = (out / part / f'{stream}_s{step}' for part in ('windows', 'records'))
             windows.mkdir(parents=True)
             records.mkdir(parents=True)

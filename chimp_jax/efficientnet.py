@@ -15,9 +15,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.depthwise import depthwise_conv
-from chimp_jax.pointwise import pointwise_dot_general
+from chimp_jax.pointwise import gated_dot_general, pointwise_dot_general
+from chimp_jax.stem import stem_convolution
 
 FEATURES = 1280
+BN_EPSILON = 1e-3
 
 # Keras' kernel initialiser for convolutions here: variance scaling 2.0, fan_out, truncated normal.
 conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
@@ -142,9 +144,14 @@ class MBConv(nn.Module):
             h = activation(self.norm(name='expand_bn')(h))
         h = DepthwiseConv(self.stage.kernel, self.stride, self.dtype, name='depthwise')(h)
         h = activation(self.norm(name='depthwise_bn')(h))
+        product = pointwise_dot_general
         if self.style.squeeze_excite:
-            h = h * SqueezeExcite(max(1, filters_in // 4), self.dtype, name='se')(h)
-        h = conv1x1(self.stage.filters_out, name='project')(h)
+            gate = SqueezeExcite(max(1, filters_in // 4), self.dtype, name='se')(h)
+            if train:
+                h = h * gate
+            else:
+                product = gated_dot_general(gate)
+        h = conv1x1(self.stage.filters_out, name='project', dot_general=product)(h)
         h = self.norm(name='project_bn')(h)
         if self.stride != 1 or filters_in != self.stage.filters_out:
             return h
@@ -176,7 +183,7 @@ class EfficientNet(nn.Module):
             BatchNorm,
             use_running_average=not train,
             momentum=self.bn_momentum,
-            epsilon=1e-3,
+            epsilon=BN_EPSILON,
             axis_name=self.axis_name,
             dtype=self.dtype,
         )
@@ -189,6 +196,7 @@ class EfficientNet(nn.Module):
             dtype=self.dtype,
             kernel_init=conv_init,
             name='stem',
+            conv_general_dilated=stem_convolution,
         )
         x = style.activation(norm(name='stem_bn')(stem(x)))
         block, n_blocks = 0, sum(stage.repeats for stage in self.stages)

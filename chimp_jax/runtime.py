@@ -4,6 +4,7 @@ On a CPU the work is split as one frame a core, so each core is one host device 
 frame are slower). None of this touches a run on an accelerator. Whatever the user has set in XLA_FLAGS wins.
 """
 
+import functools
 import logging
 import os
 import sys
@@ -16,6 +17,9 @@ CPU_FLAGS = {
 }
 # Asks glibc for 2 MiB pages: without them a training step spends a third of its time in page faults.
 HUGE_PAGES = 'glibc.malloc.hugetlb=1'
+SHORTEST_COMPILATION_S = 1.0  # that is worth keeping, and a line in the log
+
+log = logging.getLogger(__name__)
 
 
 def configure() -> str:
@@ -43,17 +47,50 @@ def quiet_tensorflow() -> None:
     logging.getLogger('tensorflow').setLevel(logging.ERROR)
 
 
-def use_compile_cache() -> Path:
-    """Keeps compiled programs under the user's cache folder (JAX_COMPILATION_CACHE_DIR moves it)."""
+COMPILE_CACHE = "folder of compiled programs, or 'off'; default: chimp_jax/xla in the user's cache folder"
+
+
+def use_compile_cache(where: str | None = None) -> str:
+    """Keeps compiled programs from run to run, and logs what each compilation took; returns a line for the log.
+
+    where: a folder, 'off', or None for JAX_COMPILATION_CACHE_DIR or, without it, the user's cache folder.
+    """
     import jax
 
+    _report_compilations()
+    if where == 'off':
+        jax.config.update('jax_enable_compilation_cache', False)
+        return 'compiled programs are not kept'
     folder = Path(
-        os.environ.get('JAX_COMPILATION_CACHE_DIR')
-        or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'chimp_jax' / 'xla'
-    )
+        where
+        or os.environ.get('JAX_COMPILATION_CACHE_DIR')
+        or Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'chimp_jax' / 'xla'
+    ).expanduser()
+    jax.config.update('jax_enable_compilation_cache', True)
     jax.config.update('jax_compilation_cache_dir', str(folder))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 1.0)
-    return folder
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', SHORTEST_COMPILATION_S)
+    return f'compiled programs are kept in {folder}'
+
+
+@functools.cache
+def _report_compilations() -> None:
+    """Logs each compilation of a second and more, and each that the cache saved, once in a process."""
+    import jax
+
+    last = {'cache': 'off'}
+    names = {'/jax/compilation_cache/cache_hits': 'hit', '/jax/compilation_cache/cache_misses': 'miss'}
+
+    def note(event: str, **_) -> None:
+        last['cache'] = names.get(event, last['cache'])
+
+    def report(event: str, seconds: float, fun_name: str = 'a program', **_) -> None:
+        if event == '/jax/core/compile/backend_compile_duration':
+            cache, last['cache'] = last['cache'], 'off'
+            if cache == 'hit' or seconds >= SHORTEST_COMPILATION_S:
+                log.info('compiled %s in %.1f s (cache: %s)', fun_name, seconds, cache)
+
+    jax.monitoring.register_event_listener(note)
+    jax.monitoring.register_event_duration_secs_listener(report)
 
 
 def start_processes() -> None:

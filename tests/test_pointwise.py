@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chimp_jax.pointwise import pointwise_convolution, pointwise_dot_general
+from chimp_jax.pointwise import gated_dot_general, pointwise_convolution, pointwise_dot_general
 
 NUMBERS = (((3,), (0,)), ((), ()))
 
@@ -29,3 +29,47 @@ def test_only_a_tpu_gets_the_convolution():
 def test_another_product_is_refused():
     with pytest.raises(ValueError, match='channels of pictures'):
         pointwise_dot_general(jnp.ones((2, 5)), jnp.ones((5, 6)), (((1,), (0,)), ((), ())))
+
+
+# Wide pictures, where the widening product has its own gradient, and small ones, where it has not.
+@pytest.mark.parametrize('size', [1, 9])
+@pytest.mark.parametrize('channels,filters', [(4, 24), (24, 4)])
+def test_gradients_equal_those_of_the_plain_product(size, channels, filters):
+    rng = np.random.default_rng(size)
+    x = rng.normal(size=(3, 2, size, size, channels)).astype(np.float32)
+    kernel = rng.normal(size=(channels, filters)).astype(np.float32)
+    weight = rng.normal(size=(3, 2, size, size, filters)).astype(np.float32)
+
+    def loss(x, k):
+        return jnp.sum(weight * jax.vmap(lambda p: pointwise_dot_general(p, k, NUMBERS))(x))
+
+    mine = jax.grad(loss, argnums=(0, 1))(x, kernel)
+    # By hand: the loss is sum(weight * x @ kernel), so its gradients are weight @ kernel.T and x.T @ weight.
+    np.testing.assert_allclose(mine[0], weight @ kernel.T, atol=2e-5)
+    np.testing.assert_allclose(mine[1], x.reshape(-1, channels).T @ weight.reshape(-1, filters), atol=5e-5)
+
+
+def test_only_a_widening_product_of_many_pixels_has_its_own_gradient_and_only_on_a_cpu():
+    def barriers(channels, filters, size, platform):
+        shapes = [(2, size, size, channels), (channels, filters)]
+        traced = jax.jit(
+            jax.grad(lambda x, k: jnp.sum(jnp.sin(pointwise_dot_general(x, k, NUMBERS))), argnums=(0, 1))
+        ).trace(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+        return traced.lower(lowering_platforms=(platform,)).as_text().count('stablehlo.optimization_barrier')
+
+    assert barriers(4, 24, 9, 'cpu') == 1  # 2 x 9 x 9 pixels are more than 24 channels
+    assert barriers(4, 24, 3, 'cpu') == 0  # 18 are not
+    assert barriers(24, 4, 9, 'cpu') == 0
+    assert barriers(4, 24, 9, 'cuda') == 0
+
+
+@pytest.mark.parametrize('batch', [1, 3])
+def test_a_gate_is_a_factor_of_each_channel(batch):
+    rng = np.random.default_rng(batch)
+    x = rng.normal(size=(batch, 2, 3, 5)).astype(np.float32)
+    gate = rng.uniform(size=(batch, 1, 1, 5)).astype(np.float32)
+    kernel = rng.normal(size=(5, 6)).astype(np.float32)
+    expected = np.einsum('bhwc,bc,cf->bhwf', x, gate[:, 0, 0], kernel)
+    np.testing.assert_allclose(gated_dot_general(gate)(x, kernel, NUMBERS), expected, atol=1e-5)
+    # The plain form, which other platforms have.
+    np.testing.assert_allclose(pointwise_dot_general(x * gate, kernel, NUMBERS), expected, atol=1e-5)

@@ -1,6 +1,7 @@
 """Settings before JAX starts: set once, overridable, never after."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +16,29 @@ from chimp_jax import runtime
 print('started')
 runtime.configure()
 import jax, os
-print(jax.device_count(), os.environ.get('GLIBC_TUNABLES'), runtime.use_compile_cache())
+runtime.use_compile_cache()
+print(jax.device_count(), os.environ.get('GLIBC_TUNABLES'), jax.config.jax_compilation_cache_dir)
+"""
+COMPILES = """
+import sys
+from chimp_jax import runtime
+runtime.configure()
+import jax
+runtime.start_logging()
+print(runtime.use_compile_cache(sys.argv[1]))
+runtime.SHORTEST_COMPILATION_S = 0.0
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+def train_step(x):
+    return x * 2 + 1
+jax.jit(train_step)(1.0)
 """
 
 
-def run(**environment):
+def run(*arguments, script=SCRIPT, **environment):
     clean = {name: value for name, value in os.environ.items() if name not in ('XLA_FLAGS', 'GLIBC_TUNABLES')}
+    command = [sys.executable, '-c', script, *map(str, arguments)]
     return subprocess.run(
-        [sys.executable, '-c', SCRIPT], env=clean | environment, cwd=ROOT, capture_output=True, text=True, check=True
+        command, env=clean | environment, cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
 
 
@@ -38,6 +54,24 @@ def test_what_the_user_has_set_wins():
         XLA_FLAGS='--xla_force_host_platform_device_count=3', GLIBC_TUNABLES='', JAX_COMPILATION_CACHE_DIR='/else'
     )
     assert lines == ['started', '3  /else']
+
+
+def test_the_log_says_what_was_compiled_and_what_the_cache_gave(tmp_path):
+    folder = tmp_path / 'programs'
+
+    def compiled(where):
+        first, *lines = run(where, script=COMPILES)
+        return first, [line.split(' ', 1)[1] for line in lines if 'train_step' in line]
+
+    for cache in ('miss', 'hit'):
+        first, lines = compiled(folder)
+        assert first == f'compiled programs are kept in {folder}' and any(folder.iterdir())
+        assert len(lines) == 1
+        assert re.fullmatch(rf'compiled jit\(train_step\) in \d+\.\d s \(cache: {cache}\)', lines[0]), lines
+    before = len(list(folder.iterdir()))
+    first, lines = compiled('off')
+    assert first == 'compiled programs are not kept' and '(cache: off)' in lines[0]
+    assert len(list(folder.iterdir())) == before
 
 
 def test_too_late_is_said():

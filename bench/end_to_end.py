@@ -1,0 +1,265 @@
+"""Whole commands: from clips to distances against the published way, start-up, and memory.
+
+Seconds are those of whole commands; `net` is without start-up, which is what the same command costs on a clip of one
+picture, so net ratios hold for many clips.
+"""
+
+import io
+import itertools
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+from PIL import Image
+
+from bench import camera_clips
+from bench.turns import ROOT, Absent
+from configs.base import PUBLISHED
+from data_prep.records import Record, write_records
+
+PATTERN = ROOT.parent / 'shared' / 'data' / 'deep_chimpact' / 'submission_format.csv'
+ONE = 'full-a4p50-f7s1'
+KIND = camera_clips.KINDS['h264_long']
+SHORT_CLIP_S = 5
+SHORTEST_S = 0.5  # net seconds that can be told from start-up
+
+
+# ---------------------------------------------------------------- commands
+
+
+def run(command: list, most_s: float = 900) -> float:
+    """Seconds of the command. Raises RuntimeError with its last lines where it fails."""
+    began = time.perf_counter()
+    result = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=most_s)
+    if result.returncode:
+        raise RuntimeError(
+            f'{command[1:3]} failed: {" ".join((result.stdout + result.stderr).splitlines()[-3:])[-400:]}'
+        )
+    return time.perf_counter() - began
+
+
+def make_members(folder: Path, recipes: list[str], size_px: int, folds: int = 1) -> Path:
+    """A folder of members with random weights."""
+    command = [sys.executable, '-m', 'bench.random_members', '--runs', folder, '--size_px', size_px]
+    run([*command, '--folds', folds, '--recipes', *recipes])
+    return folder
+
+
+def make_clips(folder: Path, seconds_of_targets: list[list[int]], seconds: float) -> Path:
+    """A folder with down/, full/ and submission_format.csv; a clip for each list of targets."""
+    rows = []
+    for number, times in enumerate(seconds_of_targets):
+        clip = f'clip_{number}{KIND.suffix}'
+        camera_clips.render_clip(folder / 'full' / clip, folder / 'down' / clip, KIND, seconds, seed=number)
+        rows += [(clip, time_s, 5.0) for time_s in times]
+    pd.DataFrame(rows, columns=['video_id', 'time', 'distance']).to_csv(folder / 'submission_format.csv', index=False)
+    return folder
+
+
+# ---------------------------------------------------------------- the two ways
+
+
+def ours_every_second(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: int) -> float:
+    """predict.py over every second of the clips."""
+    command = [sys.executable, 'predict.py', '--members', runs, '--clips', inputs / 'full', '--weights', 'mean']
+    return run([*command, '--out', out / 'distances.csv'])
+
+
+def ours_of_targets(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: int) -> float:
+    """data_prep.build, then predict.py over its records."""
+    build = [sys.executable, '-m', 'data_prep.build', '--tables', inputs, '--out', out / 'data']
+    build += ['--clips_down', inputs / 'down', '--clips_full', inputs / 'full']
+    predict = [sys.executable, 'predict.py', '--members', runs, '--records', out / 'data', '--weights', 'mean']
+    return run(build) + run([*predict, '--out', out / 'distances.csv'])
+
+
+def published(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: int) -> float:
+    """bench/published_way.py."""
+    command = [sys.executable, '-m', 'bench.published_way', '--tables', inputs, '--out', out, '--size_px', size_px]
+    return run([*command, '--clips_down', inputs / 'down', '--clips_full', inputs / 'full', '--recipes', *recipes])
+
+
+def against_published(
+    ours,
+    inputs: dict[str, Path],
+    start: Path,
+    runs: Path,
+    recipes: list[str],
+    rounds: int,
+    times_ours: int = 1,
+    size_px: int = 512,
+) -> dict[str, Any]:
+    """Both ways in turn over inputs['ours'] and inputs['published']; what `net_ratio` says of it.
+
+    times_ours: how many times the published way's work ours is given, so that it is long beside start-up.
+    """
+    out = start.parent / 'out'
+    sides = {'ours': ours, 'published': published}
+    seconds: dict[tuple, list[float]] = {(side, what): [] for side in sides for what in ('start', 'whole')}
+    for side in sides:  # compiled programs, and what is read from disk the first time
+        shutil.rmtree(out, ignore_errors=True)
+        sides[side](start, runs, out, recipes, size_px)
+    for number in range(rounds):
+        for side in list(sides)[:: -1 if number % 2 else 1]:
+            for what, folder in (('start', start), ('whole', inputs[side])):
+                shutil.rmtree(out, ignore_errors=True)
+                seconds[side, what].append(sides[side](folder, runs, out, recipes, size_px))
+    shutil.rmtree(out, ignore_errors=True)
+    return net_ratio(seconds, times_ours)
+
+
+def net_ratio(seconds: dict[tuple, list[float]], times_ours: int = 1) -> dict[str, Any]:
+    """{(side, 'start' or 'whole'): seconds a round} -> the ratios published / ours of the net seconds, and the medians.
+
+    Net seconds are those of the published way's work; those of ours are divided by times_ours. `whole` is the ratio
+    for that work with one start-up each. Raises RuntimeError where a net time is too short to tell from what start-up
+    varies by: a ratio of it would say nothing.
+    """
+    start = {side: statistics.median(seconds[side, 'start']) for side in ('ours', 'published')}
+    spread = {side: max(seconds[side, 'start']) - min(seconds[side, 'start']) for side in start}
+    net = {side: [s - start[side] for s in seconds[side, 'whole']] for side in start}
+    for side, values in net.items():
+        least = max(SHORTEST_S, 2 * spread[side])
+        if min(values) < least:
+            text = f'{side}: {min(values):.1f} s beside a start-up of {start[side]:.1f} s that varies by {spread[side]:.1f} s'
+            raise RuntimeError(f'{text} are too short to compare')
+    net['ours'] = [s / times_ours for s in net['ours']]
+    each = [theirs / ours for ours, theirs in zip(net['ours'], net['published'], strict=True)]
+    middle = {side: statistics.median(net[side]) for side in net}
+    row = {'ratio': statistics.median(each), 'range': [min(each), max(each)]}
+    row['whole'] = (start['published'] + middle['published']) / (start['ours'] + middle['ours'])
+    row |= {f'{side}_net_s': middle[side] for side in net}
+    return row | {f'{side}_start_s': start[side] for side in start}
+
+
+def one_clip(scratch: Path, quick: bool) -> dict[str, Any]:
+    """One model over every second of a clip; of ours over several such clips, which are then counted as one."""
+    seconds, n_ours = (20, 6) if quick else (60, 6)
+    every = list(range(seconds))
+    inputs = {
+        'ours': make_clips(scratch / f'many_{seconds}', [every] * n_ours, seconds),
+        'published': make_clips(scratch / f'one_{seconds}', [every], seconds),
+    }
+    start = make_clips(scratch / 'picture', [[0]], 1 / camera_clips.FPS)
+    runs = make_members(scratch / 'runs_one', [ONE], 512)
+    row = against_published(ours_every_second, inputs, start, runs, [ONE], 1 if quick else 3, n_ours)
+    return row | {'work': f'a clip of {seconds} s ({n_ours} of them for ours, per clip), {ONE}'}
+
+
+def twelve_recipes(scratch: Path, quick: bool) -> dict[str, Any]:
+    """All published recipes over clips whose targets are as the challenge's. Raises Absent without its table."""
+    if not PATTERN.exists():
+        raise Absent(f'{PATTERN} is not here')
+    n_clips, recipes = (1, list(PUBLISHED[::4])) if quick else (3, list(PUBLISHED))
+    times = pd.read_csv(PATTERN).groupby('video_id')['time'].agg(lambda column: sorted(column))
+    typical = (times.map(len) - times.map(len).mean()).abs().sort_values(kind='stable').index
+    patterns = list({tuple(times[clip]): None for clip in typical if max(times[clip]) < 60})[:n_clips]
+    clips = make_clips(scratch / 'twelve', [list(pattern) for pattern in patterns], 60)
+    inputs = {'ours': clips, 'published': clips}
+    start = make_clips(scratch / 'picture', [[0]], 1 / camera_clips.FPS)
+    runs = make_members(scratch / f'runs_{len(recipes)}', recipes, 512)
+    row = against_published(ours_of_targets, inputs, start, runs, recipes, rounds=1)
+    return row | {'work': f'{len(recipes)} recipes, {n_clips} clips, {sum(map(len, patterns))} targets'}
+
+
+def start_up(scratch: Path, quick: bool) -> dict[str, Any]:
+    """predict.py on one short clip: seconds from the command to its end, with compiled programs in the cache."""
+    inputs = make_clips(scratch / 'short', [[0]], SHORT_CLIP_S)
+    runs = make_members(scratch / 'runs_one', [ONE], 512)
+    seconds = []
+    for _ in range(3 if quick else 6):
+        shutil.rmtree(scratch / 'out', ignore_errors=True)
+        seconds.append(ours_every_second(inputs, runs, scratch / 'out', [ONE], 512))
+    seconds = seconds[1:]
+    return {'seconds': statistics.median(seconds), 'range': [min(seconds), max(seconds)]}
+
+
+# ---------------------------------------------------------------- memory
+
+
+def tiny_records(folder: Path, n_clips: int, n_frames: int = 4, targets: int = 2) -> Path:
+    """Records of the test split: clips of noise of 64 x 36 pixels."""
+    if folder.exists():
+        return folder
+    jpeg = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (36, 64, 3), dtype=np.uint8)).save(jpeg, 'JPEG')
+
+    def record(video_id: str) -> Record:
+        return Record(
+            video_id=video_id,
+            frame_jpeg=[jpeg.getvalue()] * n_frames,
+            frame_time_s=np.arange(n_frames, dtype=np.int32),
+            target_time_s=np.arange(targets, dtype=np.int32),
+            target_distance_m=np.full(targets, np.nan, np.float32),
+            target_box=np.full((targets, 4), np.nan, np.float32),
+            site='',
+            park='',
+            duration_s=float(n_frames),
+            height_px=36,
+            width_px=64,
+            frame_rate=8.0,
+            white_fraction=0.0,
+            gamma=False,
+        )
+
+    write_records({'test': [f'{k:06d}.mp4' for k in range(n_clips)]}, record, folder, 'full')
+    return folder
+
+
+def peak_mb(command: list, every_s: float = 0.05) -> tuple[float, float]:
+    """Seconds of the command, and the largest resident memory of its processes together, MB."""
+    process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    began, peak, ended = time.perf_counter(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(every_s):
+            peak = max(peak, tree_rss(process.pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    _, errors = process.communicate()
+    seconds = time.perf_counter() - began
+    ended.set()
+    watcher.join()
+    if process.returncode:
+        raise RuntimeError(f'{command[1:3]} failed: {errors.decode()[-300:]}')
+    return seconds, peak / 1e6
+
+
+def tree_rss(pid: int) -> int:
+    """Resident bytes of a process and all that it started, 0 where it has ended."""
+    try:
+        parent = psutil.Process(pid)
+        return sum(_rss(one) for one in [parent, *parent.children(recursive=True)])
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _rss(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def memory(scratch: Path, quick: bool) -> dict[str, Any]:
+    """predict.py over few and many clips: how many times the memory of the few the many take."""
+    runs = make_members(scratch / 'runs_tiny', [ONE], 32)
+    peaks = {}
+    for n_clips, _ in itertools.product((10, 1000), range(1 if quick else 2)):
+        records = tiny_records(scratch / f'tiny_{n_clips}', n_clips)
+        shutil.rmtree(scratch / 'out', ignore_errors=True)
+        command = [sys.executable, 'predict.py', '--members', runs, '--records', records, '--weights', 'mean']
+        peaks.setdefault(n_clips, []).append(peak_mb([*command, '--out', scratch / 'out' / 'distances.csv'])[1])
+    few, many = (statistics.median(values) for values in peaks.values())
+    each = [b / a for a, b in zip(*peaks.values(), strict=True)]
+    return {'growth': statistics.median(each), 'range': [min(each), max(each)], 'few_mb': few, 'many_mb': many}

@@ -1,0 +1,57 @@
+"""Members with random weights, for measurements of speed: python -m bench.random_members --runs DIR --recipes ID ..."""
+
+import argparse
+import json
+from pathlib import Path
+
+from chimp_jax import runtime
+
+if __name__ == '__main__':
+    runtime.configure()
+
+import numpy as np  # noqa: E402  (JAX must start after runtime.configure)
+import pandas as pd  # noqa: E402
+
+from chimp_jax import checkpoint, optim, steps, train  # noqa: E402
+from configs import base  # noqa: E402
+
+
+def write_members(runs: Path, recipes: list[str], size_px: int, folds: int = 1) -> None:
+    """RUNS/RECIPE/fold_K for all recipes, as train.py leaves them; what stands is left as it is."""
+    config = base.get_config()
+    settings = config.train
+    optimizer = optim.make_optimizer(settings.adam_b1, settings.adam_b2, settings.adam_eps)
+    plateau = optim.make_plateau(settings.learning_rate, **settings.plateau)
+    state = steps.initial_state(train.make_model(config), optimizer, plateau, seed=0)
+    # Prediction reads no optimizer: without its two copies of the parameters a member is a third as large.
+    state = state.replace(opt_state=np.zeros(1, np.float32))
+    for recipe, fold in ((recipe, fold) for recipe in recipes for fold in range(folds)):
+        folder = runs / recipe / f'fold_{fold}'
+        if (folder / 'member.json').exists():
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        config = base.get_config(recipe)
+        config.data.size_px = size_px
+        (folder.parent / 'config.json').write_text(config.to_json_best_effort())
+        with checkpoint.open_manager(folder / 'checkpoints') as manager:
+            checkpoint.save(manager, state, [{'epoch': 1, 'val_mae': 2.0}])
+        rows = [(f'{fold}_{k}.mp4', 0, float(k), k + 0.5) for k in range(4)]
+        table = pd.DataFrame(rows, columns=['video_id', 'time', 'distance', 'prediction'])
+        table.to_csv(folder / 'oof.csv', index=False)
+        member = {'recipe': recipe, 'fold': fold, 'best_epoch': 1, 'val_mae': 2.0}
+        (folder / 'member.json').write_text(json.dumps(member) + '\n')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--runs', type=Path, required=True)
+    parser.add_argument('--recipes', nargs='+', required=True)
+    parser.add_argument('--size_px', type=int, default=512)
+    parser.add_argument('--folds', type=int, default=1)
+    options = parser.parse_args()
+    runtime.use_compile_cache()
+    write_members(options.runs, options.recipes, options.size_px, options.folds)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,158 @@
+"""How time and memory grow: python -m bench.scaling [--quick], or make scaling.
+
+predict.py over records of tiny pictures with more and more clips, targets, frames or members, and over larger pictures.
+The slope of log(seconds) on log(count), start-up taken off, is the power of growth: 1 is linear. Writes
+bench/scaling.json, docs/scaling.png and the section `growth` of docs/performance.md, with what 100,000 clips would
+cost by these fits: an estimate.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import table
+from bench.end_to_end import ONE, make_clips, make_members, ours_every_second, peak_mb, tiny_records
+from bench.suite import PAGE
+from bench.turns import ROOT
+
+RESULTS, PLOT = ROOT / 'bench' / 'scaling.json', ROOT / 'docs' / 'scaling.png'
+TINY_PX = 32
+# What is counted, and how far; all else stays at BASE.
+BASE = {'clips': 100, 'targets': 4, 'frames': 8, 'members': 1, 'size_px': TINY_PX}
+COUNTS = {
+    'clips': [100, 400, 1600],
+    'targets': [64, 256, 1024],
+    'frames': [8, 32, 128],
+    'members': [1, 3, 9],
+    'size_px': [64, 128, 256],
+}
+QUICK = {name: counts[:2] for name, counts in COUNTS.items()}
+CLIPS, CLIP_S = 100_000, 60
+
+
+def measure(scratch: Path, counts: dict[str, list[int]]) -> dict[str, list[dict[str, Any]]]:
+    """{what is counted: [{count, seconds, mb}, ...]}; seconds of whole commands, the first at a count a warm-up."""
+    results: dict[str, list[dict[str, Any]]] = {'start': [run(scratch, BASE | {'clips': 1})]}
+    for name, some in counts.items():
+        rows = []
+        for count in some:
+            setting = BASE | {name: count}
+            seconds, mb = run(scratch, setting)
+            rows.append({'count': count, 'seconds': seconds, 'mb': mb})
+            print(f'{name} {count}: {seconds:.1f} s, {mb:.0f} MB', flush=True)
+        results[name] = rows
+    return results
+
+
+def run(scratch: Path, setting: dict[str, int]) -> tuple[float, float]:
+    """Seconds and peak MB of predict.py, its programs compiled before."""
+    key = '_'.join(map(str, setting.values()))
+    records = tiny_records(scratch / f'records_{key}', setting['clips'], setting['frames'], setting['targets'])
+    runs = scratch / f'runs_{setting["size_px"]}_{setting["members"]}'
+    if not runs.exists():
+        make_members(runs, [ONE], setting['size_px'], setting['members'])
+    command = [sys.executable, 'predict.py', '--members', runs, '--records', records, '--weights', 'mean']
+    out = scratch / 'out'
+    if not (scratch / f'warm_{setting["size_px"]}').exists():
+        peak_mb([*command, '--out', out / 'distances.csv'])
+        (scratch / f'warm_{setting["size_px"]}').touch()
+    shutil.rmtree(out, ignore_errors=True)
+    return peak_mb([*command, '--out', out / 'distances.csv'])
+
+
+def power(counts: list[float], values: list[float]) -> float:
+    """The slope of log(value) on log(count), by least squares: 1 where the value is proportional to the count."""
+    return float(np.polyfit(np.log(counts), np.log(values), 1)[0])
+
+
+def fit(rows: list[dict[str, Any]], start_s: float) -> dict[str, float]:
+    """Powers of growth of the net seconds and of the memory, and the seconds of one more."""
+    counts = [row['count'] for row in rows]
+    seconds = [row['seconds'] for row in rows]
+    return {
+        'seconds_power': power(counts, [max(s - start_s, 0.05) for s in seconds]),
+        'memory_power': power(counts, [row['mb'] for row in rows]),
+        'one_more_s': float(np.polyfit(counts, seconds, 1)[0]),
+    }
+
+
+def real_clips(scratch: Path, quick: bool) -> dict[str, float]:
+    """Seconds that one more real clip takes of predict.py, every second of it, one member of 512 px; and start-up."""
+    seconds, few, many = (15, 1, 2) if quick else (CLIP_S, 1, 4)
+    runs, out, took = make_members(scratch / 'runs_512', [ONE], 512), scratch / 'out', {}
+    for n_clips in (few, many, few, many):  # the first two warm up: compiled programs, files read once
+        inputs = make_clips(scratch / f'clips_{n_clips}', [[0]] * n_clips, seconds)
+        shutil.rmtree(out, ignore_errors=True)
+        took[n_clips] = ours_every_second(inputs, runs, out, [ONE], 512)
+    one = (took[many] - took[few]) / (many - few) * CLIP_S / seconds
+    return {'clip_s': one, 'start_s': max(took[few] - one * seconds / CLIP_S, 0.0)}
+
+
+def cost_text(clip_s: float, fits: dict[str, dict[str, float]]) -> str:
+    """What CLIPS clips cost, by the seconds of one."""
+    hours = CLIPS * clip_s / 3600
+    machines = ', '.join(f'{n} machines {hours / n:.1f} h' for n in (10, 100))
+    return (
+        f'**Estimate**, not a measurement: one more clip of {CLIP_S} s, every second of it, takes one member '
+        f'{clip_s:.1f} s here, and time grows as clips to the power of {fits["clips"]["seconds_power"]:.2f}. '
+        f'{CLIPS:,} such clips are then {hours:.0f} h on this machine for one member. With the clips split evenly over '
+        f'n such machines (Beam for the preparation, a share of the clips each for the prediction) it is {hours:.0f} / '
+        f'n hours: {machines}; start-up and what one waits for the slowest machine are not in it. A second member adds '
+        'encoding only, not decoding.'
+    )
+
+
+def growth_text(fits: dict[str, dict[str, float]], results: dict[str, list]) -> str:
+    lines = ['| more of | from, to | seconds grow as count to the power of | memory |', '|---|---|---|---|']
+    for name, found in fits.items():
+        counts = [row['count'] for row in results[name]]
+        powers = f'{found["seconds_power"]:.2f} | {found["memory_power"]:.2f}'
+        lines.append(f'| {name} | {counts[0]}, {counts[-1]} | {powers} |')
+    return '\n'.join(lines)
+
+
+def plot(results: dict[str, list[dict[str, Any]]], start_s: float, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout='constrained')
+    for name, rows in results.items():
+        counts = np.array([row['count'] for row in rows]) / rows[0]['count']
+        axes[0].loglog(counts, [max(row['seconds'] - start_s, 0.05) for row in rows], 'o-', label=name)
+        axes[1].semilogx(counts, [row['mb'] for row in rows], 'o-', label=name)
+    axes[0].set(xlabel='times as many', ylabel='seconds without start-up', title='Time of predict.py')
+    axes[1].set(xlabel='times as many', ylabel='MB, all processes', ylim=(0, None), title='Memory of predict.py')
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=110, metadata={'Software': None})
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='fewer counts; prints, writes nothing')
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        real = real_clips(Path(scratch), options.quick)
+        results = measure(Path(scratch), QUICK if options.quick else COUNTS)
+    start_s = results.pop('start')[0][0]
+    fits = {name: fit(rows, start_s) for name, rows in results.items()}
+    text = f'{growth_text(fits, results)}\n\n{cost_text(real["clip_s"], fits)}\n'
+    print(text)
+    if options.quick:
+        return
+    content = {'machine': table.machine(), 'start_s': start_s, 'real': real, 'results': results, 'fits': fits}
+    RESULTS.write_text(json.dumps(content, indent=1) + '\n')
+    plot(results, start_s, PLOT)
+    PAGE.write_text(table.replace_section(PAGE.read_text(), 'growth', text))
+
+
+if __name__ == '__main__':
+    main()

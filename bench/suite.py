@@ -1,0 +1,176 @@
+"""All benchmarks: python -m bench.suite [--quick] [--only NAME ...], or make bench, make bench-quick.
+
+Writes bench/results.json and the table of docs/performance.md. Same work, same machine, same run: sides take turns,
+ratios are those of a round, and the table has their median and range. Peers that are not installed and rows that fail
+are named; the rest goes on. With --only, other rows stay as they were measured before. A quick run's figures are
+printed and nothing is written, unless --write asks for it.
+"""
+
+import argparse
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench import end_to_end, table
+from bench.turns import ROOT, Absent, Side, race, ratio
+
+RESULTS, PAGE = ROOT / 'bench' / 'results.json', ROOT / 'docs' / 'performance.md'
+SIZE_PX, N_FRAMES = 512, 7
+# Windows of an update and the goal against Keras.
+UPDATES = {128: (8, 1.2), 256: (4, 1.4), 512: (2, 1.6)}
+
+Rows = list[dict[str, Any]]
+
+
+def features(scratch: Path, quick: bool) -> Rows:
+    """B0's features: ours, Keras', ONNX Runtime's, OpenVINO's."""
+    model = scratch / 'b0.onnx'
+    subprocess.run([sys.executable, '-m', 'bench.our_side', '--out', str(model)], cwd=ROOT, check=True)
+    n = 16  # one call of ours: 8 frames a core
+    options = {'n': n, 'size_px': SIZE_PX}
+    exported = options | {'path': str(model)}
+    sides = [
+        Side('ours', 'our_side', 'encode', options),
+        Side('Keras', 'peers', 'keras_encode', options, ('tensorflow',)),
+        Side('ONNX Runtime', 'peers', 'onnx_encode', exported, ('onnxruntime',)),
+        Side('OpenVINO bf16', 'peers', 'openvino_encode', exported | {'precision': 'bf16'}, ('openvino',)),
+        Side(
+            'OpenVINO bf16, from Keras',
+            'peers',
+            'openvino_encode',
+            options | {'path': 'keras', 'precision': 'bf16'},
+            ('openvino', 'tensorflow'),
+        ),
+    ]
+    run = race(sides, 3 if quick else 15)
+    work = f'B0 features, {SIZE_PX} px, float32, frames/s'
+    rows = [
+        ratio_row(run, work, 'ours', 'Keras', 2.0, n),
+        ratio_row(run, work, 'ours', 'ONNX Runtime', 1.0, n),
+        ratio_row(run, 'the same; JAX float32 beside bfloat16', 'ours', 'OpenVINO bf16', None, n),
+        ratio_row(
+            run, 'the same, our exported file in OpenVINO bf16', 'OpenVINO bf16', 'OpenVINO bf16, from Keras', 1.0, n
+        ),
+    ]
+    error = run.notes.get('OpenVINO bf16', {}).get('error')
+    if error is not None:
+        rows[3]['note'] = f'{rows[3].get("note", "")}; error {error:.1e} of the largest feature'
+    return rows
+
+
+def updates(scratch: Path, quick: bool) -> Rows:
+    """Updates of the full model."""
+    rows = []
+    for size_px, (batch, goal) in UPDATES.items():
+        if quick and size_px != 128:
+            continue
+        options = {'batch': batch, 'n_frames': N_FRAMES, 'size_px': size_px}
+        sides = [
+            Side('ours', 'our_side', 'update', options),
+            Side('Keras', 'peers', 'keras_update', options, ('tensorflow',)),
+        ]
+        run = race(sides, 3 if quick else 9, most_s=150)
+        work = f'update of the full model, {batch} x {N_FRAMES} frames, {size_px} px, float32'
+        rows.append(ratio_row(run, work, 'ours', 'Keras', goal, batch * N_FRAMES))
+    return rows
+
+
+def ratio_row(run, work: str, ours: str, theirs: str, goal: float | None, n: int) -> dict[str, Any]:
+    """A row of the table: how many times quicker `ours` is than `theirs`; n frames each turn."""
+    row = {'work': work, 'against': theirs, 'goal': goal, 'unit': ' x'}
+    missing = [name for name in (ours, theirs) if not run.seconds.get(name)]
+    if missing:
+        reasons = [text for text in run.absent if text.startswith(tuple(missing))]
+        return row | {'failed': '; '.join(reasons) or f'{", ".join(missing)} gave no figure'}
+    compared = ratio(run.seconds[ours], run.seconds[theirs])
+    speeds = [n / statistics.median(run.seconds[name]) for name in (ours, theirs)]
+    note = f'{speeds[0]:.1f} and {speeds[1]:.1f} frames/s, {len(run.seconds[ours])} rounds'
+    return row | {'value': compared['ratio'], 'range': compared['range'], 'note': note, 'seconds': run.seconds}
+
+
+def published(function: Callable, goal: float, what: str) -> Callable[[Path, bool], Rows]:
+    """A row against the published way."""
+
+    def rows(scratch: Path, quick: bool) -> Rows:
+        found = function(scratch, quick)
+        parts = [
+            f'{side} {found[f"{side}_net_s"]:.1f} s + {found[f"{side}_start_s"]:.1f} s'
+            for side in ('ours', 'published')
+        ]
+        note = f'{found["work"]}; {", ".join(parts)} of start-up; with start-up {found["whole"]:.1f} x'
+        row = {'work': what, 'against': 'the published way in Keras', 'goal': goal, 'unit': ' x', 'note': note}
+        return [row | {'value': found['ratio'], 'range': found['range'], 'details': found}]
+
+    return rows
+
+
+def start(scratch: Path, quick: bool) -> Rows:
+    found = end_to_end.start_up(scratch, quick)
+    work = f'predict.py on a clip of {end_to_end.SHORT_CLIP_S} s, from command to end, warm cache'
+    row = {'work': work, 'against': '-', 'goal': 8, 'unit': ' s', 'less_is_better': True}
+    return [row | {'value': found['seconds'], 'range': found['range']}]
+
+
+def memory(scratch: Path, quick: bool) -> Rows:
+    found = end_to_end.memory(scratch, quick)
+    row = {'work': 'memory of predict.py, 1,000 clips', 'against': '10 clips', 'goal': 1.1, 'unit': ' x'}
+    note = f'{found["many_mb"]:.0f} and {found["few_mb"]:.0f} MB, all processes, tiny pictures'
+    return [row | {'less_is_better': True, 'value': found['growth'], 'range': found['range'], 'note': note}]
+
+
+PARTS: dict[str, Callable[[Path, bool], Rows]] = {
+    'features': features,
+    'updates': updates,
+    'clip': published(end_to_end.one_clip, 12, 'one model over every second of a clip, from file to distances, net'),
+    'recipes': published(end_to_end.twelve_recipes, 5, "twelve recipes over the challenge's pattern of targets, net"),
+    'start': start,
+    'memory': memory,
+}
+
+
+def measure(names: list[str], quick: bool, kept: dict[str, Rows]) -> dict[str, Rows]:
+    """Rows a part; a part that fails is a row that says so, and parts that are not named are as they were."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            began = time.perf_counter()
+            try:
+                kept[name] = PARTS[name](Path(scratch), quick)
+            except (Absent, RuntimeError, OSError, subprocess.SubprocessError, KeyError, ValueError) as error:
+                kept[name] = [{'work': name, 'against': '', 'failed': f'{type(error).__name__}: {error}'[:300]}]
+            print(f'{name}: {time.perf_counter() - began:.0f} s\n{table.rows_text(kept[name])}', flush=True)
+    return {name: kept[name] for name in PARTS if name in kept}
+
+
+def write(parts: dict[str, Rows], quick: bool) -> None:
+    """bench/results.json and the table of the page."""
+    described, day = table.machine(), datetime.datetime.now(datetime.UTC).date().isoformat()
+    content = {'date': day, 'quick': quick, 'machine': described, 'parts': parts}
+    RESULTS.write_text(json.dumps(content, indent=1) + '\n')
+    rows = [row for part in parts.values() for row in part]
+    command = 'make bench-quick (few rounds)' if quick else 'make bench'
+    text = f'`{command}`, {day}: {table.machine_text(described)}\n\n{table.rows_text(rows)}\n'
+    PAGE.write_text(table.replace_section(PAGE.read_text(), 'table', text))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='few rounds, small work: minutes')
+    parser.add_argument('--only', nargs='+', choices=list(PARTS), default=list(PARTS), help='these parts')
+    parser.add_argument('--write', action='store_true', help='writes also what a quick run has measured')
+    options = parser.parse_args()
+    everything = options.only == list(PARTS)
+    kept = {} if everything or not RESULTS.exists() else json.loads(RESULTS.read_text())['parts']
+    parts = measure(options.only, options.quick, kept)
+    if options.write or not options.quick:
+        write(parts, options.quick)
+
+
+if __name__ == '__main__':
+    main()

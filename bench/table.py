@@ -1,0 +1,77 @@
+"""Results of the benchmarks as a table in docs/performance.md, between two marks; the text around it stays."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = ('jax', 'jaxlib', 'flax', 'tensorflow', 'tensorflow-cpu', 'keras', 'onnxruntime', 'openvino', 'av', 'numpy')
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory in GB, system, and the versions of what is compared."""
+    cpu = next(
+        (line.split(':', 1)[1].strip() for line in _lines('/proc/cpuinfo') if line.startswith('model name')),
+        platform.processor(),
+    )
+    flags = next((line for line in _lines('/proc/cpuinfo') if line.startswith('flags')), '').split()
+    versions = {'python': platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        'cpu': cpu,
+        'cores': os.cpu_count(),
+        'instructions': [name for name in ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16') if name in flags],
+        'memory_gb': round(psutil.virtual_memory().total / 1e9, 1),
+        'system': platform.platform(),
+        'versions': versions,
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """'yes' or 'no': whether the median reaches the goal; '' without a goal or figure."""
+    if row.get('goal') is None or row.get('value') is None:
+        return ''
+    reached = row['value'] <= row['goal'] if row.get('less_is_better') else row['value'] >= row['goal']
+    return 'yes' if reached else '**no**'
+
+
+def rows_text(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table. Rows: work, against, value, range, unit, goal, less_is_better, note; or failed."""
+    lines = ['| work | against | result (range) | goal | reached | |', '|---|---|---|---|---|---|']
+    for row in rows:
+        if row.get('failed'):
+            cells = [row['work'], row['against'], 'not measured', '', '', row['failed'].replace('|', '/')]
+        else:
+            low, high = row['range']
+            result = f'{row["value"]:.2f}{row["unit"]} ({low:.2f} to {high:.2f})'
+            sign = 'below' if row.get('less_is_better') else 'at least'
+            goal = '' if row.get('goal') is None else f'{sign} {row["goal"]:g}{row["unit"]}'
+            cells = [row['work'], row['against'], result, goal, verdict(row), row.get('note', '')]
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def machine_text(described: dict[str, Any]) -> str:
+    versions = ', '.join(f'{name} {version}' for name, version in described['versions'].items())
+    instructions = ' '.join(described['instructions'])
+    head = f'{described["cores"]} cores of {described["cpu"]} ({instructions}), {described["memory_gb"]} GB'
+    return f'{head}; {described["system"]}. {versions}.'
+
+
+def replace_section(page: str, name: str, text: str) -> str:
+    """The page with what stands between its two marks of that name replaced. Raises ValueError without the marks."""
+    begin, end = f'<!-- {name}: written by the command, do not edit -->', f'<!-- end of {name} -->'
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise ValueError(f'the page wants one line {begin!r} and after it one line {end!r}')
+    return f'{page[: page.index(begin)]}{begin}\n{text}\n{page[page.index(end) :]}'
