@@ -32,10 +32,10 @@ class Panel:
         return scorer.score(self._weights(member, scorer), frames, plan, unknown)[0]
 
     def _scorer(self, member: Member) -> Scorer:
-        config = member.config
-        key = f'{config.data.size_px} {config.model.to_json_best_effort()}'
+        model, size_px = make_model(member.config), member.config.data.size_px
+        key = f'{model} {size_px}'  # a module shows all its fields
         if key not in self._scorers:
-            self._scorers[key] = Scorer(make_model(config), config.data.size_px, self.devices)
+            self._scorers[key] = Scorer(model, size_px, self.devices)
         return self._scorers[key]
 
     def _weights(self, member: Member, scorer: Scorer) -> dict:

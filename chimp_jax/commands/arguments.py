@@ -1,6 +1,8 @@
-"""Kinds of values that flags of several commands take."""
+"""What the flags of several commands have in common."""
 
 import argparse
+
+from chimp_jax import runtime
 
 
 def metres(text: str) -> list[float]:
@@ -9,3 +11,8 @@ def metres(text: str) -> list[float]:
         return [float(number) for number in text.split(',')]
     except ValueError:
         raise argparse.ArgumentTypeError(f'{text!r} is no list of metres such as 0,2,4,6') from None
+
+
+def add_compile_cache(parser: argparse.ArgumentParser) -> None:
+    """Of the commands that compute."""
+    parser.add_argument('--compile_cache', '--compile-cache', metavar='DIR|off', help=runtime.COMPILE_CACHE)

@@ -15,6 +15,7 @@ from chimp_jax import members, results
 from chimp_jax.clip_figure import MOST_FRAMES, draw_clip, even_places
 from chimp_jax.clip_stream import stream_clips
 from chimp_jax.commands import combining
+from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.field.page_frames import frames_of
 from chimp_jax.panel import Panel
 from chimp_jax.predict import recipe_means
@@ -29,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--members', required=True, help='folder of train.py --workdir')
     parser.add_argument('--out', required=True, help='folder for the table and the picture')
     combining.add_flags(parser)
+    add_compile_cache(parser)
     return parser
 
 

@@ -3,36 +3,48 @@
 Without the name of a command it scores targets of prepared data (score.py), or with --clip one clip (clip.py).
 """
 
+import argparse
 import importlib
+import logging
 import sys
+from types import ModuleType
 
 from chimp_jax import runtime
+from data_prep.guard import WorkerError
 
 COMMANDS = ('score', 'check_submission', 'clip', 'estimate', 'report', 'evaluate')
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0, 3 where some of the work could not be done, 1 where nothing was."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    name, rest = _split(arguments)
-    command = importlib.import_module(f'chimp_jax.commands.{name}')
-    options = command.make_parser().parse_args(rest)
-    try:
-        return command.run(options)
-    except (ValueError, OSError) as failure:
-        print(f'{name} failed: {" ".join(str(failure).split())}', file=sys.stderr)
-        return 1
-
-
-def _split(arguments: list[str]) -> tuple[str, list[str]]:
-    if arguments[:1] and arguments[0] in COMMANDS:
-        return arguments[0], arguments[1:]
-    return 'clip' if any(part.partition('=')[0] == '--clip' for part in arguments) else 'score', arguments
+    return _run(*_parse(arguments))
 
 
 def start() -> None:
     """Of a process of its own: the settings that must stand before JAX starts, then the command."""
-    runtime.configure()
+    settings = runtime.configure()
     runtime.start_logging()
-    runtime.use_compile_cache()
-    sys.exit(main())
+    name, command, options = _parse(None)
+    if 'compile_cache' in options:  # a command that computes
+        log.info('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
+    sys.exit(_run(name, command, options))
+
+
+def _parse(arguments: list[str] | None) -> tuple[str, ModuleType, argparse.Namespace]:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] and arguments[0] in COMMANDS:
+        name, *arguments = arguments
+    else:
+        name = 'clip' if any(part.partition('=')[0] == '--clip' for part in arguments) else 'score'
+    command = importlib.import_module(f'chimp_jax.commands.{name}')
+    return name, command, command.make_parser().parse_args(arguments)
+
+
+def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
+    try:
+        return command.run(options)
+    except (ValueError, OSError, WorkerError) as failure:
+        print(f'{name} failed: {" ".join(str(failure).split())}', file=sys.stderr)
+        return 1

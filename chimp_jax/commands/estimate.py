@@ -20,7 +20,7 @@ from etils import epath
 from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import metres
+from chimp_jax.commands.arguments import add_compile_cache, metres
 from chimp_jax.field import calibrate, corrections, estimates, exports, intervals, stations
 from chimp_jax.panel import Panel
 from chimp_jax.predict import recipe_means
@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--details', action='store_true', help='adds a column for each recipe')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode')
     combining.add_flags(parser)
+    add_compile_cache(parser)
     add('--coverage', type=float, default=0.9, help='of the interval distance_lower..distance_upper (default: 0.9)')
     add('--calibrate', metavar='KNOWN', help='CSV video_id,time,distance: 5 or more measured distances of a site')
     add('--deployments', help='CSV of the camera stations; without it a station is a folder of clips')

@@ -15,6 +15,7 @@ from etils import epath
 
 from chimp_jax import distances, members, predict, results
 from chimp_jax.commands import combining
+from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.prediction_tables import KEY
 from chimp_jax.workdir import write_whole
 
@@ -37,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--details', action='store_true', help="adds each recipe's distance, the members' spread and number, status")
     add('--tta', default=predict.NONE, help='test-time augmentation: none, or the mean over the set a1, a2 or a4')
     combining.add_flags(parser)
+    add_compile_cache(parser)
     return parser
 
 
