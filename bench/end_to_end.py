@@ -68,9 +68,9 @@ def make_clips(folder: Path, seconds_of_targets: list[list[int]], seconds: float
 
 
 def ours_every_second(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: int) -> float:
-    """predict.py over every second of the clips."""
-    command = [sys.executable, 'predict.py', '--members', runs, '--clips', inputs / 'full', '--weights', 'mean']
-    return run([*command, '--out', out / 'distances.csv'])
+    """chimp-distance estimate, over every second of the clips."""
+    command = [sys.executable, 'predict.py', 'estimate', inputs / 'full', '--members', runs, '--weights', 'mean']
+    return run([*command, '--out', out])
 
 
 def ours_of_targets(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: int) -> float:
@@ -129,8 +129,8 @@ def net_ratio(seconds: dict[tuple, list[float]], times_ours: int = 1) -> dict[st
     for side, values in net.items():
         least = max(SHORTEST_S, 2 * spread[side])
         if min(values) < least:
-            text = f'{side}: {min(values):.1f} s beside a start-up of {start[side]:.1f} s that varies by {spread[side]:.1f} s'
-            raise RuntimeError(f'{text} are too short to compare')
+            beside = f'a start-up of {start[side]:.1f} s that varies by {spread[side]:.1f} s'
+            raise RuntimeError(f'{side}: {min(values):.1f} s beside {beside} are too short to compare')
     net['ours'] = [s / times_ours for s in net['ours']]
     each = [theirs / ours for ours, theirs in zip(net['ours'], net['published'], strict=True)]
     middle = {side: statistics.median(net[side]) for side in net}
@@ -171,7 +171,7 @@ def twelve_recipes(scratch: Path, quick: bool) -> dict[str, Any]:
 
 
 def start_up(scratch: Path, quick: bool) -> dict[str, Any]:
-    """predict.py on one short clip: seconds from the command to its end, with compiled programs in the cache."""
+    """estimate of one short clip: seconds from the command to its end, with compiled programs in the cache."""
     inputs = make_clips(scratch / 'short', [[0]], SHORT_CLIP_S)
     runs = make_members(scratch / 'runs_one', [ONE], 512)
     seconds = []
