@@ -20,6 +20,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 from chimp_jax import optim, parallel, steps, train  # noqa: E402
+from chimp_jax.configured import make_model
 from chimp_jax.scoring import Scorer  # noqa: E402
 from configs import base  # noqa: E402
 
@@ -33,7 +34,7 @@ def fresh() -> tuple[Any, steps.TrainState, Any]:
     """The published model with random weights, its state and its optimizer."""
     runtime.use_compile_cache()
     config = base.get_config()
-    model, settings = train.make_model(config), config.train
+    model, settings = make_model(config), config.train
     optimizer = optim.make_optimizer(settings.adam_b1, settings.adam_b2, settings.adam_eps)
     plateau = optim.make_plateau(settings.learning_rate, **settings.plateau)
     return model, steps.initial_state(model, optimizer, plateau, seed=0), optimizer
@@ -47,7 +48,7 @@ def encode(options: dict[str, Any]) -> Callable[[], None]:
     pictures = frames(options['n'], options['size_px'])
 
     def work() -> None:
-        scorer.encode(weights, pictures)
+        scorer.encode(weights, pictures, np.arange(len(pictures)))
 
     return work
 
