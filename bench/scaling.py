@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench import table
-from bench.end_to_end import ONE, make_clips, make_members, ours_every_second, peak_mb, tiny_records
+from bench.end_to_end import ONE, SHORTEST_S, make_clips, make_members, ours_every_second, peak_mb, tiny_records
 from bench.suite import PAGE
 from bench.turns import ROOT
 
@@ -72,11 +72,15 @@ def power(counts: list[float], values: list[float]) -> float:
 
 
 def fit(rows: list[dict[str, Any]], start_s: float) -> dict[str, float]:
-    """Powers of growth of the net seconds and of the memory, and the seconds of one more."""
+    """Powers of growth of the net seconds and of the memory, and the seconds of one more.
+
+    Counts whose work cannot be told from start-up have no part in the first, which is NaN with fewer than two others.
+    """
     counts = [row['count'] for row in rows]
     seconds = [row['seconds'] for row in rows]
+    sure = [(n, s - start_s) for n, s in zip(counts, seconds, strict=True) if s - start_s >= SHORTEST_S]
     return {
-        'seconds_power': power(counts, [max(s - start_s, 0.05) for s in seconds]),
+        'seconds_power': power(*zip(*sure, strict=True)) if len(sure) > 1 else float('nan'),
         'memory_power': power(counts, [row['mb'] for row in rows]),
         'one_more_s': float(np.polyfit(counts, seconds, 1)[0]),
     }
@@ -126,7 +130,7 @@ def plot(results: dict[str, list[dict[str, Any]]], start_s: float, path: Path) -
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout='constrained')
     for name, rows in results.items():
         counts = np.array([row['count'] for row in rows]) / rows[0]['count']
-        axes[0].loglog(counts, [max(row['seconds'] - start_s, 0.05) for row in rows], 'o-', label=name)
+        axes[0].loglog(counts, [max(row['seconds'] - start_s, SHORTEST_S) for row in rows], 'o-', label=name)
         axes[1].semilogx(counts, [row['mb'] for row in rows], 'o-', label=name)
     axes[0].set(xlabel='times as many', ylabel='seconds without start-up', title='Time of predict.py')
     axes[1].set(xlabel='times as many', ylabel='MB, all processes', ylim=(0, None), title='Memory of predict.py')

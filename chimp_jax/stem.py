@@ -1,7 +1,8 @@
 """The first layer's 3 x 3 convolution at stride 2: one meaning, and a form of it that is quick on a CPU.
 
 With three channels in, XLA's CPU backend runs a convolution at a third of the speed of 27 products of a pixel's value
-with a vector of channels. Shapes: x [B, H, W, 3]; kernel [3, 3, 3, F]; y [B, ceil(H / 2), ceil(W / 2), F]; SAME.
+with a vector of channels. Evaluation has these, training the plain convolution with a quicker gradient.
+Shapes: x [B, H, W, 3]; kernel [3, 3, 3, F]; y [B, ceil(H / 2), ceil(W / 2), F]; padding as TensorFlow's SAME.
 """
 
 from typing import Any
@@ -39,7 +40,9 @@ def _products(x, kernel):
 
 
 def _forward(x, kernel):
-    return _products(x, kernel), (x, kernel)
+    # With the products' order of additions ten updates leave Keras' path by 0.6 % of the loss (test_oracle), though
+    # the gradients of the first one agree as well. Why has not been found.
+    return plain(x, kernel), (x, kernel)
 
 
 def _backward(saved, grad):

@@ -130,6 +130,12 @@ def test_powers_of_growth_by_hand():
     assert scaling.fit(rows, 2.0) == pytest.approx({'seconds_power': 1, 'memory_power': 0, 'one_more_s': 0.5}, abs=1e-9)
 
 
+def test_counts_within_start_up_have_no_part_in_the_fit():
+    rows = [{'count': n, 'seconds': s, 'mb': 700.0} for n, s in ((1, 1.9), (10, 3.0), (20, 4.0))]
+    assert scaling.fit(rows, 2.0)['seconds_power'] == pytest.approx(1)  # 1 s and 2 s above start-up
+    assert scaling.fit(rows[:2], 2.0)['seconds_power'] != scaling.fit(rows[:2], 2.0)['seconds_power']  # NaN
+
+
 def test_the_estimate_says_that_it_is_one():
     """100,000 clips of 3.6 s are 100 h, on 10 machines 10."""
     text = scaling.cost_text(3.6, {'clips': {'seconds_power': 1.0}})
