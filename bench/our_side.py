@@ -20,7 +20,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 from chimp_jax import optim, parallel, steps, train  # noqa: E402
-from chimp_jax.configured import make_model
+from chimp_jax.configured import make_model  # noqa: E402
 from chimp_jax.scoring import Scorer  # noqa: E402
 from configs import base  # noqa: E402
 
