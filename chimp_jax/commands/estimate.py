@@ -66,65 +66,71 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    out, every_s = epath.Path(options.out), options.every_s or 1
-    if options.every_s and (options.targets or options.detections):
-        raise ValueError('--every is for every second of a clip, not for the seconds of --targets or --detections')
+    out = epath.Path(options.out)
     found = members.find_members(options.members)
     combined = combining.combine(options, found)
-    survey = _survey(options)
-    exports.check(options.format, survey)
-    if not 0 < options.coverage < 1:
-        raise ValueError(f'--coverage={options.coverage}: give a share above 0 and below 1, such as 0.9')
-    known = calibrate.read_known(options.calibrate) if options.calibrate else None
-    typed = out / 'corrections.csv'
-    corrected = corrections.read_corrections(typed) if typed.exists() else None
-
-    job = Job(
-        out=str(out / 'work'),
-        clips_full=(options.clips,),
-        tables=options.targets,
-        detections=options.detections,
-        min_confidence=options.min_confidence,
-        every_s=every_s,
-        workers=options.workers,
-    )
-    plan = make_plan(job)
-    for note in plan.notes():
-        log.info('note: %s', note)
-    tasks = make_tasks(plan, job)
-    stations.stations_of([task.video_id for task in tasks], survey.deployments)  # refused now, not after the work
+    survey, known, corrected = _read_inputs(options, out)
+    archive = Archive([options.clips])
+    site = stations.stations_of(archive.clips(), survey.deployments).set_axis(
+        archive.clips()
+    )  # refused before the work
+    plan, tasks = _plan(options)
     panel = Panel()
     device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
     log.info('%d members on %s, %d clips', len(found), device, len(tasks))
     streamed = stream_clips(tasks, found, out / 'work', panel, options.workers)
 
-    station = stations.stations_of(streamed.rows['video_id'], survey.deployments).replace('', NO_FOLDER)
     oof = _out_of_fold(combined, found)
     distance_m = combined.distance(streamed.answers())
-    calibration = _calibration(known, streamed, distance_m, survey.deployments, oof)
-    recipes = recipe_means(streamed.answers())
-    rows = estimates.estimate_rows(streamed, distance_m, recipes, station, oof, options.coverage, calibration)
-    rows = estimates.complete_rows(rows, _lost(plan, tasks, streamed), corrected)
-    rows = rows if options.details else rows[estimates.COLUMNS]
+    calibration = _calibration(known, streamed, distance_m, site, oof)
+    rows = estimates.estimate_rows(
+        streamed,
+        distance_m,
+        recipe_means(streamed.answers()),
+        streamed.rows['video_id'].map(site).replace('', NO_FOLDER),
+        oof,
+        options.coverage,
+        calibration,
+    )
+    rows = estimates.complete_rows(rows, _lost(plan, tasks, streamed), corrected).round(4)
     problems = {problem.video_id: problem.reason for problem in plan.problems()}
-    idle = 'no animal' if options.detections else 'not asked'
-    clips = estimates.clip_rows(Archive([options.clips]).clips(), streamed, rows, problems, idle)
-    clips['site'] = stations.stations_of(clips['video_id'], survey.deployments)
-    write_table(out / 'distances.csv', rows.round(4))
-    write_table(out / 'clips.csv', clips)
-    write_json(out / 'options.json', {**vars(options), 'clips': os.path.abspath(options.clips)})
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-    summary = _summary(rows, clips, found, device, now, options.coverage, oof, calibration)
-    for name in options.format:
-        summary[name] = exports.write(name, rows, clips, survey, out, now)
-    write_json(out / 'summary.json', summary)
-    return _say(out, rows, clips, summary, combined)
+    clips = estimates.clip_rows(site, streamed, rows, problems, 'no animal' if options.detections else 'not asked')
+    return _write(options, rows, clips, survey, combined, _about(found, device, options.coverage, oof, calibration))
+
+
+def _read_inputs(options: argparse.Namespace, out: epath.Path):
+    """The survey, the known distances and the corrections; raises ValueError for what does not fit, before any work."""
+    if options.every_s is not None and (options.targets or options.detections):
+        raise ValueError('--every is for every second of a clip, not for the seconds of --targets or --detections')
+    if not 0 < options.coverage < 1:
+        raise ValueError(f'--coverage={options.coverage}: give a share above 0 and below 1, such as 0.9')
+    survey = _survey(options)
+    exports.check(options.format, survey)
+    known = calibrate.read_known(options.calibrate) if options.calibrate else None
+    typed = out / 'corrections.csv'
+    return survey, known, corrections.read_corrections(typed) if typed.exists() else None
+
+
+def _plan(options: argparse.Namespace) -> tuple[Plan, list[ClipTask]]:
+    job = Job(
+        out=options.out,
+        clips_full=(options.clips,),
+        tables=options.targets,
+        detections=options.detections,
+        min_confidence=options.min_confidence,
+        every_s=1 if options.every_s is None else options.every_s,
+        workers=options.workers,
+    )
+    plan = make_plan(job)
+    for note in plan.notes():
+        log.info('note: %s', note)
+    return plan, make_tasks(plan, job)
 
 
 def _survey(options: argparse.Namespace) -> exports.Survey:
     return exports.Survey(
         deployments=stations.read_deployments(options.deployments) if options.deployments else None,
-        every_s=options.every_s or 1,
+        every_s=1 if options.every_s is None else options.every_s,
         snapshot_s=options.snapshot_s,
         theta_deg=options.theta_deg,
         cutpoints_m=options.cutpoints,
@@ -154,7 +160,9 @@ def _out_of_fold(combined: combining.Combined, found: list[members.Member]) -> e
     )
 
 
-def _calibration(known, streamed: Streamed, distance_m: pd.Series, deployments, oof) -> calibrate.Calibration | None:
+def _calibration(
+    known, streamed: Streamed, distance_m: pd.Series, site: pd.Series, oof
+) -> calibrate.Calibration | None:
     if known is None:
         return None
     rows = streamed.rows[['video_id', 'time']].assign(distance=distance_m.to_numpy())
@@ -162,8 +170,8 @@ def _calibration(known, streamed: Streamed, distance_m: pd.Series, deployments, 
     for line in lost:
         log.info('note: %s', line)
     effects = calibrate.ASSUMED_EFFECTS if oof is None else oof.site_effects()
-    site = stations.stations_of(matched['video_id'], deployments).replace('', NO_FOLDER)
-    return calibrate.fit_calibration(matched['estimate'], matched['distance'], site, effects)
+    where = matched['video_id'].map(site).replace('', NO_FOLDER)
+    return calibrate.fit_calibration(matched['estimate'], matched['distance'], where, effects)
 
 
 def _lost(plan: Plan, tasks: list[ClipTask], streamed: Streamed) -> pd.DataFrame:
@@ -177,23 +185,40 @@ def _lost(plan: Plan, tasks: list[ClipTask], streamed: Streamed) -> pd.DataFrame
     return pd.DataFrame(lost, columns=['video_id', 'time', 'reason'])
 
 
-def _summary(rows, clips, found, device, now, coverage, oof, calibration) -> dict:
-    summary = {
-        'date': now,
+def _about(found: list[members.Member], device: str, coverage: float, oof, calibration) -> dict:
+    """Of summary.json, what does not depend on the rows."""
+    about = {
+        'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'device': device,
         'members': [member.name for member in found],
+    }
+    if oof is None:
+        about['no_interval'] = 'the members have no out-of-fold predictions (oof.csv of every fold)'
+    else:
+        about |= {'coverage': coverage, 'interval': oof.intervals(coverage).note}
+    if calibration is not None:
+        about['calibration'] = json.loads(calibration.table().to_json(orient='records'))
+    return about
+
+
+def _write(options: argparse.Namespace, rows, clips, survey: exports.Survey, combined, about: dict) -> int:
+    """Everything that people and other programs read; says what there is and returns the exit code."""
+    out = epath.Path(options.out)
+    write_table(out / 'distances.csv', rows if options.details else rows[estimates.COLUMNS])
+    write_table(out / 'clips.csv', clips)
+    folder = options.clips if '://' in options.clips else os.path.abspath(options.clips)
+    write_json(out / 'options.json', {**vars(options), 'clips': folder})
+    summary = about | {
         'clips': clips['status'].value_counts().to_dict(),
         'targets': len(rows),
         'distances': int(rows['distance'].notna().sum()),
         'flags': rows['flags'].str.split().explode().value_counts().to_dict(),
+        'combination': json.loads(combined.combination.to_json()),
     }
-    if oof is None:
-        summary['no_interval'] = 'the members have no out-of-fold predictions (oof.csv of every fold)'
-    else:
-        summary |= {'coverage': coverage, 'interval': oof.intervals(coverage).note}
-    if calibration is not None:
-        summary['calibration'] = json.loads(calibration.table().to_json(orient='records'))
-    return summary
+    for name in options.format:
+        summary[name] = exports.write(name, rows, clips, survey, out, about['date'])
+    write_json(out / 'summary.json', summary)
+    return _say(out, rows, clips, summary, combined)
 
 
 def _say(out: epath.Path, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict, combined) -> int:

@@ -4,7 +4,7 @@ Pure: tables in, tables out. The order is that of the steps: a correction of the
 of its interval; what a person has measured replaces them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -72,19 +72,20 @@ def complete_rows(rows: pd.DataFrame, lost: pd.DataFrame, corrected: pd.DataFram
     return whole if corrected is None else corrections.apply_corrections(whole, corrected)
 
 
-def clip_rows(video_ids: Sequence[str], streamed: Streamed, rows: pd.DataFrame, problems: dict[str, str], idle: str):
+def clip_rows(
+    site: pd.Series, streamed: Streamed, rows: pd.DataFrame, problems: Mapping[str, str], idle: str
+) -> pd.DataFrame:
     """A row for every clip: clips.csv.
 
-    video_ids: all of the folder. problems: {video_id: reason} of clips that were refused before they were decoded.
-    idle: status of the clips that nothing was asked about.
+    site: of all clips of the folder, indexed by video_id. problems: {video_id: reason} of clips that were refused
+    before they were decoded. idle: status of the clips that nothing was asked about.
     """
     streams = streamed.clips.set_index('video_id')
-    table = streams.reindex(sorted({*video_ids, *problems, *streams.index}))
+    table = streams.reindex(sorted({*site.index, *problems, *streams.index})).assign(site=site)
     reason = table.pop('problem').fillna('')
     reason = reason.where(reason != '', pd.Series(problems, dtype=object).reindex(table.index).fillna(''))
     seconds = rows[rows['distance'].notna()].groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
     asked = table.index.isin(streams.index) | (reason != '')
     status = np.select([~asked, reason == '', seconds > 0], [idle, OK, 'partly'], 'failed')
-    front = {'status': status, 'reason': reason, 'seconds': seconds}
-    whole = table.assign(**front).rename_axis('video_id').reset_index()
+    whole = table.assign(status=status, reason=reason, seconds=seconds).rename_axis('video_id').reset_index()
     return whole[['video_id', 'status', 'reason', 'seconds', 'duration_s', 'site', 'gamma', 'white_fraction']]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 from etils import epath
 
-from chimp_jax.field import camtrap_dp, distance_flatfile, stations, zamba
+from chimp_jax.field import camtrap_dp, distance_flatfile, zamba
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 
@@ -46,12 +46,13 @@ def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, ou
     """
     out = epath.Path(out)
     durations_s = clips.set_index('video_id')['duration_s'].dropna().to_dict()
-    station = stations.stations_of(rows['video_id'], survey.deployments)
+    station = rows['video_id'].map(clips.set_index('video_id')['site'])
+    there = station.notna()  # a target may name a clip that is not there
     writers: dict[str, Callable[[], dict]] = {
         'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', durations_s),
         'distance': lambda: distance_flatfile.write_distance(
-            rows,
-            station,
+            rows[there],
+            station[there],
             survey.deployments,
             survey.snapshot_s,
             survey.theta_deg,
