@@ -35,7 +35,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--members', required=True, help='folder of train.py --workdir')
-    parser.add_argument('--records', help="folder with clips.csv (sites, parks); default: the members' own records")
     parser.add_argument('--method', choices=(*METHODS, ALL), default=ALL, help='default: all of them, to compare')
     parser.add_argument('--round', help='none, train (nearest training distance) or a step in metres such as 0.5')
     parser.add_argument('--out', help='folder for ensemble_report.csv, weights.json and predictions.csv')
@@ -111,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
     if lacking:
         print(f'no figures: {lacking}')
     else:
-        places = read_places(options.records or members[0].config.data.records, labels)
+        places = read_places(members[0].folder.parent, labels)
         shown = given if isinstance(given, float) else 'train'
         scores = score_methods(combinations, oof, labels, places, shown)
         n_clips = labels.index.get_level_values('video_id').nunique()

@@ -24,13 +24,14 @@ class Places(NamedTuple):
     note: str  # one line about how the groups were made
 
 
-def read_places(records, labels: pd.Series) -> Places:
+def read_places(folder, labels: pd.Series) -> Places:
     """Groups of sites, with about equally many rows, and parks of the labelled rows.
 
-    records: folder that holds clips.csv (video_id, site, park). A clip whose site is unknown counts as a site of its
-    own. labels: metres, indexed by (video_id, time). Raises ValueError for a file without these columns.
+    folder: of a recipe, where training has left clips.csv (video_id, site, park). A clip whose site is unknown counts
+    as a site of its own. labels: metres, indexed by (video_id, time). Raises ValueError for a file without these
+    columns.
     """
-    path = epath.Path(records) / 'clips.csv'
+    path = epath.Path(folder) / 'clips.csv'
     clip = labels.index.get_level_values('video_id').to_numpy(str)
     site, park = np.full((2, len(clip)), '', object)
     if path.exists():
@@ -60,7 +61,7 @@ def deal_sites(site: np.ndarray, n_groups: int) -> np.ndarray:
 
 def _note(path: epath.Path, own: np.ndarray, clip: np.ndarray, n_sites: int, n_groups: int) -> str:
     if not path.exists():
-        return f'no {path}: sites and parks are unknown, the {n_groups} groups are of clips; give --records'
+        return f'no {path}: sites and parks are unknown, the {n_groups} groups are of clips'
     if own.all():
         return f'{path} knows no site: the {n_groups} groups are of clips'
     if own.any():

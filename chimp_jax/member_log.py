@@ -8,6 +8,7 @@ import tensorflow as tf
 from etils import epath
 
 from chimp_jax import checkpoint
+from chimp_jax.prediction_tables import read_cells
 from chimp_jax.workdir import write_whole
 
 
@@ -15,6 +16,17 @@ def write_metrics(folder: epath.Path, history: list[dict]) -> None:
     """metrics.csv, a row an epoch."""
     if history:
         write_whole(folder / 'metrics.csv', pd.DataFrame(history).to_csv(index=False))
+
+
+def write_places(folder: epath.Path, records) -> None:
+    """FOLDER/clips.csv: site and park of each clip, so that members tell them where the records are no longer.
+
+    Nothing where the records do not tell.
+    """
+    path = epath.Path(records) / 'clips.csv'
+    if path.exists():
+        table = read_cells(path, ['video_id', 'site', 'park'])
+        write_whole(folder / 'clips.csv', table[['video_id', 'site', 'park']].to_csv(index=False))
 
 
 def open_events(folder: epath.Path) -> tf.summary.SummaryWriter:

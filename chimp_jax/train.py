@@ -1,6 +1,7 @@
 """Training of members: a recipe's folds, one after the other, each resumable by epoch.
 
 runs/<recipe>/config.json              the recipe's config; another config is refused
+runs/<recipe>/clips.csv                site and park of the records' clips
 runs/<recipe>/fold_<k>/run.json        command, git revision, versions and devices of each start
 runs/<recipe>/fold_<k>/checkpoints/    orbax: the best epoch and the latest two
 runs/<recipe>/fold_<k>/metrics.csv     one row an epoch; TensorBoard event files beside it
@@ -24,7 +25,7 @@ from chimp_jax import checkpoint, chunks, optim, parallel, pretrained, scoring, 
 from chimp_jax.configured import make_model
 from chimp_jax.distances import rmse
 from chimp_jax.folds import Fold, choose_folds, digest, read_folds
-from chimp_jax.member_log import finish_member, open_events, write_events, write_metrics
+from chimp_jax.member_log import finish_member, open_events, write_events, write_metrics, write_places
 from chimp_jax.members import load_fold
 from chimp_jax.metrics import Mean
 from chimp_jax.progress import Progress
@@ -96,6 +97,7 @@ class Trainer:
         manager = checkpoint.open_manager(folder / 'checkpoints')
         state, history = self._start(manager, fold)
         claim(folder.parent, config)  # not before: a config that cannot start must not keep the folder
+        write_places(folder.parent, config.data.records)
         note_start(folder)
         name = f'{config.recipe} fold {fold.number}'
         progress = Progress(name, len(rates) * members_left, done=n_steps * len(history))

@@ -75,6 +75,8 @@ def write_data(folder, n_targets: int = 4) -> dict[str, list[Record]]:
         }
     )
     folds.to_csv(folder / 'folds.csv', index=False)
+    places = pd.DataFrame({'video_id': splits['train'], 'split': 'train', 'site': [r.site for r in train], 'park': ''})
+    places.to_csv(folder / 'clips.csv', index=False)
     return {'train': train, 'test': test}
 
 

@@ -37,7 +37,7 @@ def test_groups_hold_whole_sites_and_as_many_rows(tmp_path):
 def test_few_and_unknown_sites_are_said(tmp_path):
     labels = make_labels()
     places = ensemble_report.read_places(tmp_path, labels)
-    said = 'sites and parks are unknown, the 5 groups are of clips; give --records'
+    said = 'sites and parks are unknown, the 5 groups are of clips'
     assert places.note == f'no {tmp_path}/clips.csv: {said}'
     assert set(places.group) == set(range(5)) and set(places.park) == {''}
     assert pd.Series(places.group).groupby(labels.index.get_level_values('video_id')).nunique().max() == 1

@@ -235,7 +235,7 @@ def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
     )
     values = oof.xs('prediction', axis=1, level=1)
     label = oof[RECIPES[0], 'distance']
-    site = np.array([f'clip {name}' for name in oof.index.get_level_values(0)])  # the small data have no clips.csv
+    site = np.array(['site s' + name[len('clip ')] for name in oof.index.get_level_values(0)])  # as small.py says
     fitted = intervals.fit_intervals(
         np.maximum(values.mean(axis=1), 0), label, values.std(axis=1, ddof=0), site, 0.5, 'clip'
     )

@@ -140,12 +140,12 @@ def _survey(options: argparse.Namespace) -> exports.Survey:
 
 
 def _out_of_fold(combined: combining.Combined, found: list[members.Member]) -> estimates.OutOfFold | None:
-    """The ensemble's own OOF rows, and their sites from the records' clips.csv where that is still there."""
+    """The ensemble's own OOF rows, and their sites from the clips.csv that training has left beside the members."""
     if combined.oof is None:
         return None
     data = found[0].config.data
     video_id = combined.oof.index.get_level_values('video_id').to_numpy(str)
-    path, site = epath.Path(data.records) / 'clips.csv', pd.Series('', video_id)
+    path, site = found[0].folder.parent / 'clips.csv', pd.Series('', video_id)
     if path.exists():
         table = read_cells(path, ['video_id', 'site']).drop_duplicates('video_id').set_index('video_id')
         site = table['site'].reindex(video_id).fillna('')

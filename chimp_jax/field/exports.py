@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 from etils import epath
 
-from chimp_jax.field import camtrap_dp, distance_flatfile, zamba
+from chimp_jax.field import camtrap_dp, camtrap_package, distance_flatfile, zamba
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 
@@ -37,6 +37,8 @@ def check(formats, survey: Survey) -> None:
     for name in formats:
         if missing := survey.missing(name):
             raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
+    if 'camtrap-dp' in formats:
+        camtrap_package.read_package(survey.package)
 
 
 def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, out, now: str) -> dict:
