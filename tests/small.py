@@ -4,8 +4,10 @@ import io
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
+from chimp_jax import train
 from chimp_jax.efficientnet import Stage
 from chimp_jax.input_pipeline import Clip
 from chimp_jax.model import DistanceModel
@@ -78,6 +80,18 @@ def write_data(folder, n_targets: int = 4) -> dict[str, list[Record]]:
     places = pd.DataFrame({'video_id': splits['train'], 'split': 'train', 'site': [r.site for r in train], 'park': ''})
     places.to_csv(folder / 'clips.csv', index=False)
     return {'train': train, 'test': test}
+
+
+def train_members(folder, recipes) -> dict[str, list[Record]]:
+    """write_data into the folder, and folder/runs: each recipe's two folds, trained for an epoch."""
+    records = write_data(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, 'make_model', model)
+        for recipe in recipes:
+            one = config(folder, recipe)
+            one.train.epochs = 1
+            train.train_recipe(one, folder / 'runs')
+    return records
 
 
 def config(data, recipe: str = 'full-a1p50-f7s1', **train):

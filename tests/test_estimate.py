@@ -8,7 +8,7 @@ import pytest
 import small
 from make_clips import numbered_frames, write_clip
 
-from chimp_jax import clip_stream, panel, train
+from chimp_jax import clip_stream, panel
 from chimp_jax.commands import entry
 from chimp_jax.field import intervals
 from chimp_jax.field.estimates import COLUMNS
@@ -21,13 +21,7 @@ RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
 def runs(tmp_path_factory):
     """Two recipes x two folds, trained for an epoch."""
     folder = tmp_path_factory.mktemp('trained')
-    small.write_data(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, 'make_model', small.model)
-        for recipe in RECIPES:
-            config = small.config(folder, recipe)
-            config.train.epochs = 1
-            train.train_recipe(config, folder / 'runs')
+    small.train_members(folder, RECIPES)
     return folder / 'runs'
 
 

@@ -95,7 +95,7 @@ def member(runs: Path) -> Path:
     with checkpoint.open_manager(folder / 'checkpoints') as manager:
         checkpoint.save(manager, state, [{'epoch': 1, 'val_mae': 2.0}])
     (folder.parent / 'config.json').write_text(config.to_json_best_effort())
-    row = {'recipe': 'full-a1p50-f7s2', 'fold': 1, 'best_epoch': 1, 'val_mae': 2.0}
+    row = {'recipe': 'full-a1p50-f7s2', 'fold': 1, 'best_epoch': 1, 'val_mae': 2.0, 'folds_sha256': ''}
     (folder / 'member.json').write_text(json.dumps(row))
     return folder
 

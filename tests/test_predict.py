@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import augment, chunks, input_pipeline, members, panel, predict, results, scoring, steps, train
+from chimp_jax import augment, chunks, input_pipeline, members, panel, predict, results, scoring, steps
 from chimp_jax.commands import entry
 from chimp_jax.metrics import Mean, absolute_error
 from chimp_jax.optim import make_optimizer, make_plateau
@@ -23,14 +23,7 @@ RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
 def trained(tmp_path_factory):
     """Records, and two recipes x two folds that were trained on them for an epoch."""
     folder = tmp_path_factory.mktemp('trained')
-    records = small.write_data(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, 'make_model', small.model)
-        for recipe in RECIPES:
-            config = small.config(folder, recipe)
-            config.train.epochs = 1
-            train.train_recipe(config, folder / 'runs')
-    return folder, records
+    return folder, small.train_members(folder, RECIPES)
 
 
 @pytest.fixture(autouse=True)
