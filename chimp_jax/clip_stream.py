@@ -62,15 +62,19 @@ def stream_clips(tasks: Sequence[ClipTask], members: Sequence[Member], folder, p
     progress = Progress('estimate', len(tasks) * len(members), len(done) * len(members))
     for start in range(0, len(pending), CLIPS_PER_BATCH):
         batch = pending[start : start + CLIPS_PER_BATCH]
-        outcomes = _decode(batch, folder / 'batch', workers)
-        rows = _score(outcomes, members, folder / 'batch', panel, progress)
+        name = _hash(*(wanted[task.video_id] for task in batch))
+        for other in folder.glob('unfinished-*'):  # of a run that was killed, and asked something else
+            if other.name != f'unfinished-{name}':
+                other.rmtree()
+        scratch = folder / f'unfinished-{name}'
+        outcomes = _decode(batch, scratch, workers)
+        rows = _score(outcomes, members, scratch, panel, progress)
         if n_failed := sum(outcome.row is None for outcome in outcomes):
             progress.advance(len(members) * n_failed)
-        name = _hash(*(wanted[task.video_id] for task in batch))
         write_table(folder / (name + ROWS), rows)
         clips = [_clip(outcome) | {'identity': wanted[outcome.video_id]} for outcome in outcomes]
         write_whole(folder / (name + CLIPS), json.dumps(clips))
-        (folder / 'batch').rmtree()
+        scratch.rmtree()
     return _read(folder, wanted, members)
 
 

@@ -110,7 +110,9 @@ def predict_records(
     """
     tables, calls = [], {}
     for (stream, size_px), group in itertools.groupby(sorted(members, key=_reading), _reading):
-        ask = _Asking(list(group), operations, validates, epath.Path(parts))
+        group = list(group)
+        fingerprints = [member.fingerprint() for member in group]
+        ask = _Asking(group, fingerprints, operations, validates, epath.Path(parts))
         pieces = chunks.split_long(read(stream))
         ahead = 0 if panel.devices[0].platform == 'cpu' else 1  # a CPU has nothing to spare meanwhile
         of_chunks, last = [], None
@@ -145,6 +147,7 @@ class Question(NamedTuple):
 
 class _Asking(NamedTuple):
     members: list[Member]
+    fingerprints: list[str]  # of the members
     operations: Sequence[str]
     validates: Mapping[str, frozenset[str]] | None
     parts: epath.Path
@@ -157,20 +160,19 @@ class _Asking(NamedTuple):
         """By operation, then member; none where a member is not asked about any clip."""
         digests = [chunks.digest(piece) for piece in chunk]
         questions = []
-        for operation, member in itertools.product(self.operations, self.members):
+        marked = list(zip(self.members, self.fingerprints, strict=True))
+        for operation, (member, fingerprint) in itertools.product(self.operations, marked):
             mine = None if self.validates is None else self.validates[member.name]
             asked = [mine is None or piece.video_id in mine for piece in chunk]
             if any(asked):
                 data = member.config.data
                 plan = chunks.plan_windows(chunk, asked, data.n_frames, data.step_s)
-                path = self._path(member, operation, itertools.compress(digests, asked))
+                # Named by all that it depends on, so that it is never taken for another's.
+                depends_on = (fingerprint + operation).encode() + b''.join(itertools.compress(digests, asked))
+                name = f'{hashlib.sha256(depends_on).hexdigest()[:20]}.csv'
+                path = self.parts / member.recipe / f'fold_{member.fold}' / name
                 questions.append(Question(member, operation, asked, plan, path))
         return questions
-
-    def _path(self, member: Member, operation: str, digests: Iterable[bytes]) -> epath.Path:
-        """Names a result by all that it depends on, so that it is never taken for another's."""
-        whole = hashlib.sha256((member.fingerprint() + operation).encode() + b''.join(digests)).hexdigest()
-        return self.parts / member.recipe / f'fold_{member.fold}' / f'{whole[:20]}.csv'
 
 
 def _read_ahead(

@@ -95,6 +95,9 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, m
     assert len(asked) == 6 + 3  # of the second batch's four answers the first was kept
     for name in ('distances.csv', 'clips.csv'):
         assert (tmp_path / 'killed' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        estimate(runs, clips, tmp_path / 'killed', '--every', '3')  # what it has decoded is not for the next command
     estimate(runs, clips, tmp_path / 'killed', '--every', '2')
     assert read(tmp_path / 'killed')['time'].tolist() == [0, 2, 4, 0, 2, 0, 2]
 
