@@ -79,7 +79,15 @@ class Scorer:
         Windows with equal frames give equal distances whatever clip or chunk they stand in: evaluation uses the
         running batch statistics.
         """
-        return self.distances(weights, self.encode(weights, frames, plan.frame)[plan.window], distance_m)
+        features = self.encode(weights, frames, plan.frame)
+        size = WINDOWS_PER_CALL * len(self.devices)
+        predictions, error = [np.zeros(0, np.float32)], Mean(0.0, 0.0)
+        for i in range(0, len(plan.window), size):  # a few windows at once: all of many targets would fill the memory
+            some = slice(i, i + size)
+            prediction, more = self.distances(weights, features[plan.window[some]], distance_m[some])
+            predictions.append(prediction)
+            error += more
+        return np.concatenate(predictions), error
 
 
 def target_rows(pieces: Sequence[Timed]) -> pd.DataFrame:
