@@ -14,6 +14,7 @@ from chimp_jax.field import intervals
 from chimp_jax.field.estimates import COLUMNS
 from chimp_jax.prediction_tables import KEY
 
+SURVEY = ['--format', 'distance', '--deployments', 'stations.csv']
 RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
 
 
@@ -192,13 +193,18 @@ def test_no_oof_no_interval_and_the_summary_says_why(runs, clips, tmp_path):
     [
         (['--format', 'distance'], '--format distance needs --deployments and --snapshot and --theta'),
         (['--format', 'camtrap-dp'], '--format camtrap-dp needs --camtrap_package'),
+        ([*SURVEY, '--snapshot', '2', '--theta', '400'], 'theta 400.0 is no angle of view'),
+        ([*SURVEY, '--snapshot', '3', '--theta', '42', '--every', '2'], 'moments every 3 s were missed'),
+        ([*SURVEY, '--snapshot', '2', '--theta', '42', '--cutpoints', '0,5', '--truncation', '7'], 'beyond the last'),
         (['--every', '2', '--targets', 'x.csv'], '--every is for every second'),
         (['--coverage', '1.5'], '--coverage=1.5'),
         (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
         (['--calibrate', 'gone.csv'], 'gone.csv'),
     ],
 )
-def test_what_does_not_fit_is_refused_before_any_work(runs, clips, tmp_path, capsys, flags, fault):
+def test_what_does_not_fit_is_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,1,60\n')
     assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and fault in lines[0]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from chimp_jax.field.bins import bin_of
 from chimp_jax.field.distance_script import distance_script
 from chimp_jax.field.flatfile_check import check_flatfile, checked_bins
 from chimp_jax.field.tables import checked_rows, csv_text, plain
@@ -39,7 +40,7 @@ def write_distance(
     Returns the counts of what was written and of what was left out, by reason.
     Raises ValueError for each user error that the package would meet later, or never notice: see docs/exports.md.
     """
-    _check_survey(snapshot_s, theta_deg, every_s)
+    check_survey(snapshot_s, theta_deg, every_s)
     cutpoints, truncation = checked_bins(cutpoints, truncation)
     places = _checked_stations(deployments, snapshot_s)
     rows = rows.assign(station=np.asarray(stations, object))
@@ -60,7 +61,8 @@ def write_distance(
     return {**counts, 'left out': left_out}
 
 
-def _check_survey(snapshot_s, theta_deg: float, every_s: int) -> None:
+def check_survey(snapshot_s, theta_deg: float, every_s: int) -> None:
+    """Raises ValueError where the moments or the angle of view are impossible."""
     if not (math.isfinite(snapshot_s) and snapshot_s >= 1 and snapshot_s == int(snapshot_s)):
         raise ValueError(f'the snapshot interval {snapshot_s} s is no whole number of seconds; give 1, 2, 3, ...')
     if snapshot_s % every_s:
@@ -134,6 +136,5 @@ def _lines(rows: pd.DataFrame, places: dict[str, tuple], theta_deg: float, cutpo
 
 
 def _bin(distance_m: float, cutpoints: list[float]) -> tuple[str, str]:
-    """A limit belongs to the nearer bin, the first also to its own, as in Distance's create_bins."""
-    k = max(int(np.searchsorted(cutpoints, distance_m, side='left')), 1)
-    return plain(cutpoints[k - 1], 6), plain(cutpoints[k], 6)
+    k = int(bin_of(distance_m, cutpoints))
+    return plain(cutpoints[k], 6), plain(cutpoints[k + 1], 6)

@@ -12,6 +12,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble import KEY
+from chimp_jax.field.bins import bin_of, check_cutpoints
 from chimp_jax.field.corrections import CORRECTED
 from chimp_jax.field.label_tables import keyed, named, read_label_table
 from chimp_jax.workdir import write_whole
@@ -79,7 +80,7 @@ def evaluate(joined: pd.DataFrame, cutpoints_m=CUTPOINTS_M) -> pd.DataFrame:
     true_m, errors_m = joined['truth'].to_numpy(float), (joined['distance'] - joined['truth']).to_numpy(float)
     lower, upper = (joined[name].to_numpy(float) for name in BOUNDS)
     covered = np.where(np.isnan(lower) | np.isnan(upper), np.nan, (lower <= true_m) & (true_m <= upper))
-    true_bin, bin_ = _bin(true_m, edges), _bin(joined['distance'].to_numpy(float), edges)
+    true_bin, bin_ = bin_of(true_m, edges), bin_of(joined['distance'].to_numpy(float), edges)
     right = np.where((true_bin < 0) | (true_bin == len(edges) - 1), np.nan, bin_ == true_bin)
     per_row = pd.DataFrame(
         {'error': errors_m, 'right_bin': right, 'covered': covered, 'width': upper - lower, 'band': true_bin}
@@ -90,16 +91,6 @@ def evaluate(joined: pd.DataFrame, cutpoints_m=CUTPOINTS_M) -> pd.DataFrame:
     lines += [_line('band', labels[band], part) for band, part in per_row.groupby('band')]
     lines += [_line('site', site, part) for site, part in per_row.groupby(joined['site'].to_numpy(str)) if site]
     return pd.DataFrame(lines)
-
-
-def check_cutpoints(cutpoints_m) -> np.ndarray:
-    """As an array. Raises ValueError where they are not two or more rising distances."""
-    edges = np.asarray(list(cutpoints_m), float)
-    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or edges[0] < 0 or (np.diff(edges) <= 0).any():
-        raise ValueError(
-            f'cutpoints must be two or more rising distances in metres, e.g. 0,2,4,8; not {list(cutpoints_m)}'
-        )
-    return edges
 
 
 def run(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> pd.DataFrame:
@@ -134,12 +125,6 @@ def _sites_beside(distances_csv: epath.Path) -> dict[str, str]:
     with path.open() as file:
         clips = pd.read_csv(file, dtype=str, keep_default_na=False)
     return dict(zip(clips['video_id'], clips['site'], strict=True)) if {'video_id', 'site'} <= set(clips) else {}
-
-
-def _bin(distance_m: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Index of the bin (a, b], [a, b] for the first; -1 below all, len(edges) - 1 above all."""
-    index = np.searchsorted(edges, distance_m, side='left') - 1
-    return np.where(distance_m == edges[0], 0, index)
 
 
 def _line(scope: str, name: str, part: pd.DataFrame) -> dict:

@@ -7,6 +7,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.field import camtrap_dp, camtrap_package, distance_flatfile, zamba
+from chimp_jax.field.flatfile_check import checked_bins
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 
@@ -37,6 +38,9 @@ def check(formats, survey: Survey) -> None:
     for name in formats:
         if missing := survey.missing(name):
             raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
+    if 'distance' in formats:
+        distance_flatfile.check_survey(survey.snapshot_s, survey.theta_deg, survey.every_s)
+        checked_bins(survey.cutpoints_m, survey.truncation_m)
     if 'camtrap-dp' in formats:
         camtrap_package.read_package(survey.package)
 

@@ -16,6 +16,7 @@ from etils import epath
 from markupsafe import Markup
 
 from chimp_jax.field import page_charts, page_frames
+from chimp_jax.field.bins import check_cutpoints
 from chimp_jax.field.page_data import BOX, Estimates, read_estimates
 from data_prep.files import write_whole
 
@@ -40,7 +41,7 @@ def write_report(
     if n_frames < 0:
         raise ValueError(f'the number of pictures must be 0 or more; got {n_frames}')
     if cutpoints is not None:
-        page_charts.check_cutpoints(cutpoints)  # before the clips are read
+        check_cutpoints(cutpoints)  # before the clips are read
     found = read_estimates(folder)
     clips_folder = clips_folder or found.options.get('clips')
     wanted = page_frames.doubtful_first(found.rows).head(n_frames)

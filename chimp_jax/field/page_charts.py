@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from chimp_jax.field.bins import bin_of, check_cutpoints
+
 _MOST_BINS = 14  # of those that are chosen here
 _ROOM = {'left': 46, 'right': 12, 'top': 22, 'bottom': 42}  # px around the plot
 
@@ -39,21 +41,13 @@ def count(distance_m: np.ndarray, corrected: np.ndarray, cutpoints: Sequence[flo
     the cutpoints do not rise or are fewer than two.
     """
     distance_m = np.asarray(distance_m, float)
-    edges = default_cutpoints(distance_m) if cutpoints is None else check_cutpoints(cutpoints)
-    place = np.searchsorted(edges, distance_m, side='left') - 1  # of (lower, upper]
-    place[distance_m == edges[0]] = 0
+    edges = default_cutpoints(distance_m) if cutpoints is None else check_cutpoints(cutpoints).tolist()
+    place = bin_of(distance_m, edges)
     inside = (place >= 0) & (place < len(edges) - 1)
     corrected = np.asarray(corrected, bool)
     by_kind = [np.bincount(place[inside & kind], minlength=len(edges) - 1) for kind in (~corrected, corrected)]
     bins = [Bin(*b) for b in zip(edges[:-1], edges[1:], by_kind[0].tolist(), by_kind[1].tolist(), strict=True)]
     return Histogram(bins, int((distance_m < edges[0]).sum()), int((distance_m > edges[-1]).sum()))
-
-
-def check_cutpoints(cutpoints: Sequence[float]) -> list[float]:
-    edges = [float(c) for c in cutpoints]
-    if len(edges) < 2 or not all(math.isfinite(c) for c in edges) or any(np.diff(edges) <= 0):
-        raise ValueError(f'cutpoints must be two or more rising distances in m, such as 0,2,4,6,8,10,15; got {edges}')
-    return edges
 
 
 def default_cutpoints(distance_m: np.ndarray) -> list[float]:

@@ -29,8 +29,7 @@ def write_zamba(rows: pd.DataFrame, path, durations_s: Mapping[str, float] | Non
     lines.sort(key=lambda line: line[:2])
     cells = [(video_id, t, '' if math.isnan(d) else f'{d:.1f}') for video_id, t, d in lines]
     write_whole(epath.Path(path), csv_text(('filepath', 'time', 'distance'), cells))
-    empty = sum(not distance for *_, distance in cells)
-    return {'rows': len(cells), 'with a distance': len(cells) - empty, 'empty': empty}
+    return check_zamba(path)
 
 
 def check_zamba(path) -> dict:
