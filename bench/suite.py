@@ -76,7 +76,7 @@ def updates(scratch: Path, quick: bool) -> Rows:
             Side('ours', 'our_side', 'update', options),
             Side('Keras', 'peers', 'keras_update', options, ('tensorflow',)),
         ]
-        run = race(sides, 3 if quick else 9, most_s=150)
+        run = race(sides, 3 if quick else 9, most_s=200)
         work = f'update of the full model, {batch} x {N_FRAMES} frames, {size_px} px, float32'
         rows.append(ratio_row(run, work, 'ours', 'Keras', goal, batch * N_FRAMES))
     return rows

@@ -1,7 +1,8 @@
 """Sides of a comparison in turn: each is a process of its own that waits for its turn, so that none runs in another's.
 
 A side is a module of bench/ with a function NAME(options) -> work, where work() does the job once. Its process sets up,
-works once to warm up, says so, and then answers each line of its standard input with the seconds that the work took.
+works once to warm up, says so, and then answers each line of its standard input by working twice, with the seconds that
+the second time took.
 """
 
 import argparse
@@ -48,7 +49,7 @@ class Worker:
         self.first = self._answer()  # seconds of the first time, and whatever the side notes of itself
 
     def turn(self) -> float:
-        """Seconds of the work, done once more."""
+        """Seconds of the work, done twice more, the second time."""
         self.process.stdin.write('go\n')
         self.process.stdin.flush()
         return self._answer()['seconds']
@@ -101,11 +102,12 @@ def ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
 
 
 def serve(work: Callable[[], dict | None]) -> None:
-    """Works once, says what that took and what it notes, then once for each line that comes."""
+    """Works once, says what that took and what it notes, then twice for each line that comes."""
     began = time.perf_counter()
     note = work() or {}
     print(json.dumps({'seconds': time.perf_counter() - began} | note), flush=True)
     for _ in sys.stdin:
+        work()  # untimed: while a process waits, a virtual machine's host takes back the memory that it had freed
         began = time.perf_counter()
         work()
         print(json.dumps({'seconds': time.perf_counter() - began}), flush=True)

@@ -15,10 +15,13 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_batching import sequential_vmap
+
+from chimp_jax.mapped_frames import all_pictures_at_once
 
 # Rows of a TPU's matrix unit: with as many channels or fewer a dense convolution is one pass for each of its taps.
 MATRIX_UNIT = 128
+
+GROUP = 16  # rows, see _group
 
 
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -68,15 +71,18 @@ def _dense(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 def _shifted(x, kernel, stride):
     """The CPU's form. Only it has a gradient of its own: a custom_vjp around the plain form would, under a vmap over
     frames, compute the kernel's gradient for each frame, in layouts that cost a TPU more than the convolution."""
-    return _shifted_sum(x, kernel, stride)
+    return _forward(x, kernel, stride)[0]
 
 
 def _forward(x, kernel, stride):
-    return _shifted_sum(x, kernel, stride), (x, kernel)
+    padded = pad_same(x, len(kernel), stride)
+    return _shifted_sum(padded, kernel, stride), (padded, kernel, jnp.zeros((0, *x.shape[1:3])))
 
 
 def _backward(stride, saved, grad):
-    return _shifted_gradients(*saved, grad, stride)
+    padded, kernel, empty = saved
+    gradients = functools.partial(_gradients, size=empty.shape[1:], stride=stride)
+    return all_pictures_at_once(gradients, sums=(1,))(kernel, padded, grad)
 
 
 _shifted.defvjp(_forward, _backward)
@@ -89,19 +95,19 @@ def same_padding(size: int, k: int, stride: int) -> tuple[int, int, int]:
     return out, total // 2, total - total // 2
 
 
-def pad_same(x: jax.Array, k: int, stride: int) -> tuple[jax.Array, int, int]:
-    """The padded pictures, and the rows and columns of the output."""
-    _, h, w, _ = x.shape
-    rows, top, bottom = same_padding(h, k, stride)
-    columns, left, right = same_padding(w, k, stride)
-    padded = jnp.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+def pad_same(x: jax.Array, k: int, stride: int) -> jax.Array:
+    """The pictures in the zeros that the convolution sees around them."""
+    _, top, bottom = same_padding(x.shape[1], k, stride)
+    _, left, right = same_padding(x.shape[2], k, stride)
+    around = ((0, 0), (top, bottom), (left, right), (0, 0))
     # Without the barrier XLA computes what is before the padding k * k times, once for each shift.
-    return lax.optimization_barrier(padded), rows, columns
+    (padded,) = all_pictures_at_once(lambda _, x: (lax.optimization_barrier(jnp.pad(x, around)),))(None, x)
+    return padded
 
 
-def _shifted_sum(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    k = kernel.shape[0]
-    padded, rows, columns = pad_same(x, k, stride)
+def _shifted_sum(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    k = len(kernel)
+    rows, columns = ((size - k) // stride + 1 for size in padded.shape[1:3])
     return sum(
         padded[:, i : i + stride * (rows - 1) + 1 : stride, j : j + stride * (columns - 1) + 1 : stride]
         * kernel[i, j, 0]
@@ -110,8 +116,16 @@ def _shifted_sum(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     )
 
 
-def _shifted_gradients(x: jax.Array, kernel: jax.Array, grad: jax.Array, stride: int) -> tuple[jax.Array, jax.Array]:
-    return _input_gradient(x.shape, kernel, grad, stride), _kernel_gradient(x, kernel, grad, stride)
+def _gradients(
+    kernel: jax.Array, padded: jax.Array, grad: jax.Array, size: tuple[int, int], stride: int
+) -> tuple[jax.Array, jax.Array]:
+    """Of the pictures [B, *size, C] before the padding, and of the kernel."""
+    of_kernel = _tap_sums(padded, grad, len(kernel), stride).reshape(kernel.shape).astype(kernel.dtype)
+    if stride == 1:
+        return _input_gradient((len(padded), *size, padded.shape[3]), kernel, grad, stride), of_kernel
+    # Picture by picture: the interleaved phases stay in the cache, and nothing computes them again.
+    one = (1, *size, padded.shape[3])
+    return lax.map(lambda g: _input_gradient(one, kernel, g[None], stride)[0], grad), of_kernel
 
 
 def _input_gradient(shape: tuple[int, ...], kernel: jax.Array, grad: jax.Array, stride: int) -> jax.Array:
@@ -147,34 +161,37 @@ def _input_gradient(shape: tuple[int, ...], kernel: jax.Array, grad: jax.Array, 
     return whole[:, top : top + h, left : left + w]
 
 
-def _kernel_gradient(x: jax.Array, kernel: jax.Array, grad: jax.Array, stride: int) -> jax.Array:
-    """A scan over the rows of all pictures with k * k accumulators; every row is read while it is in the cache.
+def _tap_sums(padded: jax.Array, grad: jax.Array, k: int, stride: int) -> jax.Array:
+    """[k * k, C] float32: of each tap, the sum over all pixels of what it saw times the gradient.
 
-    Under a vmap over frames one frame after the other: sums for all frames of a row at once are ten times slower.
+    A scan over groups of rows that stay in the cache: products of a group's rows are added first, then the columns,
+    as a product with ones.
     """
-    k = kernel.shape[0]
-    total = sequential_vmap(lambda x, grad: _tap_sums(x, grad, k, stride))(x, grad)
-    return total.reshape(kernel.shape).astype(kernel.dtype)
+    b, rows, columns, c = grad.shape
+    r, n = _group(rows, b)
+    ones = jnp.ones((1, columns), jnp.float32)
+
+    def add_group(total, number):
+        picture, row = number // (rows // r) * n, number % (rows // r) * r
+        above = lax.dynamic_slice(padded, (picture, row * stride, 0, 0), (n, (r - 1) * stride + k, *padded.shape[2:]))
+        below = lax.dynamic_slice(grad, (picture, row, 0, 0), (n, r, columns, c))
+
+        def tap(i, j):
+            seen = above[:, i : i + (r - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
+            products = [seen[p, q] * below[p, q] for p in range(n) for q in range(r)]
+            return jnp.matmul(ones, sum(products).astype(jnp.float32), precision='highest')
+
+        return total + jnp.concatenate([tap(i, j) for i in range(k) for j in range(k)]), None
+
+    return lax.scan(add_group, jnp.zeros((k * k, c), jnp.float32), jnp.arange(b * rows // (r * n)))[0]
 
 
-def _tap_sums(x: jax.Array, grad: jax.Array, k: int, stride: int) -> jax.Array:
-    """[k * k, C] float32: of each tap, the sum over all pixels of what it saw times the gradient."""
-    padded, rows, columns = pad_same(x, k, stride)
-    b, _, width, c = padded.shape
+def _group(rows: int, pictures: int) -> tuple[int, int]:
+    """Rows, and pictures, that are added in one go: 16 rows or a few more, in whole groups.
 
-    def add_row(total, index):
-        picture, row = index // rows, index % rows
-        above = lax.dynamic_slice(padded, (picture, row * stride, 0, 0), (1, k, width, c))[0]
-        out = lax.dynamic_slice(grad, (picture, row, 0, 0), (1, 1, columns, c))[0, 0]
-        taps = [
-            jnp.sum(
-                above[i, j : j + stride * (columns - 1) + 1 : stride] * out,
-                axis=0,
-                dtype=jnp.float32,
-            )
-            for i in range(k)
-            for j in range(k)
-        ]
-        return total + jnp.stack(taps), None
-
-    return lax.scan(add_row, jnp.zeros((k * k, c), jnp.float32), jnp.arange(b * rows))[0]
+    XLA copies a slice, which then stays in the cache, only if there are 16 uses of it or more; of fewer rows the
+    sums are three times slower.
+    """
+    fitting = [r for r in range(1, min(rows, 3 * GROUP) + 1) if rows % r == 0]
+    r = min((r for r in fitting if r >= GROUP), default=fitting[-1])
+    return r, next((n for n in range(1, pictures) if pictures % n == 0 and n * r >= GROUP), pictures)

@@ -30,7 +30,8 @@ def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _products(x, kernel):
-    padded, rows, columns = pad_same(x, 3, 2)
+    padded = pad_same(x, 3, 2)
+    rows, columns = ((size - 1) // 2 for size in padded.shape[1:3])
     return sum(
         padded[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2, c, None] * kernel[i, j, c]
         for i in range(3)
@@ -58,6 +59,7 @@ _products.defvjp(_forward, _backward)
 
 def _patches(x: jax.Array) -> jax.Array:
     """[B, H / 2, W / 2, 32]: the 27 values that each output sees, in the kernel's order, and five zeros."""
-    padded, rows, columns = pad_same(x, 3, 2)
+    padded = pad_same(x, 3, 2)
+    rows, columns = ((size - 1) // 2 for size in padded.shape[1:3])
     seen = [padded[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for i in range(3) for j in range(3)]
     return lax.optimization_barrier(jnp.pad(jnp.concatenate(seen, axis=-1), ((0, 0),) * 3 + ((0, 5),)))

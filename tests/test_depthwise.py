@@ -47,6 +47,32 @@ def test_gradients_equal_those_of_the_plain_form(kernel_size, stride, size):
             np.testing.assert_allclose(mine, theirs, atol=2e-5)
 
 
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('rows,frames', [(32, 3), (37, 2), (6, 4)])
+def test_gradients_of_tall_maps_and_under_vmap_equal_those_of_the_plain_form(rows, frames, stride):
+    """Rows that are added in several groups, that no group divides, and that need several pictures a group."""
+    rng = np.random.default_rng(rows)
+    x = rng.normal(size=(frames, 2, rows * stride, 5, 3)).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, 1, 3)).astype(np.float32)
+    weight = rng.normal(size=(frames, 2, rows, -(-5 // stride), 3)).astype(np.float32)
+
+    def gradients(form):
+        def loss(x, k):
+            return jnp.sum(jax.vmap(lambda p: form(p, k, stride))(x) * weight)
+
+        return jax.grad(loss, argnums=(0, 1))(x, kernel)
+
+    for mine, theirs in zip(gradients(depthwise.depthwise_conv), gradients(depthwise.plain), strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'rows,pictures,expected', [(256, 14, (16, 1)), (20, 3, (20, 1)), (8, 14, (8, 2)), (4, 3, (4, 3))]
+)
+def test_groups_have_16_rows_or_a_few_more(rows, pictures, expected):
+    assert depthwise._group(rows, pictures) == expected
+
+
 def test_gradient_under_vmap_sums_over_the_mapped_pictures():
     x, kernel = arrays(6, 3, batch=4)
 

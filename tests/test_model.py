@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chimp_jax.efficientnet import BACKBONES, STAGES, BatchNorm, EfficientNet, Stage
+from chimp_jax.efficientnet import BACKBONES, STAGES, EfficientNet, Stage
 from chimp_jax.model import LSTM, DistanceModel, FrameEncoder, normalize
+from chimp_jax.normalization import BatchNorm
 
 
 def count(tree):

@@ -1,0 +1,64 @@
+"""Batch norm together with the activation that follows it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+EPSILON = 1e-3
+
+
+class BatchNorm(nn.Module):
+    """Batch norm of the last axis, then `activation`: [..., C] -> [..., C].
+
+    As TensorFlow 2.4's fused batch norm: the batch is normalised by its plain variance, while the variance of n
+    numbers enters the running average times n / (n - 1). With the n of 512 px that is nothing, with the few positions
+    of small pictures it is some percent. axis_name: mapped axes over which the statistics are taken as well.
+    """
+
+    use_running_average: bool
+    momentum: float = 0.99
+    epsilon: float = EPSILON
+    axis_name: str | tuple[str, ...] | None = None
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, activation: Callable[[jax.Array], jax.Array] = lambda x: x) -> jax.Array:
+        channels = x.shape[-1:]
+        running_mean = self.variable('batch_stats', 'mean', jnp.zeros, channels, jnp.float32)
+        running_var = self.variable('batch_stats', 'var', jnp.ones, channels, jnp.float32)
+        if self.use_running_average or self.is_initializing():
+            mean, var = running_mean.value, running_var.value
+        else:
+            mean, var, n = batch_statistics(x, self.axis_name)
+            running_mean.value = _average(running_mean.value, mean, self.momentum)
+            running_var.value = _average(running_var.value, var * (n / max(n - 1, 1)), self.momentum)
+        scale = self.param('scale', nn.initializers.ones, channels, jnp.float32)
+        bias = self.param('bias', nn.initializers.zeros, channels, jnp.float32)
+        factor = scale * lax.rsqrt(var + self.epsilon)
+
+        def scaled(x, factor, shift):
+            return activation((x * factor + shift).astype(self.dtype))
+
+        # A CPU is quicker where the gradient computes this again from x: fewer maps go through memory. A TPU's compiler
+        # chooses better itself; told to do so, a step would by its own estimate take 1.7 times as long.
+        return lax.platform_dependent(x, factor, bias - mean * factor, cpu=jax.checkpoint(scaled), default=scaled)
+
+
+def batch_statistics(x: jax.Array, axis_name: str | tuple[str, ...] | None) -> tuple[jax.Array, jax.Array, int]:
+    """Mean and plain variance of each channel [C], and of how many numbers, over the mapped axes too."""
+    x = x.astype(jnp.float32)
+    axes = tuple(range(x.ndim - 1))
+    mean, square = jnp.mean(x, axes), jnp.mean(lax.square(x), axes)
+    n = x.size // x.shape[-1]
+    if axis_name:
+        mean, square = lax.pmean((mean, square), axis_name)
+        n *= lax.psum(1, axis_name)
+    return mean, jnp.maximum(0.0, square - lax.square(mean)), n
+
+
+def _average(old: jax.Array, new: jax.Array, momentum: float) -> jax.Array:
+    return momentum * old + (1 - momentum) * new
