@@ -29,7 +29,7 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_shifted, stride=stride),
+        cpu=functools.partial(_shifted, stride=stride, size=x.shape[1:3]),
         tpu=functools.partial(dense if x.shape[-1] <= MATRIX_UNIT else plain, stride=stride),
         default=functools.partial(plain, stride=stride),
     )
@@ -67,21 +67,21 @@ def _dense(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     return lax.conv_general_dilated(x, diagonal, (stride, stride), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _shifted(x, kernel, stride):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _shifted(x, kernel, stride, size):
     """The CPU's form. Only it has a gradient of its own: a custom_vjp around the plain form would, under a vmap over
     frames, compute the kernel's gradient for each frame, in layouts that cost a TPU more than the convolution."""
-    return _forward(x, kernel, stride)[0]
+    return _forward(x, kernel, stride, size)[0]
 
 
-def _forward(x, kernel, stride):
+def _forward(x, kernel, stride, size):
     padded = pad_same(x, len(kernel), stride)
-    return _shifted_sum(padded, kernel, stride), (padded, kernel, jnp.zeros((0, *x.shape[1:3])))
+    return _shifted_sum(padded, kernel, stride), (padded, kernel)
 
 
-def _backward(stride, saved, grad):
-    padded, kernel, empty = saved
-    gradients = functools.partial(_gradients, size=empty.shape[1:], stride=stride)
+def _backward(stride, size, saved, grad):
+    padded, kernel = saved
+    gradients = functools.partial(_gradients, size=size, stride=stride)
     return all_pictures_at_once(gradients, sums=(1,))(kernel, padded, grad)
 
 
@@ -122,16 +122,15 @@ def _gradients(
     """Of the pictures [B, *size, C] before the padding, and of the kernel."""
     of_kernel = _tap_sums(padded, grad, len(kernel), stride).reshape(kernel.shape).astype(kernel.dtype)
     if stride == 1:
-        return _input_gradient((len(padded), *size, padded.shape[3]), kernel, grad, stride), of_kernel
+        return _input_gradient(size, kernel, grad, stride), of_kernel
     # Picture by picture: the interleaved phases stay in the cache, and nothing computes them again.
-    one = (1, *size, padded.shape[3])
-    return lax.map(lambda g: _input_gradient(one, kernel, g[None], stride)[0], grad), of_kernel
+    return lax.map(lambda one: _input_gradient(size, kernel, one[None], stride)[0], grad), of_kernel
 
 
-def _input_gradient(shape: tuple[int, ...], kernel: jax.Array, grad: jax.Array, stride: int) -> jax.Array:
+def _input_gradient(size: tuple[int, int], kernel: jax.Array, grad: jax.Array, stride: int) -> jax.Array:
     """Again a shifted sum. At stride 2 each of the four parities of a pixel has its own taps; they are interleaved."""
-    b, h, w, c = shape
-    k = kernel.shape[0]
+    (h, w), k = size, len(kernel)
+    b, _, _, c = grad.shape
     rows, top, _ = same_padding(h, k, stride)
     columns, left, _ = same_padding(w, k, stride)
     reach = (k - 1) // stride

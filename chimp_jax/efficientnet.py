@@ -20,7 +20,6 @@ from chimp_jax.pointwise import gated_dot_general, pointwise_dot_general
 from chimp_jax.stem import stem_convolution
 
 FEATURES = 1280
-BN_EPSILON = 1e-3
 
 # Keras' kernel initialiser for convolutions here: variance scaling 2.0, fan_out, truncated normal.
 conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
@@ -156,7 +155,6 @@ class EfficientNet(nn.Module):
             BatchNorm,
             use_running_average=not train,
             momentum=self.bn_momentum,
-            epsilon=BN_EPSILON,
             axis_name=self.axis_name,
             dtype=self.dtype,
         )

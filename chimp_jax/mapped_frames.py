@@ -8,7 +8,7 @@ from jax.custom_batching import custom_vmap
 
 
 def all_pictures_at_once(function: Callable, sums: tuple[int, ...] = ()) -> Callable:
-    """function(kernel, *arrays [B, ...]) -> arrays [B, ...]; under a vmap over frames the frames' pictures are one B.
+    """function(kernel or None, *arrays [B, ...]) -> arrays [B, ...]; under a vmap over frames all pictures are one B.
 
     Mapped as it is written, it is what XLA's CPU backend computes twice, once for each shape in which it is asked for.
     sums: the outputs that are sums over pictures, a gradient of what all frames share; only their sum over frames
@@ -21,7 +21,7 @@ def all_pictures_at_once(function: Callable, sums: tuple[int, ...] = ()) -> Call
 
     @of_pictures.def_vmap
     def of_frames(n, mapped, kernel, *arrays):
-        if jax.tree.leaves(mapped[0]) == [True] or not all(mapped[1:]):
+        if mapped[0] or not all(mapped[1:]):
             axes = [0 if is_mapped else None for is_mapped in mapped]
             outputs = jax.vmap(function, in_axes=axes)(kernel, *arrays)
             return outputs, (True,) * len(outputs)

@@ -15,8 +15,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from chimp_jax.depthwise import same_padding
-from chimp_jax.efficientnet import BACKBONES, BN_EPSILON, FEATURES
+from chimp_jax.efficientnet import BACKBONES, FEATURES
 from chimp_jax.model import IMAGENET_MEAN, IMAGENET_STD, DistanceModel
+from chimp_jax.normalization import BN_EPSILON
 
 OPSET = 17
 # The oldest file format that opset 17 may stand in: engines older than the onnx package read it.

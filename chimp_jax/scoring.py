@@ -56,15 +56,19 @@ class Scorer:
         features += map(parallel.join, waiting)
         return np.concatenate(features)[: len(chosen)]
 
-    def distances(self, weights, features: np.ndarray, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
-        """Windows of features [N, T, 1280], labels [N] (NaN where unknown) -> metres [N] and the masked error."""
+    def distances(
+        self, weights, features: np.ndarray, window: np.ndarray, distance_m: np.ndarray
+    ) -> tuple[np.ndarray, Mean]:
+        """features [F, 1280], windows [N, T] of positions among them, labels [N] (NaN where unknown) -> as `score`."""
         size = WINDOWS_PER_CALL * len(self.devices)
         predictions, error = [np.zeros(0, np.float32)], Mean(0.0, 0.0)
-        for i in range(0, len(features), size):
+        for i in range(0, len(window), size):
             label = distance_m[i : i + size]
             known = np.isfinite(label)
             batch = {
-                'features': features[i : i + size],
+                'features': features[
+                    window[i : i + size]
+                ],  # a few at once: those of many targets would fill the memory
                 'distance': np.where(known, label, 0).astype(np.float32),
                 'mask': known.astype(np.float32),
             }
@@ -79,15 +83,7 @@ class Scorer:
         Windows with equal frames give equal distances whatever clip or chunk they stand in: evaluation uses the
         running batch statistics.
         """
-        features = self.encode(weights, frames, plan.frame)
-        size = WINDOWS_PER_CALL * len(self.devices)
-        predictions, error = [np.zeros(0, np.float32)], Mean(0.0, 0.0)
-        for i in range(0, len(plan.window), size):  # a few windows at once: all of many targets would fill the memory
-            some = slice(i, i + size)
-            prediction, more = self.distances(weights, features[plan.window[some]], distance_m[some])
-            predictions.append(prediction)
-            error += more
-        return np.concatenate(predictions), error
+        return self.distances(weights, self.encode(weights, frames, plan.frame), plan.window, distance_m)
 
 
 def target_rows(pieces: Sequence[Timed]) -> pd.DataFrame:

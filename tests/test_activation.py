@@ -31,9 +31,13 @@ def test_its_derivative_is_the_closed_form():
 
 
 def test_bfloat16_is_computed_in_float32():
-    x = X[np.abs(X) < 100].astype(jnp.bfloat16)
+    x = X[(X > -3) & (X < 100)].astype(jnp.bfloat16)  # further below, x * sigmoid(x) is less than tanh's rounding
     assert swish(x).dtype == jnp.bfloat16
-    np.testing.assert_allclose(swish(x).astype(np.float32), exact(x.astype(np.float32)), rtol=2**-8, atol=3e-6)
+    expected = exact(x.astype(np.float32)).astype(jnp.bfloat16)  # rounded once, at the end
+    assert np.mean(np.asarray(swish(x)) == expected) > 0.999
+    # XLA's CPU backend drops roundings in between anyway; a TPU's tanh has to be asked for in float32.
+    text = jax.jit(swish).trace(jax.ShapeDtypeStruct((4,), jnp.bfloat16)).lower(lowering_platforms=('tpu',)).as_text()
+    assert [line.split(':')[-1].strip() for line in text.splitlines() if 'stablehlo.tanh' in line] == ['tensor<4xf32>']
 
 
 def test_only_a_cpu_has_the_rational_function():

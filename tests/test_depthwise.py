@@ -48,7 +48,7 @@ def test_gradients_equal_those_of_the_plain_form(kernel_size, stride, size):
 
 
 @pytest.mark.parametrize('stride', [1, 2])
-@pytest.mark.parametrize('rows,frames', [(32, 3), (37, 2), (6, 4)])
+@pytest.mark.parametrize('rows,frames', [(32, 3), (53, 2), (6, 4)])
 def test_gradients_of_tall_maps_and_under_vmap_equal_those_of_the_plain_form(rows, frames, stride):
     """Rows that are added in several groups, that no group divides, and that need several pictures a group."""
     rng = np.random.default_rng(rows)
@@ -67,10 +67,21 @@ def test_gradients_of_tall_maps_and_under_vmap_equal_those_of_the_plain_form(row
 
 
 @pytest.mark.parametrize(
-    'rows,pictures,expected', [(256, 14, (16, 1)), (20, 3, (20, 1)), (8, 14, (8, 2)), (4, 3, (4, 3))]
+    'rows,pictures,expected', [(256, 14, (16, 1)), (20, 3, (20, 1)), (8, 14, (8, 2)), (4, 3, (4, 3)), (53, 2, (1, 2))]
 )
 def test_groups_have_16_rows_or_a_few_more(rows, pictures, expected):
     assert depthwise._group(rows, pictures) == expected
+
+
+def test_a_kernel_that_is_mapped_too_has_a_gradient_for_each_frame():
+    rng = np.random.default_rng(1)
+    x, kernels = rng.normal(size=(3, 2, 6, 6, 4)), rng.normal(size=(3, 3, 3, 1, 4))
+    x, kernels = x.astype(np.float32), kernels.astype(np.float32)
+
+    def gradient(form):
+        return jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p, k: form(p, k, 1))(x, k))))(kernels)
+
+    np.testing.assert_allclose(gradient(depthwise.depthwise_conv), gradient(depthwise.plain), atol=2e-5)
 
 
 def test_gradient_under_vmap_sums_over_the_mapped_pictures():

@@ -65,7 +65,7 @@ def test_batch_norm_equals_tensorflows_fused_one(n_replicas):
         exponential_avg_factor=0.25,
         is_training=True,
     )
-    norm = BatchNorm(use_running_average=False, momentum=0.75, epsilon=1e-3, axis_name='r')
+    norm = BatchNorm(use_running_average=False, momentum=0.75, axis_name='r')
     apply = jax.vmap(
         lambda x: norm.apply({'params': params, 'batch_stats': old}, x, mutable=['batch_stats']),
         out_axes=(0, None),
@@ -75,6 +75,20 @@ def test_batch_norm_equals_tensorflows_fused_one(n_replicas):
     np.testing.assert_allclose(y.reshape(expected.shape), expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(new['batch_stats']['mean'], mean, rtol=1e-5)
     np.testing.assert_allclose(new['batch_stats']['var'], var, rtol=1e-4)
+
+
+def test_only_a_cpus_gradient_computes_norm_and_activation_again():
+    norm = BatchNorm(use_running_average=False)
+    variables = norm.init(jax.random.key(0), jnp.ones((1, 1, 1, 4)))
+
+    def loss(x):
+        return jnp.sum(norm.apply(variables, x, jnp.tanh, mutable=['batch_stats'])[0])
+
+    traced = jax.jit(jax.value_and_grad(loss)).trace(jax.ShapeDtypeStruct((2, 3, 3, 4), jnp.float32))
+    tanhs = {
+        name: traced.lower(lowering_platforms=(name,)).as_text().count('stablehlo.tanh') for name in ('cpu', 'tpu')
+    }
+    assert tanhs == {'cpu': 2, 'tpu': 1}
 
 
 def test_b0_has_the_parameters_of_keras():

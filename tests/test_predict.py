@@ -75,9 +75,9 @@ def test_any_number_of_frames_and_windows(trained, n):
     features = scorer.encode(weights, frames, np.arange(n))
     assert features.shape == (n, 1280)
     np.testing.assert_allclose(features[-1:], scorer.encode(weights, frames, np.array([n - 1])), rtol=1e-5, atol=1e-6)
-    windows = np.repeat(features[:, None], 7, axis=1)
+    window = np.repeat(np.arange(n)[:, None], 7, axis=1)
     distance = np.where(np.arange(n) % 2, np.nan, 1.0)
-    prediction, error = scorer.distances(weights, windows, distance)
+    prediction, error = scorer.distances(weights, features, window, distance)
     assert prediction.shape == (n,) and error.count == (n + 1) // 2
 
 
