@@ -134,6 +134,8 @@ PARTS: dict[str, Callable[[Path, bool], Rows]] = {
     'memory': memory,
 }
 
+QUICK = ('features', 'updates', 'clip')  # what gives a figure in minutes
+
 
 def measure(names: list[str], quick: bool, kept: dict[str, Rows]) -> dict[str, Rows]:
     """Rows a part; a part that fails is a row that says so, and parts that are not named are as they were."""
@@ -162,12 +164,12 @@ def write(parts: dict[str, Rows], quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='few rounds, small work: minutes')
-    parser.add_argument('--only', nargs='+', choices=list(PARTS), default=list(PARTS), help='these parts')
+    parser.add_argument('--only', nargs='+', choices=list(PARTS), help='these parts; with --quick three by default')
     parser.add_argument('--write', action='store_true', help='writes also what a quick run has measured')
     options = parser.parse_args()
-    everything = options.only == list(PARTS)
-    kept = {} if everything or not RESULTS.exists() else json.loads(RESULTS.read_text())['parts']
-    parts = measure(options.only, options.quick, kept)
+    names = options.only or list(QUICK if options.quick else PARTS)
+    kept = {} if names == list(PARTS) or not RESULTS.exists() else json.loads(RESULTS.read_text())['parts']
+    parts = measure(names, options.quick, kept)
     if options.write or not options.quick:
         write(parts, options.quick)
 
