@@ -43,9 +43,12 @@ class BatchNorm(nn.Module):
         def scaled(x, factor, shift):
             return activation((x * factor + shift).astype(self.dtype))
 
+        shift = bias - mean * factor
+        if self.use_running_average:
+            return scaled(x, factor, shift)
         # A CPU is quicker where the gradient computes this again from x: fewer maps go through memory. A TPU's compiler
         # chooses better itself: told to do so, it expects more cycles than `make tpu-check-quick` allows.
-        return lax.platform_dependent(x, factor, bias - mean * factor, cpu=jax.checkpoint(scaled), default=scaled)
+        return lax.platform_dependent(x, factor, shift, cpu=jax.checkpoint(scaled), default=scaled)
 
 
 def batch_statistics(x: jax.Array, axis_name: str | tuple[str, ...] | None) -> tuple[jax.Array, jax.Array, int]:
