@@ -1,32 +1,26 @@
-"""Swish: one meaning, and a form of its tanh that is quick on a CPU."""
+"""Swish: one meaning, and a form of it that is quick on a CPU."""
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-# tanh(x) = x P(x^2) / Q(x^2) within 4e-7 for |x| up to LARGEST, beyond which tanh is 1 in float32. They are those of
-# Eigen and XLA, which spend a comparison and a choice an element on small x as well; lowest power first.
-NUMERATOR = (
-    4.89352455891786e-03,
-    6.37261928875436e-04,
-    1.48572235717979e-05,
-    5.12229709037114e-08,
-    -8.60467152213735e-11,
-    2.00018790482477e-13,
-    -2.76076847742355e-16,
-)
-DENOMINATOR = (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
-LARGEST = 7.90531110763549805
+# sigmoid(x) - 1/2 = x P(x^2) / Q(x^2) within 4e-8 for |x| up to LARGEST, where sigmoid is 1 within 4e-7. The best
+# quotient of its degrees, by least squares that Lawson's method reweights until all extremes are equal; lowest power
+# first.
+NUMERATOR = (0.24999990789890086, 0.008098903737484285, 4.666999262309918e-05, 4.623896134801483e-08)
+DENOMINATOR = (1.0, 0.11572859583110094, 0.0014974950558676386, 3.8102833637501375e-06, 1.0134418413791883e-09)
+LARGEST = 15.0
 
 
 @jax.custom_jvp
 def swish(x: jax.Array) -> jax.Array:
-    """x * sigmoid(x), by tanh: on a CPU quicker than by exp, on a TPU a fifth less memory in training.
+    """x * sigmoid(x), in float32: rounding in between would cost a TPU 0.5 GiB in training.
 
-    In float32, as a TPU's vector unit computes anyway: rounding in between would cost it 0.5 GiB in training.
+    As a quotient of polynomials on a CPU; elsewhere by tanh, which takes a TPU a fifth less memory in training than
+    exp. The gradient is by tanh everywhere.
     """
-    half = 0.5 * x.astype(jnp.float32)
-    return (half * tanh(half) + half).astype(x.dtype)
+    wide = x.astype(jnp.float32)
+    return lax.platform_dependent(wide, cpu=rational, default=by_tanh).astype(x.dtype)
 
 
 @swish.defjvp
@@ -39,16 +33,18 @@ def _swish_jvp(primals, tangents):
     return (half * t + half).astype(x.dtype), (slope * tangent).astype(x.dtype)
 
 
-def tanh(x: jax.Array) -> jax.Array:
-    """Equals jnp.tanh, for float32."""
-    return lax.platform_dependent(x, cpu=rational, default=jnp.tanh)
+def by_tanh(x: jax.Array) -> jax.Array:
+    """float32 -> float32."""
+    half = 0.5 * x
+    return half * jnp.tanh(half) + half
 
 
 def rational(x: jax.Array) -> jax.Array:
-    """The CPU's form."""
-    x = jnp.clip(x, -LARGEST, LARGEST)
-    square = lax.square(x)
-    return x * _polynomial(NUMERATOR, square) / _polynomial(DENOMINATOR, square)
+    """`by_tanh` with a third fewer operations than XLA spends on tanh, for float32."""
+    x = jnp.maximum(x, -LARGEST)  # below it swish is 0 within 5e-6; -inf is not to become NaN
+    inside = jnp.minimum(x, LARGEST)
+    square = lax.square(inside)
+    return x * (0.5 + inside * _polynomial(NUMERATOR, square) / _polynomial(DENOMINATOR, square))
 
 
 def _polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:

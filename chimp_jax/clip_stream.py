@@ -1,14 +1,15 @@
 """Clips -> what the members say of them, a batch of clips at a time: nothing grows with the number of clips but rows.
 
-A batch is decoded into a frame store (data_prep), scored, written down and its frames are thrown away. Clips that are
-written down are not touched again, so a stream that was killed goes on with the same call; a clip whose file has
-another size is done anew.
+A batch is decoded into a frame store (data_prep), scored, written down and its frames are thrown away; beside an
+accelerator that scores it, the next one is decoded. Clips that are written down are not touched again, so a stream that
+was killed goes on with the same call; a clip whose file has another size is done anew.
 """
 
+import functools
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,9 @@ import pandas as pd
 from etils import epath
 from PIL import Image
 
+from chimp_jax.background import in_background
 from chimp_jax.members import Member
 from chimp_jax.panel import Panel
-from chimp_jax.predict import NONE, predict_records
 from chimp_jax.prediction_tables import KEY
 from chimp_jax.progress import Progress
 from chimp_jax.results import write_table
@@ -60,21 +61,29 @@ def stream_clips(tasks: Sequence[ClipTask], members: Sequence[Member], folder, p
     done = {clip['video_id'] for clip in _finished(folder, wanted)}
     pending = [task for task in tasks if task.video_id not in done]
     progress = Progress('estimate', len(tasks) * len(members), len(done) * len(members))
-    for start in range(0, len(pending), CLIPS_PER_BATCH):
-        batch = pending[start : start + CLIPS_PER_BATCH]
-        name = _hash(*(wanted[task.video_id] for task in batch))
-        for other in folder.glob('unfinished-*'):  # of a run that was killed, and asked something else
-            if other.name != f'unfinished-{name}':
-                other.rmtree()
-        scratch = folder / f'unfinished-{name}'
-        outcomes = _decode(batch, scratch, workers)
-        rows = _score(outcomes, members, scratch, panel, progress)
+    batches = [pending[start : start + CLIPS_PER_BATCH] for start in range(0, len(pending), CLIPS_PER_BATCH)]
+    names = [_hash(*(wanted[task.video_id] for task in batch)) for batch in batches]
+    scratches = [folder / f'unfinished-{name}' for name in names]
+    for other in folder.glob('unfinished-*'):  # of a run that was killed, and asked something else
+        if other not in scratches:
+            other.rmtree()
+
+    def decode(number: int) -> list[frame_store.Outcome]:
+        return _decode(batches[number], scratches[number], workers)
+
+    overlap = panel.devices[0].platform != 'cpu'  # a CPU has nothing to spare meanwhile
+    decoded = in_background(decode, range(len(batches)), overlap)
+    if batches:
+        from chimp_jax import predict  # TensorFlow's import takes seconds: meanwhile the first clips are decoded
+    for number, outcomes in decoded:
+        ask = functools.partial(predict.predict_records, members, panel=panel, progress=progress)
+        rows = _score(outcomes, ask, scratches[number]) if any(o.row for o in outcomes) else _no_rows(members)
         if n_failed := sum(outcome.row is None for outcome in outcomes):
             progress.advance(len(members) * n_failed)
-        write_table(folder / (name + ROWS), rows)
+        write_table(folder / (names[number] + ROWS), rows)
         clips = [_clip(outcome) | {'identity': wanted[outcome.video_id]} for outcome in outcomes]
-        write_whole(folder / (name + CLIPS), json.dumps(clips))
-        scratch.rmtree()
+        write_whole(folder / (names[number] + CLIPS), json.dumps(clips))
+        scratches[number].rmtree()
     return _read(folder, wanted, members)
 
 
@@ -86,16 +95,15 @@ def _decode(batch: Sequence[ClipTask], folder: epath.Path, workers: int) -> list
     return [outcomes[task.video_id] for task in batch]
 
 
-def _score(outcomes, members: Sequence[Member], folder: epath.Path, panel: Panel, progress: Progress) -> pd.DataFrame:
+def _score(outcomes, ask: Callable, folder: epath.Path) -> pd.DataFrame:
+    """What ask(read, parts) answers about the clips that have records, beside what is known of their targets."""
     names = [outcome.video_id for outcome in outcomes if outcome.row]
-    if not names:
-        return _no_rows(members)
 
     def read(stream: str) -> Iterator[Record]:
         return (frame_store.load(folder / 'frames', stream, name) for name in names)
 
     about = pd.concat([_about(record) for record in read('down')])
-    answers = predict_records(members, read, folder / 'parts', panel, progress).values[NONE]
+    answers = ask(read, folder / 'parts').members(augmented=False)
     return about.merge(answers.reset_index(), on=KEY, validate='1:1').sort_values(KEY)
 
 

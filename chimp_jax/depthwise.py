@@ -76,7 +76,7 @@ def _shifted(x, kernel, stride, size):
 
 def _forward(x, kernel, stride, size):
     padded = pad_same(x, len(kernel), stride)
-    return _shifted_sum(padded, kernel, stride), (padded, kernel)
+    return sum_shifted(padded, kernel, stride), (padded, kernel)
 
 
 def _backward(stride, size, saved, grad):
@@ -105,7 +105,8 @@ def pad_same(x: jax.Array, k: int, stride: int) -> jax.Array:
     return padded
 
 
-def _shifted_sum(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def sum_shifted(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """The convolution of pictures [B, H, W, C] that have their padding: the sum of k * k shifted ones."""
     k = len(kernel)
     rows, columns = ((size - k) // stride + 1 for size in padded.shape[1:3])
     return sum(

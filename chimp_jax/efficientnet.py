@@ -18,6 +18,7 @@ from chimp_jax.depthwise import depthwise_conv
 from chimp_jax.normalization import BatchNorm
 from chimp_jax.pointwise import gated_dot_general, pointwise_dot_general
 from chimp_jax.stem import stem_convolution
+from chimp_jax.strips import depthwise_between
 
 FEATURES = 1280
 
@@ -67,18 +68,15 @@ BACKBONES = {
 }
 
 
-class DepthwiseConv(nn.Module):
-    """Depthwise convolution [B, H, W, C] -> [B, H / stride, W / stride, C], SAME, no bias."""
+class DepthwiseKernel(nn.Module):
+    """The weights [k, k, 1, C] of a depthwise convolution."""
 
-    kernel_size: int
-    stride: int
-    dtype: Any = jnp.float32
+    size: int
+    channels: int
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (self.kernel_size, self.kernel_size, 1, x.shape[-1])
-        kernel = self.param('kernel', depthwise_init, shape, jnp.float32)
-        return depthwise_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+    def __call__(self) -> jax.Array:
+        return self.param('kernel', depthwise_init, (self.size, self.size, 1, self.channels), jnp.float32)
 
 
 class SqueezeExcite(nn.Module):
@@ -110,12 +108,22 @@ class MBConv(nn.Module):
         filters_in = x.shape[-1]
         activation = self.style.activation
         conv1x1 = partial(Conv1x1, use_bias=False, dtype=self.dtype, kernel_init=conv_init)
-        h = x
+        channels = filters_in * self.stage.expand
         if self.stage.expand > 1:
-            h = conv1x1(filters_in * self.stage.expand, name='expand')(h)
-            h = self.norm(name='expand_bn')(h, activation)
-        h = DepthwiseConv(self.stage.kernel, self.stride, self.dtype, name='depthwise')(h)
-        h = self.norm(name='depthwise_bn')(h, activation)
+            expand, expand_bn = conv1x1(channels, name='expand'), self.norm(name='expand_bn')
+        kernel = DepthwiseKernel(self.stage.kernel, channels, name='depthwise')().astype(self.dtype)
+        depthwise_bn = self.norm(name='depthwise_bn')
+
+        def before(x):
+            return expand_bn(expand(x), activation) if self.stage.expand > 1 else x.astype(self.dtype)
+
+        def after(h):
+            return depthwise_bn(h, activation)
+
+        if train or self.is_initializing():
+            h = after(depthwise_conv(before(x), kernel, self.stride))
+        else:  # by the running statistics each pixel is normalised by itself
+            h = depthwise_between(x, kernel, self.stride, before, after)
         product = pointwise_dot_general
         if self.style.squeeze_excite:
             gate = SqueezeExcite(max(1, filters_in // 4), self.dtype, name='se')(h)

@@ -30,8 +30,8 @@ class FrameEncoder(nn.Module):
     """Frames [B, S, H, W, 3] float -> features [B, S, 1280]: the backbone mapped over the frames.
 
     Weights are shared by all frames and batch statistics are taken over batch and frames of a replica, as if
-    both axes were merged; drop-connect is drawn for each frame. replica_axis: name of the mapped axis of replicas,
-    if the statistics are to be those of all replicas.
+    both axes were merged, which in evaluation they are; drop-connect is drawn for each frame. replica_axis: name of the
+    mapped axis of replicas, if the statistics are to be those of all replicas.
     """
 
     drop_connect: float = 0.2
@@ -43,6 +43,11 @@ class FrameEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, frames: jax.Array, train: bool) -> jax.Array:
+        axes = ('frame', self.replica_axis) if self.replica_axis else 'frame'
+        settings = (self.drop_connect, self.bn_momentum, axes, self.dtype, self.stages, self.backbone)
+        if not (train or self.is_initializing()):  # no statistics are taken: frames are pictures as any others
+            pictures = frames.reshape(-1, *frames.shape[2:])
+            return EfficientNet(*settings, name='backbone')(pictures, train).reshape(*frames.shape[:2], -1)
         mapped = nn.vmap(
             EfficientNet,
             in_axes=(1, None),
@@ -51,8 +56,6 @@ class FrameEncoder(nn.Module):
             split_rngs={'params': False, 'dropout': True},
             axis_name='frame',
         )
-        axes = ('frame', self.replica_axis) if self.replica_axis else 'frame'
-        settings = (self.drop_connect, self.bn_momentum, axes, self.dtype, self.stages, self.backbone)
         return mapped(*settings, name='backbone')(frames, train)
 
 

@@ -88,11 +88,6 @@ def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
     return validated
 
 
-def recipe_means(members: pd.DataFrame) -> pd.DataFrame:
-    """[rows, recipe/fold_k] -> [rows, recipes]: the mean over the folds that say something of a row."""
-    return members.T.groupby(lambda name: name.rsplit('/', 1)[0]).mean().T
-
-
 def predict_records(
     members: Sequence[Member],
     read: Callable[[str], Iterable[Record]],

@@ -88,3 +88,8 @@ def join_predictions(frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 'tables have: predict it again'
             )
     return joined
+
+
+def recipe_means(members: pd.DataFrame) -> pd.DataFrame:
+    """[rows, recipe/fold_k] -> [rows, recipes]: the mean over the folds that say something of a row."""
+    return members.T.groupby(lambda name: name.rsplit('/', 1)[0]).mean().T

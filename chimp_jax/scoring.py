@@ -14,13 +14,13 @@ import pandas as pd
 
 from chimp_jax import parallel, steps
 from chimp_jax.chunks import Plan, Timed
+from chimp_jax.efficientnet import FEATURES
 from chimp_jax.metrics import Mean
 from chimp_jax.model import DistanceModel
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 32
-N_FEATURES = 1280
 
 
 def frames_per_device(size_px: int) -> int:
@@ -46,14 +46,16 @@ class Scorer:
 
     def encode(self, weights, frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """frames [N, H, W, 3] uint8, positions [F] of those that are wanted -> features [F, 1280], for any F."""
-        size = self.frames_per_device * len(self.devices)
-        features, waiting = [np.zeros((0, N_FEATURES), np.float32)], []
-        for i in range(0, len(chosen), size):
-            some = parallel.split(_pad(frames[chosen[i : i + size]], size), len(self.devices))
-            waiting.append(self._encode(weights, some))
+        # Dealt out in turn: where a call is not full, the devices have equally much to do.
+        place = np.arange(self.frames_per_device * len(self.devices)).reshape(-1, len(self.devices)).T
+        features, waiting = [np.zeros((0, FEATURES), np.float32)], []
+        for i in range(0, len(chosen), place.size):
+            some = chosen[i : i + place.size]
+            there = place < len(some)
+            waiting.append(self._encode(weights, frames[some[np.where(there, place, 0)]], there))
             if len(waiting) == 2:  # one call late, so that the devices always have their next one
-                features.append(parallel.join(waiting.pop(0)))
-        features += map(parallel.join, waiting)
+                features.append(_collect(waiting.pop(0)))
+        features += map(_collect, waiting)
         return np.concatenate(features)[: len(chosen)]
 
     def distances(
@@ -96,6 +98,11 @@ def target_rows(pieces: Sequence[Timed]) -> pd.DataFrame:
             'distance': np.concatenate([np.zeros(0, np.float32), *(piece.target_distance_m for piece in pieces)]),
         }
     )
+
+
+def _collect(dealt: jax.Array) -> np.ndarray:
+    """[D, B, 1280] of frames that were dealt out in turn -> [B * D, 1280] in their order."""
+    return np.asarray(dealt).swapaxes(0, 1).reshape(-1, FEATURES)
 
 
 def _pad(batch: Any, size: int) -> Any:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from chimp_jax.efficientnet import FEATURES
 from chimp_jax.metrics import Mean, absolute_error
 from chimp_jax.model import DistanceModel
 
@@ -101,17 +102,26 @@ def _sum_over_parts(part_sums: Callable, batch: Any, n_parts: int) -> Any:
 
 
 def encode_step(
-    weights: dict[str, Any], frames: jax.Array, *, model: DistanceModel, one_by_one: bool = False
+    weights: dict[str, Any], frames: jax.Array, there: jax.Array, *, model: DistanceModel, one_by_one: bool = False
 ) -> jax.Array:
     """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics).
 
-    one_by_one: in a loop over frames, whose maps then stay in a CPU core's cache.
+    there [N] bool: False where a frame only fills the call; its features say nothing. one_by_one: in a loop over
+    frames, whose maps then stay in a CPU core's cache; it passes over those that only fill.
     """
 
     def encode(some):
         return model.apply(weights, some[:, None], method='encode')[:, 0]
 
-    return jax.lax.map(lambda frame: encode(frame[None])[0], frames) if one_by_one else encode(frames)
+    if not one_by_one:
+        return encode(frames)
+
+    def one(pair):
+        frame, is_there = pair
+        nothing = jnp.zeros(FEATURES, model.dtype)
+        return jax.lax.cond(is_there, lambda: encode(frame[None])[0], lambda: nothing)
+
+    return jax.lax.map(one, (frames, there))
 
 
 def eval_step(

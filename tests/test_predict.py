@@ -74,11 +74,21 @@ def test_any_number_of_frames_and_windows(trained, n):
     frames = np.random.default_rng(0).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
     features = scorer.encode(weights, frames, np.arange(n))
     assert features.shape == (n, 1280)
-    np.testing.assert_allclose(features[-1:], scorer.encode(weights, frames, np.array([n - 1])), rtol=1e-5, atol=1e-6)
+    expected = steps.encode_step(fresh_weights(0), frames, np.ones(n, bool), model=small.model())  # all at once
+    np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
     window = np.repeat(np.arange(n)[:, None], 7, axis=1)
     distance = np.where(np.arange(n) % 2, np.nan, 1.0)
     prediction, error = scorer.distances(weights, features, window, distance)
     assert prediction.shape == (n,) and error.count == (n + 1) // 2
+
+
+def test_frames_that_only_fill_a_call_are_passed_over():
+    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    there = np.array([True, False, True])
+    looped = steps.encode_step(fresh_weights(0), frames, there, model=small.model(), one_by_one=True)
+    whole = steps.encode_step(fresh_weights(0), frames, there, model=small.model())
+    np.testing.assert_allclose(looped[::2], whole[::2], rtol=1e-5, atol=1e-6)
+    assert not looped[1].any() and whole[1].any()
 
 
 def test_masked_metric_by_hand():

@@ -18,7 +18,7 @@ from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.field.page_frames import frames_of
 from chimp_jax.panel import Panel
-from chimp_jax.predict import recipe_means
+from chimp_jax.prediction_tables import recipe_means
 from data_prep.clip_record import ClipTask
 
 

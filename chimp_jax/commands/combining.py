@@ -9,7 +9,7 @@ import pandas as pd
 
 from chimp_jax import distances, ensemble
 from chimp_jax.members import Member, read_oof
-from chimp_jax.predict import recipe_means
+from chimp_jax.prediction_tables import recipe_means
 
 
 class Combined(NamedTuple):

@@ -4,8 +4,10 @@ Without the name of a command it scores targets of prepared data (score.py), or 
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
+import os
 import sys
 from types import ModuleType
 
@@ -29,7 +31,11 @@ def start() -> None:
     name, command, options = _parse(None)
     if 'compile_cache' in options:  # a command that computes
         log.info('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
-    sys.exit(_run(name, command, options))
+    code = _run(name, command, options)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):  # nobody reads on
+            stream.flush()
+    os._exit(code)  # TensorFlow takes a second to take itself down
 
 
 def _parse(arguments: list[str] | None) -> tuple[str, ModuleType, argparse.Namespace]:

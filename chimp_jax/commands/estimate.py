@@ -23,8 +23,7 @@ from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres
 from chimp_jax.field import calibrate, corrections, estimates, exports, intervals, stations
 from chimp_jax.panel import Panel
-from chimp_jax.predict import recipe_means
-from chimp_jax.prediction_tables import read_cells
+from chimp_jax.prediction_tables import read_cells, recipe_means
 from chimp_jax.results import write_table
 from data_prep.archive import Archive
 from data_prep.clip_record import ClipTask

@@ -16,7 +16,7 @@ from etils import epath
 from chimp_jax import distances, members, predict, results
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
-from chimp_jax.prediction_tables import KEY
+from chimp_jax.prediction_tables import KEY, recipe_means
 from chimp_jax.workdir import write_whole
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     predictions = predict.predict_split(found, options.records, split, parts, operations)
     table = predictions.members(augmented=True)
     distance = combined.distance(table)
-    rows = results.result_rows(distance, table, predict.recipe_means(table))
+    rows = results.result_rows(distance, table, recipe_means(table))
     lost = results.read_lost(options.records, 'train' if split == predict.OOF else split)
     rows = results.with_lost(rows, lost)
     rows = rows if order is None else results.in_order(rows, order)
