@@ -55,9 +55,9 @@ def make_members(folder: Path, recipes: list[str], size_px: int, folds: int = 1)
 def make_clips(folder: Path, seconds_of_targets: list[list[int]], seconds: float, kind: str = 'h264_long') -> Path:
     """A folder with down/, full/ and submission_format.csv; for each list of targets a clip, all of the same pictures:
     neither way keeps anything from clip to clip."""
-    kind = camera_clips.KINDS[kind]
-    names = [f'clip_{number}{kind.suffix}' for number in range(len(seconds_of_targets))]
-    camera_clips.render_clip(folder / 'full' / names[0], folder / 'down' / names[0], kind, seconds, seed=0)
+    encoded = camera_clips.KINDS[kind]
+    names = [f'clip_{number}{encoded.suffix}' for number in range(len(seconds_of_targets))]
+    camera_clips.render_clip(folder / 'full' / names[0], folder / 'down' / names[0], encoded, seconds, seed=0)
     rows = []
     for clip, times in zip(names, seconds_of_targets, strict=True):
         for stream in ('full', 'down'):

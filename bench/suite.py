@@ -162,14 +162,14 @@ def measure(names: list[str], quick: bool, kept: dict[str, Rows]) -> dict[str, R
     return {name: kept[name] for name in PARTS if name in kept}
 
 
-def write(parts: dict[str, Rows], quick: bool) -> None:
-    """bench/results.json and the table of the page."""
-    described, day = table.machine(), datetime.datetime.now(datetime.UTC).date().isoformat()
-    content = {'date': day, 'quick': quick, 'machine': described, 'parts': parts}
+def write(parts: dict[str, Rows], days: dict[str, str], quick: bool) -> None:
+    """bench/results.json and the table of the page. days: when each part was measured, the last of them here."""
+    described = table.machine()
+    content = {'days': days, 'quick': quick, 'machine': described, 'parts': parts}
     RESULTS.write_text(json.dumps(content, indent=1) + '\n')
-    rows = [row for part in parts.values() for row in part]
+    rows = [row | {'day': days[name]} for name, part in parts.items() for row in part]
     command = 'make bench-quick (few rounds)' if quick else 'make bench'
-    text = f'`{command}`, {day}: {table.machine_text(described)}\n\n{table.rows_text(rows)}\n'
+    text = f'`{command}`, {max(days.values())}: {table.machine_text(described)}\n\n{table.rows_text(rows)}\n'
     PAGE.write_text(table.replace_section(PAGE.read_text(), 'table', text))
 
 
@@ -180,10 +180,12 @@ def main() -> None:
     parser.add_argument('--write', action='store_true', help='writes also what a quick run has measured')
     options = parser.parse_args()
     names = options.only or list(QUICK if options.quick else PARTS)
-    kept = {} if names == list(PARTS) or not RESULTS.exists() else json.loads(RESULTS.read_text())['parts']
-    parts = measure(names, options.quick, kept)
+    anew = names == list(PARTS) or not RESULTS.exists()
+    kept = {'parts': {}, 'days': {}} if anew else json.loads(RESULTS.read_text())
+    parts = measure(names, options.quick, kept['parts'])
     if options.write or not options.quick:
-        write(parts, options.quick)
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        write(parts, kept['days'] | dict.fromkeys(names, today), options.quick)
 
 
 if __name__ == '__main__':

@@ -47,17 +47,18 @@ def verdict(row: dict[str, Any]) -> str:
 
 
 def rows_text(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table. Rows: work, against, value, range, unit, goal, less_is_better, note; or failed."""
-    lines = ['| work | against | result (range) | goal | reached | |', '|---|---|---|---|---|---|']
+    """A Markdown table. Rows: work, against, value, range, unit, goal, less_is_better, note; or failed; and the day."""
+    lines = ['| work | against | result (range) | goal | reached | measured | |', '|---|---|---|---|---|---|---|']
     for row in rows:
+        day = row.get('day', '')
         if row.get('failed'):
-            cells = [row['work'], row['against'], 'not measured', '', '', row['failed'].replace('|', '/')]
+            cells = [row['work'], row['against'], 'not measured', '', '', day, row['failed'].replace('|', '/')]
         else:
             low, high = row['range']
             result = f'{row["value"]:.2f}{row["unit"]} ({low:.2f} to {high:.2f})'
             sign = 'below' if row.get('less_is_better') else 'at least'
             goal = '' if row.get('goal') is None else f'{sign} {row["goal"]:g}{row["unit"]}'
-            cells = [row['work'], row['against'], result, goal, verdict(row), row.get('note', '')]
+            cells = [row['work'], row['against'], result, goal, verdict(row), day, row.get('note', '')]
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 

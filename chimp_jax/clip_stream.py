@@ -71,8 +71,7 @@ def stream_clips(tasks: Sequence[ClipTask], members: Sequence[Member], folder, p
     def decode(number: int) -> list[frame_store.Outcome]:
         return _decode(batches[number], scratches[number], workers)
 
-    overlap = panel.devices[0].platform != 'cpu'  # a CPU has nothing to spare meanwhile
-    decoded = in_background(decode, range(len(batches)), overlap)
+    decoded = in_background(decode, range(len(batches)), panel.leaves_the_cpu_free)
     if batches:
         from chimp_jax import predict  # TensorFlow's import takes seconds: meanwhile the first clips are decoded
     for number, outcomes in decoded:

@@ -45,7 +45,7 @@ class FrameEncoder(nn.Module):
     def __call__(self, frames: jax.Array, train: bool) -> jax.Array:
         axes = ('frame', self.replica_axis) if self.replica_axis else 'frame'
         settings = (self.drop_connect, self.bn_momentum, axes, self.dtype, self.stages, self.backbone)
-        if not (train or self.is_initializing()):  # no statistics are taken: frames are pictures as any others
+        if not train:  # no statistics are taken: frames are pictures as any others
             pictures = frames.reshape(-1, *frames.shape[2:])
             return EfficientNet(*settings, name='backbone')(pictures, train).reshape(*frames.shape[:2], -1)
         mapped = nn.vmap(

@@ -25,6 +25,11 @@ class Panel:
         self._placed: dict[str, dict] = {}
         self._bytes_left = _bytes_for_weights(self.devices)
 
+    @property
+    def leaves_the_cpu_free(self) -> bool:
+        """Whether clips can be decoded while it scores."""
+        return self.devices[0].platform != 'cpu'
+
     def score(self, member: Member, frames: np.ndarray, plan: Plan) -> np.ndarray:
         """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped."""
         scorer = self._scorer(member)

@@ -5,11 +5,10 @@ comes: the same command after an interruption computes only what is missing, and
 alone.
 """
 
+import functools
 import hashlib
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax import augment, chunks, input_pipeline
+from chimp_jax.background import in_background
 from chimp_jax.folds import digest, read_folds
 from chimp_jax.members import Member
 from chimp_jax.panel import Panel
@@ -108,10 +108,10 @@ def predict_records(
         group = list(group)
         fingerprints = [member.fingerprint() for member in group]
         ask = _Asking(group, fingerprints, operations, validates, epath.Path(parts))
-        pieces = chunks.split_long(read(stream))
-        ahead = 0 if panel.devices[0].platform == 'cpu' else 1  # a CPU has nothing to spare meanwhile
+        decode = functools.partial(_questions_and_frames, ask=ask, size_px=size_px)
+        groups = chunks.in_chunks(chunks.split_long(read(stream)))
         of_chunks, last = [], None
-        for chunk, questions, frames in _read_ahead(chunks.in_chunks(pieces), ask.about, size_px, ahead):
+        for chunk, (questions, frames) in in_background(decode, groups, panel.leaves_the_cpu_free):
             n_clips = len({piece.video_id for piece in chunk} - {last})
             last = chunk[-1].video_id
             _answer(chunk, questions, frames, panel, progress, n_clips)
@@ -170,26 +170,17 @@ class _Asking(NamedTuple):
         return questions
 
 
-def _read_ahead(
-    groups: Iterable[list[Record]], ask: Callable[[list[Record]], list[Question]], size_px: int, ahead: int
-) -> Iterator[tuple[list[Record], list[Question], Future | None]]:
-    """Chunks, what is asked about them, and their frames where an answer is missing; `ahead` chunks are decoded on."""
-    waiting: deque = deque()
-    with ThreadPoolExecutor(1) as thread:
-        for chunk in groups:
-            questions = ask(chunk)
-            complete = all(question.path.exists() for question in questions)
-            frames = None if complete else thread.submit(input_pipeline.decode_records, chunk, size_px)
-            waiting.append((chunk, questions, frames))
-            if len(waiting) > ahead:
-                yield waiting.popleft()
-        yield from waiting
+def _questions_and_frames(chunk: list[Record], ask: _Asking, size_px: int) -> tuple[list[Question], np.ndarray | None]:
+    """What is asked about a chunk, and its frames where an answer is missing."""
+    questions = ask.about(chunk)
+    complete = all(question.path.exists() for question in questions)
+    return questions, None if complete else input_pipeline.decode_records(chunk, size_px)
 
 
 def _answer(
     chunk: list[Record],
     questions: list[Question],
-    frames: Future | None,
+    frames: np.ndarray | None,
     panel: Panel,
     progress: Progress,
     n_clips: int,
@@ -201,7 +192,7 @@ def _answer(
             member, path = question.member, question.path
             if not path.exists():
                 if pictures is None:
-                    pictures = _augmented(frames.result(), operation)
+                    pictures = _augmented(frames, operation)
                 rows = target_rows(list(itertools.compress(chunk, question.asked)))
                 rows['distance'] = panel.score(member, pictures, question.plan)
                 write_whole(path, rows.to_csv(index=False))

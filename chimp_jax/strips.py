@@ -1,7 +1,7 @@
 """A depthwise convolution between two functions of pixels, in strips of rows: the wide maps then stay in a CPU's cache.
 
 In evaluation, what stands before a depthwise convolution (a 1x1 convolution, batch norm, swish) and after it acts on
-each pixel by itself. At 512 x 512 the widest map has 25 MB, and a core waits for memory twice as long as it computes.
+each pixel by itself. At 512 x 512 the widest map has 25 MB, and a core waits for memory longer than it computes.
 """
 
 from collections.abc import Callable

@@ -66,13 +66,22 @@ def test_verdicts(row, expected):
 def test_the_table_has_figures_goals_and_what_failed():
     rows = [
         {'work': 'w', 'against': 'p', 'value': 1.5, 'range': [1.25, 2], 'unit': ' x', 'goal': 2.0, 'note': 'n'},
-        {'work': 's', 'against': '-', 'value': 6.5, 'range': [6, 7], 'unit': ' s', 'goal': 8, 'less_is_better': True},
+        {
+            'work': 's',
+            'against': '-',
+            'value': 6.5,
+            'range': [6, 7],
+            'unit': ' s',
+            'goal': 8,
+            'less_is_better': True,
+            'day': '2026-01-02',
+        },
         {'work': 'v', 'against': 'q', 'failed': 'q: openvino | is not installed'},
     ]
     assert table.rows_text(rows).splitlines()[2:] == [
-        '| w | p | 1.50 x (1.25 to 2.00) | at least 2 x | **no** | n |',
-        '| s | - | 6.50 s (6.00 to 7.00) | below 8 s | yes |  |',
-        '| v | q | not measured |  |  | q: openvino / is not installed |',
+        '| w | p | 1.50 x (1.25 to 2.00) | at least 2 x | **no** |  | n |',
+        '| s | - | 6.50 s (6.00 to 7.00) | below 8 s | yes | 2026-01-02 |  |',
+        '| v | q | not measured |  |  |  | q: openvino / is not installed |',
     ]
 
 

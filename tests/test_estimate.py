@@ -1,6 +1,8 @@
 """chimp-distance estimate: a row for every target and every clip, resumable, with what ecologists need around it."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -77,6 +79,21 @@ def test_every_second_and_a_row_for_every_clip(runs, clips, tmp_path):
     assert table['seconds'].tolist() == [5, 4, 3, 0] and table['site'].tolist() == ['st A', *['st B'] * 3]
     summary = json.loads((tmp_path / 'summary.json').read_text())
     assert summary['clips'] == {'ok': 3, 'failed': 1} and summary['distances'] == 12 and summary['coverage'] == 0.9
+
+
+def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, clips, tmp_path, monkeypatch):
+    assert estimate(runs, clips, tmp_path / 'in_turn') == 3
+    monkeypatch.setattr(panel.Panel, 'leaves_the_cpu_free', True)
+    assert estimate(runs, clips, tmp_path / 'beside') == 3
+    for name in ('distances.csv', 'clips.csv'):
+        assert (tmp_path / 'in_turn' / name).read_bytes() == (tmp_path / 'beside' / name).read_bytes()
+    assert not list((tmp_path / 'beside' / 'work').glob('*/unfinished-*'))
+
+
+def test_the_command_starts_without_tensorflow():
+    # Its import takes seconds, in which the first clips are decoded.
+    code = 'import sys, chimp_jax.commands.estimate, chimp_jax.commands.clip; print("tensorflow" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'False\n'
 
 
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from chimp_jax import depthwise, strips
 
 
 def pixelwise(rng, filters, channels):
-    """Functions of a pixel, of which `before` is not 0 where x is 0; and a picture of random numbers."""
+    """before and after: functions of a pixel; before(0) is not 0."""
     matrix, bias = rng.normal(size=(filters, channels)), rng.normal(size=channels)
 
     def before(x):
