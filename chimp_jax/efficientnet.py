@@ -17,6 +17,7 @@ from chimp_jax.activation import swish
 from chimp_jax.depthwise import depthwise_conv
 from chimp_jax.normalization import BatchNorm
 from chimp_jax.pointwise import gated_dot_general, pointwise_dot_general
+from chimp_jax.pooling import picture_mean
 from chimp_jax.stem import stem_convolution
 from chimp_jax.strips import depthwise_between
 
@@ -88,8 +89,7 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=conv_init)
-        squeezed = jnp.mean(x, axis=(1, 2), keepdims=True)
-        squeezed = swish(dense(self.filters, name='reduce')(squeezed))
+        squeezed = swish(dense(self.filters, name='reduce')(picture_mean(x)))
         return nn.sigmoid(dense(x.shape[-1], name='expand')(squeezed))
 
 
@@ -187,4 +187,4 @@ class EfficientNet(nn.Module):
                 block += 1
         x = Conv1x1(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(x)
         x = norm(name='top_bn')(x, style.activation)
-        return jnp.mean(x, axis=(1, 2))
+        return picture_mean(x)[:, 0, 0]

@@ -111,6 +111,24 @@ def test_a_missing_side_is_named_and_the_other_rows_stand():
     assert row['failed'] == 'ONNX Runtime: onnxruntime is not installed'
 
 
+@pytest.mark.parametrize(
+    ('ours_s', 'file_s', 'error', 'fastest', 'text'),
+    [(1.0, 2.0, 0.0, 0, 'no bfloat16'), (4.0, 2.0, 0.012, 1, 'error 1.2e-02 of')],
+)
+def test_the_goal_is_that_of_the_fastest_mode(ours_s, file_s, error, fastest, text):
+    seconds = {'ours': [ours_s], 'OpenVINO bf16': [file_s], 'OpenVINO bf16, from Keras': [3.0]}
+    rows = suite.fastest_mode(turns.Race(seconds, {'OpenVINO bf16': {'error': error}}, []), n=6)
+    assert [row['value'] for row in rows] == [3 / ours_s, 3 / file_s]
+    assert [row['goal'] for row in rows] == [1.0 if k == fastest else None for k in range(2)]
+    assert text in rows[1]['note'] and rows[fastest]['work'].endswith('the fastest mode')
+
+
+def test_without_openvino_its_rows_say_so():
+    run = turns.Race({'ours': [1.0]}, {}, ['OpenVINO bf16, from Keras: openvino is not installed'])
+    rows = suite.fastest_mode(run, n=6)
+    assert all('openvino is not installed' in row['failed'] or 'gave no figure' in row['failed'] for row in rows)
+
+
 def test_a_part_that_fails_does_not_stop_the_others(monkeypatch):
     def fails(scratch, quick):
         raise RuntimeError('no clips')
