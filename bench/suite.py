@@ -2,8 +2,8 @@
 
 Writes bench/results.json and the table of docs/performance.md. Same work, same machine, same run: sides take turns,
 ratios are those of a round, and the table has their median and range. Peers that are not installed and rows that fail
-are named; the rest goes on. With --only, other rows stay as they were measured before. A quick run's figures are
-printed and nothing is written, unless --write asks for it.
+are named; the rest goes on. What is written keeps other parts' rows as they were measured before. A quick run's figures
+are printed and nothing is written, unless --write asks for it.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def updates(scratch: Path, quick: bool) -> Rows:
             Side('ours', 'our_side', 'update', options),
             Side('Keras', 'peers', 'keras_update', options, ('tensorflow',)),
         ]
-        run = race(sides, 3 if quick else 9, most_s=200)
+        run = race(sides, 3 if quick else 9, most_s=100)
         work = f'update of the full model, {batch} x {N_FRAMES} frames, {size_px} px, float32'
         rows.append(ratio_row(run, work, 'ours', 'Keras', goal, batch * N_FRAMES))
     return rows
@@ -152,17 +152,15 @@ PARTS: dict[str, Callable[[Path, bool], Rows]] = {
 QUICK = ('features', 'updates', 'clip')  # what gives a figure in minutes
 
 
-def measure(names: list[str], quick: bool, kept: dict[str, Rows]) -> dict[str, Rows]:
-    """Rows a part; a part that fails is a row that says so, and parts that are not named are as they were."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in names:
-            began = time.perf_counter()
-            try:
-                kept[name] = PARTS[name](Path(scratch), quick)
-            except (Absent, RuntimeError, OSError, subprocess.SubprocessError, KeyError, ValueError) as error:
-                kept[name] = [{'work': name, 'against': '', 'failed': f'{type(error).__name__}: {error}'[:300]}]
-            print(f'{name}: {time.perf_counter() - began:.0f} s\n{table.rows_text(kept[name])}', flush=True)
-    return {name: kept[name] for name in PARTS if name in kept}
+def measure(name: str, quick: bool, scratch: Path) -> Rows:
+    """The rows of a part; where it fails, a row that says so."""
+    began = time.perf_counter()
+    try:
+        rows = PARTS[name](scratch, quick)
+    except (Absent, RuntimeError, OSError, subprocess.SubprocessError, KeyError, ValueError) as error:
+        rows = [{'work': name, 'against': '', 'failed': f'{type(error).__name__}: {error}'[:300]}]
+    print(f'{name}: {time.perf_counter() - began:.0f} s\n{table.rows_text(rows)}', flush=True)
+    return rows
 
 
 def write(parts: dict[str, Rows], days: dict[str, str], quick: bool) -> None:
@@ -183,12 +181,14 @@ def main() -> None:
     parser.add_argument('--write', action='store_true', help='writes also what a quick run has measured')
     options = parser.parse_args()
     names = options.only or list(QUICK if options.quick else PARTS)
-    anew = names == list(PARTS) or not RESULTS.exists()
-    kept = {'parts': {}, 'days': {}} if anew else json.loads(RESULTS.read_text())
-    parts = measure(names, options.quick, kept['parts'])
-    if options.write or not options.quick:
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
-        write(parts, kept['days'] | dict.fromkeys(names, today), options.quick)
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {'parts': {}, 'days': {}}
+    parts, days = kept['parts'], kept['days']
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in names:
+            parts[name] = measure(name, options.quick, Path(scratch))
+            days[name] = datetime.datetime.now(datetime.UTC).date().isoformat()
+            if options.write or not options.quick:  # after each part: a run that is ended loses one at most
+                write({part: parts[part] for part in PARTS if part in parts}, days, options.quick)
 
 
 if __name__ == '__main__':

@@ -36,7 +36,7 @@ class Side(NamedTuple):
 
 
 class Worker:
-    """A side's process. Raises Absent where a package is missing, RuntimeError with its last lines where it fails."""
+    """A side's process, which sets up as soon as it is made. Raises Absent where a package is missing."""
 
     def __init__(self, side: Side):
         self.side = side
@@ -46,7 +46,13 @@ class Worker:
         command = [sys.executable, '-m', 'bench.turns', side.module, side.function, json.dumps(side.options)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        self.first = self._answer()  # seconds of the first time, and whatever the side notes of itself
+
+    def first(self) -> dict[str, Any]:
+        """Waits for the first time: its seconds, and whatever the side notes of itself.
+
+        Raises RuntimeError with the side's last lines where it fails.
+        """
+        return self._answer()
 
     def turn(self) -> float:
         """Seconds of the work, done twice more, the second time."""
@@ -76,11 +82,17 @@ class Race(NamedTuple):
 
 def race(sides: list[Side], rounds: int, most_s: float = 600.0) -> Race:
     """The sides in turn; each round begins with another one. Ends after `most_s` seconds, then with fewer rounds."""
-    workers, absent = {}, []
-    for side in sides:
+    workers, notes, absent = {}, {}, []
+    for side in sides:  # they set up side by side: that is not timed
         try:
             workers[side.name] = Worker(side)
-        except (Absent, RuntimeError) as error:
+        except Absent as error:
+            absent.append(str(error))
+    for name in list(workers):
+        try:
+            notes[name] = workers[name].first()
+        except RuntimeError as error:
+            del workers[name]
             absent.append(str(error))
     seconds: dict[str, list[float]] = {name: [] for name in workers}
     began, names = time.perf_counter(), list(workers)
@@ -89,7 +101,6 @@ def race(sides: list[Side], rounds: int, most_s: float = 600.0) -> Race:
             break
         for name in names[number % len(names) :] + names[: number % len(names)] if names else ():
             seconds[name].append(workers[name].turn())
-    notes = {name: worker.first for name, worker in workers.items()}
     for worker in workers.values():
         worker.stop()
     return Race(seconds, notes, absent)

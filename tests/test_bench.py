@@ -1,5 +1,6 @@
 """What the benchmarks say of what they measured: ratios, verdicts, the table, the fits. Nothing here measures."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -129,14 +130,47 @@ def test_without_openvino_its_rows_say_so():
     assert all('openvino is not installed' in row['failed'] or 'gave no figure' in row['failed'] for row in rows)
 
 
-def test_a_part_that_fails_does_not_stop_the_others(monkeypatch):
-    def fails(scratch, quick):
-        raise RuntimeError('no clips')
+FINE = {'work': 'w', 'against': 'p', 'value': 1, 'range': [1, 1], 'unit': ' x', 'goal': None}
 
-    fine = {'work': 'w', 'against': 'p', 'value': 1, 'range': [1, 1], 'unit': ' x', 'goal': None}
-    monkeypatch.setattr(suite, 'PARTS', {'a': fails, 'b': lambda scratch, quick: [fine], 'c': fails})
-    parts = suite.measure(['a', 'b'], True, {'c': [fine]})
-    assert parts['a'][0]['failed'] == 'RuntimeError: no clips' and parts['b'] == parts['c'] == [fine]
+
+@pytest.fixture
+def suite_of(monkeypatch, tmp_path):
+    """A function that runs the suite of these parts in an empty folder, and one that gives what is in results.json."""
+    monkeypatch.setattr(suite, 'RESULTS', tmp_path / 'results.json')
+    monkeypatch.setattr(suite, 'PAGE', tmp_path / 'page.md')
+    suite.PAGE.write_text('<!-- table: written by the command, do not edit -->\n<!-- end of table -->\n')
+
+    def run(parts, *arguments):
+        monkeypatch.setattr(suite, 'PARTS', parts)
+        monkeypatch.setattr('sys.argv', ['suite', *arguments])
+        suite.main()
+
+    return run, lambda: json.loads(suite.RESULTS.read_text())
+
+
+def raises(error):
+    def part(scratch, quick):
+        raise error
+
+    return part
+
+
+def test_a_part_that_fails_does_not_stop_the_others_and_rows_of_another_day_stay(suite_of):
+    run, results = suite_of
+    suite.RESULTS.write_text(json.dumps({'days': {'c': '2026-01-02'}, 'parts': {'c': [FINE]}}))
+    fails = raises(RuntimeError('no clips'))
+    run({'a': fails, 'b': lambda scratch, quick: [FINE], 'c': fails}, '--only', 'a', 'b')
+    parts, days = results()['parts'], results()['days']
+    assert parts['a'][0]['failed'] == 'RuntimeError: no clips' and parts['b'] == parts['c'] == [FINE]
+    assert days['c'] == '2026-01-02' < days['a'] == days['b']
+    assert suite.PAGE.read_text().count('| w | p | 1.00 x') == 2 and 'no clips' in suite.PAGE.read_text()
+
+
+def test_what_is_measured_is_kept_when_the_run_is_ended(suite_of):
+    run, results = suite_of
+    with pytest.raises(KeyboardInterrupt):
+        run({'a': lambda scratch, quick: [FINE], 'b': raises(KeyboardInterrupt())})
+    assert results()['parts'] == {'a': [FINE]} and '| w | p | 1.00 x' in suite.PAGE.read_text()
 
 
 def test_sides_take_turns_and_a_broken_one_is_named():
