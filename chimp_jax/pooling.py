@@ -28,7 +28,7 @@ def plain(x: jax.Array) -> jax.Array:
 
 
 def as_product(x: jax.Array) -> jax.Array:
-    """Where XLA's CPU backend sums over rows, it works out what stands before the sum once more."""
+    """The CPU's form: a sum is slower there, and XLA works out what stands before the last one once more."""
     b, height, width, channels = x.shape
     ones = jnp.ones((b, height * width), x.dtype)
     pixels = x.reshape(b, height * width, channels)
