@@ -166,17 +166,27 @@ class _Encoder:
         if not self._shrink or rgb.shape[1] <= MOST_DOWN_WIDTH_PX:
             frame = self._frame(rgb, jpeg)
             return frame, frame if self.whole else None
-        height_px = max(1, round(rgb.shape[0] * MOST_DOWN_WIDTH_PX / rgb.shape[1]))
-        scaled = Image.fromarray(rgb).resize((MOST_DOWN_WIDTH_PX, height_px), Image.Resampling.BOX)
-        return self._frame(np.asarray(scaled), None), self._frame(rgb, jpeg) if self.whole else None
+        picture = Image.fromarray(rgb)
+        down = _shrunk(picture)
+        return self._frame(np.asarray(down), None, down), self._frame(rgb, jpeg, picture) if self.whole else None
 
-    def _frame(self, rgb: np.ndarray, jpeg: bytes | None) -> _Frame:
+    def _frame(self, rgb: np.ndarray, jpeg: bytes | None, picture: Image.Image | None = None) -> _Frame:
+        """picture: the same as rgb, where it is made already."""
         if jpeg is None:
             file = io.BytesIO()
             # 4:2:0, as the clips themselves: chroma at full size would store interpolated values.
-            Image.fromarray(rgb).save(file, 'JPEG', quality=JPEG_QUALITY, subsampling='4:2:0')
+            (picture or Image.fromarray(rgb)).save(file, 'JPEG', quality=JPEG_QUALITY, subsampling='4:2:0')
             jpeg = file.getvalue()
         self._n_bytes += len(jpeg)
         if self._n_bytes > _MOST_RECORD_BYTES:
             raise ClipError(f'its frames fill more than {_MOST_RECORD_BYTES >> 20} MB; cut the clip into shorter ones')
         return _Frame(jpeg, exposure.white_fraction(rgb), rgb.shape[:2])
+
+
+def _shrunk(picture: Image.Image) -> Image.Image:
+    """MOST_DOWN_WIDTH_PX wide; each pixel the mean of those that it stands for."""
+    factor, rest = divmod(picture.width, MOST_DOWN_WIDTH_PX)
+    if not rest and not picture.height % factor:  # whole pixels: quicker, and rounded once
+        return picture.reduce(factor)
+    height_px = max(1, round(picture.height * MOST_DOWN_WIDTH_PX / picture.width))
+    return picture.resize((MOST_DOWN_WIDTH_PX, height_px), Image.Resampling.BOX)

@@ -5,6 +5,7 @@ import pytest
 from make_clips import ffmpeg_makes, frame_number, numbered_frames, write_clip
 from PIL import Image
 
+from data_prep import clip_record
 from data_prep.clip_record import ClipTask, make_records
 from data_prep.container import ClipError
 from data_prep.records import Record
@@ -87,6 +88,23 @@ def test_one_copy_serves_both_streams(tmp_path):
     assert only_down['down'].width_px == only_down['full'].width_px == 960
     with pytest.raises(ValueError, match='neither'):
         make('a.mp4', None, None)
+
+
+@pytest.mark.parametrize('factor', [2, 3])
+def test_a_shrunk_picture_is_the_mean_of_its_pixels(factor):
+    rgb = np.random.default_rng(0).integers(0, 256, (factor * 300, factor * 640, 3), dtype=np.uint8)
+    found = np.asarray(clip_record._shrunk(Image.fromarray(rgb)), float)
+    mean = rgb.reshape(300, factor, 640, factor, 3).mean((1, 3))
+    assert np.abs(found - mean).max() <= 0.6  # rounded once
+
+
+@pytest.mark.parametrize(('width', 'height', 'rows'), [(1280, 721, 360), (1600, 900, 360), (5000, 3, 1)])
+def test_a_picture_is_shrunk_by_a_broken_factor(width, height, rows):
+    ramp = np.linspace(0, 255, width).round().astype(np.uint8)
+    found = np.asarray(clip_record._shrunk(Image.fromarray(np.broadcast_to(ramp[:, None], (height, width, 3)).copy())))
+    assert found.shape == (rows, 640, 3)
+    centres = (np.arange(640) + 0.5) * width / 640 - 0.5
+    assert np.abs(found - (centres * 255 / (width - 1))[:, None]).max() <= 1.1
 
 
 def test_a_target_at_the_end_keeps_its_time_and_one_past_it_is_left_out(tmp_path):
