@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chimp_jax import report, runtime
-from chimp_jax.ensemble import KEY, mae, rmse
+from bench import demo_report
+from chimp_jax import runtime
+from chimp_jax.ensemble.distances import mae, rmse
+from chimp_jax.ensemble.prediction_tables import KEY
 
 RECIPES = ('down-a2p50-f7s1', 'full-a2p50-f7s1')
 # The quick form runs the same steps on fewer clips, for one epoch, on smaller pictures: it shows that all works.
@@ -128,7 +130,7 @@ def main() -> None:
     seconds = run(commands(options.folder, options.quick))
     began = time.monotonic()
     summary, rows = score(options.folder)
-    report.write(options.folder / 'report.html', options.folder, summary, rows, RECIPES)
+    demo_report.write(options.folder / 'report.html', options.folder, summary, rows, RECIPES)
     seconds['report'] = round(time.monotonic() - began, 1)
     summary['seconds'] = seconds
     text = json.dumps(summary, indent=2)

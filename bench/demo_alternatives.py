@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from bench.demo_field import DRAWS, LABELS, read_test
-from chimp_jax.ensemble import clamp_distance, combine, greedy_weights
+from chimp_jax.ensemble.combination import combine
+from chimp_jax.ensemble.distances import clamp_distance
+from chimp_jax.ensemble.weights import greedy_weights
 from chimp_jax.field import calibrate
 from chimp_jax.field.calibrate import LEAST_GAIN, SiteEffects, site_effects
 from chimp_jax.field.intervals import comparable_spread, fit_intervals, site_weights, weighted_quantile

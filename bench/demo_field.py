@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from chimp_jax.ensemble import KEY, clamp_distance, combine, greedy_weights, join_predictions
+from chimp_jax.ensemble.combination import combine
+from chimp_jax.ensemble.distances import clamp_distance
+from chimp_jax.ensemble.prediction_tables import KEY, join_predictions
+from chimp_jax.ensemble.weights import greedy_weights
 from chimp_jax.field import calibrate, evaluate, flags, intervals
 from chimp_jax.members import find_members, read_oof
 

@@ -20,8 +20,8 @@ import time  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from chimp_jax.distances import mae  # noqa: E402
-from chimp_jax.ensemble_weights import greedy_weights, simplex_weights  # noqa: E402
+from chimp_jax.ensemble.distances import mae  # noqa: E402
+from chimp_jax.ensemble.weights import greedy_weights, simplex_weights  # noqa: E402
 
 ALLOWED_S = {'greedy': 1.0, 'simplex': 30.0}
 LEVELS_M = np.r_[0:8.5:0.5, 9:26]  # distances like those of the challenge's labels

@@ -25,7 +25,7 @@ import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from chimp_jax import parallel, steps, train  # noqa: E402
-from chimp_jax.folds import read_folds  # noqa: E402
+from chimp_jax.data.folds import read_folds  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
 

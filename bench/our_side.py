@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--size_px', type=int, default=512)
     options = parser.parse_args()
-    from chimp_jax.onnx_graph import backbone_graph
+    from chimp_jax.models.onnx_graph import backbone_graph
 
     model, state, _ = fresh()
     weights = {'params': state.params, 'batch_stats': state.batch_stats}

@@ -17,17 +17,17 @@ import pandas as pd
 from etils import epath
 from PIL import Image
 
-from chimp_jax.background import in_background
+from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member
 from chimp_jax.panel import Panel
-from chimp_jax.prediction_tables import KEY
 from chimp_jax.progress import Progress
-from chimp_jax.results import write_table
 from chimp_jax.workdir import write_whole
-from data_prep import decode_stage, frame_store
 from data_prep.archive import size_bytes
-from data_prep.clip_record import ClipTask
 from data_prep.records import Record
+from data_prep.workers import frame_store, local
+from data_prep.workers.background import in_background
+from data_prep.workers.clip_record import ClipTask
 
 CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
 BOX = ['bbox_x', 'bbox_y', 'bbox_width', 'bbox_height']
@@ -89,7 +89,7 @@ def stream_clips(tasks: Sequence[ClipTask], members: Sequence[Member], folder, p
 def _decode(batch: Sequence[ClipTask], folder: epath.Path, workers: int) -> list[frame_store.Outcome]:
     """Into the frame store, what is not there yet."""
     before = frame_store.read_outcomes(folder / 'frames')
-    decode_stage.run([task for task in batch if task.video_id not in before], str(folder / 'frames'), workers)
+    local.run([task for task in batch if task.video_id not in before], str(folder / 'frames'), workers)
     outcomes = frame_store.read_outcomes(folder / 'frames')
     return [outcomes[task.video_id] for task in batch]
 

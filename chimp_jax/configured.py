@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from chimp_jax import parallel
-from chimp_jax.model import DistanceModel
+from chimp_jax.models.distance_model import DistanceModel
 
 
 def make_model(config: ConfigDict) -> DistanceModel:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from etils import epath
 
 from chimp_jax import checkpoint
-from chimp_jax.prediction_tables import read_cells
+from chimp_jax.ensemble.prediction_tables import read_cells
 from chimp_jax.workdir import write_whole
 
 

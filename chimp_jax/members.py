@@ -10,7 +10,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax.prediction_tables import first_key, join_predictions, read_table
+from chimp_jax.ensemble.prediction_tables import first_key, join_predictions, read_table
 
 
 class Member(NamedTuple):

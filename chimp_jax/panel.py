@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from chimp_jax.chunks import Plan
 from chimp_jax.configured import make_model
+from chimp_jax.data.chunks import Plan
 from chimp_jax.members import Member
 from chimp_jax.scoring import Scorer
 

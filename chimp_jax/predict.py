@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax import augment, chunks, input_pipeline
-from chimp_jax.background import in_background
-from chimp_jax.folds import digest, read_folds
+from chimp_jax.data import augment, chunks, input_pipeline
+from chimp_jax.data.folds import digest, read_folds
+from chimp_jax.ensemble.prediction_tables import KEY, first_key
 from chimp_jax.members import Member
 from chimp_jax.panel import Panel
-from chimp_jax.prediction_tables import KEY, first_key
 from chimp_jax.progress import Progress
 from chimp_jax.scoring import target_rows
 from chimp_jax.workdir import write_whole
 from data_prep.records import Record, read_records, split_sizes
+from data_prep.workers.background import in_background
 
 LABEL = ('label', '')  # the column of the known distances, beside those of the members
 OOF = 'oof'  # a split: the training clips, out of fold

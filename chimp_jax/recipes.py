@@ -8,7 +8,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax.folds import choose_folds, read_folds
+from chimp_jax.data.folds import choose_folds, read_folds
 from chimp_jax.train import TrainingError, train_recipe
 from chimp_jax.workdir import check_owner, write_whole
 from data_prep.records import split_sizes

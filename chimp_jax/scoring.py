@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax import parallel, steps
-from chimp_jax.chunks import Plan, Timed
-from chimp_jax.efficientnet import FEATURES
+from chimp_jax.data.chunks import Plan, Timed
 from chimp_jax.metrics import Mean
-from chimp_jax.model import DistanceModel
+from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.efficientnet import FEATURES
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from chimp_jax.efficientnet import FEATURES
 from chimp_jax.metrics import Mean, absolute_error
-from chimp_jax.model import DistanceModel
+from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.efficientnet import FEATURES
 
 
 @flax.struct.dataclass

@@ -21,16 +21,18 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint, chunks, optim, parallel, pretrained, scoring, steps
+from chimp_jax import checkpoint, optim, parallel, scoring, steps
 from chimp_jax.configured import make_model
-from chimp_jax.distances import rmse
-from chimp_jax.folds import Fold, choose_folds, digest, read_folds
+from chimp_jax.data import chunks
+from chimp_jax.data.folds import Fold, choose_folds, digest, read_folds
+from chimp_jax.data.training_data import TrainingData
+from chimp_jax.ensemble.distances import rmse
 from chimp_jax.member_log import finish_member, open_events, write_events, write_metrics, write_places
 from chimp_jax.members import load_fold
 from chimp_jax.metrics import Mean
+from chimp_jax.models import pretrained
 from chimp_jax.progress import Progress
 from chimp_jax.start import note_start
-from chimp_jax.training_data import TrainingData
 from chimp_jax.workdir import check_owner, claim, write_whole
 
 ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices

@@ -102,7 +102,7 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     config.model = model = ml_collections.ConfigDict()
     model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU; parameters and metres stay float32
     model.backbone = 'efficientnet_b0'  # as published, or 'efficientnet_lite0': no squeeze-excite, ReLU6
-    model.init = 'random'  # start: 'random', 'imagenet', 'lite0', or PATH (see chimp_jax/pretrained.py)
+    model.init = 'random'  # start: 'random', 'imagenet', 'lite0', or PATH (see chimp_jax/models/pretrained.py)
     model.normalization = 'unit'  # 'unit': x / 255 as published; 'imagenet': ImageNet's mean and deviation
     model.drop_connect = 0.2  # rate at the last block, growing linearly from 0
     model.bn_momentum = 0.99  # of the running batch statistics; lower where updates are few

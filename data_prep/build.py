@@ -20,15 +20,15 @@ import absl.logging
 import pandas as pd
 from etils import epath
 
-from data_prep import beam_stage, decode_stage, frame_store, guard
 from data_prep.describe import describe
 from data_prep.files import write_json, write_whole
 from data_prep.folds import read_or_make_folds
-from data_prep.frame_store import Outcome
+from data_prep.inputs.labels import Problem
 from data_prep.job import Job, claim, compare_options, result_options
-from data_prep.labels import Problem
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, write_records
+from data_prep.workers import beam, frame_store, guard, local
+from data_prep.workers.frame_store import Outcome
 
 
 def build(job: Job) -> list[Problem]:
@@ -44,7 +44,7 @@ def build(job: Job) -> list[Problem]:
         print(f'{out} is complete; nothing to do')
         _finish_frames(out, job.delete_frames)
         return _read_problems(out)
-    beam_options = None if job.runner == 'local' else beam_stage.pipeline_options(job.runner, job.runner_options)
+    beam_options = None if job.runner == 'local' else beam.pipeline_options(job.runner, job.runner_options)
     plan = make_plan(job)
     for note in plan.notes():
         print(f'note: {note}')
@@ -75,10 +75,10 @@ def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Ou
     where = job.runner if beam_options else f'{job.workers} workers'
     print(f'{len(tasks)} clips, {len(tasks) - len(pending)} of them decoded before; {where}', flush=True)
     if beam_options:
-        beam_stage.run(pending, frames, beam_options)
+        beam.run(pending, frames, beam_options)
     else:
         n_problems = len(plan.problems()) + sum(outcome.problem is not None for outcome in done.values())
-        decode_stage.run(pending, frames, job.workers, decode_stage.make_progress(pending, n_problems))
+        local.run(pending, frames, job.workers, local.make_progress(pending, n_problems))
     outcomes = frame_store.read_outcomes(frames)
     return {task.video_id: outcomes[task.video_id] for task in tasks}
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from etils import epath
 
-from data_prep.clip_record import GAMMAS, JPEG_QUALITY
+from data_prep.decoding.timestamps import SAMPLINGS
 from data_prep.files import sha256, write_json
-from data_prep.labels import TABLES
+from data_prep.inputs.labels import TABLES
 from data_prep.records import VERSION
-from data_prep.timestamps import SAMPLINGS
+from data_prep.workers.clip_record import GAMMAS, JPEG_QUALITY
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from data_prep.archive import Archive
-from data_prep.check import Copies, check_headers, check_times, find_clips, read_headers
-from data_prep.clip_record import ClipTask
-from data_prep.detections import ClipDetections, Detections, best_by_second, read_detections
+from data_prep.inputs.detections import ClipDetections, Detections, best_by_second, read_detections
+from data_prep.inputs.headers import Copies, check_headers, check_times, find_clips, read_headers
+from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
 from data_prep.job import Job
-from data_prep.labels import Problem, Targets, every_second, read_tables
+from data_prep.workers.clip_record import ClipTask
 
 
 class Plan(NamedTuple):

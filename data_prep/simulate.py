@@ -10,10 +10,10 @@ from pathlib import Path
 
 import av
 
-from data_prep.guard import Lost, WorkerError, run_guarded
 from data_prep.simulator import tables
 from data_prep.simulator.frames import frames
 from data_prep.simulator.tables import ClipPlan, Sighting
+from data_prep.workers.guard import Lost, WorkerError, run_guarded
 
 JOB_DEADLINE_S = 900  # for the clips of one site, which take a minute on a busy machine
 

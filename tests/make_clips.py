@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from data_prep.decode import ClipInfo, decode_seconds
+from data_prep.decoding.decode import ClipInfo, decode_seconds
 
 SHARED_CLIPS = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'clips'
 

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 from chimp_jax import train
-from chimp_jax.efficientnet import Stage
-from chimp_jax.input_pipeline import Clip
-from chimp_jax.model import DistanceModel
-from chimp_jax.windows import stored_seconds
+from chimp_jax.data.input_pipeline import Clip
+from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.efficientnet import Stage
 from configs import base
 from data_prep.records import Record, write_records
+from data_prep.windows import stored_seconds
 
 SIZE_PX = 32
 

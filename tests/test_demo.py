@@ -8,7 +8,8 @@ import pytest
 from small import record
 
 import demo
-from chimp_jax import progress, report
+from bench import demo_report
+from chimp_jax import progress
 
 
 def test_scores_by_hand(tmp_path):
@@ -37,9 +38,9 @@ def test_scores_by_hand(tmp_path):
 
 def test_a_second_past_the_end_shows_the_last_frame():
     one = record('a.mp4', 3, [0, 7], seed=0)
-    shown = [np.asarray(report.middle_frame(one, second)) for second in (2, 7)]
+    shown = [np.asarray(demo_report.middle_frame(one, second)) for second in (2, 7)]
     np.testing.assert_array_equal(*shown)
-    assert not np.array_equal(shown[0], np.asarray(report.middle_frame(one, 1)))
+    assert not np.array_equal(shown[0], np.asarray(demo_report.middle_frame(one, 1)))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ python predict.py check_submission predictions.csv submission_format.csv
 
 import argparse
 
-from chimp_jax import results
+from chimp_jax.ensemble import results
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -11,15 +11,16 @@ import os
 import numpy as np
 from etils import epath
 
-from chimp_jax import members, results
-from chimp_jax.clip_figure import MOST_FRAMES, draw_clip, even_places
+from chimp_jax import members
 from chimp_jax.clip_stream import stream_clips
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
-from chimp_jax.field.page_frames import frames_of
+from chimp_jax.ensemble import results
+from chimp_jax.ensemble.prediction_tables import recipe_means
+from chimp_jax.field.clip_figure import MOST_FRAMES, draw_clip, even_places
+from chimp_jax.field.thumbnails import frames_of
 from chimp_jax.panel import Panel
-from chimp_jax.prediction_tables import recipe_means
-from data_prep.clip_record import ClipTask
+from data_prep.workers.clip_record import ClipTask
 
 
 def make_parser() -> argparse.ArgumentParser:

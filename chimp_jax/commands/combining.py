@@ -7,15 +7,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from chimp_jax import distances, ensemble
+from chimp_jax.ensemble import distances
+from chimp_jax.ensemble.combination import METHODS, NEEDS_OOF, Combination, load_or_fit
+from chimp_jax.ensemble.prediction_tables import recipe_means
 from chimp_jax.members import Member, read_oof
-from chimp_jax.prediction_tables import recipe_means
 
 
 class Combined(NamedTuple):
     """The members' combination, and their OOF predictions [rows, recipes] and labels [rows], None without any."""
 
-    combination: ensemble.Combination
+    combination: Combination
     rounding: str | float
     oof: pd.DataFrame | None
     labels: pd.Series | None
@@ -52,7 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--weights',
         default='greedy',
-        help=f'of the recipes: {", ".join(ensemble.METHODS)}, or a weights.json (default: greedy, as published)',
+        help=f'of the recipes: {", ".join(METHODS)}, or a weights.json (default: greedy, as published)',
     )
     parser.add_argument(
         '--round',
@@ -67,9 +68,9 @@ def combine(options: argparse.Namespace, members: Sequence[Member]) -> Combined:
     try:
         oof, labels = read_oof(members)
     except (ValueError, OSError):
-        if options.weights in ensemble.NEEDS_OOF or rounding == 'train':
+        if options.weights in NEEDS_OOF or rounding == 'train':
             raise
         oof, labels = None, None  # some folds are not trained yet; nothing is fitted on them
     recipes = sorted({member.recipe for member in members})
-    combination = ensemble.load_or_fit(options.weights, recipes, oof, labels)
+    combination = load_or_fit(options.weights, recipes, oof, labels)
     return Combined(combination, rounding or distances.default_rounding(combination.method), oof, labels)

@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 
 from chimp_jax import runtime
-from data_prep.guard import WorkerError
+from data_prep.workers.guard import WorkerError
 
 COMMANDS = ('score', 'check_submission', 'clip', 'estimate', 'report', 'evaluate')
 

@@ -21,15 +21,16 @@ from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres
-from chimp_jax.field import calibrate, corrections, estimates, exports, intervals, stations
+from chimp_jax.ensemble.prediction_tables import read_cells, recipe_means
+from chimp_jax.ensemble.results import write_table
+from chimp_jax.field import calibrate, corrections, estimates, intervals, stations
+from chimp_jax.field.exports import formats
 from chimp_jax.panel import Panel
-from chimp_jax.prediction_tables import read_cells, recipe_means
-from chimp_jax.results import write_table
 from data_prep.archive import Archive
-from data_prep.clip_record import ClipTask
 from data_prep.files import write_json
 from data_prep.job import Job
 from data_prep.plan import Plan, make_plan, make_tasks
+from data_prep.workers.clip_record import ClipTask
 
 NO_FOLDER = '.'  # the site of clips that lie in no folder of their own, for calibration
 
@@ -55,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--coverage', type=float, default=0.9, help='of the interval distance_lower..distance_upper (default: 0.9)')
     add('--calibrate', metavar='KNOWN', help='CSV video_id,time,distance: 5 or more measured distances of a site')
     add('--deployments', help='CSV of the camera stations; without it a station is a folder of clips')
-    add('--format', nargs='+', default=[], choices=exports.FORMATS, help='files for other programs; docs/exports.md')
+    add('--format', nargs='+', default=[], choices=formats.FORMATS, help='files for other programs; docs/exports.md')
     add('--snapshot', type=int, dest='snapshot_s', help='seconds between snapshot moments')
     add('--theta', type=float, dest='theta_deg', help="degrees: the camera's horizontal angle of view")
     add('--cutpoints', type=metres, help='metres, such as 0,2,4,6,9,13: limits of the distance bins')
@@ -104,7 +105,7 @@ def _read_inputs(options: argparse.Namespace, out: epath.Path):
     if not 0 < options.coverage < 1:
         raise ValueError(f'--coverage={options.coverage}: give a share above 0 and below 1, such as 0.9')
     survey = _survey(options)
-    exports.check(options.format, survey)
+    formats.check(options.format, survey)
     known = calibrate.read_known(options.calibrate) if options.calibrate else None
     typed = out / 'corrections.csv'
     return survey, known, corrections.read_corrections(typed) if typed.exists() else None
@@ -126,8 +127,8 @@ def _plan(options: argparse.Namespace) -> tuple[Plan, list[ClipTask]]:
     return plan, make_tasks(plan, job)
 
 
-def _survey(options: argparse.Namespace) -> exports.Survey:
-    return exports.Survey(
+def _survey(options: argparse.Namespace) -> formats.Survey:
+    return formats.Survey(
         deployments=stations.read_deployments(options.deployments) if options.deployments else None,
         every_s=1 if options.every_s is None else options.every_s,
         snapshot_s=options.snapshot_s,
@@ -200,7 +201,7 @@ def _about(found: list[members.Member], device: str, coverage: float, oof, calib
     return about
 
 
-def _write(options: argparse.Namespace, rows, clips, survey: exports.Survey, combined, about: dict) -> int:
+def _write(options: argparse.Namespace, rows, clips, survey: formats.Survey, combined, about: dict) -> int:
     """Everything that people and other programs read; says what there is and returns the exit code."""
     out = epath.Path(options.out)
     write_table(out / 'distances.csv', rows if options.details else rows[estimates.COLUMNS])
@@ -215,14 +216,14 @@ def _write(options: argparse.Namespace, rows, clips, survey: exports.Survey, com
         'combination': json.loads(combined.combination.to_json()),
     }
     for name in options.format:
-        summary[name] = exports.write(name, rows, clips, survey, out, about['date'])
+        summary[name] = formats.write(name, rows, clips, survey, out, about['date'])
     write_json(out / 'summary.json', summary)
     return _say(out, rows, clips, summary, combined)
 
 
 def _say(out: epath.Path, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict, combined) -> int:
     print('\n'.join(combined.describe()))
-    for name in ('no_interval', 'interval', *exports.FORMATS):
+    for name in ('no_interval', 'interval', *formats.FORMATS):
         if summary.get(name):
             print(f'{name}: {summary[name]}')
     for site in summary.get('calibration', []):

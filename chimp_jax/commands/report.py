@@ -3,7 +3,7 @@
 import argparse
 
 from chimp_jax.commands.arguments import metres
-from chimp_jax.field.page import write_report
+from chimp_jax.field.page.page import write_report
 
 
 def make_parser() -> argparse.ArgumentParser:

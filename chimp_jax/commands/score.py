@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax import distances, members, predict, results
+from chimp_jax import members, predict
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
-from chimp_jax.prediction_tables import KEY, recipe_means
+from chimp_jax.ensemble import distances, results
+from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.workdir import write_whole
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax.clip_stream import BOX, Streamed
+from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.results import OK, with_lost
 from chimp_jax.field import calibrate, corrections, flags, intervals
-from chimp_jax.prediction_tables import KEY
-from chimp_jax.results import OK, with_lost
 
 COLUMNS = [*KEY, 'distance', 'distance_lower', 'distance_upper', 'spread', 'members', 'flags', 'status', *BOX]
 

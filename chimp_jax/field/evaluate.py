@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble import KEY
+from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field.bins import bin_of, check_cutpoints
 from chimp_jax.field.corrections import CORRECTED
 from chimp_jax.field.label_tables import keyed, named, read_label_table

@@ -6,8 +6,8 @@ A training table may have bad rows: thousands of others go on without them. Here
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble import KEY
-from data_prep.labels import read_targets
+from chimp_jax.ensemble.prediction_tables import KEY
+from data_prep.inputs.labels import read_targets
 
 _NAMED = 3  # rows that a message names
 

@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from chimp_jax.field.tables import number, read_table
+from chimp_jax.field.exports.rows import number, read_table
 
 COLUMNS = ('station', 'folder', 'region', 'area_km2', 'active_seconds', 'latitude', 'longitude', 'row')
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from data_prep.decode import decode_seconds
+from data_prep.decoding.decode import decode_seconds
 from data_prep.simulator.site import draw_site
 
 TAI_EDGES_M = (*range(9), 10, 12, 15)  # intervals of the park that notes their midpoints

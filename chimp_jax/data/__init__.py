@@ -1,0 +1,1 @@
+"""Records to batches for training, and to chunks of frames for scoring."""

@@ -1,0 +1,116 @@
+"""Weights of recipes: the published greedy search, the published weights, and the best convex ones.
+
+Source: Ivanov 2021, section 8 (published_method). Pure NumPy and SciPy; all distances are metres.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linprog
+
+from chimp_jax.ensemble.distances import mae
+from configs.base import PUBLISHED
+
+GREEDY_COEFFICIENTS = np.arange(0, 1.11, 0.01)  # 112 floats: rounding lets 1.11 in, as published
+PUBLISHED_ORDER = (10, 9, 11, 5, 8, 7, 2, 0, 6, 1, 3, 4)  # of configs.base.PUBLISHED
+PUBLISHED_COEFFICIENTS = (0.58, 0.72, 0.83, 0.81, 0.89, 0.87, 0.98, 0.88, 1.03, 1.07, 1.1)
+
+_GAP = 1e-6  # of the total error: how far the two sides of the linear programme may be apart
+
+
+def _checked(oof_m: np.ndarray, target_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-> columns [n_models, n_rows] and targets [n_rows], finite floats."""
+    columns, target_m = np.ascontiguousarray(np.asarray(oof_m, float).T), np.asarray(target_m, float)
+    if columns.ndim != 2 or not len(columns):
+        raise ValueError(f'OOF predictions must be [n_rows, n_models], got {np.shape(oof_m)}')
+    if not (np.isfinite(columns).all() and np.isfinite(target_m).all()):
+        raise ValueError('OOF predictions and targets must be finite: drop rows with no distance')
+    return columns, target_m
+
+
+def greedy_chain(oof_m: np.ndarray, target_m: np.ndarray) -> tuple[list[int], list[float]]:
+    """The published greedy pairwise search: models by OOF MAE, each mixed into those before it.
+
+    oof_m: [n_rows, n_models]; target_m: [n_rows]. Returns the order (n_models indices) and its
+    coefficients (n_models - 1): prediction = c * prediction + (1 - c) * next model, with c the
+    first minimum over GREEDY_COEFFICIENTS if strictly better than all before, else 1.
+    Models of equal MAE keep the order of their columns.
+    """
+    columns, target_m = _checked(oof_m, target_m)
+    scores = [mae(column, target_m) for column in columns]
+    order = [int(index) for index in np.argsort(scores, kind='stable')]
+    mixed, best = columns[order[0]], scores[order[0]]
+    coefficients = []
+    for model in order[1:]:
+        trials = [mae(c * mixed + (1 - c) * columns[model], target_m) for c in GREEDY_COEFFICIENTS]
+        first_minimum = int(np.argmin(trials))
+        coefficient = 1.0
+        if trials[first_minimum] < best:
+            best, coefficient = trials[first_minimum], float(GREEDY_COEFFICIENTS[first_minimum])
+        mixed = coefficient * mixed + (1 - coefficient) * columns[model]
+        coefficients.append(coefficient)
+    return order, coefficients
+
+
+def chain_weights(order: Sequence[int], coefficients: Sequence[float]) -> np.ndarray:
+    """The effective weight of each model in a chain: [n_models], sum 1, some may be negative."""
+    if sorted(order) != list(range(len(order))) or len(coefficients) != len(order) - 1:
+        raise ValueError(
+            f'a chain of n models needs each of 0..n-1 once and n - 1 coefficients; got order '
+            f'{list(order)} and {len(coefficients)} coefficients'
+        )
+    weights = np.zeros(len(order))
+    weights[order[0]] = 1.0
+    for model, coefficient in zip(order[1:], coefficients, strict=True):
+        weights *= coefficient
+        weights[model] = 1 - coefficient
+    return weights
+
+
+def greedy_weights(oof_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
+    """Weights [n_models] of the greedy pairwise search on OOF predictions [n_rows, n_models]."""
+    return chain_weights(*greedy_chain(oof_m, target_m))
+
+
+def published_weights(recipes: Sequence[str]) -> np.ndarray:
+    """The weights of the published ensemble, by model ID: [n_recipes], 0 for a recipe that was not in it.
+
+    Raises ValueError with the recipes that are missing: eleven of twelve weights are no ensemble.
+    """
+    missing = [recipe for recipe in PUBLISHED if recipe not in recipes]
+    if missing:
+        raise ValueError(
+            f'the published weights need the recipe {", ".join(missing)}; train it, or choose other weights: '
+            'greedy, simplex, mean or median'
+        )
+    named = dict(zip(PUBLISHED, chain_weights(PUBLISHED_ORDER, PUBLISHED_COEFFICIENTS), strict=True))
+    return np.array([named.get(recipe, 0.0) for recipe in recipes])
+
+
+def simplex_weights(oof_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
+    """The weights w >= 0 of sum 1 that minimise the MAE of oof_m @ w: [n_rows, n_models], [n_rows] -> [n_models].
+
+    Exact, by linear programming (HiGHS). Solved is the dual, which has a constraint a model and no slack variables:
+        maximise s - target . d   where   s <= (oof.T d)[model] for each model, and -1 <= d[row] <= 1;
+    w are the multipliers of its constraints. Where several w are best, it is one of them.
+    """
+    columns, target_m = _checked(oof_m, target_m)
+    n_models, n_rows = columns.shape
+    if target_m.shape != (n_rows,) or not n_rows:
+        raise ValueError(f'{n_rows} rows of OOF predictions need as many targets, at least one; got {target_m.shape}')
+    solution = linprog(
+        np.append(target_m, -1.0),
+        A_ub=np.hstack([-columns, np.ones((n_models, 1))]),
+        b_ub=np.zeros(n_models),
+        bounds=[(-1, 1)] * n_rows + [(None, None)],
+        method='highs',
+    )
+    if solution.status != 0:
+        raise ValueError(f'the simplex weights were not found: {solution.message}')
+    weights = np.maximum(-solution.ineqlin.marginals, 0)
+    weights /= weights.sum()
+    # Each side bounds the other: equal totals are the proof that no weights are better.
+    total = np.abs(weights @ columns - target_m).sum()
+    if abs(total + solution.fun) > _GAP * max(total, 1):
+        raise ValueError(f'the simplex weights were not found: {total} m in all, and {-solution.fun} m possible')
+    return weights

@@ -1,0 +1,1 @@
+"""Files for other programs: the R package Distance, Camtrap DP, zamba."""

@@ -1,0 +1,140 @@
+"""Flat files of the R package Distance (Miller et al. 2019), for distance sampling with camera traps.
+
+Howe et al. (2017): a camera is a point transect that is visited every t seconds while it is active; at each of these
+*snapshot moments* the distances of all animals in view are taken. Effort is the number of moments.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from chimp_jax.field.bins import bin_of
+from chimp_jax.field.exports.distance_script import distance_script
+from chimp_jax.field.exports.flatfile_check import check_flatfile, checked_bins
+from chimp_jax.field.exports.rows import checked_rows, csv_text, plain
+from chimp_jax.workdir import write_whole
+
+FLATFILE, SCRIPT = 'distance_flatfile.csv', 'distance.R'
+_COVARIATES = ('video_id', 'time', 'distance_lower', 'distance_upper')
+
+
+def write_distance(
+    rows: pd.DataFrame,
+    stations: pd.Series,
+    deployments: pd.DataFrame,
+    snapshot_s: int,
+    theta_deg: float,
+    out_dir,
+    cutpoints=None,
+    truncation: float | None = None,
+    every_s: int = 1,
+) -> dict:
+    """Writes distance_flatfile.csv and distance.R into out_dir.
+
+    rows: of distances.csv. stations: the station of each row, aligned with it (stations.stations_of). deployments: of
+    stations.read_deployments. snapshot_s: seconds between snapshot moments, counted from the start of each clip.
+    theta_deg: the camera's angle of view. cutpoints [K]: m, ascending; they add distbegin and distend, (begin, end].
+    truncation: m; with cutpoints it must be one of them. every_s: seconds between the targets that were estimated.
+    Returns the counts of what was written and of what was left out, by reason.
+    Raises ValueError for each user error that the package would meet later, or never notice: see docs/exports.md.
+    """
+    check_survey(snapshot_s, theta_deg, every_s)
+    cutpoints, truncation = checked_bins(cutpoints, truncation)
+    places = _checked_stations(deployments, snapshot_s)
+    rows = rows.assign(station=np.asarray(stations, object))
+    rows = checked_rows(rows, _COVARIATES)
+    unknown = sorted(set(rows['station']) - set(places))
+    if unknown:
+        raise ValueError(
+            f'the station {unknown[0]!r} of {rows.loc[rows["station"] == unknown[0], "video_id"].iloc[0]} is not in '
+            'the deployments table; add a row with its active_seconds'
+        )
+    kept, left_out = _kept(rows, snapshot_s, cutpoints, truncation)
+    header, lines = _lines(kept, places, theta_deg, cutpoints)
+    table = pd.DataFrame(lines, columns=header, index=range(2, len(lines) + 2), dtype=object)
+    counts = check_flatfile(table, cutpoints, truncation, name=FLATFILE)
+    out_dir = epath.Path(out_dir)
+    write_whole(out_dir / FLATFILE, csv_text(header, lines))
+    write_whole(out_dir / SCRIPT, distance_script(FLATFILE, theta_deg, cutpoints, truncation))
+    return {**counts, 'left out': left_out}
+
+
+def check_survey(snapshot_s, theta_deg: float, every_s: int) -> None:
+    """Raises ValueError where the moments or the angle of view are impossible."""
+    if not (math.isfinite(snapshot_s) and snapshot_s >= 1 and snapshot_s == int(snapshot_s)):
+        raise ValueError(f'the snapshot interval {snapshot_s} s is no whole number of seconds; give 1, 2, 3, ...')
+    if snapshot_s % every_s:
+        raise ValueError(
+            f'distances were estimated every {every_s} s, so moments every {snapshot_s} s were missed; '
+            f'give a snapshot interval that {every_s} divides, or estimate every {snapshot_s} s'
+        )
+    if not 0 < theta_deg <= 360:
+        raise ValueError(f'theta {theta_deg} is no angle of view; give the degrees, above 0 and up to 360')
+
+
+def _checked_stations(deployments: pd.DataFrame, snapshot_s: int) -> dict[str, tuple]:
+    """{station: (region, area in square km, effort in moments)}, in the order of the table."""
+    places: dict[str, tuple] = {}
+    areas: dict[str, tuple[float, str]] = {}
+    for row in deployments.to_dict('records'):
+        station, region, place = row['station'], row['region'] or 'all', row['row']
+        if station in places:
+            raise ValueError(f'{place}: the station {station!r} stands twice, so its Effort differs; write one row')
+        if not (math.isfinite(row['area_km2']) and row['area_km2'] > 0):
+            raise ValueError(f'{place}: area_km2 is missing or 0; write the area of the region in square kilometres')
+        if not (math.isfinite(row['active_seconds']) and row['active_seconds'] > 0):
+            raise ValueError(f'{place}: active_seconds is missing or 0; write it, or start and end of the deployment')
+        area, where = areas.setdefault(region, (row['area_km2'], place))
+        if area != row['area_km2']:
+            raise ValueError(
+                f'{place}: the region {region!r} has {row["area_km2"]:g} square km here and {area:g} in {where}; '
+                'write the area of the whole region in all its rows'
+            )
+        places[station] = region, area, row['active_seconds'] / snapshot_s
+    return places
+
+
+def _kept(rows: pd.DataFrame, snapshot_s: int, cutpoints, truncation) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The observations, and how many rows were left out for which reason."""
+    distance = rows['distance'].to_numpy()
+    moment = rows['time'].to_numpy() % snapshot_s == 0
+    known = ~np.isnan(distance)
+    first = cutpoints[0] if cutpoints else 0
+    last = cutpoints[-1] if cutpoints else math.inf if truncation is None else truncation
+    # The last bin takes its end, as R's cut(include.lowest) does.
+    near, far = known & (distance < first), known & (distance > last)
+    left_out = {
+        'between snapshot moments': int((~moment).sum()),
+        'no distance': int((moment & ~known).sum()),
+        'nearer than the first cutpoint': int((moment & near).sum()),
+        'beyond the truncation': int((moment & far).sum()),
+    }
+    return rows[moment & known & ~near & ~far], {reason: n for reason, n in left_out.items() if n}
+
+
+def _lines(rows: pd.DataFrame, places: dict[str, tuple], theta_deg: float, cutpoints):
+    """The header and the cells: observations by station and clip; one row for each station without any."""
+    bins = ('distbegin', 'distend') if cutpoints else ()
+    header = ['Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', *bins, 'object', 'multiplier', *_COVARIATES]
+    of_station = dict(list(rows.groupby('station', sort=False)))
+    fraction = plain(theta_deg / 360, 7)
+    lines, n = [], 0
+    for station, (region, area, effort) in places.items():
+        about = [region, plain(area, 6), station, plain(effort, 6)]
+        if station not in of_station:
+            lines.append([*about, '', *([''] * len(bins)), '', fraction, '', '', '', ''])
+            continue
+        for row in of_station[station].to_dict('records'):
+            n += 1
+            ends = _bin(row['distance'], cutpoints) if cutpoints else ()
+            lower, upper = (plain(float(row[name]), 3) for name in ('distance_lower', 'distance_upper'))
+            seen = [row['video_id'], str(row['time']), lower, upper]
+            lines.append([*about, plain(row['distance'], 3), *ends, str(n), fraction, *seen])
+    return header, lines
+
+
+def _bin(distance_m: float, cutpoints: list[float]) -> tuple[str, str]:
+    k = int(bin_of(distance_m, cutpoints))
+    return plain(cutpoints[k], 6), plain(cutpoints[k + 1], 6)

@@ -1,0 +1,74 @@
+"""The formats that other programs read, by the name of --format: what each wants, and its files."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pandas as pd
+from etils import epath
+
+from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, zamba
+from chimp_jax.field.exports.flatfile_check import checked_bins
+
+FORMATS = ('zamba', 'distance', 'camtrap-dp')
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What the exports must be told; None where it was not."""
+
+    deployments: pd.DataFrame | None = None  # of stations.read_deployments
+    every_s: int = 1  # seconds between the targets
+    snapshot_s: int | None = None  # seconds between snapshot moments
+    theta_deg: float | None = None  # the camera's angle of view
+    cutpoints_m: list[float] | None = None
+    truncation_m: float | None = None
+    package: str | None = None  # folder of the user's Camtrap DP
+
+    def missing(self, format_name: str) -> list[str]:
+        """The flags that this format needs and that were not given."""
+        needs = {
+            'distance': {'--deployments': self.deployments, '--snapshot': self.snapshot_s, '--theta': self.theta_deg},
+            'camtrap-dp': {'--camtrap_package': self.package},
+        }
+        return [flag for flag, value in needs.get(format_name, {}).items() if value is None]
+
+
+def check(formats, survey: Survey) -> None:
+    """Raises ValueError, before any work, for a format that lacks something."""
+    for name in formats:
+        if missing := survey.missing(name):
+            raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
+    if 'distance' in formats:
+        distance_flatfile.check_survey(survey.snapshot_s, survey.theta_deg, survey.every_s)
+        checked_bins(survey.cutpoints_m, survey.truncation_m)
+    if 'camtrap-dp' in formats:
+        camtrap_package.read_package(survey.package)
+
+
+def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, out, now: str) -> dict:
+    """Writes one format into the folder out; returns what it says of itself.
+
+    rows and clips: of distances.csv and clips.csv; now: ISO 8601.
+    """
+    out = epath.Path(out)
+    durations_s = clips.set_index('video_id')['duration_s'].dropna().to_dict()
+    station = rows['video_id'].map(clips.set_index('video_id')['site'])
+    there = station.notna()  # a target may name a clip that is not there
+    writers: dict[str, Callable[[], dict]] = {
+        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', durations_s),
+        'distance': lambda: distance_flatfile.write_distance(
+            rows[there],
+            station[there],
+            survey.deployments,
+            survey.snapshot_s,
+            survey.theta_deg,
+            out,
+            survey.cutpoints_m,
+            survey.truncation_m,
+            survey.every_s,
+        ),
+        'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
+            rows, survey.package, out / 'camtrap-dp', survey.theta_deg, now
+        ),
+    }
+    return writers[name]()

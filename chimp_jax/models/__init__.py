@@ -1,0 +1,1 @@
+"""The networks, and weights from elsewhere for them."""

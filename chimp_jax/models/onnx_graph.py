@@ -1,0 +1,165 @@
+"""The model as ONNX graphs, written out node by node: the backbone on frames, the head on windows of features.
+
+An exporter that traces the JAX program would find the CPU's form of it (a depthwise convolution as 25 slices) or the
+TPU's; here each layer is the ONNX operator of its meaning, batch norm folded into the convolution before it, so that
+the engines recognise what they have quick kernels for. Opset 17, float32 inside.
+
+    backbone: frames [N, S, S, 3] uint8 -> features [N, 1280] float32
+    head:     windows [N, T, 1280] float32 -> distance [N] float32, metres, unbounded
+"""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from chimp_jax.models.distance_model import IMAGENET_MEAN, IMAGENET_STD, DistanceModel
+from chimp_jax.models.efficientnet import BACKBONES, FEATURES
+from chimp_jax.ops.depthwise import same_padding
+from chimp_jax.ops.normalization import BN_EPSILON
+
+OPSET = 17
+# The oldest file format that opset 17 may stand in: engines older than the onnx package read it.
+IR_VERSION = 8
+
+
+class _Graph:
+    """Nodes and constants in the order in which they are written; every method returns the name of its output."""
+
+    def __init__(self):
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, value: np.ndarray) -> str:
+        name = f'constant_{len(self.constants)}'
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def node(self, kind: str, *inputs: str, output: str = '', n_outputs: int = 1, **attributes) -> str:
+        """The last of its outputs; those before it go unused."""
+        name = output or f'{kind.lower()}_{len(self.nodes)}'
+        outputs = [''] * (n_outputs - 1) + [name]
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=f'{kind}_{len(self.nodes)}', **attributes))
+        return name
+
+    def model(self, name: str, inputs: list, outputs: list) -> onnx.ModelProto:
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, self.constants)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION, producer_name='chimp_jax'
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def backbone_graph(model: DistanceModel, weights: dict[str, Any], size_px: int) -> onnx.ModelProto:
+    """frames [N, size_px, size_px, 3] uint8 -> features [N, 1280]; running batch statistics.
+
+    weights: {'params', 'batch_stats'} of the DistanceModel.
+    """
+    graph = _Graph()
+    params, stats = (weights[kind]['encoder']['backbone'] for kind in ('params', 'batch_stats'))
+    style = BACKBONES[model.backbone]
+    # Pixels are moved as bytes, and their scale is folded into the first kernel: on float pictures of three channels an
+    # engine is slow.
+    x = graph.node('Cast', graph.node('Transpose', 'frames', perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
+    pixel_scale = np.float32(1 / 255)
+    if model.normalization == 'imagenet':  # the mean is not folded: the zeros around a picture stand for it
+        x = graph.node('Sub', x, graph.constant(255 * np.float32(IMAGENET_MEAN)[:, None, None]))
+        pixel_scale = pixel_scale / np.float32(IMAGENET_STD)
+
+    def conv(x: str, kernel: np.ndarray, norm: str, size: int, stride: int, where: tuple, group: int = 1) -> str:
+        """kernel [k, k, in / group, out]; the batch norm `norm` of the same module folded in."""
+        scale, shift = _folded(*(_at(tree, where)[norm] for tree in (params, stats)))
+        _, before, after = same_padding(size, kernel.shape[0], stride)
+        return graph.node(
+            'Conv',
+            x,
+            graph.constant((kernel * scale).transpose(3, 2, 0, 1)),
+            graph.constant(shift),
+            kernel_shape=kernel.shape[:2],
+            strides=[stride, stride],
+            pads=[before, before, after, after],
+            group=group,
+        )
+
+    def activation(x: str) -> str:
+        if style.squeeze_excite:
+            return graph.node('Mul', x, graph.node('Sigmoid', x))
+        return graph.node('Clip', x, graph.constant(np.float32(0)), graph.constant(np.float32(6)))
+
+    def gate(x: str, layers: dict) -> str:
+        h = graph.node('GlobalAveragePool', x)
+        for name, shape in (('reduce', activation), ('expand', lambda h: graph.node('Sigmoid', h))):
+            kernel = np.asarray(layers[name]['kernel']).T[..., None, None]
+            h = shape(graph.node('Conv', h, graph.constant(kernel), graph.constant(np.asarray(layers[name]['bias']))))
+        return h
+
+    def block(x: str, name: str, kernel_size: int, stride: int, size: int, skip: bool) -> str:
+        layers, h = params[name], x
+        if 'expand' in layers:
+            h = activation(conv(h, _pointwise(layers['expand']), 'expand_bn', size, 1, (name,)))
+        kernel = np.asarray(layers['depthwise']['kernel'])
+        h = activation(conv(h, kernel, 'depthwise_bn', size, stride, (name,), group=kernel.shape[-1]))
+        if style.squeeze_excite:
+            h = graph.node('Mul', h, gate(h, layers['se']))
+        h = conv(h, _pointwise(layers['project']), 'project_bn', -(-size // stride), 1, (name,))
+        return graph.node('Add', x, h) if skip else h
+
+    stem = np.asarray(params['stem']['kernel']) * np.reshape(pixel_scale, (-1, 1))
+    x = activation(conv(x, stem, 'stem_bn', size_px, 2, ()))
+    size, number = -(-size_px // 2), 0
+    for stage in model.stages:
+        for repeat in range(stage.repeats):
+            stride, filters_in = (stage.stride, stage.filters_in) if repeat == 0 else (1, stage.filters_out)
+            skip = stride == 1 and filters_in == stage.filters_out
+            x = block(x, f'block{number:02d}', stage.kernel, stride, size, skip)
+            size, number = -(-size // stride), number + 1
+    x = activation(conv(x, _pointwise(params['top']), 'top_bn', size, 1, ()))
+    graph.node('Flatten', graph.node('GlobalAveragePool', x), output='features')
+    frames = helper.make_tensor_value_info('frames', TensorProto.UINT8, ['N', size_px, size_px, 3])
+    features = helper.make_tensor_value_info('features', TensorProto.FLOAT, ['N', FEATURES])
+    return graph.model('backbone', [frames], [features])
+
+
+def head_graph(weights: dict[str, Any]) -> onnx.ModelProto:
+    """windows of features [N, T, 1280] -> distance [N], metres."""
+    graph = _Graph()
+    params = weights['params']
+    # ONNX has the gates in the order i, o, f, c, a kernel a gate as [U, F], and a bias for each of the two products.
+    kernel, recurrent, bias = (
+        np.concatenate([np.split(np.asarray(params['lstm'][name]), 4, axis=-1)[k] for k in (0, 3, 1, 2)], axis=-1)
+        for name in ('kernel', 'recurrent_kernel', 'bias')
+    )
+    units = recurrent.shape[0]
+    x = graph.node('Transpose', 'windows', perm=[1, 0, 2])
+    arrays = (kernel.T[None], recurrent.T[None], np.concatenate([bias, np.zeros_like(bias)])[None])
+    x = graph.node('LSTM', x, *map(graph.constant, arrays), n_outputs=2, hidden_size=units)
+    x = graph.node('Squeeze', x, graph.constant(np.array([0], np.int64)))
+    x = graph.node('Relu', _dense(graph, x, params['dense']))
+    x = _dense(graph, x, params['output'])
+    graph.node('Squeeze', x, graph.constant(np.array([1], np.int64)), output='distance')
+    windows = helper.make_tensor_value_info('windows', TensorProto.FLOAT, ['N', 'T', kernel.shape[0]])
+    distance = helper.make_tensor_value_info('distance', TensorProto.FLOAT, ['N'])
+    return graph.model('head', [windows], [distance])
+
+
+def _dense(graph: _Graph, x: str, layer: dict) -> str:
+    return graph.node('Gemm', x, *(graph.constant(np.asarray(layer[name])) for name in ('kernel', 'bias')))
+
+
+def _pointwise(layer: dict) -> np.ndarray:
+    """The kernel [C, F] of a Dense layer as that of a 1x1 convolution [1, 1, C, F]."""
+    return np.asarray(layer['kernel'])[None, None]
+
+
+def _folded(norm: dict, stats: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Batch norm with its running statistics as x * scale + shift, [C] each."""
+    scale = np.asarray(norm['scale']) / np.sqrt(np.asarray(stats['var']) + BN_EPSILON)
+    return scale, np.asarray(norm['bias']) - np.asarray(stats['mean']) * scale
+
+
+def _at(tree: dict, path: tuple) -> dict:
+    for name in path:
+        tree = tree[name]
+    return tree

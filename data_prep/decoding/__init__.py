@@ -1,0 +1,1 @@
+"""A clip file to the frames of its seconds."""

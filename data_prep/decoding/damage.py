@@ -1,0 +1,72 @@
+"""Damage that decodes without an error: which seconds of a clip are not to be trusted, and why.
+
+Two thirds of damaged clips decode "fine": the decoder conceals what is missing, and the gap repeats the picture
+before it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from data_prep.decoding.decode import ClipInfo
+
+SLACK_S = 1  # a time that lies this much past the end means the last frame (Ivanov 2021, section 3)
+
+
+class Doubt(NamedTuple):
+    """Whole seconds of one copy of a clip that are doubtful, and what is missing at its end."""
+
+    invented: frozenset[int]  # the decoder had to invent parts of the picture
+    stale: frozenset[int]  # the picture is that of an earlier second, though pictures should come more often
+    past_end: frozenset[int]  # more than 1 s past the last picture
+    repeated: frozenset[int]  # another picture with the same content: a camera that hung, or a scene quite still
+
+    missing_end: str  # '', or how the clip is shorter than its header says: truncated, or pictures were lost
+
+    def unusable(self) -> frozenset[int]:
+        """A repeated picture is not among them: it is what whoever labelled the second saw."""
+        return self.invented | self.stale | self.past_end
+
+    def __str__(self) -> str:
+        texts = (
+            (self.invented, 'damaged pictures'),
+            (self.stale, 'no picture of its own'),
+            (self.past_end, 'past the last picture'),
+            (self.repeated, 'the same picture again'),
+        )
+        doubts = [f'{text} in {in_ranges(seconds)} s' for seconds, text in texts if seconds]
+        return ', '.join(doubts + [self.missing_end] * bool(self.missing_end))
+
+
+def find_doubt(info: ClipInfo, contents: Mapping[int, bytes], times_s: Iterable[int]) -> Doubt:
+    """contents: of each decoded second, what its frame looks like. times_s: of the targets."""
+    seconds = sorted(contents)
+    interval_s = 1 / info.frame_rate if info.frame_rate else 0
+    shown_s = info.shown_s
+    stale, repeated = set(), set()
+    for second in seconds:
+        before = second - 1
+        if before >= 0 and shown_s[second] == shown_s[before]:
+            if second - shown_s[second] >= max(1, 2 * interval_s):
+                stale.add(second)
+        elif before in contents and contents[second] == contents[before]:
+            repeated.add(second)
+    past_end = {time_s for time_s in times_s if time_s > info.duration_s + SLACK_S and time_s > info.last_s + SLACK_S}
+    return Doubt(info.damaged_s, frozenset(stale), frozenset(past_end), frozenset(repeated), _missing_end(info))
+
+
+def _missing_end(info: ClipInfo) -> str:
+    """Sound and pictures may end at different times, and some cameras round: a little is no damage."""
+    if info.promised_s - info.duration_s <= max(2.0, 0.05 * info.promised_s):
+        return ''
+    return f'it ends at {info.duration_s:.1f} s of the {info.promised_s:.1f} s that its header says'
+
+
+def in_ranges(seconds: Iterable[int]) -> str:
+    """{3, 4, 5, 9} -> '3-5 9'."""
+    runs: list[list[int]] = []
+    for second in sorted(seconds):
+        if runs and second == runs[-1][1] + 1:
+            runs[-1][1] = second
+        else:
+            runs.append([second, second])
+    return ' '.join(f'{first}-{last}' if last > first else str(first) for first, last in runs)

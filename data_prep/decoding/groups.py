@@ -1,0 +1,131 @@
+"""The quick way: the packets' timestamps say which pictures are wanted; only these and those that they rest on are
+decoded.
+"""
+
+import bisect
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import NamedTuple
+
+import av
+
+from data_prep.decoding.container import Damage, frame_rate, open_clip, packets, promised_s, video_stream
+from data_prep.decoding.timestamps import Picture, Timeline, in_reach, is_avi, start_ticks
+
+
+class _Packet(NamedTuple):
+    pts: int
+    duration: int
+    is_keyframe: bool
+
+
+class _Plan(NamedTuple):
+    packets: list[_Packet]  # in the order of the file
+    pts_by_second: list[int]
+    timeline: Timeline
+
+
+def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline | None:
+    """Calls add(frame, seconds, damaged, packet) for each wanted picture. None where this way does not work.
+
+    cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds.
+    """
+    plan = _plan(path, cut)
+    if plan is None:
+        return None
+    seconds_by_pts: dict[int, list[int]] = {}
+    for second in sorted(wanted(plan.timeline.last_s)):
+        seconds_by_pts.setdefault(plan.pts_by_second[second], []).append(second)
+    runs = _runs(plan.packets, seconds_by_pts)
+    damage = Damage()
+    try:
+        for frame, packet in _decode_runs(path, runs, seconds_by_pts):
+            damaged = damage.spoils(frame)
+            if frame.pts in seconds_by_pts:
+                add(frame, seconds_by_pts.pop(frame.pts), damaged, packet)
+    except (av.error.FFmpegError, _OutOfOrder):
+        return None
+    return None if seconds_by_pts else plan.timeline
+
+
+def length(path) -> Fraction | None:
+    """End of a clip in seconds, from its packets alone; None where their times are bad."""
+    plan = _plan(path, lambda pictures: enumerate(pictures))
+    return plan.timeline.end_s if plan else None
+
+
+def _plan(path, cut: Callable) -> _Plan | None:
+    """Which picture each second shows, from the packets alone; None where their times are bad."""
+    with open_clip(path) as container:
+        stream = video_stream(container)
+        if is_avi(container) and stream.codec_context.has_b_frames:
+            return None
+        found = [_Packet(packet.pts, packet.duration or 0, packet.is_keyframe) for packet in packets(container, stream)]
+        start, time_base = start_ticks(container, stream), stream.time_base
+        header = promised_s(container, stream), frame_rate(stream)
+    times = {packet.pts for packet in found}
+    if not found or None in times or len(times) < len(found):
+        return None
+    pictures = [
+        Picture((packet.pts - start) * time_base, packet.duration * time_base, packet.pts) for packet in sorted(found)
+    ]
+    pictures = list(in_reach(pictures))
+    if not pictures or not pictures[-1].duration_s:
+        return None
+    shown = [picture for _, picture in cut(pictures)]
+    end_s = pictures[-1].time_s + pictures[-1].duration_s
+    timeline = Timeline(end_s, *header, tuple(picture.time_s for picture in shown))
+    return _Plan(found, [picture.content for picture in shown], timeline) if shown else None
+
+
+class _OutOfOrder(Exception):
+    """Pictures come in the order of display: falling times mean that the container's are wrong."""
+
+
+def _runs(plan: list[_Packet], wanted_pts) -> list[tuple[int, int]]:
+    """Ranges [start, stop) of packets: from a key frame to the last wanted one on it.
+
+    The key frame must also be *shown* no later than the wanted picture: pictures that follow a key frame in the file
+    but are shown before it (open groups of pictures) rest on the group before.
+    """
+    runs: list[tuple[int, int]] = []
+    keys = [i for i, packet in enumerate(plan) if packet.is_keyframe]
+    for i, packet in enumerate(plan):
+        if packet.pts not in wanted_pts:
+            continue
+        latest_key = bisect.bisect_right(keys, i) - 1
+        start = next((keys[k] for k in range(latest_key, -1, -1) if plan[keys[k]].pts <= packet.pts), 0)
+        if runs and start < runs[-1][1]:
+            start = runs.pop()[0]
+        runs.append((start, i + 1))
+    return runs
+
+
+def _decode_runs(path: str, runs: list[tuple[int, int]], wanted_pts) -> Iterator[tuple[av.VideoFrame, bytes | None]]:
+    """(frame, the packet that it comes from, of an MJPEG clip alone)."""
+    wanted_pts = frozenset(wanted_pts)
+    with open_clip(path) as container:
+        stream = video_stream(container)
+        decoder = stream.codec_context
+        is_mjpeg = decoder.name == 'mjpeg'
+        remaining = iter(runs)
+        start, stop = next(remaining)
+        latest = None
+        for i, packet in enumerate(packets(container, stream)):
+            if i < start:
+                continue
+            # Pictures that no other one rests on are passed over unless they are wanted.
+            decoder.skip_frame = 'DEFAULT' if packet.pts in wanted_pts else 'NONREF'
+            decoded = decoder.decode(packet)
+            if i == stop - 1:
+                decoded += decoder.decode(None)
+                decoder.flush_buffers()
+            for frame in decoded:
+                if frame.pts is None or (latest is not None and frame.pts <= latest):
+                    raise _OutOfOrder
+                latest = frame.pts
+                yield frame, bytes(packet) if is_mjpeg and frame.pts == packet.pts else None
+            if i == stop - 1:
+                start, stop = next(remaining, (None, None))
+                if start is None:
+                    return

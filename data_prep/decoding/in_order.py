@@ -1,0 +1,76 @@
+"""The plain way, for clips whose timestamps are missing, repeat or are wrong, and for damaged ones: every picture in
+order, twice: once for the times, once for the pictures.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import av
+
+from data_prep.decoding.container import ClipError, Damage, frame_rate, open_clip, packets, promised_s, video_stream
+from data_prep.decoding.timestamps import Picture, Timeline, TimestampGuess, in_reach, is_avi, rate_ticks, start_ticks
+
+
+def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline:
+    """Calls add(frame, seconds, damaged) for each wanted picture.
+
+    cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds. Raises ClipError where there is no
+    picture at all.
+    """
+    timeline = _timeline(path, cut)
+    seconds = wanted(timeline.last_s)
+    with open_clip(path) as container:
+        shown = cut(in_reach(_pictures(container, video_stream(container))))
+        for picture, group in itertools.groupby(shown, key=lambda pair: pair[1]):
+            shows = [second for second, _ in group if second in seconds]
+            if shows:
+                frame, damaged = picture.content
+                add(frame, shows, damaged)
+    return timeline
+
+
+def _timeline(path: str, cut: Callable) -> Timeline:
+    last = None
+
+    def times() -> Iterator[Picture]:
+        nonlocal last
+        for picture in in_reach(_pictures(container, stream)):
+            last = picture._replace(content=None)
+            yield last
+
+    with open_clip(path) as container:
+        stream = video_stream(container)
+        shown_s = tuple(picture.time_s for _, picture in cut(times()))
+        if not shown_s:
+            raise ClipError('no picture can be decoded')
+        end_s, header = last.time_s + last.duration_s, (promised_s(container, stream), frame_rate(stream))
+        return Timeline(end_s, *header, shown_s)
+
+
+def _pictures(container, stream) -> Iterator[Picture]:
+    """Every picture that can be decoded, with its time and duration as the program sees them.
+
+    The content is (frame, damaged).
+    """
+    start, time_base = start_ticks(container, stream), stream.time_base
+    guess = TimestampGuess()
+    previous, duration = None, 0
+    for frame, damaged in _frames(container, stream):
+        tick = guess(None if is_avi(container) else frame.pts, frame.dts)
+        if tick is None:
+            tick = start if previous is None else previous + duration
+        rising = previous is not None and tick > previous
+        duration = frame.duration or (tick - previous if rising else rate_ticks(stream))
+        previous = tick
+        yield Picture((tick - start) * time_base, duration * time_base, (frame, damaged))
+
+
+def _frames(container, stream) -> Iterator[tuple[av.VideoFrame, bool]]:
+    """(frame, damaged). Bad packets are passed over, as the ffmpeg program does."""
+    damage = Damage()
+    for packet in itertools.chain(packets(container, stream), [None]):
+        try:
+            for frame in stream.codec_context.decode(packet):
+                yield frame, damage.spoils(frame)
+        except av.error.FFmpegError:
+            damage.lost()

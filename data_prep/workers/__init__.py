@@ -1,0 +1,1 @@
+"""Clips to records in worker processes, on this machine or on many."""

@@ -1,0 +1,192 @@
+"""The one function clip -> record, whatever runs it: worker processes of this machine, or Apache Beam's."""
+
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from data_prep.archive import local_copy
+from data_prep.decoding import exposure
+from data_prep.decoding.container import ClipError
+from data_prep.decoding.damage import Doubt, find_doubt
+from data_prep.decoding.decode import ClipInfo, decode_seconds
+from data_prep.records import Record
+from data_prep.windows import stored_seconds
+
+JPEG_QUALITY = 92  # loses as much as the original's files (ffmpeg's -q:v 1): bench/data_prep.py
+MOST_DOWN_WIDTH_PX = 640  # of a `down` frame that is made here because no downsampled clip exists
+GAMMAS = ('auto', 'always', 'never')
+_MOST_RECORD_BYTES = 512 << 20  # of both streams; a TFRecord example cannot hold 2 GB, nor a worker's memory
+
+
+class ClipTask(NamedTuple):
+    """What is needed to make the records of one clip."""
+
+    video_id: str
+    down_path: str | None  # local or gs://; where one is None the other serves both streams
+    full_path: str | None
+    target_time_s: Sequence[int] | None = None  # None: every `every_s` seconds
+    target_distance_m: Sequence[float] | None = None  # None: unknown
+    target_box: Sequence[tuple[float, ...]] | None = None  # x1, y1, x2, y2; None: unknown
+    box_in_pixels: bool = False  # of the full copy's pictures; else 0..1
+    every_s: int = 1
+    site: str = ''
+    park: str = ''
+    sampling: str = 'timestamp'  # of the `full` stream; the original's `down` frames were always cut by timestamp
+    gamma: str = 'auto'  # or 'always', 'never'
+
+
+class ClipRecords(NamedTuple):
+    records: dict[str, Record]  # by stream; empty where no target is left
+    doubts: dict[str, Doubt]  # by stream
+    n_left_out: int  # targets at seconds that cannot be used
+
+
+class _Frame(NamedTuple):
+    jpeg: bytes
+    white_fraction: float
+    size_px: tuple[int, int]  # height, width
+
+
+class _Stream(NamedTuple):
+    info: ClipInfo
+    frames: dict[int, _Frame]  # by second
+
+    def doubt(self, times_s: Sequence[int]) -> Doubt:
+        return find_doubt(self.info, {second: frame.jpeg for second, frame in self.frames.items()}, times_s)
+
+
+def make_records(task: ClipTask) -> ClipRecords:
+    """One clip -> its record in each stream.
+
+    Where only one copy exists it serves both streams; `down` is then scaled to at most 640 px width. White frames are
+    judged on the `down` frames of the target seconds, or of fixed seconds where no targets are given; one white frame
+    has the whole `full` version gamma corrected, `down` never (Ivanov 2021, section 4). Targets at seconds that show
+    damage in either copy, or lie more than 1 s past its end, are left out. Raises ClipError where a copy cannot be
+    decoded, ValueError where no path is given.
+    """
+    if task.down_path is None and task.full_path is None:
+        raise ValueError(f'{task.video_id}: neither a downsampled nor a full clip is given')
+    with local_copy(task.down_path) as down_path, local_copy(task.full_path) as full_path:
+        task = task._replace(down_path=down_path, full_path=full_path)
+        down, full = _decode_down(task)
+        times_s = _times(task, down.info.last_s)
+        doubts = {'down': down.doubt(times_s)}
+        white_fraction = _white_fraction(task, down, doubts['down'].unusable())
+        gamma = task.gamma == 'always' or (task.gamma == 'auto' and exposure.clip_is_overexposed([white_fraction]))
+        if full is None or gamma:
+            full = _decode_full(task, gamma)
+    doubts['full'] = full.doubt(times_s)
+    unusable = doubts['down'].unusable() | doubts['full'].unusable()
+    kept = [i for i, time_s in enumerate(times_s) if time_s not in unusable]
+    shared = _target_fields(task, times_s, kept, full.info) | {'white_fraction': white_fraction, 'gamma': gamma}
+    streams = {'down': down, 'full': full} if kept else {}
+    records = {name: _record(task, stream, shared) for name, stream in streams.items()}
+    return ClipRecords(records, doubts, len(times_s) - len(kept))
+
+
+def _times(task: ClipTask, last_s: int) -> Sequence[int]:
+    return range(0, last_s + 1, task.every_s) if task.target_time_s is None else task.target_time_s
+
+
+def _decode_down(task: ClipTask) -> tuple[_Stream, _Stream | None]:
+    """The `down` stream; and the `full` one as it is without gamma, where it comes from the same pictures."""
+    one_copy = task.down_path is None or task.full_path is None
+    encoder = _Encoder(shrink=task.down_path is None, whole=one_copy and task.sampling == 'timestamp')
+
+    def chosen(last_s: int) -> set[int]:
+        judged = exposure.fixed_seconds(last_s) if task.target_time_s is None else ()
+        return {*stored_seconds(_times(task, last_s), last_s), *judged}
+
+    info, pairs = decode_seconds(task.down_path or task.full_path, chosen, convert=encoder)
+    down = _Stream(info, {second: down for second, (down, _) in pairs.items()})
+    full = _Stream(info, {second: full for second, (_, full) in pairs.items()})
+    return down, full if encoder.whole else None
+
+
+def _decode_full(task: ClipTask, gamma: bool) -> _Stream:
+    encoder = _Encoder(shrink=False, whole=False)
+    info, pairs = decode_seconds(
+        task.full_path or task.down_path,
+        lambda last_s: stored_seconds(_times(task, last_s), last_s),
+        gamma,
+        encoder,
+        task.sampling,
+    )
+    return _Stream(info, {second: frame for second, (frame, _) in pairs.items()})
+
+
+def _white_fraction(task: ClipTask, down: _Stream, unusable: frozenset[int]) -> float:
+    """Of the whitest frame that is judged: at the targets, or at fixed seconds where there are none."""
+    last_s = down.info.last_s
+    judged = exposure.fixed_seconds(last_s) if task.target_time_s is None else task.target_time_s
+    return max((down.frames[min(s, last_s)].white_fraction for s in judged if s not in unusable), default=0.0)
+
+
+def _target_fields(task: ClipTask, times_s: Sequence[int], kept: list[int], full: ClipInfo) -> dict[str, np.ndarray]:
+    distance_m = np.full(len(times_s), np.nan) if task.target_distance_m is None else task.target_distance_m
+    box = np.full((len(times_s), 4), np.nan) if task.target_box is None else np.array(task.target_box)
+    if task.box_in_pixels:
+        box = np.clip(box / ([full.width_px, full.height_px] * 2), 0, 1)
+    return {
+        'target_time_s': np.array(times_s, np.int32)[kept],
+        'target_distance_m': np.array(distance_m, np.float32)[kept],
+        'target_box': box.astype(np.float32)[kept],
+    }
+
+
+def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:
+    seconds = stored_seconds(shared['target_time_s'].tolist(), stream.info.last_s)
+    frames = [stream.frames[second] for second in seconds]
+    return Record(
+        video_id=task.video_id,
+        frame_jpeg=[frame.jpeg for frame in frames],
+        frame_time_s=np.array(seconds, np.int32),
+        site=task.site,
+        park=task.park,
+        duration_s=stream.info.duration_s,
+        height_px=frames[0].size_px[0],
+        width_px=frames[0].size_px[1],
+        frame_rate=stream.info.frame_rate,
+        **shared,
+    )
+
+
+class _Encoder:
+    """rgb [H, W, 3] uint8, the camera's own JPEG of it or None -> the `down` or only frame, the `full` one or None."""
+
+    def __init__(self, shrink: bool, whole: bool):
+        self.whole = whole
+        self._shrink = shrink
+        self._n_bytes = 0
+
+    def __call__(self, rgb: np.ndarray, jpeg: bytes | None) -> tuple[_Frame, _Frame | None]:
+        if not self._shrink or rgb.shape[1] <= MOST_DOWN_WIDTH_PX:
+            frame = self._frame(rgb, jpeg)
+            return frame, frame if self.whole else None
+        picture = Image.fromarray(rgb)
+        down = _shrunk(picture)
+        return self._frame(np.asarray(down), None, down), self._frame(rgb, jpeg, picture) if self.whole else None
+
+    def _frame(self, rgb: np.ndarray, jpeg: bytes | None, picture: Image.Image | None = None) -> _Frame:
+        """picture: the same as rgb, where it is made already."""
+        if jpeg is None:
+            file = io.BytesIO()
+            # 4:2:0, as the clips themselves: chroma at full size would store interpolated values.
+            (picture or Image.fromarray(rgb)).save(file, 'JPEG', quality=JPEG_QUALITY, subsampling='4:2:0')
+            jpeg = file.getvalue()
+        self._n_bytes += len(jpeg)
+        if self._n_bytes > _MOST_RECORD_BYTES:
+            raise ClipError(f'its frames fill more than {_MOST_RECORD_BYTES >> 20} MB; cut the clip into shorter ones')
+        return _Frame(jpeg, exposure.white_fraction(rgb), rgb.shape[:2])
+
+
+def _shrunk(picture: Image.Image) -> Image.Image:
+    """MOST_DOWN_WIDTH_PX wide; each pixel the mean of those that it stands for."""
+    factor, rest = divmod(picture.width, MOST_DOWN_WIDTH_PX)
+    if not rest and not picture.height % factor:  # whole pixels: quicker, and rounded once
+        return picture.reduce(factor)
+    height_px = max(1, round(picture.height * MOST_DOWN_WIDTH_PX / picture.width))
+    return picture.resize((MOST_DOWN_WIDTH_PX, height_px), Image.Resampling.BOX)

@@ -1,0 +1,270 @@
+"""chimp-distance estimate: a row for every target and every clip, resumable, with what ecologists need around it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import small
+from make_clips import numbered_frames, write_clip
+
+from chimp_jax import clip_stream, panel
+from chimp_jax.commands import entry
+from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.field import intervals
+from chimp_jax.field.estimates import COLUMNS
+
+SURVEY = ['--format', 'distance', '--deployments', 'stations.csv']
+RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    """Two recipes x two folds, trained for an epoch."""
+    folder = tmp_path_factory.mktemp('trained')
+    small.train_members(folder, RECIPES)
+    return folder / 'runs'
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch):
+    monkeypatch.setattr(panel, 'make_model', small.model)
+    monkeypatch.setattr(clip_stream, 'CLIPS_PER_BATCH', 2)
+
+
+@pytest.fixture(scope='module')
+def clips(tmp_path_factory):
+    """Three clips of 5, 4 and 3 s at two stations, one that is none, and a file that is no clip."""
+    folder = tmp_path_factory.mktemp('clips')
+    write_clip(folder / 'st A' / 'IMG_0001.MP4', numbered_frames(40), 8)
+    write_clip(folder / 'st B' / 'IMG_0001.MP4', numbered_frames(32), 8)
+    write_clip(folder / 'st B' / 'IMG_0002.avi', numbered_frames(24), 8, codec='mpeg4')
+    (folder / 'st B' / 'broken.mp4').write_bytes(b'not a clip')
+    (folder / 'notes.txt').write_text('not a clip either')
+    return folder
+
+
+def estimate(runs, clips, out, *more):
+    arguments = ['estimate', str(clips), '--members', str(runs), '--out', str(out), '--workers', '1', *more]
+    return entry.main(arguments)
+
+
+def read(out):
+    return pd.read_csv(out / 'distances.csv', keep_default_na=False, na_values={'distance': ['']})
+
+
+def test_every_second_and_a_row_for_every_clip(runs, clips, tmp_path):
+    assert estimate(runs, clips, tmp_path) == 3
+    rows = read(tmp_path)
+    assert list(rows.columns) == COLUMNS
+    assert rows.groupby('video_id')['time'].apply(list).to_dict() == {
+        'st A/IMG_0001.MP4': [0, 1, 2, 3, 4],
+        'st B/IMG_0001.MP4': [0, 1, 2, 3],
+        'st B/IMG_0002.avi': [0, 1, 2],
+    }
+    number = rows[['distance', 'distance_lower', 'distance_upper']].astype(float)
+    assert (number['distance_lower'] <= number['distance']).all() and (number['distance_lower'] >= 0).all()
+    assert (number['distance_upper'] >= number['distance']).all()
+    assert (rows['members'] == 4).all() and (rows['status'] == 'ok').all() and (rows['bbox_x'] == '').all()
+    table = pd.read_csv(tmp_path / 'clips.csv', keep_default_na=False).set_index('video_id')
+    assert table['status'].to_dict() == {
+        'st A/IMG_0001.MP4': 'ok',
+        'st B/IMG_0001.MP4': 'ok',
+        'st B/IMG_0002.avi': 'ok',
+        'st B/broken.mp4': 'failed',
+    }
+    assert table['reason'].map(bool).tolist() == [False, False, False, True]
+    assert table['seconds'].tolist() == [5, 4, 3, 0] and table['site'].tolist() == ['st A', *['st B'] * 3]
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert summary['clips'] == {'ok': 3, 'failed': 1} and summary['distances'] == 12 and summary['coverage'] == 0.9
+
+
+def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, clips, tmp_path, monkeypatch):
+    assert estimate(runs, clips, tmp_path / 'in_turn') == 3
+    monkeypatch.setattr(panel.Panel, 'leaves_the_cpu_free', True)
+    assert estimate(runs, clips, tmp_path / 'beside') == 3
+    for name in ('distances.csv', 'clips.csv'):
+        assert (tmp_path / 'in_turn' / name).read_bytes() == (tmp_path / 'beside' / name).read_bytes()
+    assert not list((tmp_path / 'beside' / 'work').glob('*/unfinished-*'))
+
+
+def test_the_command_starts_without_tensorflow():
+    # Its import takes seconds, in which the first clips are decoded.
+    code = 'import sys, chimp_jax.commands.estimate, chimp_jax.commands.clip; print("tensorflow" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'False\n'
+
+
+def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):
+    estimate(runs, clips, tmp_path / 'whole', '--details')
+    score, asked = panel.Panel.score, []
+
+    def dies(self, member, *chunk):
+        asked.append(member.name)
+        if len(asked) == 6:  # in the second batch
+            raise KeyboardInterrupt
+        return score(self, member, *chunk)
+
+    monkeypatch.setattr(panel.Panel, 'score', dies)
+    with pytest.raises(KeyboardInterrupt):
+        estimate(runs, clips, tmp_path / 'killed', '--details')
+    estimate(runs, clips, tmp_path / 'killed', '--details')
+    assert len(asked) == 6 + 3  # of the second batch's four answers the first was kept
+    for name in ('distances.csv', 'clips.csv'):
+        assert (tmp_path / 'killed' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        estimate(runs, clips, tmp_path / 'killed', '--every', '3')  # what it has decoded is not for the next command
+    estimate(runs, clips, tmp_path / 'killed', '--every', '2')
+    assert read(tmp_path / 'killed')['time'].tolist() == [0, 2, 4, 0, 2, 0, 2]
+
+
+def test_a_clip_that_changed_is_done_anew_and_a_new_one_alone(runs, clips, tmp_path, monkeypatch):
+    folder = tmp_path / 'clips'
+    write_clip(folder / 'a.mp4', numbered_frames(24), 8)
+    write_clip(folder / 'b.mp4', numbered_frames(24), 8)
+    assert estimate(runs, folder, tmp_path / 'out') == 0
+    score, asked = panel.Panel.score, []
+    monkeypatch.setattr(panel.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
+    write_clip(folder / 'a.mp4', numbered_frames(40), 8)
+    write_clip(folder / 'aa.mp4', numbered_frames(8), 8)
+    assert estimate(runs, folder, tmp_path / 'out') == 0
+    assert asked == [5 + 1] * 4
+    assert read(tmp_path / 'out').groupby('video_id').size().to_dict() == {'a.mp4': 5, 'aa.mp4': 1, 'b.mp4': 3}
+
+
+def test_given_seconds_keep_their_rows_whatever_became_of_the_clip(runs, clips, tmp_path):
+    (tmp_path / 'wanted.csv').write_text(
+        'video_id,time\nst A/IMG_0001.MP4,1\nst A/IMG_0001.MP4,99\ngone.mp4,0\nst B/broken.mp4,3\n../x.mp4,0\n'
+    )
+    assert estimate(runs, clips, tmp_path / 'out', '--targets', str(tmp_path / 'wanted.csv')) == 3
+    rows = read(tmp_path / 'out').set_index(KEY)
+    assert rows['status'].map(lambda text: text == 'ok').to_dict() == {
+        ('gone.mp4', 0): False,
+        ('st A/IMG_0001.MP4', 1): True,
+        ('st A/IMG_0001.MP4', 99): False,
+        ('st B/broken.mp4', 3): False,
+    }
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv', keep_default_na=False).set_index('video_id')['status']
+    assert table['st B/IMG_0001.MP4'] == 'not asked' and table['st A/IMG_0001.MP4'] == 'partly'
+    assert table['../x.mp4'] == table['gone.mp4'] == 'failed'
+
+
+def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
+    found = [{'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]
+    images = [
+        {'file': 'st A/IMG_0001.MP4', 'frame_rate': 8, 'detections': found},
+        {'file': 'st B/IMG_0001.MP4', 'frame_rate': 8, 'detections': []},
+    ]
+    content = {'info': {'format_version': '1.4'}, 'detection_categories': {'1': 'animal'}, 'images': images}
+    (tmp_path / 'md.json').write_text(json.dumps(content))
+    assert estimate(runs, clips, tmp_path / 'out', '--detections', str(tmp_path / 'md.json'), '--format', 'zamba') == 0
+    (row,) = read(tmp_path / 'out').itertuples()
+    assert (row.video_id, row.time) == ('st A/IMG_0001.MP4', 2)
+    assert [float(v) for v in row[-4:]] == [0.25, 0.5, 0.25, 0.125]
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')['status']
+    assert table['st B/IMG_0001.MP4'] == 'no animal'
+    zamba = pd.read_csv(tmp_path / 'out' / 'zamba.csv')
+    assert zamba['filepath'].eq('st A/IMG_0001.MP4').all() and zamba['distance'].notna().tolist() == [
+        False, False, True, False, False
+    ]  # fmt: skip
+
+
+def test_what_a_person_typed_stands_and_known_distances_calibrate(runs, clips, tmp_path, capsys):
+    out = tmp_path / 'out'
+    estimate(runs, clips, out)
+    before = read(out)
+    name = 'st A/IMG_0001.MP4'
+    (out / 'corrections.csv').write_text(f'video_id,time,distance\n{name},3,7.5\n')
+    known = before[before['video_id'] == name].assign(distance=lambda rows: rows['distance'] + 6)
+    known[[*KEY, 'distance']].to_csv(tmp_path / 'known.csv', index=False)
+    assert estimate(runs, clips, out, '--calibrate', str(tmp_path / 'known.csv')) == 3
+    after = read(out)
+    mine = after[after['video_id'] == name].set_index('time')
+    assert mine.loc[3, ['distance', 'distance_lower', 'status']].tolist() == [7.5, '', 'corrected']
+    # The members are 6 m short everywhere at this site: the shrunken correction goes most of the way, elsewhere none.
+    moved = after['distance'] - before['distance']
+    others = after['video_id'] != name
+    assert (moved[others] == 0).all()
+    assert moved[~others & (after['status'] == 'ok')].between(2, 6.5).all()
+    assert 'calibration of st A: 5 known distances' in capsys.readouterr().out
+
+
+def test_no_oof_no_interval_and_the_summary_says_why(runs, clips, tmp_path):
+    kept = {path: path.read_bytes() for path in runs.glob('*/fold_*/oof.csv')}
+    try:
+        for path in kept:
+            path.unlink()
+        assert estimate(runs, clips, tmp_path / 'a') == 1  # greedy weights are fitted on them
+        assert estimate(runs, clips, tmp_path / 'out', '--weights', 'mean') == 3
+        assert (read(tmp_path / 'out')['distance_upper'] == '').all()
+        assert 'out-of-fold' in json.loads((tmp_path / 'out' / 'summary.json').read_text())['no_interval']
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    'flags,fault',
+    [
+        (['--format', 'distance'], '--format distance needs --deployments and --snapshot and --theta'),
+        (['--format', 'camtrap-dp'], '--format camtrap-dp needs --camtrap_package'),
+        ([*SURVEY, '--snapshot', '2', '--theta', '400'], 'theta 400.0 is no angle of view'),
+        ([*SURVEY, '--snapshot', '3', '--theta', '42', '--every', '2'], 'moments every 3 s were missed'),
+        ([*SURVEY, '--snapshot', '2', '--theta', '42', '--cutpoints', '0,5', '--truncation', '7'], 'beyond the last'),
+        (['--every', '2', '--targets', 'x.csv'], '--every is for every second'),
+        (['--coverage', '1.5'], '--coverage=1.5'),
+        (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
+        (['--calibrate', 'gone.csv'], 'gone.csv'),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,1,60\n')
+    assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and fault in lines[0]
+    assert not (tmp_path / 'out').exists()
+
+
+def test_one_clip_as_a_table_and_a_picture(runs, clips, tmp_path):
+    arguments = ['--members', str(runs), '--out', str(tmp_path / 'one')]
+    assert entry.main(['--clip', str(clips / 'st B' / 'IMG_0001.MP4'), *arguments]) == 0
+    rows = pd.read_csv(tmp_path / 'one' / 'distances.csv')
+    assert rows['time'].tolist() == [0, 1, 2, 3] and np.isfinite(rows['distance']).all()
+    assert list(rows.columns) == [*KEY, 'distance', *sorted(RECIPES), 'spread', 'members', 'status']
+    assert (tmp_path / 'one' / 'clip.png').read_bytes().startswith(b'\x89PNG')
+    estimate(runs, clips, tmp_path / 'all')
+    same = read(tmp_path / 'all')
+    same = same[same['video_id'] == 'st B/IMG_0001.MP4']
+    np.testing.assert_allclose(rows['distance'], same['distance'], atol=1e-4)
+    assert entry.main([f'--clip={clips / "st B" / "broken.mp4"}', *arguments]) == 1
+    assert entry.main([f'--clip={clips / "gone.mp4"}', *arguments]) == 1
+
+
+def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
+    """By the parts: OOF mean of the recipes, their spread, the records' sites; then the rows' own spread."""
+    estimate(runs, clips, tmp_path, '--weights', 'mean', '--coverage', '0.5', '--details')
+    oof = pd.concat(
+        {
+            recipe: pd.concat(pd.read_csv(path) for path in (runs / recipe).glob('fold_*/oof.csv')).set_index(KEY)
+            for recipe in RECIPES
+        },
+        axis=1,
+    )
+    values = oof.xs('prediction', axis=1, level=1)
+    label = oof[RECIPES[0], 'distance']
+    site = np.array(['site s' + name[len('clip ')] for name in oof.index.get_level_values(0)])  # as small.py says
+    fitted = intervals.fit_intervals(
+        np.maximum(values.mean(axis=1), 0), label, values.std(axis=1, ddof=0), site, 0.5, 'clip'
+    )
+    rows = pd.read_csv(tmp_path / 'distances.csv')
+    streamed = list((tmp_path / 'work').glob('*/*.parquet'))
+    members = pd.concat(pd.read_parquet(path) for path in streamed).sort_values(KEY).filter(like='fold_')
+    by_fold = [members.filter(like=f'fold_{k}').to_numpy().std(axis=1) for k in (0, 1)]
+    estimate_m = np.maximum(members.mean(axis=1).to_numpy(), 0)  # both recipes have two folds
+    np.testing.assert_allclose(rows['distance'], estimate_m, atol=1e-4)
+    lower, upper = fitted.apply(estimate_m, np.mean(by_fold, axis=0))
+    np.testing.assert_allclose(rows['distance_lower'], lower, atol=1e-3)
+    np.testing.assert_allclose(rows['distance_upper'], upper, atol=1e-3)

@@ -1,0 +1,267 @@
+"""Distances in the user's own Camtrap DP package."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp, position_angle, tags_of, tags_text
+from chimp_jax.field.exports.camtrap_package import check_package, read_package, schema_names
+
+URL = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/'
+DEPLOYMENTS = """deploymentID,latitude,longitude,deploymentStart,deploymentEnd
+d1,6.1,-7.2,2024-03-01T08:00:00Z,2024-04-01T08:00:00Z
+d2,6.2,-7.3,2024-03-01T08:00:00+02:00,2024-04-01T08:00:00+02:00
+"""
+MEDIA = """mediaID,deploymentID,timestamp,filePath,filePublic,fileMediatype
+m1,d1,2024-03-02T23:59:58Z,media/site_1/a.mp4,false,video/mp4
+m2,d2,2024-03-03T10:00:00+02:00,https://example.org/media/site%202/b.mp4?x=1,false,video/mp4
+"""
+OBSERVATIONS = """observationID,deploymentID,mediaID,eventStart,eventEnd,observationLevel,observationType,count,mine
+o1,d1,,2024-03-02T23:59:58Z,2024-03-03T00:00:58Z,event,animal,2,"a, b"
+"""
+
+
+def package(folder, deployments=DEPLOYMENTS, media=MEDIA, observations=OBSERVATIONS, **changes):
+    folder.mkdir()
+    names = ('deployments', 'media', 'observations')
+    for name, text in zip(names, (deployments, media, observations), strict=True):
+        (folder / f'{name}.csv').write_bytes(text.encode() if isinstance(text, str) else text)
+    resources = [{'name': n, 'path': f'{n}.csv', 'schema': f'{URL}{n}-table-schema.json'} for n in names]
+    descriptor = {'profile': f'{URL}camtrap-dp-profile.json', 'resources': resources, **changes}
+    (folder / 'datapackage.json').write_text(json.dumps(descriptor))
+    return folder
+
+
+def row(video_id, time, distance, **cells):
+    empty = dict.fromkeys(('distance_lower', 'distance_upper', 'bbox_x', 'bbox_y', 'bbox_width', 'bbox_height'))
+    return {'video_id': video_id, 'time': time, 'distance': distance, **empty, 'flags': '', 'status': 'ok', **cells}
+
+
+def rows(*given):
+    given = given or (row('site_1/a.mp4', 4, 3.5),)
+    return pd.DataFrame(given).astype({name: float for name in row('', 0, 0) if name[:4] in ('dist', 'bbox')})
+
+
+def read(path):
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def test_a_distance_becomes_an_observation(tmp_path):
+    mine = package(tmp_path / 'mine')
+    box = {'bbox_x': 0.7, 'bbox_y': 0.2, 'bbox_width': 0.1, 'bbox_height': 0.3}
+    given = rows(
+        row('site 2/b.mp4', 1, 12.0, status='corrected'),
+        row('site_1/a.mp4', 4, 3.25, distance_lower=2.5, distance_upper=4.125, flags='dark wide_spread', **box),
+        row('site_1/a.mp4', 5, None),
+    )
+    summary = merge_camtrap_dp(given, mine, tmp_path / 'out', 60, '2024-05-01T00:00:00Z')
+    assert summary == {
+        'observations added': 2,
+        'kept': 1,
+        'replaced': 0,
+        'left out': {'no distance': 1},
+        'clips not in media.csv': [],
+    }
+    table = read(tmp_path / 'out' / 'observations.csv')
+    assert [name for name in table.columns if name != 'mine'] == schema_names('observations')
+    assert table['mine'].tolist() == ['a, b', '', '']
+    theirs, b, a = table.to_dict('records')
+    assert {k: v for k, v in theirs.items() if v} == read(mine / 'observations.csv').iloc[0][
+        lambda s: s != ''
+    ].to_dict()
+    # 23:59:58 and 4 s; the box's middle is at 0.75: atan(0.5 * tan(30 degrees)) = atan(0.288675) = 16.10 degrees.
+    expected = {
+        'observationID': 'chimp_jax-m1-4',
+        'deploymentID': 'd1',
+        'mediaID': 'm1',
+        'eventStart': '2024-03-03T00:00:02Z',
+        'eventEnd': '2024-03-03T00:00:02Z',
+        'observationLevel': 'media',
+        'observationType': 'animal',
+        'individualPositionRadius': '3.25',
+        'individualPositionAngle': '16.1',
+        'bboxX': '0.7',
+        'bboxY': '0.2',
+        'bboxWidth': '0.1',
+        'bboxHeight': '0.3',
+        'classificationMethod': 'machine',
+        'classificationTimestamp': '2024-05-01T00:00:00Z',
+        'observationTags': 'distanceLower:2.5 | distanceUpper:4.125 | distanceMethod:chimp_jax | '
+        'distanceFlags:dark wide_spread',
+    }
+    assert a.pop('classifiedBy').startswith('chimp_jax ')
+    assert {k: v for k, v in a.items() if v} == expected
+    assert b['eventStart'] == '2024-03-03T10:00:01+02:00'  # the zone of the medium is kept
+    assert (b['mediaID'], b['classificationMethod']) == ('m2', 'human')
+    assert (b['individualPositionAngle'], b['observationTags']) == ('', 'distanceMethod:person')
+    check_package(read_package(tmp_path / 'out'))
+
+
+def test_the_rest_of_the_package_is_kept_to_the_byte(tmp_path):
+    mine = package(tmp_path / 'mine', media=b'\xef\xbb\xbf' + MEDIA.replace('\n', '\r\n').encode())
+    before = {path.name: path.read_bytes() for path in mine.iterdir()}
+    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    for name, data in before.items():
+        assert (mine / name).read_bytes() == data
+        assert name == 'observations.csv' or (tmp_path / 'out' / name).read_bytes() == data
+
+
+def test_again_gives_the_same_bytes_and_replaces_only_ours(tmp_path):
+    merge_camtrap_dp(rows(), package(tmp_path / 'mine'), tmp_path / 'a')
+    merge_camtrap_dp(rows(), tmp_path / 'mine', tmp_path / 'b')
+    first = (tmp_path / 'a' / 'observations.csv').read_bytes()
+    assert (tmp_path / 'b' / 'observations.csv').read_bytes() == first
+    summary = merge_camtrap_dp(rows(), tmp_path / 'a', tmp_path / 'c')
+    assert (summary['replaced'], summary['kept']) == (1, 1)
+    assert (tmp_path / 'c' / 'observations.csv').read_bytes() == first
+    merge_camtrap_dp(rows(row('site_1/a.mp4', 9, 2.0)), tmp_path / 'a', tmp_path / 'd')
+    assert read(tmp_path / 'd' / 'observations.csv')['observationID'].tolist() == ['o1', 'chimp_jax-m1-9']
+
+
+def test_two_animals_in_a_second_are_two_observations(tmp_path):
+    given = rows(row('site_1/a.mp4', 4, 3.5), row('site_1/a.mp4', 4, 8.0))
+    merge_camtrap_dp(given, package(tmp_path / 'mine'), tmp_path / 'out')
+    table = read(tmp_path / 'out' / 'observations.csv')
+    assert table['observationID'].tolist() == ['o1', 'chimp_jax-m1-4', 'chimp_jax-m1-4-2']
+    assert table['individualPositionRadius'].tolist() == ['', '3.5', '8']
+
+
+def test_a_package_without_observations_gains_them(tmp_path):
+    header = OBSERVATIONS.splitlines()[0] + '\n'
+    summary = merge_camtrap_dp(rows(), package(tmp_path / 'mine', observations=header), tmp_path / 'out')
+    assert (summary['observations added'], summary['kept']) == (1, 0)
+    assert read(tmp_path / 'out' / 'observations.csv')['observationID'].tolist() == ['chimp_jax-m1-4']
+
+
+def test_no_rows_keep_the_package(tmp_path):
+    summary = merge_camtrap_dp(rows().iloc[:0], package(tmp_path / 'mine'), tmp_path / 'out')
+    assert (summary['observations added'], summary['kept']) == (0, 1)
+
+
+def test_clips_that_the_package_lacks_are_counted_and_named(tmp_path):
+    given = rows(row('site_1/a.mp4', 4, 3.5), row('=cmd.mp4', 0, 1.0))
+    summary = merge_camtrap_dp(given, package(tmp_path / 'mine'), tmp_path / 'out')
+    assert summary['clips not in media.csv'] == ['=cmd.mp4']
+    assert summary['left out'] == {'clip not in media.csv': 1}
+
+
+@pytest.mark.parametrize(
+    ('center', 'field_of_view', 'angle'),
+    [(0.5, 42, 0), (0.0, 42, -21), (1.0, 42, 21), (0.25, 90, -26.565051)],  # -26.57 = atan(-0.5)
+)
+def test_position_angle(center, field_of_view, angle):
+    assert position_angle(center, field_of_view) == pytest.approx(angle)
+
+
+def test_tags_survive_marks_of_their_own_syntax():
+    tags = {'a': 'x | y:z', 'b': '100 % %7C', 'c': ''}
+    assert tags_text(tags) == 'a:x %7C y%3Az | b:100 %25 %257C'
+    assert tags_of(tags_text(tags)) == {'a': 'x | y:z', 'b': '100 % %7C'}
+    assert tags_of('free text | k:v') == {'k': 'v'}
+
+
+def refused(tmp_path, match, given=None, field_of_view=None, **changes):
+    with pytest.raises(ValueError, match=match):
+        merge_camtrap_dp(
+            rows() if given is None else given, package(tmp_path / 'mine', **changes), tmp_path / 'out', field_of_view
+        )
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('match', 'changes'),
+    [
+        ('observations.csv:2: .*observationType', {'observations': OBSERVATIONS.replace('animal', 'ape')}),
+        ('observations.csv:3: .*unique', {'observations': OBSERVATIONS + OBSERVATIONS.splitlines()[1] + '\n'}),
+        ('observations.csv:2: .*deployments', {'observations': OBSERVATIONS.replace('o1,d1', 'o1,d9')}),
+        ('media.csv:2: .*filePath', {'media': MEDIA.replace('media/site_1', '/media/site_1')}),
+        ('media.csv:2: .*filePath', {'media': MEDIA.replace('media/site_1', 'media/../site_1')}),
+        ('media.csv:2: .*no time with a time zone', {'media': MEDIA.replace('58Z', '58')}),
+        ('deployments.csv:2: .*latitude', {'deployments': DEPLOYMENTS.replace('6.1', '96.1')}),
+        ('media.csv lacks the column filePath', {'media': MEDIA.replace('filePath', 'path')}),
+        ('media.csv is separated by semicolons', {'media': MEDIA.replace(',', ';')}),
+        ('media.csv is not UTF-8', {'media': MEDIA.replace('site_1', 'caf\xe9').encode('latin-1')}),
+        ('observations.csv is empty', {'observations': ''}),
+        (
+            'observations.csv:2: the observationID .* rename',
+            {'observations': OBSERVATIONS.replace('o1', 'chimp_jax-m1-4')},
+        ),
+        ('profile .* is not of Camtrap DP 1.0', {'profile': URL.replace('1.0.2', '0.6')}),
+        ('lists no resource deployments', {'resources': []}),
+        ('media.csv has none of the clips', {'media': MEDIA.replace('a.mp4', 'c.mp4')}),
+        ('may be each of 2 media', {'media': MEDIA + 'm3,d1,2024-03-02T23:59:58Z,x/site_1/a.mp4,false,video/mp4\n'}),
+    ],
+)
+def test_faults_of_the_package_are_named(tmp_path, match, changes):
+    refused(tmp_path, match, **changes)
+
+
+def test_paths_that_lead_out_of_the_package_are_refused(tmp_path):
+    for k, path in enumerate(('../secret.csv', '/etc/secret.csv', 'C:\\secret.csv')):
+        resources = [
+            {'name': n, 'path': path if n == 'media' else f'{n}.csv'} for n in ('deployments', 'media', 'observations')
+        ]
+        (tmp_path / str(k)).mkdir()
+        refused(tmp_path / str(k), 'leads out of the package', resources=resources)
+
+
+def test_a_medium_for_two_clips_is_refused(tmp_path):
+    given = rows(row('x/a.mp4', 0, 1.0), row('y/a.mp4', 0, 1.0))
+    refused(tmp_path, 'fits the clips x/a.mp4 and y/a.mp4', given, media=MEDIA.replace('media/site_1/', ''))
+
+
+def test_an_equal_path_goes_before_a_longer_one(tmp_path):
+    media = MEDIA + 'm3,d1,2024-03-02T23:59:58Z,site_1/a.mp4,false,video/mp4\n'
+    merge_camtrap_dp(rows(), package(tmp_path / 'mine', media=media), tmp_path / 'out')
+    assert read(tmp_path / 'out' / 'observations.csv')['mediaID'].tolist() == ['', 'm3']
+
+
+def test_the_file_name_serves_where_the_path_is_an_address_without_it(tmp_path):
+    media = MEDIA.replace('fileMediatype', 'fileMediatype,fileName').replace('video/mp4', 'video/mp4,a.mp4', 1)
+    media = media.replace('video/mp4\n', 'video/mp4,\n').replace('media/site_1/a.mp4', 'https://x.org/77/file')
+    merge_camtrap_dp(rows(), package(tmp_path / 'mine', media=media), tmp_path / 'out')
+    assert read(tmp_path / 'out' / 'observations.csv')['mediaID'].tolist() == ['', 'm1']
+
+
+def test_bad_rows_are_named(tmp_path):
+    for k, (match, given, view) in enumerate(
+        [
+            ('site_1/a.mp4 at 4 s: the distance is negative', rows(row('site_1/a.mp4', 4, -1.0)), None),
+            ('site_1/a.mp4 at 4.5 s: the time is no whole', rows(row('site_1/a.mp4', 4.5, 1.0)), None),
+            ('lack the column flags', rows().drop(columns='flags'), None),
+            ('the box 0.5, nan', rows(row('site_1/a.mp4', 4, 1.0, bbox_x=0.5)), None),
+            ('field of view of 180 degrees is impossible', None, 180),
+        ]
+    ):
+        (tmp_path / str(k)).mkdir()
+        refused(tmp_path / str(k), match, given, view)
+
+
+def test_without_a_package_the_remedy_is_named(tmp_path):
+    with pytest.raises(ValueError, match='needs your own package.*datapackage.json'):
+        merge_camtrap_dp(rows(), None, tmp_path / 'out')
+    with pytest.raises(ValueError, match='cannot be read; give the folder'):
+        merge_camtrap_dp(rows(), tmp_path / 'none', tmp_path / 'out')
+
+
+def test_the_users_folder_is_never_written_to(tmp_path):
+    mine = package(tmp_path / 'mine')
+    for out in (mine, mine / 'out', tmp_path):
+        with pytest.raises(ValueError, match='overlaps your package'):
+            merge_camtrap_dp(rows(), mine, out)
+
+
+def test_the_packages_own_schema_is_used_where_it_is_at_hand(tmp_path):
+    names = ('deployments', 'media', 'observations')
+    resources = [{'name': n, 'path': f'{n}.csv'} for n in names]
+    resources[2]['schema'] = {
+        'fields': [{'name': 'individualPositionRadius', 'type': 'number', 'constraints': {'maximum': 3}}]
+    }
+    refused(tmp_path, 'observations.csv:3: .*individualPositionRadius', resources=resources)
+
+
+def test_an_offset_of_zero_is_written_as_the_medium_writes_it(tmp_path):
+    mine = package(tmp_path / 'mine', media=MEDIA.replace('58Z', '58+00:00'))
+    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    assert read(tmp_path / 'out' / 'observations.csv')['eventStart'].iloc[1] == '2024-03-03T00:00:02+00:00'

@@ -1,0 +1,207 @@
+"""Flat files of the R package Distance, and the errors of hand-made ones."""
+
+import math
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chimp_jax.field.exports.distance_flatfile import write_distance
+from chimp_jax.field.exports.flatfile_check import check_flatfile
+
+
+def rows(*given):
+    """(video_id, time, distance) with the interval distance -1, +1."""
+    table = pd.DataFrame(given, columns=['video_id', 'time', 'distance'])
+    distance = table['distance'].astype(float)
+    return table.assign(distance=distance, distance_lower=distance - 1, distance_upper=distance + 1)
+
+
+def deployments(**changes):
+    table = {
+        'station': ['A', 'B', 'C'],
+        'region': ['north', 'north', 'south'],
+        'area_km2': [12.5, 12.5, 3.0],
+        'active_seconds': [86400.0, 3601.0, 7200.0],
+        'row': ['d.csv:2', 'd.csv:3', 'd.csv:4'],
+    }
+    return pd.DataFrame({**table, **changes})
+
+
+GIVEN = rows(
+    ('C/z.mp4', 0, 9.9), ('A/x.mp4', 2, 3.25), ('A/x.mp4', 0, 1.0), ('A/x.mp4', 1, 7.0), ('A/x.mp4', 4, math.nan)
+)
+STATIONS = pd.Series(['C', 'A', 'A', 'A', 'A'])
+
+
+def read(folder):
+    return pd.read_csv(folder / 'distance_flatfile.csv', dtype=str, keep_default_na=False)
+
+
+def test_columns_and_numbers_by_hand(tmp_path):
+    summary = write_distance(GIVEN, STATIONS, deployments(), 2, 42, tmp_path)
+    table = read(tmp_path)
+    assert list(table) == [
+        'Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', 'object', 'multiplier',
+        'video_id', 'time', 'distance_lower', 'distance_upper',
+    ]  # fmt: skip
+    # A: 86400 s / 2 s; B, where nothing was seen, keeps a row: 3601 / 2; C: 7200 / 2. 42 / 360 = 0.1166667.
+    assert table.values.tolist() == [
+        ['north', '12.5', 'A', '43200', '1', '1', '0.1166667', 'A/x.mp4', '0', '0', '2'],
+        ['north', '12.5', 'A', '43200', '3.25', '2', '0.1166667', 'A/x.mp4', '2', '2.25', '4.25'],
+        ['north', '12.5', 'B', '1800.5', '', '', '0.1166667', '', '', '', ''],
+        ['south', '3', 'C', '3600', '9.9', '3', '0.1166667', 'C/z.mp4', '0', '8.9', '10.9'],
+    ]
+    counts = {'observations': 3, 'stations': 3, 'stations without any': 1, 'regions': 2}
+    assert summary == {**counts, 'left out': {'between snapshot moments': 1, 'no distance': 1}}
+    assert check_flatfile(tmp_path / 'distance_flatfile.csv') == counts
+
+
+def test_bins_and_a_station_that_truncation_empties(tmp_path):
+    given = rows(*(('A/x.mp4', t, d) for t, d in enumerate((0.5, 1, 2.5, 4, 8, 8.1))), ('C/z.mp4', 0, 20))
+    summary = write_distance(given, ['A'] * 6 + ['C'], deployments(), 1, 42, tmp_path, [1, 2.5, 4, 8, 15], 8)
+    table = read(tmp_path)
+    # [1, 2.5] (2.5, 4] (4, 8], as R's cut(include.lowest = TRUE).
+    # 0.5 is too near, 8.1 and 20 too far; C keeps an empty row.
+    assert table[['distance', 'distbegin', 'distend']].values.tolist() == [
+        ['1', '1', '2.5'], ['2.5', '1', '2.5'], ['4', '2.5', '4'], ['8', '4', '8'], [''] * 3, [''] * 3
+    ]  # fmt: skip
+    assert table['Sample.Label'].tolist() == ['A', 'A', 'A', 'A', 'B', 'C']
+    assert summary['left out'] == {'nearer than the first cutpoint': 1, 'beyond the truncation': 2}
+    assert check_flatfile(tmp_path / 'distance_flatfile.csv', [1, 2.5, 4, 8])['stations without any'] == 2
+
+
+def test_no_rows_keep_every_station(tmp_path):
+    assert write_distance(GIVEN[:0], [], deployments(), 2, 42, tmp_path)['stations without any'] == 3
+    assert read(tmp_path)['distance'].tolist() == ['', '', '']
+
+
+def test_no_region_is_one_region(tmp_path):
+    write_distance(GIVEN, STATIONS, deployments(region='', area_km2=5.0), 2, 42, tmp_path)
+    assert set(read(tmp_path)['Region.Label']) == {'all'}
+
+
+@pytest.mark.parametrize(
+    ('match', 'options'),
+    [
+        ('truncation 16 m lies beyond the last cutpoint 15 m', {'cutpoints': [0, 5, 15], 'truncation': 16}),
+        ('truncation 7 m cuts a bin', {'cutpoints': [0, 5, 15], 'truncation': 7}),
+        ('truncation nan is no distance', {'truncation': math.nan}),
+        ('cutpoints 0, 5, 5 are not ascending', {'cutpoints': [0, 5, 5]}),
+        ('cutpoints -1, 5 make no bins', {'cutpoints': [-1, 5]}),
+        ('cutpoints 5 make no bins', {'cutpoints': [5]}),
+        ('snapshot interval 0.5 s is no whole', {'snapshot_s': 0.5}),
+        ('snapshot interval 0 s is no whole', {'snapshot_s': 0}),
+        ('estimated every 3 s', {'every_s': 3}),
+        ('theta 0 is no angle', {'theta_deg': 0}),
+        ('theta 361 is no angle', {'theta_deg': 361}),
+        ('theta nan is no angle', {'theta_deg': math.nan}),
+        ('station .C. of C/z.mp4 is not in the deployments', {'deployments': deployments()[:2]}),
+        ('d.csv:3: .*A. stands twice', {'deployments': deployments(station=['A', 'A', 'C'])}),
+        ('d.csv:2: area_km2 is missing', {'deployments': deployments(area_km2=math.nan)}),
+        ('d.csv:3: active_seconds is missing', {'deployments': deployments(active_seconds=[1, math.nan, 1])}),
+        ('d.csv:3: the region .north. has 2 square km', {'deployments': deployments(area_km2=[1.0, 2.0, 3.0])}),
+        ('A/x.mp4 at 0 s: the distance is negative', {'rows': GIVEN.assign(distance=[1, 1, -1, 1, 1])}),
+        ('lack the column distance_lower', {'rows': GIVEN.drop(columns='distance_lower')}),
+    ],
+)
+def test_user_errors_are_refused_by_name(tmp_path, match, options):
+    good = {'rows': GIVEN, 'deployments': deployments(), 'snapshot_s': 2, 'theta_deg': 42}
+    with pytest.raises(ValueError, match=match):
+        write_distance(stations=STATIONS, out_dir=tmp_path / 'out', **{**good, **options})
+    assert not (tmp_path / 'out').exists()
+
+
+HEADER = 'Region.Label,Area,Sample.Label,Effort,distance,object,distbegin,distend'
+ROWS = ['n,10,A,100,1.5,1,0,2', 'n,10,A,100,3,2,2,4', 'n,10,B,50,,,,']
+
+
+def test_na_as_r_writes_it_is_an_empty_cell(tmp_path):
+    (tmp_path / 'f.csv').write_text('\n'.join([HEADER, *ROWS[:2], 'n,10,B,50,NA,NA,NA,NA']) + '\n')
+    assert check_flatfile(tmp_path / 'f.csv')['stations without any'] == 1
+
+
+def test_a_hand_made_file_is_counted(tmp_path):
+    (tmp_path / 'f.csv').write_text('\n'.join([HEADER, *ROWS]) + '\n')
+    assert check_flatfile(tmp_path / 'f.csv', [0, 2, 4]) == {
+        'observations': 2, 'stations': 2, 'stations without any': 1, 'regions': 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('match', 'lines', 'options'),
+    [
+        ('lacks the column object', [HEADER.replace('object', 'id'), *ROWS], {}),
+        ('has distbegin alone', [HEADER.replace('distend', 'end'), *ROWS], {}),
+        ('f.csv:3: Effort of .A. is 99, in .*f.csv:2 100', [HEADER, ROWS[0], ROWS[1].replace('100', '99')], {}),
+        ('f.csv:2: Effort is 0', [HEADER, ROWS[2].replace('50', '0')], {}),
+        ('f.csv:2: Effort .. is not a number', [HEADER, ROWS[2].replace('50', '')], {}),
+        ('f.csv:2: Area .NA. is not a number', [HEADER, ROWS[2].replace('10', 'NA')], {}),
+        ('f.csv:3: Area of .n. is 11', [HEADER, ROWS[0], ROWS[2].replace('10', '11')], {}),
+        ('f.csv:3: Sample.Label .A. stands in the regions', [HEADER, ROWS[0], ROWS[1].replace('n', 's')], {}),
+        ('f.csv:3: object 1 stands in', [HEADER, ROWS[0], ROWS[0]], {}),
+        ('f.csv:2: object is empty', [HEADER, 'n,10,A,100,1.5,,0,2'], {}),
+        ('f.csv:2: object without a distance', [HEADER, 'n,10,A,100,,1,,'], {}),
+        ('f.csv:3: a row without distance for the station .A.', [HEADER, ROWS[0], 'n,10,A,100,,,,'], {}),
+        ('f.csv:3: the station .B. has a row without', [HEADER, ROWS[2], 'n,10,B,50,1,1,0,2'], {}),
+        ('f.csv:2: distbegin or distend is empty', [HEADER, 'n,10,A,100,1.5,1,0,'], {}),
+        ('f.csv:2: distance 1.5 m is not in its bin', [HEADER, 'n,10,A,100,1.5,1,2,4'], {}),
+        ('f.csv:2: distance -1 is out of bounds', [HEADER, 'n,10,A,100,-1,1,0,2'], {}),
+        ('f.csv:3: distance 3 m lies outside', [HEADER, *ROWS], {'cutpoints': [0, 2]}),
+        ('f.csv:2: the bin 0 to 2 m is none of', [HEADER, *ROWS], {'cutpoints': [0, 1, 4]}),
+        ('f.csv:3: the bin ends at 4 m, beyond', [HEADER, *ROWS], {'truncation': 3}),
+        ('truncation 5 m lies beyond', [HEADER, *ROWS], {'cutpoints': [0, 2, 4], 'truncation': 5}),
+        ('f.csv has no rows', [HEADER], {}),
+        ('is separated by semicolons', [HEADER.replace(',', ';')], {}),
+    ],
+)
+def test_known_errors_of_hand_made_files(tmp_path, match, lines, options):
+    (tmp_path / 'f.csv').write_text('\n'.join(lines) + '\n')
+    with pytest.raises(ValueError, match=match):
+        check_flatfile(tmp_path / 'f.csv', **options)
+
+
+STUB = """
+library <- function(...) NULL
+convert_units <- function(distance, effort, area) { stopifnot(distance == "meter", is.null(effort)); 0.001 }
+ds <- function(data, truncation, transect, key, adjustment, cutpoints, convert_units) {
+  stopifnot(transect == "point", is.null(adjustment), !is.na(data$distance), !is.na(data$object))
+  cat("ds", key, nrow(data), data$distance, truncation$left, truncation$right, cutpoints, "\\n")
+  structure(list(), class = "fit")
+}
+AIC <- function(...) "aic"
+dht2 <- function(ddf, flatfile, strat_formula, convert_units, sample_fraction) {
+  stopifnot(is.na(flatfile$distance) == is.na(flatfile$object), flatfile$Effort > 0)
+  cat("dht2", nrow(flatfile), deparse(strat_formula), sprintf("%.7f", sample_fraction), convert_units, "\\n")
+  "estimate"
+}
+source("distance.R")
+"""
+
+
+@pytest.mark.skipif(shutil.which('Rscript') is None, reason='R is not installed')
+@pytest.mark.parametrize(
+    ('options', 'fit', 'strata'),
+    [
+        # Distances 1, 3.25, 9.9; without bins the largest is the truncation.
+        ({}, '3 1 3.25 9.9 0 9.9 ', '~Region.Label'),
+        # 9.9 is cut; the middles of [1, 2) and [2, 4).
+        ({'cutpoints': [1, 2, 4], 'deployments': deployments(region='', area_km2=5.0)}, '2 1.5 3 1 4 1 2 4 ', '~1'),
+    ],
+)
+def test_the_r_script_runs_against_a_stub_of_the_package(tmp_path, options, fit, strata):
+    write_distance(GIVEN, STATIONS, options.pop('deployments', deployments()), 2, 42, tmp_path, **options)
+    run = subprocess.run(['Rscript', '-e', STUB], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    calls = [line for line in run.stdout.splitlines() if line.startswith(('ds', 'dht2'))]
+    n = len(read(tmp_path))
+    assert calls == [f'ds hn {fit}', f'ds hr {fit}'] + [f'dht2 {n} {strata} 0.1166667 0.001 '] * 2
+
+
+def test_the_script_says_what_was_asked(tmp_path):
+    write_distance(GIVEN, STATIONS, deployments(), 2, 42.5, tmp_path, np.array([0, 2.5, 10]))
+    script = (tmp_path / 'distance.R').read_text()
+    for line in ('cutpoints <- c(0, 2.5, 10)', 'truncation <- list(left = 0, right = 10)', 'fraction <- 42.5 / 360'):
+        assert line in script

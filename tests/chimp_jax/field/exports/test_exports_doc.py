@@ -1,0 +1,59 @@
+"""The worked example of docs/exports.md is what the functions write."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp
+from chimp_jax.field.exports.distance_flatfile import write_distance
+from chimp_jax.field.exports.zamba import write_zamba
+from chimp_jax.field.stations import read_deployments, stations_of
+
+TEXT = (Path(__file__).resolve().parents[4] / 'docs' / 'exports.md').read_text()
+
+
+def block(name):
+    """The indented lines below the line that begins with the file's name."""
+    lines = re.search(rf'^`{re.escape(name)}`.*\n\n((?:    .*\n)+)', TEXT, re.MULTILINE)[1]
+    return re.sub('^    ', '', lines, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def rows():
+    return pd.read_csv(io.StringIO(block('distances.csv')), keep_default_na=True).fillna({'flags': ''})
+
+
+def test_zamba(tmp_path, rows):
+    write_zamba(rows, tmp_path / 'zamba.csv', dict.fromkeys(rows['video_id'], 3.0))
+    assert (tmp_path / 'zamba.csv').read_text() == block('zamba.csv')
+
+
+def test_distance(tmp_path, rows):
+    (tmp_path / 'deployments.csv').write_text(block('deployments.csv'))
+    deployments = read_deployments(tmp_path / 'deployments.csv')
+    stations = stations_of(rows['video_id'], deployments)
+    write_distance(rows, stations, deployments, 2, 42, tmp_path, [0, 2, 5, 10, 15])
+    assert (tmp_path / 'distance_flatfile.csv').read_text() == block('distance_flatfile.csv')
+
+
+def test_camtrap_dp(tmp_path, rows):
+    mine = tmp_path / 'mine'
+    mine.mkdir()
+    (mine / 'media.csv').write_text(block('media.csv'))
+    (mine / 'deployments.csv').write_text(
+        'deploymentID,latitude,longitude,deploymentStart,deploymentEnd\n'
+        'd1,6.1,-7.2,2024-03-01T08:00:00Z,2024-03-11T08:00:00Z\n'
+    )
+    (mine / 'observations.csv').write_text('observationID,deploymentID\n')
+    resources = [{'name': name, 'path': f'{name}.csv'} for name in ('deployments', 'media', 'observations')]
+    profile = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/camtrap-dp-profile.json'
+    (mine / 'datapackage.json').write_text(json.dumps({'profile': profile, 'resources': resources}))
+    merge_camtrap_dp(rows, mine, tmp_path / 'out', 42)
+    expected = pd.read_csv(io.StringIO(block('observations.csv')), dtype=str, keep_default_na=False)
+    written = pd.read_csv(tmp_path / 'out' / 'observations.csv', dtype=str, keep_default_na=False)
+    filled = written.loc[:, (written != '').any()].drop(columns='classifiedBy')
+    assert filled.to_dict('list') == expected.to_dict('list')

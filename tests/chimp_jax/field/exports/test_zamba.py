@@ -1,0 +1,68 @@
+"""zamba's table, and its fault at the start of a clip, which is none of ours."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from chimp_jax.field.exports.zamba import check_zamba, write_zamba
+from data_prep.windows import window_seconds
+
+
+def rows(*given):
+    return pd.DataFrame(given, columns=['video_id', 'time', 'distance'])
+
+
+def test_one_decimal_empty_where_unknown_sorted(tmp_path):
+    given = rows(('b.mp4', 1, 3.0), ('b.mp4', 0, math.nan), ('=a/x, y.mp4', 12, 4.26))
+    summary = write_zamba(given, tmp_path / 'z.csv')
+    assert (tmp_path / 'z.csv').read_text() == 'filepath,time,distance\n"=a/x, y.mp4",12,4.3\nb.mp4,0,\nb.mp4,1,3.0\n'
+    assert summary == {'rows': 3, 'with a distance': 2, 'empty': 1} == check_zamba(tmp_path / 'z.csv')
+
+
+def test_durations_give_every_second_a_row(tmp_path):
+    given = rows(('a.mp4', 1, 2.0), ('a.mp4', 1, 5.0))  # two animals in one second
+    write_zamba(given, tmp_path / 'z.csv', {'a.mp4': 2.5, 'b.mp4': 1.0, 'c.mp4': math.nan})
+    assert (tmp_path / 'z.csv').read_text().splitlines()[1:] == [
+        'a.mp4,0,',
+        'a.mp4,1,2.0',
+        'a.mp4,1,5.0',
+        'a.mp4,2,',
+        'b.mp4,0,',
+    ]
+
+
+def test_no_rows_write_a_header(tmp_path):
+    assert write_zamba(rows(), tmp_path / 'z.csv') == {'rows': 0, 'with a distance': 0, 'empty': 0}
+    assert (tmp_path / 'z.csv').read_text() == 'filepath,time,distance\n'
+
+
+@pytest.mark.parametrize(
+    ('match', 'given'),
+    [
+        ('a.mp4 at 0 s: the distance is negative or infinite', ('a.mp4', 0, -0.5)),
+        ('a.mp4 at 0 s: the distance is negative or infinite', ('a.mp4', 0, math.inf)),
+        ('a.mp4 at 0 s: the distance is no number', ('a.mp4', 0, '3 m')),
+        ('a.mp4 at nan s: the time is no whole second', ('a.mp4', math.nan, 1.0)),
+    ],
+)
+def test_bad_rows_are_refused(tmp_path, match, given):
+    with pytest.raises(ValueError, match=match):
+        write_zamba(rows(given), tmp_path / 'z.csv')
+    assert not (tmp_path / 'z.csv').exists()
+
+
+def test_the_check_names_the_row(tmp_path):
+    for line, match in ((',1,', 'z.csv:2: filepath'), ('a,1.5,', 'z.csv:2: time 1.5'), ('a,1,-2', 'z.csv:2: distance')):
+        (tmp_path / 'z.csv').write_text(f'filepath,time,distance\n{line}\n')
+        with pytest.raises(ValueError, match=match):
+            check_zamba(tmp_path / 'z.csv')
+
+
+def test_at_the_start_the_first_second_repeats_where_zamba_takes_the_end_of_the_clip():
+    seconds = np.arange(60)
+    for target, ours, zambas in ((0, [0, 0, 0, 1, 2], [58, 59, 0, 1, 2]), (1, [0, 0, 1, 2, 3], [59, 0, 1, 2, 3])):
+        assert window_seconds([target], 5, 1, 0, 59).tolist() == [ours]
+        # zamba indexes its array of frames with target - 2 ... target + 2: an index below 0 counts from the end.
+        assert seconds[np.arange(target - 2, target + 3)].tolist() == zambas

@@ -1,0 +1,88 @@
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from chimp_jax.field import clip_figure
+from chimp_jax.field.clip_figure import draw_clip, even_places
+
+
+def jpeg(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.new('RGB', (64, 36), (shade,) * 3).save(file, 'JPEG')
+    return file.getvalue()
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn, kept open to look at."""
+    kept = []
+    monkeypatch.setattr(clip_figure.plt, 'close', kept.append)
+    yield kept
+    monkeypatch.undo()
+    plt.close('all')
+
+
+def test_what_is_drawn(tmp_path, figures):
+    member_m = np.array([[1.0, 3.0], [2.0, 6.0], [4.0, 4.0]])  # means 2, 4, 4; standard deviations 1, 2, 0
+    draw_clip(tmp_path / 'x.png', [0, 1, 2], [2, 4, 4], member_m, [0, 2], [jpeg(0), jpeg(255)], 'a <clip> $.mp4')
+    assert Image.open(tmp_path / 'x.png').format == 'PNG'
+    (figure,) = figures
+    top, *strip = figure.axes
+    assert [s.get_title() for s in strip] == ['2.0 m', '4.0 m']
+    assert [s.get_xlabel() for s in strip] == ['0 s', '2 s']
+    assert [int(s.images[0].get_array().mean()) for s in strip] == [0, 255]
+    band, deviation = (c.get_paths()[0].vertices for c in top.collections)
+    # The extents: members from 1 to 6; mean +- 1 sd: 1..3, 2..6, 4..4.
+    assert (band[:, 1].min(), band[:, 1].max()) == (1, 6)
+    assert {(x, y) for x, y in deviation.tolist()} == {(0, 1), (0, 3), (1, 2), (1, 6), (2, 4)}
+    assert [t.get_text() for t in top.get_legend().get_texts()] == [
+        'range of 2 members', 'one standard deviation to each side', 'distance'
+    ]  # fmt: skip
+
+
+def test_bands_end_where_there_is_no_distance(tmp_path, figures):
+    distance_m = np.array([3, 3, np.nan, 5, np.nan])
+    draw_clip(tmp_path / 'x.png', range(5), distance_m, distance_m[:, None] + [0, 1], [2], [jpeg(9)], 'x')
+    top, below = figures[0].axes
+    assert below.get_title() == 'no distance'
+    extents = [(p.vertices[:, 0].min(), p.vertices[:, 0].max()) for c in top.collections for p in c.get_paths()]
+    alone = pytest.approx((2.825, 3.175))  # second 3 has no neighbour: a bar of 0.35 of a second
+    assert extents == [(0, 1), alone, (0, 1), alone]
+    assert [t.get_text() for t in top.get_legend().get_texts()][-1] == 'no distance'
+
+
+@pytest.mark.parametrize(('n', 'members', 'k'), [(1, 1, 1), (1, 3, 0), (60, 1, 60), (900, 4, 900)])
+def test_any_length(tmp_path, figures, n, members, k):
+    frames = np.zeros((k, 18, 32, 3), np.uint8)
+    draw_clip(tmp_path / 'x.png', np.arange(n), np.full(n, 4.0), np.full((n, members), 4.0), range(k), frames, 'x')
+    assert len(figures[0].axes) == 1 + min(k, 8)
+    assert len(figures[0].axes[0].collections) == (0 if members == 1 else 2)
+
+
+def test_nothing_known(tmp_path):
+    draw_clip(tmp_path / 'x.png', [0, 1], [np.nan] * 2, np.full((2, 3), np.nan), [], [], 'x')
+    assert (tmp_path / 'x.png').stat().st_size > 1000
+
+
+def test_even_places():
+    assert even_places(3, 8) == [0, 1, 2] and even_places(0, 8) == []
+    assert even_places(15, 8) == [0, 2, 4, 6, 8, 10, 12, 14]
+
+
+@pytest.mark.parametrize(
+    ('times_s', 'distance_m', 'member_m', 'seconds', 'frames'),
+    [
+        ([], [], np.zeros((0, 2)), [], []),
+        ([0, 1], [2], np.zeros((2, 2)), [], []),
+        ([0], [2], np.zeros((2, 2)), [], []),
+        ([0], [2], np.zeros(1), [], []),
+        ([0], [2], np.zeros((1, 2)), [0, 1], [jpeg(0)]),
+    ],
+)
+def test_shapes_that_do_not_fit(tmp_path, times_s, distance_m, member_m, seconds, frames):
+    with pytest.raises(ValueError, match='a clip wants|have 2 seconds'):
+        draw_clip(tmp_path / 'x.png', times_s, distance_m, member_m, seconds, frames, 'x')
+    assert not (tmp_path / 'x.png').exists()

@@ -1,0 +1,51 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from chimp_jax.field.corrections import apply_corrections, read_corrections
+from data_prep.inputs.labels import read_tables
+
+ROWS = pd.DataFrame(
+    {
+        'video_id': ['a.mp4', 'a.mp4', 'b/c.mp4'],
+        'time': [0, 2, 2],
+        'distance': [3.0, 4.0, np.nan],
+        'distance_lower': [2.0, 3.0, np.nan],
+        'distance_upper': [5.0, 6.0, np.nan],
+        'spread': [0.1, 0.2, np.nan],
+        'status': ['ok', 'ok', 'past the end of the clip'],
+    }
+)
+
+
+def write(path, *lines):
+    path.write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
+    return path
+
+
+def test_a_persons_value_replaces_the_estimate(tmp_path):
+    corrections = read_corrections(write(tmp_path / 'corrections.csv', 'b/c.mp4,2,7.5', 'a.mp4,2,0'))
+    result = apply_corrections(ROWS, corrections)
+    assert result['distance'].tolist() == [3, 0, 7.5]
+    assert result['status'].tolist() == ['ok', 'corrected', 'corrected']
+    np.testing.assert_array_equal(result['distance_lower'], [2, np.nan, np.nan])
+    np.testing.assert_array_equal(result['distance_upper'], [5, np.nan, np.nan])
+    np.testing.assert_array_equal(result['spread'], ROWS['spread'])
+    assert ROWS['status'].tolist()[1] == 'ok'  # the rows given are left as they are
+
+
+def test_no_corrections_yet(tmp_path):
+    pd.testing.assert_frame_equal(apply_corrections(ROWS, read_corrections(write(tmp_path / 'corrections.csv'))), ROWS)
+
+
+def test_unknown_targets_are_named(tmp_path):
+    corrections = read_corrections(write(tmp_path / 'corrections.csv', 'a.mp4,0,1', 'A.mp4,2,7.5', 'a.mp4,1,3'))
+    with pytest.raises(ValueError, match=r'corrections\.csv:3 \(A\.mp4 at 2 s\); corrections\.csv:4 \(a\.mp4 at 1 s\)'):
+        apply_corrections(ROWS, corrections)
+
+
+def test_training_reads_the_file(tmp_path):
+    path = write(tmp_path / 'corrections.csv', 'b/c.mp4,2,7.5')
+    (split, targets), *others = read_tables(path).items()
+    assert split == 'train' and not others and not targets.problems
+    assert targets.rows[['video_id', 'time_s', 'distance_m']].to_numpy().tolist() == [['b/c.mp4', 2, 7.5]]

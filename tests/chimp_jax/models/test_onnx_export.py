@@ -1,0 +1,125 @@
+"""Exported graphs say what the Flax model says, and one that does not is refused."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnx
+import pytest
+import small
+
+from chimp_jax import checkpoint, optim, steps
+from chimp_jax.models import onnx_export, onnx_graph
+from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.efficientnet import Stage
+from configs import base
+
+# Strides and kernels of both kinds, with and without expansion and skip, on odd and even maps.
+STAGES = (Stage(1, 3, 1, 32, 16, 1), Stage(2, 5, 2, 16, 24, 6), Stage(2, 3, 2, 24, 32, 6))
+
+
+def model(**settings) -> DistanceModel:
+    return DistanceModel(lstm_units=8, dense_units=6, stages=STAGES, **settings)
+
+
+def weights(model: DistanceModel, seed: int = 0) -> dict:
+    """Random values for all that starts as 1 or 0: batch statistics, scales, biases."""
+    rng = np.random.default_rng(seed)
+    shapes = (jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32))
+    fresh = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(seed), *shapes))
+
+    def value(path, array):
+        name = path[-1].key
+        if name in ('scale', 'var'):
+            return rng.uniform(0.5, 1.5, array.shape).astype(np.float32)
+        if name in ('bias', 'mean'):
+            return (array + rng.normal(0, 0.1, array.shape)).astype(np.float32)
+        return array
+
+    return jax.tree_util.tree_map_with_path(value, fresh)
+
+
+@pytest.mark.parametrize('size_px', [37, 64])
+@pytest.mark.parametrize(
+    'settings',
+    [{}, {'backbone': 'efficientnet_lite0'}, {'normalization': 'imagenet'}],
+    ids=['b0', 'lite0', 'imagenet'],
+)
+def test_both_graphs_equal_the_flax_model(size_px, settings):
+    mine = model(**settings)
+    values = weights(mine)
+    graphs = onnx_export.export(mine, values, size_px, 5, {})
+    rng = np.random.default_rng(1)
+    brightness = np.linspace(0.1, 1, 6)[:, None, None, None]
+    frames = (brightness * rng.integers(0, 256, (6, size_px, size_px, 3))).astype(np.uint8)
+    positions = np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [5, 5, 5, 0, 0]])
+    expected = mine.apply(values, frames[None], positions[None])[0]  # both halves of the model in one
+    features = onnx_export.run(graphs['backbone'], frames)
+    distance = onnx_export.run(graphs['head'], features[positions])
+    assert features.shape == (6, 1280) and distance.shape == (3,)
+    np.testing.assert_allclose(distance, expected, atol=1e-5)
+    whole = mine.apply(values, frames[None], method='encode')[0]
+    np.testing.assert_allclose(features, whole, atol=1e-5 * np.abs(whole).max())
+    assert np.ptp(features, axis=0).max() > 1e-3 * np.abs(whole).max()  # else no two frames were told apart
+
+
+def test_the_graph_is_made_of_real_convolutions():
+    """Stem, top, a block of depthwise and project, four of three convolutions, and the gates' two a block."""
+    graph = onnx_export.export(model(), weights(model()), 32, 3, {'recipe': 'x'})['backbone']
+    convolutions = [node for node in graph.graph.node if node.op_type == 'Conv']
+    groups = [attribute.i for node in convolutions for attribute in node.attribute if attribute.name == 'group']
+    assert len(convolutions) == 2 + 2 + 4 * 3 + 5 * 2
+    assert sorted(group for group in groups if group > 1) == [32, 96, 144, 144, 192]  # and 16, 24, 24, 32 times 6
+    assert {'BatchNormalization', 'Pad', 'Slice'}.isdisjoint(node.op_type for node in graph.graph.node)
+    noted = {prop.key: prop.value for prop in graph.metadata_props}
+    assert noted == {'recipe': 'x', 'size_px': '32', 'n_frames': '3'}
+
+
+def test_a_graph_that_is_off_is_refused(monkeypatch):
+    monkeypatch.setattr(onnx_graph, 'BN_EPSILON', 2e-3)
+    with pytest.raises(ValueError, match='backbone as ONNX differs from the Flax model by'):
+        onnx_export.export(model(), weights(model()), 32, 3, {})
+
+
+def member(runs: Path) -> Path:
+    """A finished member with random weights of the small model."""
+    config = base.get_config('full-a1p50-f7s2')
+    config.data.size_px = small.SIZE_PX
+    folder = runs / 'full-a1p50-f7s2' / 'fold_1'
+    state = steps.initial_state(
+        small.model(), optim.make_optimizer(0.9, 0.999, 1e-7), optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8), 0
+    )
+    with checkpoint.open_manager(folder / 'checkpoints') as manager:
+        checkpoint.save(manager, state, [{'epoch': 1, 'val_mae': 2.0}])
+    (folder.parent / 'config.json').write_text(config.to_json_best_effort())
+    row = {'recipe': 'full-a1p50-f7s2', 'fold': 1, 'best_epoch': 1, 'val_mae': 2.0, 'folds_sha256': ''}
+    (folder / 'member.json').write_text(json.dumps(row))
+    return folder
+
+
+def test_the_command_writes_both_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_export, 'make_model', small.model)
+    onnx_export.main([str(member(tmp_path / 'runs')), '--out', str(tmp_path / 'new' / 'model.onnx')])
+    assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['model.backbone.onnx', 'model.head.onnx']
+    backbone = onnx.load(tmp_path / 'new' / 'model.backbone.onnx')
+    noted = {prop.key: prop.value for prop in backbone.metadata_props}
+    assert json.loads(noted.pop('member'))['val_mae'] == 2.0
+    assert noted == {'recipe': 'full-a1p50-f7s2', 'fold': '1', 'step_s': '2', 'size_px': '32', 'n_frames': '7'}
+    assert 'model.head.onnx' in capsys.readouterr().out
+
+
+def test_what_is_no_member_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match='is no finished member: give RUNS/RECIPE/fold_K'):
+        onnx_export.load_member(tmp_path)
+    with pytest.raises(ValueError, match=r'ends in \.onnx'):
+        onnx_export.main([str(tmp_path), '--out', str(tmp_path / 'model')])
+
+
+def test_help_runs_as_a_module():
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, '-m', 'chimp_jax.models.onnx_export', '--help']
+    assert 'backbone.onnx' in subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,183 @@
+"""The published model against its Keras twin: weights, predictions, gradients of all parameters, ten Adam steps."""
+
+import functools
+
+import flax.traverse_util
+import h5py
+import jax
+import keras
+import keras_oracle
+import numpy as np
+import optax
+import pytest
+import tensorflow as tf
+
+from chimp_jax import optim, parallel, steps
+from chimp_jax.models import pretrained
+from chimp_jax.models.conversions import convert_keras
+from chimp_jax.models.distance_model import DistanceModel
+
+B, T, SIZE_PX = 2, 3, 64
+MODEL = DistanceModel(drop_connect=0.0)
+# The programs run once: a quick compilation is worth more than quick code.
+QUICK = {'xla_backend_optimization_level': 0}
+
+
+def fresh_variables():
+    """Zeros in the places of the model's variables: what a test then finds there comes from a file."""
+    frames, window = np.zeros((1, 1, 32, 32, 3), np.uint8), np.zeros((1, 1, 1), np.int32)
+    shapes = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), frames, window))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), dict(shapes))
+
+
+def start(path):
+    return pretrained.start_from(fresh_variables(), str(path), read_run=None)
+
+
+def windows(size_px, seed=0):
+    """Two windows of pictures with structure at all scales, and the positions of their frames."""
+    rng = np.random.default_rng(seed)
+    coarse = tf.image.resize(rng.uniform(0, 255, (B * T, 5, 5, 3)), (size_px, size_px), 'bicubic').numpy()
+    frames = np.clip(coarse + rng.normal(0, 20, coarse.shape), 0, 255).astype(np.uint8)
+    return frames.reshape(B, T, size_px, size_px, 3), np.tile(np.arange(T, dtype=np.int32), (B, 1, 1))
+
+
+@pytest.fixture(scope='module')
+def oracle():
+    keras.utils.set_random_seed(0)
+    model = keras_oracle.published_model(SIZE_PX, T)
+    keras_oracle.randomize(model, windows(SIZE_PX)[0] / np.float32(255), seed=1)
+    return model
+
+
+@pytest.fixture(scope='module')
+def variables(oracle, tmp_path_factory):
+    path = tmp_path_factory.mktemp('weights') / 'model.weights.h5'
+    oracle.save_weights(path)
+    return start(path)
+
+
+def flat(tree):
+    return flax.traverse_util.flatten_dict(tree, sep='/')
+
+
+def test_every_variable_is_loaded_and_both_layouts_are_alike(oracle, variables, tmp_path):
+    from keras.src.legacy.saving import legacy_h5_format  # what TensorFlow 2 wrote; Keras 3 only reads it publicly
+
+    with h5py.File(tmp_path / 'weights.h5', 'w') as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, oracle)
+    legacy = start(tmp_path / 'weights.h5')
+    jax.tree.map(np.testing.assert_array_equal, legacy, variables)
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == oracle.count_params() == 13_798_645
+    # Random weights hold no two equal arrays, so sums tell a swapped pair.
+    sums = sorted(float(np.abs(leaf).sum(dtype=np.float64)) for leaf in jax.tree.leaves(variables))
+    theirs = sorted(float(np.abs(weight.numpy()).sum(dtype=np.float64)) for weight in oracle.weights)
+    np.testing.assert_allclose(sums, theirs, rtol=1e-12)
+
+
+def test_the_backbone_alone_of_a_whole_model_and_of_b0_without_top(oracle, variables, tmp_path):
+    """keras.applications' own B0 without top, its normalisation layers too, and PATH:backbone."""
+    whole = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(SIZE_PX, SIZE_PX, 3))
+    values = {weight.path: weight.numpy() for weight in oracle.get_layer('efficientnetb0').weights}
+    for weight in whole.weights:
+        if weight.path in values:
+            weight.assign(values[weight.path])
+    whole.save_weights(tmp_path / 'b0.weights.h5')
+    oracle.save_weights(tmp_path / 'model.weights.h5')
+    for path in ('b0.weights.h5', 'model.weights.h5:backbone'):
+        started = start(tmp_path / path)
+        for kind in started:
+            jax.tree.map(np.testing.assert_array_equal, started[kind]['encoder'], variables[kind]['encoder'])
+        assert not any(leaf.any() for part in ('lstm', 'dense', 'output') for leaf in started['params'][part].values())
+
+
+@pytest.mark.parametrize('size_px', [SIZE_PX, 96])
+def test_predictions_agree(oracle, variables, size_px):
+    twin = oracle
+    if size_px != SIZE_PX:
+        twin = keras_oracle.published_model(size_px, T)
+        twin.set_weights(oracle.get_weights())
+    frames, window = windows(size_px)
+    expected = twin(frames / np.float32(255), training=False).numpy()
+    apply = jax.jit(MODEL.apply, compiler_options=QUICK)
+    prediction = apply(variables, frames, window)
+    worst = np.abs(prediction - expected).max() / np.abs(expected).max()
+    print(f'predictions, {size_px} px: {worst:.1e} of the largest')
+    assert worst < 1e-4
+    assert np.ptp(expected) > 5e-3 * np.abs(expected).max()  # the windows differ by fifty times that
+
+
+def keras_training(oracle, frames, distance_m, n_steps):
+    """Losses of the steps; of the first the gradients and the running means after it, both by our names."""
+    model = keras.models.clone_model(oracle)
+    model.set_weights(oracle.get_weights())
+    adam = keras.optimizers.Adam(1e-3, 0.9, 0.999, 1e-7)
+
+    @tf.function
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.abs(model(x, training=True) - y))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        adam.apply(gradients, model.trainable_variables)
+        return loss, gradients
+
+    adam.build(model.trainable_variables)
+    losses, gradients, means = [], {}, {}
+    for number in range(n_steps):
+        loss, values = step(frames / np.float32(255), distance_m)
+        losses.append(float(loss))
+        if number == 0:
+            for variable, value in zip(model.trainable_variables, values, strict=True):
+                layer, name = variable.path.split('/')[-2:]
+                gradients.setdefault(layer, {})[name] = value.numpy()
+            for variable in model.non_trainable_variables:
+                layer, name = variable.path.split('/')[-2:]
+                if name == 'moving_mean':
+                    means.setdefault(layer, {})[name] = variable.numpy()
+    return losses, convert_keras(gradients), convert_keras(means)
+
+
+def test_gradients_and_ten_adam_steps_agree(oracle, variables):
+    frames, window = windows(SIZE_PX, seed=2)
+    distance_m = np.float32([[8.0], [11.0]])  # both are beyond the prediction: else the output bias has no gradient
+    losses, gradients, means = keras_training(oracle, frames, distance_m, 10)
+
+    optimizer = optim.make_optimizer(0.9, 0.999, 1e-7)
+    plateau = optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8)
+    state = steps.TrainState(
+        step=np.int32(0),
+        key=jax.random.key_data(jax.random.key(0)),
+        opt_state=optimizer.init(variables['params']),
+        plateau=plateau.init({}),
+        **variables,
+    )
+    step = functools.partial(steps.train_step, model=MODEL, optimizer=optimizer, axis_name=parallel.AXIS)
+    step = jax.vmap(step, in_axes=(None, 0, None), out_axes=None, axis_name=parallel.AXIS)
+    step = jax.jit(step, compiler_options=QUICK)
+    batch = {'frames': frames, 'window': window, 'distance': distance_m, 'mask': np.ones((B, 1), np.float32)}
+    batch = parallel.split(batch, 1)
+    mine = []
+    for number in range(10):
+        state, error = step(state, batch, np.float32(1e-3))
+        mine.append(float(error.value()))
+        if number == 0:  # the first moment is then (1 - b1) times the gradient
+            first = flat(jax.tree.map(lambda m: m / (1 - 0.9), optax.tree.get(state.opt_state, 'mu')))
+            statistics = flat(state.batch_stats)
+    ours = {f'params/{name}': value for name, value in first.items()}
+    # A block has 13 arrays, the first none of the 3 of an expansion; stem and top 3 each, LSTM 3, dense layers 4.
+    assert ours.keys() == gradients.keys() and len(ours) == 16 * 13 - 3 + 6 + 3 + 4
+    apart = {name: np.linalg.norm(ours[name] - value) for name, value in gradients.items()}
+    size = {name: np.linalg.norm(value) for name, value in gradients.items()}
+    # A constant added before a 1x1 convolution is taken out again by the batch norm behind it: the true gradient of
+    # these 16 is 0, and what both sides have is rounding.
+    void = {name for name in gradients if name.endswith('project_bn/bias')}
+    assert len(void) == 16
+    assert all(max(apart[name], size[name]) < 1e-4 * size[name.replace('bias', 'scale')] for name in void)
+    worst = max(apart[name] / size[name] for name in gradients.keys() - void)
+    print(f'gradients: {worst:.1e} at most; losses: {np.abs(np.divide(mine, losses) - 1).max():.1e} at most')
+    assert worst < 1e-3
+    np.testing.assert_allclose(mine, losses, rtol=1e-3)
+    assert len(means) == 49
+    for name, expected in means.items():
+        mean = statistics[name.removeprefix('batch_stats/')]
+        assert np.abs(mean - expected).max() < 1e-4 * np.abs(expected).max(), name

@@ -1,0 +1,59 @@
+"""Members on disk and their OOF tables: joined by key, or refused by name."""
+
+import pandas as pd
+import pytest
+from made_runs import ONE, TWO, write_oof, write_runs
+
+from chimp_jax import members
+
+
+def test_each_row_by_the_fold_that_did_not_see_it(tmp_path):
+    found = members.find_members(write_runs(tmp_path))
+    assert [member.name for member in found] == [f'{ONE}/fold_0', f'{ONE}/fold_1', f'{TWO}/fold_0', f'{TWO}/fold_1']
+    oof, labels = members.read_oof(found)
+    assert labels.index.tolist() == oof.index.tolist() == [('a.avi', 9), ('a.avi', 10), ('b.mp4', 0), ('b.mp4', 2)]
+    assert labels.tolist() == [5.0, 9.0, 2.0, 4.0]
+    assert oof[ONE].tolist() == [5.5, 9.5, 2.5, 4.5] and oof[TWO].tolist() == [4.5, 8.0, 1.5, 3.0]
+
+
+def test_another_order_of_members_and_rows_changes_nothing(tmp_path):
+    oof, labels = members.read_oof(members.find_members(write_runs(tmp_path / 'a')))
+    again, labels_again = members.read_oof(members.find_members(write_runs(tmp_path / 'b', order=-1))[::-1])
+    pd.testing.assert_frame_equal(oof, again)
+    pd.testing.assert_series_equal(labels, labels_again)
+
+
+GOOD = [('a.avi', 10, 9.0, 8.0), ('a.avi', 9, 5.0, 4.5)]
+
+
+@pytest.mark.parametrize(
+    'lines, message',
+    [
+        (GOOD[:1], f'{TWO}: no prediction for a.avi at 9 s'),
+        ([*GOOD, ('c.avi', 1, 1.0, 1.0)], f'{ONE}: no prediction for c.avi at 1 s'),
+        ([*GOOD, GOOD[0]], f'{TWO}: more than one row for a.avi at 10 s'),
+        ([*GOOD, ('b.mp4', 0, 2.0, 1.5)], f'{TWO}: more than one row for b.mp4 at 0 s'),  # of another fold
+        ([GOOD[0], ('a.avi', 9, 5.0, None)], f'{TWO}: no finite distance for a.avi at 9 s'),
+        ([GOOD[0], ('a.avi', 9, 5.0, 'inf')], f'{TWO}: no finite distance for a.avi at 9 s'),
+        ([GOOD[0], ('a.avi', 9, None, 4.5)], f'labels of {TWO}: no finite distance for a.avi at 9 s'),
+        ([GOOD[0], ('a.avi', 9, 5.5, 4.5)], f'labels of {TWO} are not the labels of {ONE}: a.avi at 9 s .1 in all'),
+        ([GOOD[0], ('a.avi', 'x', 5.0, 4.5)], "fold_1/oof.csv, line 3: 'x' is no time"),
+    ],
+)
+def test_oof_tables_that_do_not_fit_are_refused_by_name(tmp_path, lines, message):
+    write_oof(write_runs(tmp_path) / TWO / 'fold_1', lines)
+    with pytest.raises(ValueError, match=message):
+        members.read_oof(members.find_members(tmp_path))
+
+
+def test_a_member_without_oof_is_named(tmp_path):
+    (write_runs(tmp_path) / TWO / 'fold_1' / 'oof.csv').unlink()
+    with pytest.raises(ValueError, match=f'{TWO}/fold_1 has no out-of-fold predictions .*train.py'):
+        members.read_oof(members.find_members(tmp_path))
+
+
+@pytest.mark.parametrize('text', ['', '{"recipe": "x"}', '[1]', '{"recipe": '])
+def test_a_damaged_member_is_named(tmp_path, text):
+    (write_runs(tmp_path) / TWO / 'fold_1' / 'member.json').write_text(text)
+    with pytest.raises(ValueError, match=f'{TWO}/fold_1/member.json .* damaged'):
+        members.find_members(tmp_path)

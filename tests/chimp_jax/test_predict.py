@@ -1,0 +1,299 @@
+"""Prediction: the same numbers as the window model, each key once, resumable, in the order that is asked for."""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+import small
+
+from chimp_jax import members, panel, predict, scoring, steps
+from chimp_jax.commands import entry
+from chimp_jax.data import augment, chunks, input_pipeline
+from chimp_jax.ensemble import results
+from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.metrics import Mean, absolute_error
+from chimp_jax.optim import make_optimizer, make_plateau
+from data_prep.records import LOST, read_records
+from data_prep.windows import window_seconds
+
+RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Records, and two recipes x two folds that were trained on them for an epoch."""
+    folder = tmp_path_factory.mktemp('trained')
+    return folder, small.train_members(folder, RECIPES)
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch):
+    monkeypatch.setattr(panel, 'make_model', small.model)
+
+
+def fresh_weights(seed):
+    state = steps.initial_state(
+        small.model(), make_optimizer(0.9, 0.999, 1e-7), make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8), seed=seed
+    )
+    return {'params': state.params, 'batch_stats': state.batch_stats}
+
+
+def window_model(weights, record, n_frames, step_s, operation=predict.NONE):
+    """Distances by the whole model on each window, as training sees it."""
+    seconds = window_seconds(record.target_time_s, n_frames, step_s, record.frame_time_s[0], record.frame_time_s[-1])
+    frames = input_pipeline.decode_frames(np.array(record.frame_jpeg), small.SIZE_PX).numpy()
+    windows = frames[np.searchsorted(record.frame_time_s, seconds)]
+    if operation != predict.NONE:
+        windows = np.stack([augment.apply_operation(window, operation) for window in windows])
+    window = np.tile(np.arange(n_frames), (len(windows), 1, 1))
+    return small.model().apply(weights, windows, window)[:, 0]
+
+
+@pytest.mark.parametrize('n_devices', [1, 3, 8])
+@pytest.mark.parametrize('n_frames,step_s', [(7, 1), (9, 2)])
+def test_encoding_each_frame_once_equals_the_window_model(trained, n_devices, n_frames, step_s):
+    folder, _ = trained
+    weights = fresh_weights(3)
+    scorer = scoring.Scorer(small.model(), small.SIZE_PX, jax.devices()[:n_devices])
+    records = list(read_records(folder, 'full', 'test'))
+    rows = scoring.target_rows(records)
+    plan = chunks.plan_windows(records, [True] * len(records), n_frames, step_s)
+    frames = input_pipeline.decode_records(records, small.SIZE_PX)
+    prediction, error = scorer.score(scorer.place(weights), frames, plan, rows['distance'].to_numpy())
+    assert rows[KEY].drop_duplicates().shape[0] == len(rows) == 3 + 1 + 12
+    expected = np.concatenate([window_model(weights, record, n_frames, step_s) for record in records])
+    np.testing.assert_allclose(prediction, expected, rtol=1e-5, atol=1e-5)
+    assert float(error.count) == rows['distance'].notna().sum()
+    assert error.value() == pytest.approx((prediction - rows['distance']).abs().mean(), rel=1e-4)
+
+
+def test_any_number_of_frames_and_windows():
+    scorer = scoring.Scorer(small.model(), 512, jax.devices()[:2])  # as for large pictures: 8 frames a call
+    weights = scorer.place(fresh_weights(0))
+    frames = np.random.default_rng(0).integers(0, 256, (257, 32, 32, 3), dtype=np.uint8)
+    all_at_once = jax.jit(functools.partial(steps.encode_step, model=small.model()))
+    expected = all_at_once(fresh_weights(0), frames, np.ones(257, bool))
+    for n in (1, 31, 32, 33, 257):
+        features = scorer.encode(weights, frames[:n], np.arange(n))
+        assert features.shape == (n, 1280)
+        np.testing.assert_allclose(features, expected[:n], rtol=1e-5, atol=1e-6)
+        window = np.repeat(np.arange(n)[:, None], 7, axis=1)
+        distance = np.where(np.arange(n) % 2, np.nan, 1.0)
+        prediction, error = scorer.distances(weights, features, window, distance)
+        assert prediction.shape == (n,) and error.count == (n + 1) // 2
+
+
+def test_frames_that_only_fill_a_call_are_passed_over():
+    frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    there = np.array([True, False, True])
+    looped = steps.encode_step(fresh_weights(0), frames, there, model=small.model(), one_by_one=True)
+    whole = steps.encode_step(fresh_weights(0), frames, there, model=small.model())
+    np.testing.assert_allclose(looped[::2], whole[::2], rtol=1e-5, atol=1e-6)
+    assert not looped[1].any() and whole[1].any()
+
+
+def test_masked_metric_by_hand():
+    # |2 - 1| + |5 - 7| = 3 over the two that count; the NaN label is masked.
+    error = absolute_error(np.array([2.0, 5.0, 9.0]), np.array([1.0, 7.0, np.nan]), np.array([1.0, 1.0, 0.0]))
+    assert (float(error.total), float(error.count), error.value()) == (3.0, 2.0, 1.5)
+    assert (error + Mean(1.0, 2.0)).value() == 1.0
+    assert np.isnan(Mean(0.0, 0.0).value())
+
+
+def run(folder, out, *more):
+    return entry.main(['--members', str(folder / 'runs'), '--records', str(folder), '--out', str(out), *more])
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The members that the test asks, one entry for each chunk."""
+    asked = []
+    score = panel.Panel.score
+    monkeypatch.setattr(
+        panel.Panel, 'score', lambda self, member, *a: asked.append(member.name) or score(self, member, *a)
+    )
+    return asked
+
+
+def test_the_command_writes_the_order_that_is_asked_for_and_resumes(trained, tmp_path, scored, capsys):
+    folder, _ = trained
+    order = pd.DataFrame({'video_id': ['y.mp4', 'a/x.avi', 'b/x.avi', 'y.mp4'], 'time': [7, 11, 0, 3], 'distance': 1.0})
+    order.to_csv(tmp_path / 'order.csv', index=False)
+    arguments = ['--submission_format', str(tmp_path / 'order.csv')]
+    assert run(folder, tmp_path / 'a.csv', *arguments, '--details') == 0
+    out = pd.read_csv(tmp_path / 'a.csv')
+    assert out[KEY].values.tolist() == order[KEY].values.tolist()
+    assert list(out.columns) == [*KEY, 'distance', *sorted(RECIPES), 'spread', 'members', 'status']
+    assert np.isfinite(out['distance']).all() and (out['distance'] >= 0).all()
+    assert (out['members'] == 4).all() and (out['status'] == 'ok').all()
+
+    # Some parts lost, as after a kill: only those are computed again, and the result has the same bytes.
+    parts = sorted((tmp_path / 'a.csv.parts').rglob('*.csv'))
+    assert len(parts) == len(scored) == 4
+    whole = (tmp_path / 'a.csv').read_bytes()
+    parts[1].unlink()
+    scored.clear()
+    assert run(folder, tmp_path / 'a.csv', *arguments, '--details') == 0
+    assert len(scored) == 1 and (tmp_path / 'a.csv').read_bytes() == whole
+
+    assert run(folder, tmp_path / 'a.csv', *arguments) == 0
+    assert 'is a valid submission of 4 rows' in capsys.readouterr().out
+    assert list(pd.read_csv(tmp_path / 'a.csv').columns) == [*KEY, 'distance']
+    assert entry.main(['check_submission', str(tmp_path / 'a.csv'), str(tmp_path / 'order.csv')]) == 0
+
+
+def test_a_member_that_comes_later_is_scored_alone(trained, tmp_path, scored):
+    folder, _ = trained
+    late = folder / 'runs' / RECIPES[1] / 'fold_1' / 'member.json'
+    late.rename(tmp_path / 'member.json')
+    try:
+        assert run(folder, tmp_path / 'a.csv', '--weights', 'mean') == 0
+        assert len(scored) == 3
+    finally:
+        (tmp_path / 'member.json').rename(late)
+    scored.clear()
+    assert run(folder, tmp_path / 'a.csv', '--weights', 'mean') == 0
+    assert scored == [f'{RECIPES[1]}/fold_1']
+
+
+def test_spread_and_recipes_are_those_of_the_members(trained, tmp_path):
+    folder, _ = trained
+    assert run(folder, tmp_path / 'a.parquet', '--details', '--weights', 'mean') == 0
+    rows = pd.read_parquet(tmp_path / 'a.parquet').set_index(KEY)
+    table = predict.predict_split(members.find_members(folder / 'runs'), folder, 'test', tmp_path / 'parts').members(
+        False
+    )
+    a, b = (table[[f'{recipe}/fold_{k}' for k in (0, 1)]].mean(axis=1) for recipe in RECIPES)
+    np.testing.assert_allclose(rows[RECIPES[0]], a, rtol=1e-6)
+    np.testing.assert_allclose(rows['distance'], np.maximum((a + b) / 2, 0), rtol=1e-6)
+    np.testing.assert_allclose(rows['spread'], np.std(table.to_numpy(), axis=1), rtol=1e-6)
+
+
+def test_oof_is_what_training_said_of_the_rows_it_did_not_see(trained, tmp_path, scored):
+    folder, records = trained
+    assert run(folder, tmp_path / 'a.csv', '--split', 'oof', '--details') == 0
+    rows = pd.read_csv(tmp_path / 'a.csv').set_index(KEY)
+    assert len(rows) == sum(len(record.target_time_s) for record in records['train'])
+    assert (rows['members'] == 2).all()  # one fold of each recipe
+    for recipe in RECIPES:
+        said = pd.concat(pd.read_csv(folder / 'runs' / recipe / f'fold_{k}' / 'oof.csv') for k in (0, 1)).set_index(KEY)
+        np.testing.assert_allclose(rows[recipe].reindex(said.index), said['prediction'], rtol=1e-5, atol=1e-5)
+
+
+def test_oof_refuses_members_of_other_folds(trained, tmp_path, capsys):
+    folder, _ = trained
+    table = pd.read_csv(folder / 'folds.csv')
+    try:
+        table.assign(clip_fold=table['clip_fold'].to_numpy()[::-1]).to_csv(folder / 'folds.csv', index=False)
+        assert run(folder, tmp_path / 'a.csv', '--split', 'oof') == 1
+        assert 'was trained on other folds than those of' in capsys.readouterr().err
+        assert run(folder, tmp_path / 'a.csv') == 0  # test clips are nobody's training clips
+    finally:
+        table.to_csv(folder / 'folds.csv', index=False)
+
+
+def test_test_time_augmentation_is_the_mean_over_the_set_and_the_frames_as_they_are(trained, tmp_path, capsys):
+    folder, records = trained
+    found = members.find_members(folder / 'runs')[:1]
+    operations = predict.operations('a1')
+    assert len(operations) == 1 + 9
+    table = predict.predict_split(found, folder, 'test', tmp_path / 'parts', operations).members(True)
+    record = next(record for record in records['test'] if record.video_id == 'a/x.avi')
+    data = found[0].config.data
+    views = [window_model(found[0].weights(), record, data.n_frames, data.step_s, name) for name in operations]
+    np.testing.assert_allclose(table.loc['a/x.avi'].iloc[:, 0], np.mean(views, axis=0), rtol=1e-4, atol=1e-4)
+    assert run(folder, tmp_path / 'a.csv', '--split', 'oof', '--tta', 'a1') == 0
+    assert 'without test-time augmentation' in capsys.readouterr().out
+    assert run(folder, tmp_path / 'a.csv', '--tta', 'a3') == 1
+    assert 'there are none, a1, a2, a4' in capsys.readouterr().err
+
+
+def test_rounding_gives_training_distances_only(trained, tmp_path):
+    folder, records = trained
+    assert run(folder, tmp_path / 'a.csv', '--round', 'train', '--weights', 'mean') == 0
+    seen = np.concatenate([r.target_distance_m for r in records['train']])
+    written = pd.read_csv(tmp_path / 'a.csv')['distance'].to_numpy()
+    assert np.abs(written[:, None] - seen[np.isfinite(seen)]).min(axis=1).max() < 1e-4
+
+
+def test_a_target_without_a_distance_keeps_its_row_and_its_reason(trained, tmp_path, capsys):
+    folder, _ = trained
+    (folder / LOST).write_text('split,video_id,time,reason\ntest,cut.mp4,5,no frame\ntrain,b/x.avi,7,other split\n')
+    try:
+        pd.DataFrame({'video_id': ['gone.mp4', 'cut.mp4', 'b/x.avi'], 'time': [3, 5, 0]}).to_csv(
+            tmp_path / 'order.csv', index=False
+        )
+        arguments = ['--submission_format', str(tmp_path / 'order.csv')]
+        assert run(folder, tmp_path / 'a.csv', *arguments, '--details') == 3
+        rows = pd.read_csv(tmp_path / 'a.csv')
+        assert rows['status'].tolist() == ['not among the targets of the records', 'no frame', 'ok']
+        assert rows['distance'].isna().tolist() == [True, True, False]
+        assert 'no distance: cut.mp4, 1 targets: no frame' in capsys.readouterr().out
+        assert run(folder, tmp_path / 'a.csv', *arguments) == 3
+        assert 'no valid submission' in capsys.readouterr().out
+        assert run(folder, tmp_path / 'b.csv', '--details') == 3
+        assert pd.read_csv(tmp_path / 'b.csv')[KEY].values.tolist().count(['cut.mp4', 5]) == 1
+    finally:
+        (folder / LOST).unlink()
+
+
+@pytest.mark.parametrize(
+    'text,fault',
+    [
+        ('video_id,time,distance\na,0,1\nb,1,2\n', None),
+        ('video_id,time,distance\nb,1,2\na,0,1\n', 'line 2: b at 1 s is not the row'),
+        ('video_id,time,distance\na,0,1\n', '1 rows'),
+        ('video_id,time,distance\na,0,1\nb,1,\n', 'line 3: b at 1 s has no finite distance'),
+        ('video_id,time,distance\na,0,inf\nb,1,2\n', 'line 2: a at 0 s has no finite distance'),
+        ('video_id,time,distance\na,0,-0.5\nb,1,2\n', 'line 2: a at 0 s has a distance below 0'),
+        ('video_id,distance,time\na,1,0\nb,2,1\n', 'a submission has video_id,time,distance'),
+        ('video_id,time,distance\na,0,1\na,0,1\n', 'line 3: a at 0 s stands there for the second time'),
+    ],
+)
+def test_the_rules_of_a_submission(tmp_path, text, fault):
+    (tmp_path / 'order.csv').write_text('video_id,time,distance\na,0,9\nb,1,9\n')
+    (tmp_path / 'a.csv').write_text(text)
+    if fault is None:
+        assert results.check_submission(tmp_path / 'a.csv', tmp_path / 'order.csv') == 2
+    else:
+        with pytest.raises(ValueError, match=fault):
+            results.check_submission(tmp_path / 'a.csv', tmp_path / 'order.csv')
+
+
+def test_no_members_is_said(tmp_path):
+    with pytest.raises(ValueError, match='no finished member'):
+        members.find_members(tmp_path)
+
+
+def test_weights_that_do_not_fit_are_read_again_for_each_chunk(trained, monkeypatch, tmp_path):
+    folder, _ = trained
+    found = members.find_members(folder / 'runs')
+    whole = predict.predict_split(found, folder, 'test', tmp_path / 'a').members(False)
+    restored = []
+    read = members.Member.weights
+    monkeypatch.setattr(members.Member, 'weights', lambda self: restored.append(self.name) or read(self))
+    monkeypatch.setattr(panel, 'SHARE_OF_MEMORY', 0)
+    monkeypatch.setattr(chunks, 'FRAMES_PER_CHUNK', 10)
+    monkeypatch.setattr(chunks.in_chunks, '__defaults__', (10,))
+    pd.testing.assert_frame_equal(predict.predict_split(found, folder, 'test', tmp_path / 'b').members(False), whole)
+    assert len(restored) > len(found)
+
+
+CHALLENGE = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'deep_chimpact' / 'submission_format.csv'
+
+
+@pytest.mark.parametrize('n_frames,step_s,saved', [(7, 1, 2.5), (9, 1, 2.9), (7, 2, 3.8)])
+@pytest.mark.skipif(not CHALLENGE.exists(), reason=f'{CHALLENGE} is not there')
+def test_backbone_calls_saved_on_the_challenges_targets(n_frames, step_s, saved):
+    """published_method, section 3: f7s1 wants 83,524 frames, 32,923 of them distinct."""
+    direct = shared = 0
+    for video_id, times in pd.read_csv(CHALLENGE).groupby('video_id')['time']:
+        record = small.timed(video_id, times.to_numpy(), last_s=61)  # the original's clips gave up to 62 files
+        plan = chunks.plan_windows([record], [True], n_frames, step_s)
+        direct, shared = direct + plan.window.size, shared + plan.frame.size
+    assert round(direct / shared, 1) == saved
+    if (n_frames, step_s) == (7, 1):
+        assert (direct, shared) == (83_524, 32_923)

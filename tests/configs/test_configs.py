@@ -1,0 +1,127 @@
+"""Every config is loaded and built; the IDs are the published ones; typos are refused with the nearest name."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from chimp_jax.train import make_model
+from configs import base, deep_chimpact, demo
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    'module,recipe',
+    [
+        (base, 'full-a4p50-f9s2'),
+        (demo, 'down-a1p50-f7s1'),
+        *((deep_chimpact, r) for r in base.PUBLISHED),
+    ],
+)
+def test_every_config_builds_the_published_model(module, recipe):
+    config = module.get_config(recipe)
+    data = config.data
+    frames = jnp.zeros((1, data.n_frames, data.size_px, data.size_px, 3), jnp.uint8)
+    window = jnp.zeros((1, 1, data.n_frames), jnp.int32)
+    model = make_model(config)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), frames, window))
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 13_798_645
+
+
+def test_lite0_is_the_other_backbone():
+    config = deep_chimpact.get_config()
+    assert config.model.backbone == 'efficientnet_b0'
+    config.model.backbone = 'efficientnet_lite0'
+    frames, window = jnp.zeros((1, 1, 64, 64, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32)
+    variables = jax.eval_shape(lambda: make_model(config).init(jax.random.key(0), frames, window))
+    # 3,413,024 of Lite0 without top, the rest as published
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 3_413_024 + 9_441_280 + 307_500 + 301
+
+
+def test_the_published_recipe_field_by_field():
+    config = deep_chimpact.get_config('full-a4p50-f7s1')
+    data, train, plateau = config.data, config.train, config.train.plateau
+    assert (data.stream, data.augmentation, data.augmentation_probability) == ('full', 'a4', 0.5)
+    assert (data.n_frames, data.step_s, data.size_px, data.n_folds, data.folds) == (
+        7,
+        1,
+        512,
+        5,
+        'clip',
+    )
+    assert (data.windows_per_example, data.frames_per_example) == (1, 0)
+    assert (train.batch_size, train.epochs, train.learning_rate) == (96, 40, 1e-3)
+    assert (train.adam_b1, train.adam_b2, train.adam_eps) == (0.9, 0.999, 1e-7)
+    assert (train.warmup_steps, train.decay_fraction) == (0, 0.0)
+    assert (train.micro_batches, train.early_stop_epochs, data.shares) == (1, 0, 1)
+    assert (plateau.factor, plateau.patience, plateau.min_delta, plateau.min_lr) == (
+        0.5,
+        3,
+        1e-4,
+        1e-8,
+    )
+    assert (config.model.bn_momentum, config.model.drop_connect, config.model.normalization) == (
+        0.99,
+        0.2,
+        'unit',
+    )
+    assert (config.model.output_bias, config.model.dtype) == ('zero', 'float32')
+
+
+def test_ids_by_hand():
+    assert len(set(base.PUBLISHED)) == 12
+    assert base.parse_recipe('down-a2p80-f9s2') == {
+        'stream': 'down',
+        'augmentation': 'a2',
+        'augmentation_probability': 0.8,
+        'n_frames': 9,
+        'step_s': 2,
+    }
+
+
+@pytest.mark.parametrize(
+    'recipe',
+    ['', 'full', 'full-a3p50-f7s1', 'full-a4p50-f8s1', 'Full-a4p50-f7s1', 'full-a4p50-f7s1 '],
+)
+def test_a_malformed_id_is_refused_with_the_grammar(recipe):
+    with pytest.raises(ValueError, match=r'\(down\|full\)-\(a1\|a2\|a4\)'):
+        deep_chimpact.get_config(recipe)
+
+
+def test_overrides_follow_the_types_and_names_of_the_config():
+    config = deep_chimpact.get_config()
+    with pytest.raises(AttributeError, match='batch_size'):
+        config.train.batchsize = 32
+    with pytest.raises(TypeError):
+        config.train.batch_size = 'many'
+
+
+@pytest.mark.parametrize(
+    'arguments,said',
+    [
+        (['--config=configs/deep_chimpact.py:full-a4p50-f7'], 'the grammar is'),
+        (
+            ['--config=configs/deep_chimpact.py:full-a4p50-f7s1', '--config.train.batchsize=32'],
+            'batch_size',
+        ),
+        (
+            ['--config=configs/deep_chimpact.py:full-a4p50-f7s1', '--config.data.records=nowhere'],
+            'nowhere',
+        ),
+        (['--config=configs/demo.py:all', '--recipes=half-*'], "'half-*' is no model ID"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_a_line(arguments, said, tmp_path):
+    done = subprocess.run(
+        [sys.executable, 'train.py', f'--workdir={tmp_path}', *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode != 0
+    assert said in done.stderr.strip().splitlines()[-1]
+    assert 'Traceback' not in done.stderr

@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+from make_clips import numbered_frames, write_clip
+
+from data_prep.archive import Archive
+from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
+from data_prep.inputs.labels import read_targets
+
+
+@pytest.fixture
+def targets(tmp_path):
+    rows = ['a.mp4,0,1', 'a.mp4,5,1', 'a.mp4,7,1', 'gone.mp4,0,1', 'gone.mp4,1,1', 'B.mp4,1,1']
+    (tmp_path / 'l.csv').write_text('\n'.join(['video_id,time,distance', *rows]))
+    return read_targets(tmp_path / 'l.csv')
+
+
+def reasons(targets):
+    return {(problem.video_id, problem.row): problem.reason for problem in targets.problems}
+
+
+def test_clips_that_are_not_there(tmp_path, targets):
+    for name in ('full/a.mp4', 'full/b.mp4', 'down/a.mp4', 'down/gone.mp4'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    down, full = (Archive([tmp_path / stream]) for stream in ('down', 'full'))
+    found, copies = find_clips(targets, down, full)
+    assert copies == {'a.mp4': Copies(f'{tmp_path}/down/a.mp4', f'{tmp_path}/full/a.mp4')}
+    assert found.rows['video_id'].tolist() == ['a.mp4'] * 3
+    assert reasons(found) == {
+        ('B.mp4', 'l.csv:7'): f"no such file in {tmp_path}/full; there is 'b.mp4'",
+        ('gone.mp4', 'l.csv:5'): f'no such file in {tmp_path}/full (2 rows)',
+    }
+    # With one root it serves both streams; without a downsampled copy it is made.
+    assert find_clips(targets, down, None)[1]['gone.mp4'] == Copies(f'{tmp_path}/down/gone.mp4', None)
+    (tmp_path / 'down' / 'a.mp4').unlink()
+    assert find_clips(targets, Archive([tmp_path / 'down']), full)[1]['a.mp4'].down is None
+
+
+def test_times_past_the_end(targets):
+    headers = {'a.mp4': Header(6.0, 8), 'gone.mp4': 'no such file', 'B.mp4': Header(math.inf, 8)}
+    found = check_times(check_headers(targets, headers), headers)
+    assert found.rows['time_s'].tolist() == [0, 5, 7, 1]  # 7 s is no more than 1 s past 6 s
+    assert reasons(found) == {('gone.mp4', 'l.csv:5'): 'no such file (2 rows)'}
+    headers['a.mp4'] = Header(5.9, 8)
+    found = check_times(check_headers(targets, headers), headers)
+    assert found.rows['time_s'].tolist() == [0, 5, 1]
+    late = 'second 7 lies 1.1 s past the end of the clip (5.9 s)'
+    assert reasons(found) == {('gone.mp4', 'l.csv:5'): 'no such file (2 rows)', ('a.mp4', 'l.csv:4'): late}
+
+
+def test_headers_of_sound_and_broken_clips(tmp_path):
+    long = write_clip(tmp_path / 'long.mp4', numbered_frames(80), 8)
+    short = write_clip(tmp_path / 'short.mp4', numbered_frames(40), 8)
+    (tmp_path / 'empty.mp4').touch()
+    wanted = {
+        'both': (Copies(str(short), str(long)), 3),
+        'long': (Copies(None, str(long)), 3),
+        'empty': (Copies(None, str(tmp_path / 'empty.mp4')), 3),
+        'half empty': (Copies(str(tmp_path / 'empty.mp4'), str(long)), 3),
+    }
+    headers = read_headers(wanted, 1)
+    assert headers['both'] == Header(5.0, 8.0) and headers['long'] == Header(10.0, 8.0)
+    for name in ('empty', 'half empty'):
+        assert headers[name].startswith('no video that can be read')
+
+
+def test_a_header_that_says_too_little_is_not_believed(tmp_path):
+    path = write_clip(tmp_path / 'a.avi', numbered_frames(80), 8, 'mjpeg', 'yuvj420p')
+    content = bytearray(path.read_bytes())
+    # The camera was switched off before it wrote how many pictures there are: 80 in the headers.
+    places = [i for i in range(300) if content[i : i + 4] == np.uint32(80).tobytes()]
+    assert len(places) == 2
+    for place in places:
+        content[place : place + 4] = np.uint32(1).tobytes()
+    path.write_bytes(content)
+    assert read_headers({'a': (Copies(None, str(path)), 9)}, 1)['a'].end_s == 10.0

@@ -1,0 +1,201 @@
+import math
+
+import pytest
+
+from data_prep.inputs.labels import read_tables, read_targets
+
+
+def write(path, *lines):
+    path.write_text('\n'.join(lines) + '\n')
+    return path
+
+
+def reasons(targets):
+    return {problem.row: problem.reason for problem in targets.problems}
+
+
+def test_good_rows_with_site_and_park(tmp_path):
+    labels = write(tmp_path / 'train_labels.csv', 'video_id,time,distance', 'b.mp4,4,2.5', 'a/b.mp4,0,13.5')
+    metadata = write(
+        tmp_path / 'train_metadata.csv',
+        'video_id,time,x1,park,site_id',
+        'b.mp4,4,,tai,xy',
+        'other.mp4,1,0.5,tai,zz',
+    )
+    targets = read_targets(labels, metadata)
+    assert targets.rows.drop(columns='box').to_dict('list') == {
+        'video_id': ['b.mp4', 'a/b.mp4'],
+        'time_s': [4, 0],
+        'distance_m': [2.5, 13.5],
+        'row': ['train_labels.csv:2', 'train_labels.csv:3'],
+        'site': ['xy', ''],
+        'park': ['tai', ''],
+    }
+    assert not targets.problems and not targets.notes
+
+
+def test_site_and_park_may_stand_in_the_labels(tmp_path):
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance,site', 'a.mp4,1,2,s1')
+    assert read_targets(labels).rows['site'].tolist() == ['s1']
+    assert read_targets(labels).rows['park'].tolist() == ['']
+
+
+def test_bad_rows_are_refused_with_their_line(tmp_path):
+    labels = write(
+        tmp_path / 'labels.csv',
+        'video_id,time,distance',
+        'a.mp4,0,1',
+        'a.mp4,x,1',
+        'a.mp4,-1,1',
+        'a.mp4,nan,1',
+        'a.mp4,,1',
+        '',
+        'a.mp4,1,-0.5',
+        'a.mp4,2,inf',
+        'a.mp4,3,far',
+        ',4,1',
+        'a.mp4,1e12,1',
+        'a.mp4,5,1',
+    )
+    targets = read_targets(labels)
+    assert targets.rows['time_s'].tolist() == [0, 5]
+    found = reasons(targets)
+    assert list(found) == [f'labels.csv:{line}' for line in (3, 4, 5, 6, 8, 9, 10, 11, 12)]
+    assert found['labels.csv:3'] == "the time 'x' is not a number"
+    assert found['labels.csv:4'] == 'the time -1 is negative'
+    assert found['labels.csv:8'] == 'the distance -0.5 is negative'
+    assert found['labels.csv:11'] == 'the video_id is empty'
+
+
+@pytest.mark.parametrize(
+    'video_id', ['../a.mp4', 'x/../../a.mp4', '/etc/a.mp4', 'C:\\a.mp4', '..\\a.mp4', '\\\\h\\s\\a']
+)
+def test_paths_that_leave_the_clips_folder_are_refused(tmp_path, video_id):
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', f'{video_id},0,1', 'a..b.mp4,0,1')
+    targets = read_targets(labels)
+    assert targets.rows['video_id'].tolist() == ['a..b.mp4']
+    assert 'clips folder' in reasons(targets)['labels.csv:2']
+
+
+def test_repeated_rows(tmp_path):
+    labels = write(
+        tmp_path / 'labels.csv',
+        'video_id,time,distance',
+        'a.mp4,3,1',
+        'a.mp4,3,1.0',
+        'a.mp4,3,2',
+        'b.mp4,3,2',
+    )
+    targets = read_targets(labels)
+    assert targets.rows[['video_id', 'distance_m']].values.tolist() == [['a.mp4', 1], ['b.mp4', 2]]
+    assert reasons(targets) == {'labels.csv:4': 'second 3 is at 2 m here, at 1 m in line 2'}
+    assert targets.notes == ['labels.csv: repeated rows dropped in 1 rows, first in line 3']
+
+
+def test_fractional_times_are_floored_with_a_note(tmp_path):
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', 'a.mp4,3.0,1', 'a.mp4,4.96,2')
+    targets = read_targets(labels)
+    assert targets.rows['time_s'].tolist() == [3, 4]
+    assert targets.notes == ['labels.csv: times floored to the second in 1 rows, first in line 3']
+
+
+def test_missing_columns_and_broken_tables_are_refused(tmp_path):
+    labels = write(tmp_path / 'labels.csv', 'video,time,metres', 'a.mp4,3,1')
+    with pytest.raises(ValueError, match='lacks the column video_id, distance; it has video, time'):
+        read_targets(labels)
+    with pytest.raises(ValueError, match='labels.csv'):
+        read_targets(write(tmp_path / 'labels.csv', 'video_id,time,distance', 'a,1,2,3,4', 'a,"'))
+    with pytest.raises(ValueError, match='missing.csv'):
+        read_targets(tmp_path / 'missing.csv')
+    (tmp_path / 'empty.csv').touch()
+    with pytest.raises(ValueError, match='empty.csv'):
+        read_targets(tmp_path / 'empty.csv')
+
+
+def test_a_submission_format_has_no_distances(tmp_path):
+    table = write(tmp_path / 'submission_format.csv', 'video_id,time,distance', 'a.mp4,3,1.0', 'a.mp4,1,what')
+    targets = read_targets(table, with_distance=False)
+    assert targets.rows['time_s'].tolist() == [3, 1]
+    assert all(math.isnan(distance) for distance in targets.rows['distance_m'])
+    assert not targets.problems
+
+
+def test_boxes_of_the_metadata_go_to_their_rows(tmp_path):
+    labels = write(tmp_path / 'l.csv', 'video_id,time,distance', 'a.mp4,0,1', 'a.mp4,2,1', 'a.mp4,4,1', 'b.mp4,0,1')
+    metadata = write(
+        tmp_path / 'm.csv',
+        'video_id,time,x1,y1,x2,y2,park',
+        'a.mp4,2,0.1,0.2,0.3,0.4,tai',
+        'a.mp4,0,,,,,tai',
+        'a.mp4,4,0.5,0.2,0.3,0.4,tai',
+        'b.mp4,0,0.5,0.2,1.3,0.4,tai',
+    )
+    targets = read_targets(labels, metadata)
+    boxes = targets.rows['box'].tolist()
+    assert boxes[1] == (0.1, 0.2, 0.3, 0.4)
+    assert all(math.isnan(value) for i in (0, 2, 3) for value in boxes[i])
+    assert targets.notes == ['m.csv: boxes passed over in 2 rows, first in line 4']
+    assert not targets.problems
+
+
+def test_any_csv_with_other_names_and_separators(tmp_path):
+    table = write(tmp_path / 'mine.csv', 'filepath;time;distance;site', 'a b.mp4;3,7;2,5;s1')
+    targets = read_tables(table)
+    assert list(targets) == ['train']
+    (row,) = targets['train'].rows.drop(columns='box').to_dict('records')
+    assert row == {
+        'video_id': 'a b.mp4',
+        'time_s': 3,
+        'distance_m': 2.5,
+        'row': 'mine.csv:2',
+        'site': 's1',
+        'park': '',
+    }
+    assert list(read_tables(write(tmp_path / 'wanted.csv', 'video_id,time', 'a.mp4,3'))) == ['test']
+
+
+def test_a_table_in_another_encoding_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / 'latin.csv').write_bytes('video_id,time,distance\nforêt.mp4,0,1\n'.encode('latin-1'))
+    with pytest.raises(ValueError, match='latin.csv is not UTF-8 .*CSV UTF-8'):
+        read_tables(tmp_path / 'latin.csv')
+
+
+def test_tables_of_a_folder(tmp_path):
+    write(tmp_path / 'train_labels.csv', 'video_id,time,distance', 'a.mp4,0,1')
+    write(tmp_path / 'submission_format.csv', 'video_id,time,distance', 'b.mp4,0,1', 'a.mp4,2,1')
+    targets = read_tables(tmp_path)
+    assert {split: table.rows['video_id'].tolist() for split, table in targets.items()} == {
+        'train': ['a.mp4'],
+        'test': ['b.mp4'],
+    }
+    (both,) = targets['test'].problems
+    assert (both.video_id, both.stage) == ('a.mp4', 'labels')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ValueError, match='none of train_labels.csv, submission_format.csv'):
+        read_tables(tmp_path / 'empty')
+
+
+def test_the_challenge_tables():
+    from make_clips import SHARED_CLIPS
+
+    tables = SHARED_CLIPS.parent / 'deep_chimpact'
+    if not tables.exists():
+        pytest.skip(f'{tables} is not there')
+    train = read_targets(tables / 'train_labels.csv', tables / 'train_metadata.csv')
+    assert not train.problems and not train.notes
+    assert len(train.rows) == 15_229
+    assert train.rows['video_id'].nunique() == 2_072
+    assert train.rows['site'].nunique() == 153
+    assert train.rows['distance_m'].nunique() == 35
+    # aany.mp4 at 10 s, rounded in the file to 6 digits or more
+    assert train.rows['box'][1] == pytest.approx((0.596800, 0.490759, 0.909203, 0.770658), abs=1e-4)
+    test = read_targets(tables / 'submission_format.csv', tables / 'test_metadata.csv', False)
+    assert (len(test.rows), test.rows['video_id'].nunique()) == (11_932, 1_836)
+
+
+@pytest.mark.parametrize('row', ['a.mp4,4,3,5', 'a.mp4,1,2,', 'a.mp4,1,2,3,4'])
+def test_rows_with_more_cells_than_the_header_are_refused(tmp_path, row):
+    # pandas would take a.mp4 for the row's name and 4 for the video_id.
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', row)
+    with pytest.raises(ValueError, match=r'labels\.csv: its rows have more cells than its header'):
+        read_targets(labels)

@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import pytest
+from make_clips import SHARED_CLIPS
+
+from data_prep.folds import make_folds, read_or_make_folds
+from data_prep.inputs.labels import read_targets
+
+
+def labels(n_clips=60, n_sites=15, seed=0):
+    random = np.random.default_rng(seed)
+    rows = []
+    for clip in range(n_clips):
+        for _ in range(random.integers(1, 12)):
+            distance_m = random.choice([1.0, 2.5, 5.0, 8.0, 20.0])
+            rows.append((f'c{clip:02d}.mp4', distance_m, f's{clip % n_sites}'))
+    return pd.DataFrame(rows, columns=['video_id', 'distance_m', 'site'])
+
+
+def test_one_row_a_clip_and_whole_sites():
+    rows = labels()
+    folds = make_folds(rows, 5)
+    assert folds['video_id'].tolist() == sorted(rows['video_id'].unique())
+    assert set(folds['clip_fold']) == set(folds['site_fold']) == set(range(5))
+    sites = folds['video_id'].map(dict(zip(rows['video_id'], rows['site'], strict=True)))
+    assert folds.groupby(sites)['site_fold'].nunique().max() == 1
+    assert folds.groupby(sites)['clip_fold'].nunique().max() > 1
+
+
+def test_folds_hold_equally_many_labels():
+    rows = labels()
+    merged = rows.merge(make_folds(rows, 5), on='video_id')
+    counts = merged['clip_fold'].value_counts()
+    assert counts.max() - counts.min() <= 11  # the largest clip has 11 labels
+
+
+def test_site_folds_hold_equally_many_labels_of_each_distance():
+    # Ten sites with near animals, ten with far ones: each fold must get two of each.
+    rows = pd.DataFrame(
+        {
+            'video_id': [f'c{i // 4}.mp4' for i in range(80)],
+            'site': [f's{i // 4}' for i in range(80)],
+            'distance_m': [1.0 if i < 40 else 20.0 for i in range(80)],
+        }
+    )
+    merged = rows.merge(make_folds(rows, 5), on='video_id')
+    assert (merged.groupby(['site_fold', 'distance_m']).size() == 8).all()
+
+
+def test_the_seed_fixes_the_folds():
+    rows = labels()
+    pd.testing.assert_frame_equal(make_folds(rows, 5, seed=1), make_folds(rows, 5, seed=1))
+    # Nor does the order of the rows matter.
+    shuffled = rows.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(make_folds(shuffled, 5, seed=1), make_folds(rows, 5, seed=1))
+    other = make_folds(rows, 5, seed=2)
+    assert (other['clip_fold'] != make_folds(rows, 5, seed=1)['clip_fold']).any()
+
+
+def test_clips_without_a_site_are_sites_of_their_own():
+    rows = labels().assign(site='')
+    assert make_folds(rows, 5)['site_fold'].nunique() == 5
+
+
+def test_too_few_clips_are_refused():
+    with pytest.raises(ValueError, match='3 clips cannot make 5 folds'):
+        make_folds(labels(3), 5)
+
+
+def test_an_existing_file_is_reused(tmp_path):
+    rows, path = labels(), tmp_path / 'folds.csv'
+    made = read_or_make_folds(path, rows, 5)
+    # The published folds, say: valid, but not those that the seed gives.
+    other = made.assign(clip_fold=(made['clip_fold'] + 1) % 5)
+    other.to_csv(path, index=False)
+    pd.testing.assert_frame_equal(read_or_make_folds(path, rows, 5), other)
+
+
+def test_a_file_that_does_not_fit_is_refused(tmp_path):
+    rows, path = labels(), tmp_path / 'folds.csv'
+    made = read_or_make_folds(path, rows, 5)
+    with pytest.raises(ValueError, match=r'has 5 folds, not 4; .* --n_folds=5'):
+        read_or_make_folds(path, rows, 4)
+    with pytest.raises(ValueError, match="differ in 1 clips, 'c00.mp4' among them"):
+        read_or_make_folds(path, rows[rows['video_id'] != 'c00.mp4'], 5)
+    pd.concat([made, made.tail(1)]).to_csv(path, index=False)
+    with pytest.raises(ValueError, match='more than one row'):
+        read_or_make_folds(path, rows, 5)
+    made.drop(columns='site_fold').to_csv(path, index=False)
+    with pytest.raises(ValueError, match='lacks the column site_fold'):
+        read_or_make_folds(path, rows, 5)
+
+
+def test_folds_of_the_challenge():
+    tables = SHARED_CLIPS.parent / 'deep_chimpact'
+    if not tables.exists():
+        pytest.skip(f'{tables} is not there')
+    rows = read_targets(tables / 'train_labels.csv', tables / 'train_metadata.csv').rows
+    merged = rows.merge(make_folds(rows, 5), on='video_id')
+    by_clip = merged['clip_fold'].value_counts()
+    assert by_clip.max() - by_clip.min() <= 1
+    by_site = merged.groupby('site_fold')['distance_m']
+    assert by_site.size().max() / by_site.size().min() < 1.05
+    assert by_site.mean().max() - by_site.mean().min() < 0.5

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from make_clips import write_clip
+from PIL import Image
+
+from data_prep import inspect_clip
+
+
+@pytest.fixture(scope='module')
+def late_white(tmp_path_factory):
+    """Grey for 2 s, then 30 % of each picture white: 3 s at 8 pictures a second."""
+    frames = np.full((24, 40, 80, 3), 200, np.uint8)
+    frames[16:, :, :24] = 255
+    return write_clip(tmp_path_factory.mktemp('clip') / 'late white.mp4', frames, 8)
+
+
+def test_what_is_seen_is_what_data_preparation_decides(late_white):
+    found = inspect_clip.inspect_clip(str(late_white), 0)
+    assert found.white_fraction == 0 and found.overexposed
+    assert {second: round(fraction, 1) for second, fraction in found.judged.items()} == {0: 0.0, 1: 0.0, 2: 0.3}
+    # Luma 188 of 16..235 (RGB 200) becomes 12 by the published table, which is black.
+    assert abs(found.standard.astype(int) - 200).max() <= 3 and found.corrected.max() <= 12
+
+
+def test_picture_and_one_line(late_white, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert inspect_clip.main([str(late_white), '--second=12']) == 0
+    said = capsys.readouterr().out
+    assert 'has no second 12; its last one is shown' in said
+    assert 'overexposed, gamma correction: the whitest of 3 seconds has 30' in said
+    with Image.open('late white-second-12.png') as picture:
+        assert picture.size == (1200, 800)
+        assert len(picture.convert('L').getcolors(256)) > 50
+
+
+def test_mistakes_are_one_line(tmp_path, late_white, capsys):
+    (tmp_path / 'x.mp4').write_bytes(b'nothing')
+    for arguments in ([str(tmp_path / 'x.mp4')], ['nowhere.mp4'], [str(late_white), f'--out={tmp_path}/no/folder.png']):
+        assert inspect_clip.main(arguments) == 1
+        error = capsys.readouterr().err
+        assert error.startswith('inspect failed: ') and error.count('\n') == 1
