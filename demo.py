@@ -51,7 +51,7 @@ def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
         ],
     }
     # The second recipe starts from the first's members (fold k from fold k), so that one epoch is enough.
-    starts = ([], [f'--config.model.init={runs}/{RECIPES[0]}', '--config.train.epochs=1'])
+    starts = ([], [f'--config.start.init={runs}/{RECIPES[0]}', '--config.train.epochs=1'])
     for recipe, start in zip(RECIPES, starts, strict=True):
         steps[f'train {recipe}'] = [
             *python,

@@ -22,7 +22,7 @@ from PIL import Image
 
 from bench import camera_clips
 from bench.turns import ROOT, Absent
-from configs.base import PUBLISHED
+from configs.recipes import PUBLISHED
 from data_prep.records import Record, write_records
 
 PATTERN = ROOT.parent / 'shared' / 'data' / 'deep_chimpact' / 'submission_format.csv'

@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parents[1]
 CHILD = """
 import sys
 import small
-from chimp_jax import runtime, train
+from chimp_jax import runtime, train, trainer
 runtime.start_logging()
 runtime.use_compile_cache()
-train.make_model = small.model
+trainer.DistanceModel = small.model
 config = small.config(sys.argv[1])
 config.train.epochs = int(sys.argv[3])
 train.train_recipe(config, sys.argv[2], [int(fold) for fold in sys.argv[4:]])

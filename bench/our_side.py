@@ -20,7 +20,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 from chimp_jax import optim, parallel, steps, train  # noqa: E402
-from chimp_jax.configured import make_model  # noqa: E402
+from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel  # noqa: E402
 from chimp_jax.scoring import Scorer  # noqa: E402
 from configs import base  # noqa: E402
 
@@ -34,7 +34,7 @@ def fresh() -> tuple[Any, steps.TrainState, Any]:
     """The published model with random weights, its state and its optimizer."""
     runtime.use_compile_cache()
     config = base.get_config()
-    model, settings = make_model(config), config.train
+    model, settings = DistanceModel(**config.model), config.train
     optimizer = optim.make_optimizer(settings.adam_b1, settings.adam_b2, settings.adam_eps)
     plateau = optim.make_plateau(settings.learning_rate, **settings.plateau)
     return model, steps.initial_state(model, optimizer, plateau, seed=0), optimizer
@@ -58,7 +58,7 @@ def update(options: dict[str, Any]) -> Callable[[], None]:
     model, state, optimizer = fresh()
     batch, n_frames, size_px = options['batch'], options['n_frames'], options['size_px']
     devices = jax.local_devices()[: batch if batch < jax.local_device_count() else None]
-    step = functools.partial(steps.train_step, model=model, optimizer=optimizer, axis_name=parallel.AXIS)
+    step = functools.partial(steps.train_step, model=model, optimizer=optimizer, axis_name=REPLICA_AXIS)
     mapped = parallel.map_train_step(step, devices)
     arrays = {
         'frames': frames(batch * n_frames, size_px).reshape(batch, n_frames, size_px, size_px, 3),

@@ -19,7 +19,7 @@ import tensorflow as tf  # noqa: E402
 
 from bench import original_prep  # noqa: E402
 from bench.peers import keras_model  # noqa: E402
-from configs.base import parse_recipe  # noqa: E402
+from configs.recipes import parse_recipe  # noqa: E402
 
 BATCH = 2  # windows of a call: 14 or 18 frames
 

@@ -12,7 +12,8 @@ if __name__ == '__main__':
 import numpy as np  # noqa: E402  (JAX must start after runtime.configure)
 import pandas as pd  # noqa: E402
 
-from chimp_jax import checkpoint, optim, steps, train  # noqa: E402
+from chimp_jax import checkpoint, optim, steps  # noqa: E402
+from chimp_jax.models.distance_model import DistanceModel  # noqa: E402
 from configs import base  # noqa: E402
 
 
@@ -22,7 +23,7 @@ def write_members(runs: Path, recipes: list[str], size_px: int, folds: int = 1) 
     settings = config.train
     optimizer = optim.make_optimizer(settings.adam_b1, settings.adam_b2, settings.adam_eps)
     plateau = optim.make_plateau(settings.learning_rate, **settings.plateau)
-    state = steps.initial_state(train.make_model(config), optimizer, plateau, seed=0)
+    state = steps.initial_state(DistanceModel(**config.model), optimizer, plateau, seed=0)
     # Prediction reads no optimizer: without its two copies of the parameters a member is a third as large.
     state = state.replace(opt_state=np.zeros(1, np.float32))
     for recipe, fold in ((recipe, fold) for recipe in recipes for fold in range(folds)):

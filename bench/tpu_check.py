@@ -30,8 +30,11 @@ from jax.experimental import topologies  # noqa: E402
 
 from bench.tpu_estimates import HBM_LIMIT_GIB, estimates, members_hours  # noqa: E402
 from chimp_jax import optim, parallel, scoring, steps  # noqa: E402
-from chimp_jax.train import make_model  # noqa: E402
-from configs import base  # noqa: E402
+from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel  # noqa: E402
+from configs import (
+    base,  # noqa: E402
+    recipes,  # noqa: E402
+)
 
 RESULT = Path(__file__).with_name('tpu_v3_8.json')
 
@@ -71,7 +74,7 @@ def lower(variant: Variant) -> jax.stages.Lowered:
     config.model.dtype = variant.dtype
     devices = topologies.get_topology_desc(platform='tpu', topology_name=variant.topology).devices
     n_cores, size_px = len(devices), variant.size_px
-    model = make_model(config)
+    model = DistanceModel(**config.model)
     train = config.train
     optimizer = optim.make_optimizer(train.adam_b1, train.adam_b2, train.adam_eps)
     plateau = optim.make_plateau(train.learning_rate, **train.plateau)
@@ -90,7 +93,7 @@ def lower(variant: Variant) -> jax.stages.Lowered:
         'distance': shape((*share, 1), jnp.float32),
         'mask': shape((*share, 1), jnp.float32),
     }
-    step = functools.partial(steps.train_step, model=model, optimizer=optimizer, axis_name=parallel.AXIS)
+    step = functools.partial(steps.train_step, model=model, optimizer=optimizer, axis_name=REPLICA_AXIS)
     return parallel.map_train_step(step, devices).lower(state, batch, shape((), jnp.float32))
 
 
@@ -146,7 +149,7 @@ def report(rows: dict[str, dict]) -> dict[str, Any]:
         step = {n_frames: rows.get(f'f{n_frames}-{dtype}', {}) for n_frames in (7, 9)}
         for kind in ('floor_s', 'cycles_s'):
             if all(kind in row for row in step.values()):
-                seconds = [step[base.parse_recipe(recipe)['n_frames']][kind] for recipe in base.PUBLISHED]
+                seconds = [step[recipes.parse_recipe(recipe)['n_frames']][kind] for recipe in recipes.PUBLISHED]
                 hours[f'{dtype}, {kind}'] = round(members_hours(seconds), 1)
     return {
         'note': "estimates of the TPU's compiler, no measurement: nothing was run on a TPU",

@@ -20,10 +20,10 @@ from PIL import Image
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member
-from chimp_jax.panel import Panel
 from chimp_jax.progress import Progress
-from chimp_jax.workdir import write_whole
+from chimp_jax.scoring import Panel
 from data_prep.archive import size_bytes
+from data_prep.files import write_whole
 from data_prep.records import Record
 from data_prep.workers import frame_store, local
 from data_prep.workers.background import in_background

@@ -34,8 +34,9 @@ class Member(NamedTuple):
         return checkpoint.restore_weights(self.folder / 'checkpoints', self.best_epoch)
 
     def fingerprint(self) -> str:
-        """What its predictions depend on, besides the clips."""
-        return (self.folder / 'member.json').read_text() + self.config.to_json_best_effort()
+        """Returns a text of everything that the member's predictions depend on, besides the clips."""
+        stored = ConfigDict(json.loads((self.folder.parent / 'config.json').read_text()))
+        return (self.folder / 'member.json').read_text() + stored.to_json_best_effort()
 
 
 def find_members(runs) -> list[Member]:
@@ -44,7 +45,7 @@ def find_members(runs) -> list[Member]:
     for marker in epath.Path(runs).glob('*/fold_*/member.json'):
         try:
             member = json.loads(marker.read_text())
-            config = ConfigDict(json.loads((marker.parent.parent / 'config.json').read_text()))
+            config = read_config(marker.parent.parent)
             said = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
             found.append(Member(**said, config=config, folder=marker.parent))
         except (ValueError, TypeError, KeyError) as error:
@@ -52,6 +53,17 @@ def find_members(runs) -> list[Member]:
     if not found:
         raise ValueError(f'{runs} holds no finished member (RECIPE/fold_K/member.json); train one with train.py')
     return sorted(found, key=lambda member: (member.recipe, member.fold))
+
+
+def read_config(folder: epath.Path) -> ConfigDict:
+    """Returns the config in FOLDER/config.json, with the fields that configs have today.
+
+    Version 0.1 kept config.start (`init` and `output_bias`) in config.model.
+    """
+    config = json.loads((folder / 'config.json').read_text())
+    if 'start' not in config:
+        config['start'] = {name: config['model'].pop(name) for name in ('init', 'output_bias')}
+    return ConfigDict(config)
 
 
 def load_fold(recipe_folder, fold: int, folds: str, n_folds: int) -> dict[str, Any]:

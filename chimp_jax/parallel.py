@@ -8,15 +8,13 @@ is each process' own.
 """
 
 import collections
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
-AXIS = 'replica'
+from chimp_jax.models.distance_model import REPLICA_AXIS
 
 
 def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
@@ -26,7 +24,7 @@ def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) 
     """
     return jax.pmap(
         step,
-        axis_name=AXIS,
+        axis_name=REPLICA_AXIS,
         in_axes=(None, 0, None),
         out_axes=(None, None),
         donate_argnums=(0,),
@@ -36,12 +34,12 @@ def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) 
 
 def map_encode_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """step(weights, frames, there) -> features, split as the frames are."""
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0, 0), devices=devices)
+    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0, 0), devices=devices)
 
 
 def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """step(weights, batch) -> (predictions, split as the batch is; metrics of the whole batch)."""
-    return jax.pmap(step, axis_name=AXIS, in_axes=(None, 0), out_axes=(0, None), devices=devices)
+    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), out_axes=(0, None), devices=devices)
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
@@ -57,14 +55,14 @@ def prefetch(batches: Iterable[dict], names: Sequence[str], devices: Sequence[ja
     waiting: collections.deque = collections.deque()
     for batch in batches:
         arrays = split({name: batch.pop(name) for name in names}, len(devices))
-        waiting.append((jax.device_put(arrays, _sharding(devices, AXIS)), batch))
+        waiting.append((jax.device_put(arrays, _sharding(devices, REPLICA_AXIS)), batch))
         if len(waiting) == 2:
             yield waiting.popleft()
     yield from waiting
 
 
 def _sharding(devices: Sequence[jax.Device] | None, *axes: str) -> jax.sharding.NamedSharding:
-    mesh = jax.sharding.Mesh(np.array(devices or jax.local_devices()), (AXIS,))
+    mesh = jax.sharding.Mesh(np.array(devices or jax.local_devices()), (REPLICA_AXIS,))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
 
 
@@ -82,16 +80,3 @@ def split(batch: Any, n_devices: int) -> Any:
 def join(batch: Any) -> Any:
     """Arrays [D, B / D, ...] -> NumPy [B, ...], the inverse of `split`."""
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), batch)
-
-
-def gather(value: Any) -> list[Any]:
-    """What each process has (numbers, texts, lists and dicts), in their order; all of them must call it.
-
-    As JSON, which keeps every float32 and float64 exactly.
-    """
-    content = np.frombuffer(json.dumps(value).encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array(len(content))).reshape(-1)
-    padded = np.zeros(sizes.max(), np.uint8)
-    padded[: len(content)] = content
-    rows = multihost_utils.process_allgather(padded).reshape(len(sizes), -1)
-    return [json.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]

@@ -19,10 +19,9 @@ from chimp_jax.data import augment, chunks, input_pipeline
 from chimp_jax.data.folds import digest, read_folds
 from chimp_jax.ensemble.prediction_tables import KEY, first_key
 from chimp_jax.members import Member
-from chimp_jax.panel import Panel
 from chimp_jax.progress import Progress
-from chimp_jax.scoring import target_rows
-from chimp_jax.workdir import write_whole
+from chimp_jax.scoring import Panel, target_rows
+from data_prep.files import write_whole
 from data_prep.records import Record, read_records, split_sizes
 from data_prep.workers.background import in_background
 

@@ -5,6 +5,7 @@ fill a call is padded and masked, and every prediction carries its key.
 """
 
 import functools
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,17 @@ import pandas as pd
 
 from chimp_jax import parallel, steps
 from chimp_jax.data.chunks import Plan, Timed
-from chimp_jax.metrics import Mean
-from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.members import Member
+from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
+from chimp_jax.steps import Mean
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 32
+# What weights may take of the memory: of all of it on a CPU, whose devices share it, else of each device's.
+SHARE_OF_MEMORY = 0.2
+SHARE_OF_ACCELERATOR = 0.5
 
 
 def frames_per_device(size_px: int) -> int:
@@ -37,7 +42,7 @@ class Scorer:
         encode = functools.partial(steps.encode_step, model=model, one_by_one=self.devices[0].platform == 'cpu')
         self._encode = parallel.map_encode_step(encode, self.devices)
         self._eval = parallel.map_eval_step(
-            functools.partial(steps.eval_step, model=model, axis_name=parallel.AXIS), self.devices
+            functools.partial(steps.eval_step, model=model, axis_name=REPLICA_AXIS), self.devices
         )
 
     def place(self, weights: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +93,46 @@ class Scorer:
         return self.distances(weights, self.encode(weights, frames, plan.frame), plan.window, distance_m)
 
 
+class Panel:
+    """Scores chunks of frames by any member; members of the same model share the compiled steps."""
+
+    def __init__(self, devices: Sequence[jax.Device] | None = None):
+        self.devices = list(devices or jax.local_devices())
+        self._scorers: dict[str, Scorer] = {}
+        self._placed: dict[str, dict] = {}
+        self._bytes_left = _bytes_for_weights(self.devices)
+
+    @property
+    def leaves_the_cpu_free(self) -> bool:
+        """Whether clips can be decoded while it scores."""
+        return self.devices[0].platform != 'cpu'
+
+    def score(self, member: Member, frames: np.ndarray, plan: Plan) -> np.ndarray:
+        """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped."""
+        scorer = self._scorer(member)
+        unknown = np.full(len(plan.window), np.nan, np.float32)
+        return scorer.score(self._weights(member, scorer), frames, plan, unknown)[0]
+
+    def _scorer(self, member: Member) -> Scorer:
+        model, size_px = DistanceModel(**member.config.model), member.config.data.size_px
+        key = f'{model} {size_px}'  # a module shows all its fields
+        if key not in self._scorers:
+            self._scorers[key] = Scorer(model, size_px, self.devices)
+        return self._scorers[key]
+
+    def _weights(self, member: Member, scorer: Scorer) -> dict:
+        """Those that do not fit beside the first ones are read anew for each chunk."""
+        name = str(member.folder)
+        if name in self._placed:
+            return self._placed[name]
+        weights = scorer.place(member.weights())
+        n_bytes = len(self.devices) * sum(x.nbytes for x in jax.tree.leaves(weights))
+        if n_bytes <= self._bytes_left:
+            self._placed[name] = weights
+            self._bytes_left -= n_bytes
+        return weights
+
+
 def target_rows(pieces: Sequence[Timed]) -> pd.DataFrame:
     """(video_id, time, distance) of all targets, in the order in which plan_windows takes them; NaN where unknown."""
     counts = [len(piece.target_time_s) for piece in pieces]
@@ -108,3 +153,12 @@ def _collect(dealt: jax.Array) -> np.ndarray:
 def _pad(batch: Any, size: int) -> Any:
     """Zeros to the end of the first axis up to `size`: a mask of 0 hides them, or the caller cuts them off."""
     return jax.tree.map(lambda x: np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)]), batch)
+
+
+def _bytes_for_weights(devices: list[jax.Device]) -> float:
+    """Of all these devices together: weights are on each of them."""
+    if devices[0].platform == 'cpu':
+        memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+        return SHARE_OF_MEMORY * memory
+    statistics = devices[0].memory_stats() or {}
+    return SHARE_OF_ACCELERATOR * len(devices) * statistics.get('bytes_limit', 16 << 30)

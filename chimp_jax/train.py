@@ -9,40 +9,48 @@ runs/<recipe>/fold_<k>/oof.csv         predictions of the best epoch for the row
 runs/<recipe>/fold_<k>/member.json     stands when the member is finished
 """
 
-import functools
 import json
 import logging
-import math
 from collections.abc import Sequence
 
-import jax
-import numpy as np
 import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint, optim, parallel, scoring, steps
-from chimp_jax.configured import make_model
-from chimp_jax.data import chunks
-from chimp_jax.data.folds import Fold, choose_folds, digest, read_folds
-from chimp_jax.data.training_data import TrainingData
-from chimp_jax.ensemble.distances import rmse
-from chimp_jax.member_log import finish_member, open_events, write_events, write_metrics, write_places
-from chimp_jax.members import load_fold
-from chimp_jax.metrics import Mean
-from chimp_jax.models import pretrained
-from chimp_jax.progress import Progress
-from chimp_jax.start import note_start
-from chimp_jax.workdir import check_owner, claim, write_whole
-
-ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
-ROWS = {'video_id': str, 'time': np.int32, 'distance': np.float32, 'prediction': np.float32}  # of oof.csv
+from chimp_jax.data.folds import choose_folds, digest, read_folds
+from chimp_jax.data.processes import write_shared
+from chimp_jax.members import read_config
+from chimp_jax.trainer import Trainer, TrainingError
+from chimp_jax.workdir import check_owner
+from data_prep.records import split_sizes
 
 log = logging.getLogger(__name__)
 
 
-class TrainingError(Exception):
-    """Training cannot go on; the message is one line for the user."""
+def train_recipes(configs: Sequence[ConfigDict], workdir, folds: list[int] | None = None) -> pd.DataFrame:
+    """Trains the members of all recipes that are not finished yet; writes and returns the table of `cv_table`.
+
+    A recipe whose training fails (a loss that is not finite) does not stop the others. Raises ValueError for a config
+    or data that do not fit, of any recipe, before any training; TrainingError, when all others are done, with the
+    recipes that failed.
+    """
+    for config in configs:
+        split_sizes(config.data.records, config.data.stream)
+        choose_folds(read_folds(config.data.records, config.data.folds, config.data.n_folds), folds)
+        check_owner(epath.Path(workdir) / config.recipe, config)
+    failed = []
+    for number, config in enumerate(configs, 1):
+        log.info('recipe %d of %d: %s', number, len(configs), config.recipe)
+        try:
+            train_recipe(config, workdir, folds)
+        except TrainingError as error:
+            log.error('%s: %s', config.recipe, error)
+            failed.append(f'{config.recipe}: {error}')
+    table = cv_table(configs, workdir)
+    write_shared(epath.Path(workdir) / 'cv_mae.csv', table.to_csv(index=False))
+    if failed:
+        raise TrainingError('; '.join(failed))
+    return table
 
 
 def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None) -> pd.DataFrame:
@@ -67,181 +75,18 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
     return pd.DataFrame(rows)
 
 
-class Trainer:
-    """The compiled steps of one recipe, shared by its folds."""
-
-    def __init__(self, config: ConfigDict, folds: str):
-        """folds: their digest, which the members keep."""
-        self.config, self.folds = config, folds
-        self.model = make_model(config)
-        self.data = TrainingData(config)
-        train = config.train
-        self.devices = _devices(self.data.own_examples, train.micro_batches)
-        self.optimizer = optim.make_optimizer(train.adam_b1, train.adam_b2, train.adam_eps)
-        self.plateau = optim.make_plateau(train.learning_rate, **train.plateau)
-        self.scorer = scoring.Scorer(self.model, config.data.size_px)
-        self._train_step = parallel.map_train_step(
-            functools.partial(
-                steps.train_step,
-                model=self.model,
-                optimizer=self.optimizer,
-                axis_name=parallel.AXIS,
-                micro_batches=train.micro_batches,
-            ),
-            self.devices,
-        )
-
-    def train_member(self, folder: epath.Path, fold: Fold, members_left: int = 1) -> dict:
-        """All epochs of one member, from its latest checkpoint if there is one; returns what member.json says."""
-        config = self.config
-        n_steps = self.data.n_steps(fold)
-        rates = self._rates(n_steps)
-        manager = checkpoint.open_manager(folder / 'checkpoints')
-        state, history = self._start(manager, fold)
-        claim(folder.parent, config)  # not before: a config that cannot start must not keep the folder
-        write_places(folder.parent, config.data.records)
-        note_start(folder)
-        name = f'{config.recipe} fold {fold.number}'
-        progress = Progress(name, len(rates) * members_left, done=n_steps * len(history))
-        events = open_events(folder)
-        write_metrics(folder, history)  # a kill may have come between the checkpoint and this file
-        while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):
-            epoch = len(history) + 1
-            state, train_error = self._train_epoch(state, fold, rates, epoch, progress)
-            row, rows = self._validate(state, fold)
-            state = state.replace(plateau=optim.next_plateau(self.plateau, state.plateau, row['val_mae']))
-            history = [
-                *history,
-                {'epoch': epoch, 'step': epoch * n_steps, 'train_mae': train_error, **row},
-            ]
-            if checkpoint.best_epoch(history) == epoch:
-                write_whole(folder / 'oof.csv', rows.to_csv(index=False))
-            checkpoint.save(manager, state, history)
-            write_metrics(folder, history)
-            write_events(events, history[-1])
-            log.info('%s epoch %d: %s', name, epoch, _describe(history[-1]))
-        manager.close()
-        return finish_member(folder, config.recipe, fold.number, self.folds, history)
-
-    def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
-        """The latest checkpoint's state and history, or fresh ones with the starting weights of the config."""
-        config = self.config
-        init = functools.partial(self._starting_weights, fold=fold)
-        state = steps.initial_state(self.model, self.optimizer, self.plateau, config.seed + fold.number, init)
-        state, history = checkpoint.restore(manager, state) or (state, [])
-        if history:
-            log.info('fold %d resumes after epoch %d', fold.number, len(history))
-        epochs = parallel.gather(len(history))
-        if len(set(epochs)) > 1:
-            raise ValueError(f'the processes resume after epochs {epochs}: all must share one --workdir')
-        return parallel.replicate(state, self.devices), history
-
-    def _starting_weights(self, fresh: dict, fold: Fold) -> dict:
-        model, data = self.config.model, self.config.data
-        if model.output_bias not in ('zero', 'median'):
-            raise ValueError(f"model.output_bias is 'zero' or 'median', not {model.output_bias!r}")
-        if model.output_bias == 'median':  # first: the bias of another run is learnt, and comes over it
-            fresh['params']['output']['bias'] = np.full(1, self.data.survey.median_m(fold.training), np.float32)
-        if model.init == 'lite0' and model.normalization != 'unit':
-            raise ValueError('model.init=lite0 has its own normalisation in it and wants model.normalization=unit')
-        read_run = functools.partial(load_fold, fold=fold.number, folds=data.folds, n_folds=data.n_folds)
-        return pretrained.start_from(fresh, model.init, read_run)
-
-    def _train_epoch(self, state, fold: Fold, rates: np.ndarray, epoch: int, progress) -> tuple:
-        """The state after the epoch, and its mean training error, metres."""
-        error, waiting = Mean(0.0, 0.0), []
-
-        def read(step, batch, more):
-            total = error + _finite(more, step, rates[step], batch)
-            progress.advance(1, f'epoch {epoch}/{self.config.train.epochs}, MAE {total.value():.2f} m')
-            return total
-
-        batches = parallel.prefetch(self.data.batches(fold, epoch), ARRAYS, self.devices)
-        for step, (arrays, batch) in enumerate(batches, int(state.step)):
-            state, more = self._train_step(state, arrays, rates[step])
-            waiting.append((step, batch, more))
-            if len(waiting) == 2:  # one step late, so that the device always has its next step
-                error = read(*waiting.pop(0))
-        return state, read(*waiting.pop()).value()
-
-    def _validate(self, state, fold: Fold) -> tuple[dict, pd.DataFrame]:
-        """The row of metrics.csv, and the rows of oof.csv: labelled targets with what this member says of them."""
-        weights = self.scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
-        data = self.config.data
-        parts, error = [], Mean(0.0, 0.0)
-        for clips in chunks.in_chunks(self.data.validation_clips(fold)):
-            rows = scoring.target_rows(clips)
-            plan = chunks.plan_windows(clips, [True] * len(clips), data.n_frames, data.step_s)
-            frames = np.concatenate([clip.frames for clip in clips])
-            prediction, more = self.scorer.score(weights, frames, plan, rows['distance'].to_numpy())
-            parts.append(rows.assign(prediction=prediction))
-            error += more
-        mine = {name: [value for part in parts for value in part[name].tolist()] for name in ROWS}
-        everywhere = parallel.gather([mine, [error.total, error.count]])
-        rows = pd.concat([pd.DataFrame(rows).astype(ROWS) for rows, _ in everywhere])
-        rows = rows.dropna(subset='distance').sort_values(['video_id', 'time'], ignore_index=True)
-        error = sum((Mean(*error) for _, error in everywhere), Mean(0.0, 0.0))
-        rate = self.config.train.learning_rate * float(state.plateau.scale)
-        row = {
-            'val_mae': error.value(),
-            'val_rmse': rmse(rows['prediction'], rows['distance']),
-            'plateau_rate': rate,
-        }
-        if not math.isfinite(row['val_mae']):
-            raise TrainingError(
-                f'the validation error is not finite after step {int(state.step)}, learning rate {rate:.3g}'
-            )
-        return row, rows
-
-    def _rates(self, n_steps: int) -> np.ndarray:
-        """The learning rate of every update [steps] float32, on the host: asked of a device, it would wait for it."""
-        train = self.config.train
-        total = n_steps * train.epochs
-        decay_steps = int(train.decay_fraction * total)
-        schedule = optim.make_schedule(train.learning_rate, train.warmup_steps, decay_steps, total)
-        return np.broadcast_to(np.asarray(schedule(np.arange(total)), np.float32), total)
-
-
-def is_finished(history: list[dict], epochs: int, early_stop_epochs: int) -> bool:
-    """Whether all epochs are done, or the last early_stop_epochs (0: no such rule) were none of them the best."""
-    if not history or len(history) >= epochs:
-        return len(history) >= epochs
-    return 0 < early_stop_epochs <= len(history) - checkpoint.best_epoch(history)
-
-
-def _devices(n_examples: int, micro_batches: int) -> list[jax.Device]:
-    """As many of this process' devices as split its examples evenly; where there are several processes, all."""
-    devices = jax.local_devices()
-    fewest = len(devices) if jax.process_count() > 1 else 1
-    fitting = [n for n in range(fewest, len(devices) + 1) if n_examples % (n * micro_batches) == 0]
-    if not fitting:
-        raise ValueError(
-            f'the {n_examples} examples of a batch that this process has cannot be split evenly over '
-            f'{fewest} devices x train.micro_batches={micro_batches}'
-        )
-    used = fitting[-1]
-    log.info('training on %d of %d %s devices', used * jax.process_count(), jax.device_count(), devices[0].platform)
-    return devices[:used]
-
-
-def _finite(error: Mean, step: int, rate: float, batch: dict) -> Mean:
-    """The error, on the host. Raises TrainingError where it is not finite."""
-    error = Mean(float(error.total), float(error.count))
-    if not math.isfinite(error.total):
-        raise TrainingError(f'the loss is not finite at step {step}, learning rate {rate:.3g}; {_keys(batch)}')
-    return error
-
-
-def _keys(batch: dict) -> str:
-    """(video_id, time) of every window that counts."""
-    keys = [
-        f'({video.decode()}, {t})'
-        for video, times in zip(batch['video_id'], batch['time'], strict=True)
-        for t in times
-        if t >= 0
-    ]
-    return f'the batch holds {", ".join(keys)}'
-
-
-def _describe(row: dict) -> str:
-    return ', '.join(f'{name} {value:.4g}' for name, value in row.items() if name != 'epoch')
+def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
+    """A row a recipe, of the configs and of whatever else was trained in workdir: recipe, folds ('clip' or 'site'),
+    members (that are finished, whatever command trained them), n_folds, cv_mae (the mean of their validation MAEs,
+    metres; NaN without any)."""
+    workdir = epath.Path(workdir)
+    known = {config.recipe: config.data for config in configs}
+    for path in sorted(workdir.glob('*/config.json')):
+        stored = read_config(path.parent)
+        known.setdefault(stored.recipe, stored.data)
+    rows = []
+    for recipe, data in known.items():
+        markers = (workdir / recipe).glob('fold_*/member.json')
+        errors = pd.Series([json.loads(marker.read_text())['val_mae'] for marker in markers], dtype=float)
+        rows.append((recipe, data.folds, len(errors), data.n_folds, errors.mean()))
+    return pd.DataFrame(rows, columns=['recipe', 'folds', 'members', 'n_folds', 'cv_mae'])

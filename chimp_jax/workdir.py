@@ -1,32 +1,26 @@
-"""Files of a work folder: they appear whole, and a folder belongs to one config."""
+"""The folder of a recipe's members belongs to one config."""
 
 import json
 
-import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from data_prep import files
-
-
-def write_whole(path: epath.Path, content: str | bytes) -> None:
-    """The file appears whole or not at all. Of several processes, which share the folder, the first writes."""
-    if jax.process_index() == 0:
-        files.write_whole(path, content)
+from chimp_jax.data.processes import write_shared
+from chimp_jax.members import read_config
 
 
 def claim(folder: epath.Path, config: ConfigDict) -> None:
-    """Writes the recipe's config; raises ValueError where another stands: half a member of each would be neither."""
+    """Writes config.json into the folder. Raises ValueError if the folder belongs to another config."""
     check_owner(folder, config)
     path = folder / 'config.json'
     if not path.exists():
-        write_whole(path, json.dumps(_plain(config), indent=2) + '\n')
+        write_shared(path, json.dumps(_plain(config), indent=2) + '\n')
 
 
 def check_owner(folder: epath.Path, config: ConfigDict) -> None:
-    """Raises ValueError with the fields that differ where the folder belongs to another config."""
-    path = folder / 'config.json'
-    different = sorted(_different_fields(json.loads(path.read_text()), _plain(config))) if path.exists() else []
+    """Raises ValueError with the fields that differ if the folder belongs to another config."""
+    there = _plain(read_config(folder)) if (folder / 'config.json').exists() else {}
+    different = sorted(_different_fields(there, _plain(config))) if there else []
     if different:
         raise ValueError(
             f'{folder} belongs to another config, which differs in {", ".join(different)}; '

@@ -16,6 +16,7 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     config = base.get_config(recipe)
     config.data.update(records='demo/data', size_px=88, folds='site', n_folds=2)
     config.data.update(windows_per_example=2, frames_per_example=9, shuffle_windows=4096)
-    config.model.update(init='lite0', bn_momentum=0.9, bn_over_replicas=True, output_bias='median')
+    config.model.update(bn_momentum=0.9, bn_over_replicas=True)
+    config.start.update(init='lite0', output_bias='median')
     config.train.update(batch_size=12, epochs=2, learning_rate=1e-3, warmup_steps=30, decay_fraction=0.4)
     return config

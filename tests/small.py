@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chimp_jax import train
+from chimp_jax import train, trainer
 from chimp_jax.data.input_pipeline import Clip
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
@@ -18,8 +18,8 @@ from data_prep.windows import stored_seconds
 SIZE_PX = 32
 
 
-def model(_config=None) -> DistanceModel:
-    """In the place of train.make_model: the published model on two blocks, which compile in seconds."""
+def model(**_config_model) -> DistanceModel:
+    """In the place of DistanceModel: the published model on two blocks, which compile in seconds."""
     return DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(2, 3, 2, 32, 16, 1),))
 
 
@@ -86,7 +86,7 @@ def train_members(folder, recipes) -> dict[str, list[Record]]:
     """write_data into the folder, and folder/runs: each recipe's two folds, trained for an epoch."""
     records = write_data(folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, 'make_model', model)
+        patch.setattr(trainer, 'DistanceModel', model)
         for recipe in recipes:
             one = config(folder, recipe)
             one.train.epochs = 1

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TESTS = {path.stem: path for path in (ROOT / 'tests').rglob('test_*.py')}
 TEXT = (ROOT / 'docs' / 'fidelity.md').read_text()
 
 
@@ -13,7 +14,7 @@ def test_every_test_that_fidelity_names_exists():
     missing = [
         f'{file}::{name}'
         for file, name in sorted(named)
-        if not re.search(rf'^def test_{name}\(', (ROOT / 'tests' / f'{file}.py').read_text(), re.MULTILINE)
+        if not re.search(rf'^def test_{name}\(', TESTS[file].read_text(), re.MULTILINE)
     ]
     assert not missing
 

@@ -6,7 +6,7 @@ import pytest
 import small
 from make_clips import numbered_frames, write_clip
 
-from chimp_jax import panel, recipes, train
+from chimp_jax import scoring, train, trainer
 from chimp_jax.commands import entry as command
 from data_prep.build import build
 from data_prep.job import Job
@@ -33,14 +33,14 @@ def clips(tmp_path):
 
 
 def test_from_clips_to_csv(clips, monkeypatch):
-    for module in (train, panel):
-        monkeypatch.setattr(module, 'make_model', small.model)
+    for module in (trainer, scoring):
+        monkeypatch.setattr(module, 'DistanceModel', small.model)
     monkeypatch.chdir(clips)  # all paths are relative, as people type them
     problems = build(Job(out='data', tables='.', clips_full=('clips',), n_folds=2))
     assert [problem.video_id for problem in problems] == ['broken.mp4']
     config = small.config('data', 'down-a4p50-f7s1')
     config.train.update(epochs=1, batch_size=2)
-    table = recipes.train_recipes([config], 'runs')
+    table = train.train_recipes([config], 'runs')
     oof = pd.concat(pd.read_csv(path) for path in (clips / 'runs').glob('*/fold_*/oof.csv'))
     assert len(oof) == 10 and oof['video_id'].nunique() == 2
     assert table['members'].tolist() == [2]

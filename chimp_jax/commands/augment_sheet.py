@@ -1,22 +1,17 @@
 """What the augmentations do to one's own clips: a sheet with one frame of the records under every operation.
 
-    python -m chimp_jax.commands.augment_sheet --records demo/data --out augmentations.jpg
+    chimp-distance augment_sheet --records demo/data --out augmentations.jpg
 
 The sheet docs/augmentations.jpg was made by this command from the demo's records.
 """
 
 import argparse
 
-from chimp_jax import runtime
+import numpy as np
+from PIL import Image, ImageDraw
 
-if __name__ == '__main__':
-    runtime.quiet_tensorflow()
-
-import numpy as np  # noqa: E402  (TensorFlow must start after quiet_tensorflow)
-from PIL import Image, ImageDraw  # noqa: E402
-
-from chimp_jax.data import augment, input_pipeline  # noqa: E402
-from data_prep.records import read_records  # noqa: E402
+from chimp_jax.data import augment, input_pipeline
+from data_prep.records import read_records
 
 COLUMNS = 6
 CAPTION_PX, GAP_PX = 16, 4
@@ -50,20 +45,19 @@ def middle_frame(records: str, stream: str, video_id: str | None, size_px: int) 
     raise ValueError(f'{records} has no training clip {video_id or ""} in the stream {stream}')
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='chimp-distance augment_sheet', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--records', required=True, help='folder that data_prep.build wrote')
     parser.add_argument('--stream', choices=('down', 'full'), default='full')
     parser.add_argument('--video_id', help='which clip; the first training clip by default')
     parser.add_argument('--size_px', type=int, default=512, help='side of the picture that is augmented')
     parser.add_argument('--out', default='augmentations.jpg')
-    options = parser.parse_args(arguments)
-    try:
-        picture = middle_frame(options.records, options.stream, options.video_id, options.size_px)
-        draw_sheet(picture, tile_px=224).save(options.out, quality=80)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f'augment_sheet: {error}') from None
+    return parser
 
 
-if __name__ == '__main__':
-    main()
+def run(options: argparse.Namespace) -> int:
+    picture = middle_frame(options.records, options.stream, options.video_id, options.size_px)
+    draw_sheet(picture, tile_px=224).save(options.out, quality=80)
+    return 0

@@ -19,7 +19,7 @@ from chimp_jax.ensemble import results
 from chimp_jax.ensemble.prediction_tables import recipe_means
 from chimp_jax.field.clip_figure import MOST_FRAMES, draw_clip, even_places
 from chimp_jax.field.thumbnails import frames_of
-from chimp_jax.panel import Panel
+from chimp_jax.scoring import Panel
 from data_prep.workers.clip_record import ClipTask
 
 

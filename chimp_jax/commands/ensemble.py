@@ -1,8 +1,8 @@
 """How good is each way to combine these members, and what does one of them say? On one core, from tables alone.
 
-    python -m chimp_jax.ensemble.combination --members runs                                    # errors of every method
-    python -m chimp_jax.ensemble.combination --members runs --method simplex --out ensemble    # and weights.json
-    python -m chimp_jax.ensemble.combination --members runs --method simplex --out ensemble --predictions a.csv b.csv
+    chimp-distance ensemble --members runs                                    # errors of every method
+    chimp-distance ensemble --members runs --method simplex --out ensemble    # and weights.json
+    chimp-distance ensemble --members runs --method simplex --out ensemble --predictions a.csv b.csv
 
 Errors are those of out-of-fold (OOF) predictions: on the rows that the weights were fitted on, and, the honest figure,
 on a group of sites with weights that were fitted on the other groups. OUT gets ensemble_report.csv and, for one
@@ -11,7 +11,6 @@ NAME=FILE or NAME.csv) also predictions.csv.
 """
 
 import argparse
-import sys
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -28,9 +27,9 @@ from data_prep.files import write_whole
 ALL = 'all'
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='python -m chimp_jax.ensemble.combination',
+        prog='chimp-distance ensemble',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,10 +38,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--round', help='none, train (nearest training distance) or a step in metres such as 0.5')
     parser.add_argument('--out', help='folder for ensemble_report.csv, weights.json and predictions.csv')
     parser.add_argument('--predictions', nargs='+', default=[], metavar='CSV', help='NAME=FILE, or NAME.csv')
-    options = parser.parse_args(arguments)
-    if options.predictions and not (options.out and options.method != ALL):
-        parser.error('--predictions needs --out and one --method')
-    return options
+    return parser
 
 
 def combine_files(
@@ -94,8 +90,10 @@ def fit_methods(
     return combinations, notes
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Prints the report, and writes to options.out. Raises ValueError or OSError for input that does not fit."""
+    if options.predictions and not (options.out and options.method != ALL):
+        raise ValueError('--predictions requires --out and one --method')
     given = None if options.round is None else parse_rounding(options.round)
     members = find_members(options.members)
     recipes = sorted({member.recipe for member in members})
@@ -128,11 +126,4 @@ def run(options: argparse.Namespace) -> None:
             rounding = default_rounding(options.method) if given is None else given
             rows = combine_files(combination, options.predictions, rounding, labels)
             write_table(out / 'predictions.csv', rows)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Runs the command; exits with one line where it cannot."""
-    try:
-        run(parse(arguments))
-    except (ValueError, OSError) as failure:
-        sys.exit(f'chimp_jax.ensemble.combination: {" ".join(str(failure).split())}')
+    return 0

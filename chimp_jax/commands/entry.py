@@ -14,7 +14,17 @@ from types import ModuleType
 from chimp_jax import runtime
 from data_prep.workers.guard import WorkerError
 
-COMMANDS = ('score', 'check_submission', 'clip', 'estimate', 'report', 'evaluate')
+COMMANDS = (
+    'estimate',
+    'report',
+    'evaluate',
+    'clip',
+    'score',
+    'check_submission',
+    'ensemble',
+    'export',
+    'augment_sheet',
+)
 
 log = logging.getLogger(__name__)
 

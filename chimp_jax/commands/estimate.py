@@ -25,7 +25,7 @@ from chimp_jax.ensemble.prediction_tables import read_cells, recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import calibrate, corrections, estimates, intervals, stations
 from chimp_jax.field.exports import formats
-from chimp_jax.panel import Panel
+from chimp_jax.scoring import Panel
 from data_prep.archive import Archive
 from data_prep.files import write_json
 from data_prep.job import Job

@@ -18,7 +18,7 @@ from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.ensemble import distances, results
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
-from chimp_jax.workdir import write_whole
+from data_prep.files import write_whole
 
 log = logging.getLogger(__name__)
 

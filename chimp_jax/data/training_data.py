@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from chimp_jax import parallel
-from chimp_jax.data import input_pipeline
+from chimp_jax.data import input_pipeline, processes
 from chimp_jax.data.folds import Fold
 from data_prep.records import read_dataset, split_sizes
 
@@ -47,7 +46,7 @@ class TrainingData:
         mine = input_pipeline.share_records(np.ones(n_records, int), jax.process_count())[jax.process_index()]
         part = input_pipeline.survey(self._read(*mine), **self.plan)
         distances = [known.tolist() for known in part.distance_m]
-        everywhere = parallel.gather([part.video_id, part.n_examples.tolist(), distances])
+        everywhere = processes.gather([part.video_id, part.n_examples.tolist(), distances])
         video_id, n_examples, distance_m = (sum(lists, []) for lists in zip(*everywhere, strict=True))
         return input_pipeline.Survey(
             video_id, np.array(n_examples, np.int64), [np.array(known, np.float32) for known in distance_m]

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linprog
 
+from chimp_jax.configs.recipes import PUBLISHED_CHAIN
 from chimp_jax.ensemble.distances import mae
-from configs.base import PUBLISHED
 
 GREEDY_COEFFICIENTS = np.arange(0, 1.11, 0.01)  # 112 floats: rounding lets 1.11 in, as published
-PUBLISHED_ORDER = (10, 9, 11, 5, 8, 7, 2, 0, 6, 1, 3, 4)  # of configs.base.PUBLISHED
-PUBLISHED_COEFFICIENTS = (0.58, 0.72, 0.83, 0.81, 0.89, 0.87, 0.98, 0.88, 1.03, 1.07, 1.1)
 
 _GAP = 1e-6  # of the total error: how far the two sides of the linear programme may be apart
 
@@ -77,13 +75,15 @@ def published_weights(recipes: Sequence[str]) -> np.ndarray:
 
     Raises ValueError with the recipes that are missing: eleven of twelve weights are no ensemble.
     """
-    missing = [recipe for recipe in PUBLISHED if recipe not in recipes]
+    published = [recipe for recipe, _ in PUBLISHED_CHAIN]
+    missing = [recipe for recipe in published if recipe not in recipes]
     if missing:
         raise ValueError(
             f'the published weights need the recipe {", ".join(missing)}; train it, or choose other weights: '
             'greedy, simplex, mean or median'
         )
-    named = dict(zip(PUBLISHED, chain_weights(PUBLISHED_ORDER, PUBLISHED_COEFFICIENTS), strict=True))
+    coefficients = [coefficient for _, coefficient in PUBLISHED_CHAIN[1:]]
+    named = dict(zip(published, chain_weights(range(len(published)), coefficients), strict=True))
     return np.array([named.get(recipe, 0.0) for recipe in recipes])
 
 

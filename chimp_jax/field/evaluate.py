@@ -15,7 +15,7 @@ from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field.bins import bin_of, check_cutpoints
 from chimp_jax.field.corrections import CORRECTED
 from chimp_jax.field.label_tables import keyed, named, read_label_table
-from chimp_jax.workdir import write_whole
+from data_prep.files import write_whole
 
 log = logging.getLogger(__name__)
 

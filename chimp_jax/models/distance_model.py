@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from chimp_jax.models.efficientnet import STAGES, EfficientNet, Stage
 
+REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -29,25 +30,31 @@ def normalize(frames: jax.Array, kind: str, dtype: Any) -> jax.Array:
 class FrameEncoder(nn.Module):
     """Frames [B, S, H, W, 3] float -> features [B, S, 1280]: the backbone mapped over the frames.
 
-    Weights are shared by all frames and batch statistics are taken over batch and frames of a replica, as if
-    both axes were merged, which in evaluation they are; drop-connect is drawn for each frame. replica_axis: name of the
-    mapped axis of replicas, if the statistics are to be those of all replicas.
+    All frames share the weights. Batch statistics are taken over batch and frames of a replica, as if both axes were
+    merged. In evaluation both axes are merged. Drop-connect is drawn for each frame.
     """
 
     drop_connect: float = 0.2
     bn_momentum: float = 0.99
+    bn_over_replicas: bool = False
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = STAGES
-    replica_axis: str | None = None
     backbone: str = 'efficientnet_b0'
 
     @nn.compact
     def __call__(self, frames: jax.Array, train: bool) -> jax.Array:
-        axes = ('frame', self.replica_axis) if self.replica_axis else 'frame'
-        settings = (self.drop_connect, self.bn_momentum, axes, self.dtype, self.stages, self.backbone)
-        if not train:  # no statistics are taken: frames are pictures as any others
-            pictures = frames.reshape(-1, *frames.shape[2:])
-            return EfficientNet(*settings, name='backbone')(pictures, train).reshape(*frames.shape[:2], -1)
+        b, s, *picture = frames.shape
+        settings = {
+            'drop_connect': self.drop_connect,
+            'bn_momentum': self.bn_momentum,
+            'axis_name': ('frame', REPLICA_AXIS) if self.bn_over_replicas else 'frame',
+            'dtype': self.dtype,
+            'stages': self.stages,
+            'backbone': self.backbone,
+            'name': 'backbone',
+        }
+        if not train:  # no batch statistics are taken, so frames need no axis of their own
+            return EfficientNet(**settings)(frames.reshape(b * s, *picture), train=False).reshape(b, s, -1)
         mapped = nn.vmap(
             EfficientNet,
             in_axes=(1, None),
@@ -56,7 +63,7 @@ class FrameEncoder(nn.Module):
             split_rngs={'params': False, 'dropout': True},
             axis_name='frame',
         )
-        return mapped(*settings, name='backbone')(frames, train)
+        return mapped(**settings)(frames, train)  # nn.vmap maps keyword arguments, so `train` is positional
 
 
 class LSTM(nn.Module):
@@ -90,23 +97,33 @@ class LSTM(nn.Module):
 
 
 class DistanceModel(nn.Module):
-    """uint8 frames and windows of them -> distances in metres, float32, unbounded."""
+    """uint8 frames and windows of them -> distances in metres, float32, unbounded.
 
+    The fields are those of config.model (configs/base.py gives their units and reasons), and `stages`.
+    """
+
+    dtype: Any = jnp.float32
+    backbone: str = 'efficientnet_b0'
+    normalization: str = 'unit'
     drop_connect: float = 0.2
     bn_momentum: float = 0.99
+    bn_over_replicas: bool = False
     lstm_units: int = 1024
     dense_units: int = 300
-    normalization: str = 'unit'
-    dtype: Any = jnp.float32
-    stages: tuple[Stage, ...] = STAGES
-    replica_axis: str | None = None
-    backbone: str = 'efficientnet_b0'
+    stages: tuple[Stage, ...] = STAGES  # fewer compile quickly, for tests
 
     def setup(self):
-        settings = (self.drop_connect, self.bn_momentum, self.dtype, self.stages, self.replica_axis, self.backbone)
-        self.encoder = FrameEncoder(*settings)
-        self.lstm = LSTM(self.lstm_units, self.dtype)
-        self.dense = nn.Dense(self.dense_units, dtype=self.dtype, kernel_init=nn.initializers.glorot_uniform())
+        dtype = jnp.dtype(self.dtype)  # config.model.dtype is a name
+        self.encoder = FrameEncoder(
+            drop_connect=self.drop_connect,
+            bn_momentum=self.bn_momentum,
+            bn_over_replicas=self.bn_over_replicas,
+            dtype=dtype,
+            stages=self.stages,
+            backbone=self.backbone,
+        )
+        self.lstm = LSTM(units=self.lstm_units, dtype=dtype)
+        self.dense = nn.Dense(self.dense_units, dtype=dtype, kernel_init=nn.initializers.glorot_uniform())
         # Metres stay float32: in bfloat16 distances of 16 m and more would move in steps of 1/8 m.
         self.output = nn.Dense(1, dtype=jnp.float32, kernel_init=nn.initializers.glorot_uniform())
 
@@ -119,7 +136,7 @@ class DistanceModel(nn.Module):
 
     def encode(self, frames: jax.Array, train: bool = False) -> jax.Array:
         """frames [B, S, H, W, 3] uint8 -> features [B, S, 1280]."""
-        return self.encoder(normalize(frames, self.normalization, self.dtype), train)
+        return self.encoder(normalize(frames, kind=self.normalization, dtype=jnp.dtype(self.dtype)), train=train)
 
     def distance(self, windows: jax.Array) -> jax.Array:
         """windows of features [N, T, 1280] -> [N] metres, float32."""

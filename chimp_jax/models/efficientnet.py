@@ -111,7 +111,7 @@ class MBConv(nn.Module):
         channels = filters_in * self.stage.expand
         if self.stage.expand > 1:
             expand, expand_bn = conv1x1(channels, name='expand'), self.norm(name='expand_bn')
-        kernel = DepthwiseKernel(self.stage.kernel, channels, name='depthwise')().astype(self.dtype)
+        kernel = DepthwiseKernel(size=self.stage.kernel, channels=channels, name='depthwise')().astype(self.dtype)
         depthwise_bn = self.norm(name='depthwise_bn')
 
         def before(x):
@@ -126,7 +126,7 @@ class MBConv(nn.Module):
             h = depthwise_between(x, kernel, self.stride, before, after)
         product = pointwise_dot_general
         if self.style.squeeze_excite:
-            gate = SqueezeExcite(max(1, filters_in // 4), self.dtype, name='se')(h)
+            gate = SqueezeExcite(filters=max(1, filters_in // 4), dtype=self.dtype, name='se')(h)
             if train:
                 h = h * gate
             else:
@@ -168,9 +168,9 @@ class EfficientNet(nn.Module):
         )
         stem = nn.Conv(
             32,
-            (3, 3),
-            (2, 2),
-            'SAME',
+            kernel_size=(3, 3),
+            strides=(2, 2),
+            padding='SAME',
             use_bias=False,
             dtype=self.dtype,
             kernel_init=conv_init,
@@ -182,8 +182,16 @@ class EfficientNet(nn.Module):
         for stage in self.stages:
             for repeat in range(stage.repeats):
                 stride = stage.stride if repeat == 0 else 1
-                rate = self.drop_connect * block / n_blocks
-                x = MBConv(stage, stride, rate, style, norm, self.dtype, name=f'block{block:02d}')(x, train)
+                mbconv = MBConv(
+                    stage=stage,
+                    stride=stride,
+                    drop_rate=self.drop_connect * block / n_blocks,
+                    style=style,
+                    norm=norm,
+                    dtype=self.dtype,
+                    name=f'block{block:02d}',
+                )
+                x = mbconv(x, train=train)
                 block += 1
         x = Conv1x1(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(x)
         x = norm(name='top_bn')(x, style.activation)

@@ -1,4 +1,4 @@
-"""Starting weights: what config.model.init names, put into fresh variables.
+"""Starting weights: what config.start.init names, put into fresh variables.
 
 `random`    the layers' own initialisers
 `imagenet`  EfficientNet-B0's ImageNet weights, downloaded by Keras when first asked for, as the write-up started
@@ -56,7 +56,7 @@ def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> d
     elif '/' in path:
         arrays = _flatten(read_run(path))
     else:
-        raise PretrainedError(f'model.init is {_CHOICES}, not {init!r}')
+        raise PretrainedError(f'start.init is {_CHOICES}, not {init!r}')
     if path != init:
         arrays = {name: array for name, array in arrays.items() if _BACKBONE in name}
     return fill(variables, arrays, path)
@@ -126,7 +126,7 @@ def _download_imagenet() -> dict[str, dict[str, np.ndarray]]:
     except Exception as error:  # get_file raises a bare Exception for all that can go wrong with a download
         raise PretrainedError(
             f'the ImageNet weights of EfficientNet-B0 cannot be downloaded ({" ".join(str(error).split())}); put '
-            'efficientnetb0_notop.h5 into ~/.keras/models, or name a file or lite0 with --config.model.init'
+            'efficientnetb0_notop.h5 into ~/.keras/models, or name a file or lite0 with --config.start.init'
         ) from None
     return {layer.name: {variable.name: variable.numpy() for variable in layer.weights} for layer in model.layers}
 
@@ -162,7 +162,7 @@ def _read(path: str) -> bytes:
     try:
         return epath.Path(path).expanduser().read_bytes()
     except OSError as error:
-        raise PretrainedError(f'model.init: {path} cannot be read: {error.strerror or error}') from None
+        raise PretrainedError(f'start.init: {path} cannot be read: {error.strerror or error}') from None
 
 
 def _flatten(variables: dict) -> dict[str, np.ndarray]:

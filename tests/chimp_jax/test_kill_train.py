@@ -4,7 +4,7 @@ import jax
 import small
 
 from bench import kill_train
-from chimp_jax import train
+from chimp_jax import train, trainer
 
 
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch):
@@ -16,7 +16,7 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch):
         assert kill_train.kill_in_checkpoint(process, killed, number, delay_s=0), killed.with_suffix('.log').read_text()
         assert not list(killed.glob('*/fold_*/member.json'))
     kill_train.finish(kill_train.start(data, killed, 3, (1,)), killed)
-    monkeypatch.setattr(train, 'make_model', small.model)
+    monkeypatch.setattr(trainer, 'DistanceModel', small.model)
     train.train_recipe(small.config(data), whole, [1])
     assert kill_train.differences(whole, killed) == []
 

@@ -13,22 +13,22 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import train
+from chimp_jax import train, trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
 import sys
 import small
-from chimp_jax import recipes, runtime, train
+from chimp_jax import runtime, train, trainer
 runtime.start_processes()
 import jax
 jax.config.update('jax_compilation_cache_dir', sys.argv[3])
 assert (jax.local_device_count(), jax.device_count()) == (4, 8)
-train.make_model = small.model
+trainer.DistanceModel = small.model
 config = small.config(sys.argv[1])
 config.train.update(batch_size=8, epochs=2)
 config.data.shares = 2
-recipes.train_recipes([config], sys.argv[2], folds=[1])
+train.train_recipes([config], sys.argv[2], folds=[1])
 """
 
 
@@ -58,7 +58,7 @@ def test_two_processes_with_four_devices_are_one_with_eight(tmp_path, monkeypatc
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], '\n'.join(said)
 
-    monkeypatch.setattr(train, 'make_model', small.model)
+    monkeypatch.setattr(trainer, 'DistanceModel', small.model)
     config = small.config(data)
     config.train.update(batch_size=8, epochs=2)
     config.data.shares = 2

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from chimp_jax import optim, parallel, steps
-from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.data import processes
+from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import Stage
 
 # Two blocks, the second with skip and drop-connect: they compile in seconds.
 MODEL = DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(2, 3, 2, 32, 16, 1),))
 OPTIMIZER = optim.make_optimizer(0.9, 0.999, 1e-7)
 PLATEAU = optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8)
-STEP = functools.partial(steps.train_step, model=MODEL, optimizer=OPTIMIZER, axis_name=parallel.AXIS)
+STEP = functools.partial(steps.train_step, model=MODEL, optimizer=OPTIMIZER, axis_name=REPLICA_AXIS)
 RATE = np.float32(1e-3)
 
 
@@ -46,7 +47,7 @@ def run(step, state, n_replicas, n_steps=5):
 
 def virtual_replicas():
     """Eight replicas without pmap: the same step under vmap, whose axis has the replicas' name."""
-    mapped = jax.vmap(STEP, in_axes=(None, 0, None), axis_name=parallel.AXIS)
+    mapped = jax.vmap(STEP, in_axes=(None, 0, None), axis_name=REPLICA_AXIS)
 
     def step(state, batch, rate):
         new, error = mapped(state, batch, rate)
@@ -115,9 +116,9 @@ def test_parts_with_equal_statistics_are_as_the_whole_batch(state):
 
 
 def test_batch_statistics_over_replicas_are_those_of_the_whole_batch(state):
-    """With replica_axis eight devices equal one device that sees the whole batch (no drop-connect: its keys differ)."""
-    over_all = MODEL.copy(drop_connect=0.0, replica_axis=parallel.AXIS)
-    step = functools.partial(steps.train_step, model=over_all, optimizer=OPTIMIZER, axis_name=parallel.AXIS)
+    """With bn_over_replicas eight devices equal one device that sees the whole batch (without drop-connect)."""
+    over_all = MODEL.copy(drop_connect=0.0, bn_over_replicas=True)
+    step = functools.partial(steps.train_step, model=over_all, optimizer=OPTIMIZER, axis_name=REPLICA_AXIS)
     (batch,) = batches(1)
     results = []
     for devices in (jax.devices(), jax.devices()[:1]):
@@ -131,7 +132,7 @@ def test_batch_statistics_over_replicas_are_those_of_the_whole_batch(state):
 def test_batch_statistics_are_those_of_each_replica(state):
     """As published: the kept averages are the mean of what two replicas alone would keep."""
     step = functools.partial(STEP, model=MODEL.copy(drop_connect=0.0))
-    mapped = jax.vmap(step, in_axes=(None, 0, None), out_axes=None, axis_name=parallel.AXIS)
+    mapped = jax.vmap(step, in_axes=(None, 0, None), out_axes=None, axis_name=REPLICA_AXIS)
     mapped = jax.jit(mapped, compiler_options={'xla_backend_optimization_level': 0})  # runs twice: quick to compile
     (batch,) = batches(1)
     both, _ = mapped(state, parallel.split(batch, 2), RATE)
@@ -194,7 +195,7 @@ def test_prefetch_places_one_batch_ahead_in_order():
 
 
 def test_gather_gives_back_what_one_process_has():
-    assert parallel.gather({'a': [1.5, 'ü']}) == [{'a': [1.5, 'ü']}]
+    assert processes.gather({'a': [1.5, 'ü']}) == [{'a': [1.5, 'ü']}]
 
 
 def test_a_batch_that_does_not_divide_names_both_numbers():
@@ -208,7 +209,7 @@ def test_bfloat16_trains_with_state_loss_and_metres_in_float32(state):
     losses = {}
     for dtype in (jax.numpy.bfloat16, jax.numpy.float32):
         step = functools.partial(
-            steps.train_step, model=MODEL.copy(dtype=dtype), optimizer=OPTIMIZER, axis_name=parallel.AXIS
+            steps.train_step, model=MODEL.copy(dtype=dtype), optimizer=OPTIMIZER, axis_name=REPLICA_AXIS
         )
         devices = jax.devices()[:1]
         mapped, new = parallel.map_train_step(step, devices), parallel.replicate(state, devices)

@@ -14,8 +14,8 @@ from chimp_jax.commands import entry
 from chimp_jax.data import augment, chunks, input_pipeline
 from chimp_jax.ensemble import results
 from chimp_jax.ensemble.prediction_tables import KEY
-from chimp_jax.metrics import Mean, absolute_error
 from chimp_jax.optim import make_optimizer, make_plateau
+from chimp_jax.steps import Mean, absolute_error
 from data_prep.records import LOST, read_records
 from data_prep.windows import window_seconds
 
@@ -31,7 +31,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch):
-    monkeypatch.setattr(panel, 'make_model', small.model)
+    monkeypatch.setattr(scoring, 'DistanceModel', small.model)
 
 
 def fresh_weights(seed):
@@ -111,9 +111,9 @@ def run(folder, out, *more):
 def scored(monkeypatch):
     """The members that the test asks, one entry for each chunk."""
     asked = []
-    score = panel.Panel.score
+    score = scoring.Panel.score
     monkeypatch.setattr(
-        panel.Panel, 'score', lambda self, member, *a: asked.append(member.name) or score(self, member, *a)
+        scoring.Panel, 'score', lambda self, member, *a: asked.append(member.name) or score(self, member, *a)
     )
     return asked
 

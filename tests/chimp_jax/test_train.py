@@ -1,19 +1,18 @@
-"""Training from records to members: resumes exactly, skips what is finished, refuses what does not fit."""
+"""Many recipes by one command: which, with what overrides, and the table of their errors."""
 
-import filecmp
 import json
-import re
 
-import jax
-import numpy as np
 import pandas as pd
 import pytest
 import small
 
-from chimp_jax import checkpoint, steps, train
-from chimp_jax.workdir import write_whole
+from chimp_jax import recipes
+from chimp_jax.train import TrainingError
+from chimp_jax.workdir import claim
+from configs import deep_chimpact, demo
+from data_prep.files import write_whole
 
-RECIPE = 'full-a1p50-f7s1'
+TWO = ['down-a1p50-f7s1', 'full-a1p50-f7s1']
 
 
 @pytest.fixture(scope='module')
@@ -23,210 +22,83 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def small_model(monkeypatch):
-    monkeypatch.setattr(train, 'make_model', small.model)
+def test_all_are_the_published_recipes_as_if_each_was_named():
+    for module in (deep_chimpact, demo):
+        configs = recipes.each_recipe(module.get_config('all'))
+        assert [config.recipe for config in configs] == list(recipes.PUBLISHED)
+        for config in configs:
+            assert config.to_json() == module.get_config(config.recipe).to_json()
 
 
-class Killed(Exception):
-    pass
-
-
-def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path, monkeypatch):
-    config = small.config(data)
-    members = train.train_recipe(config, tmp_path / 'whole', folds=[1])
-    assert members['fold'].tolist() == [1] and np.isfinite(members['val_mae']).all()
-
-    saves = []
-    save = checkpoint.save
-
-    def save_and_die(manager, state, history):
-        save(manager, state, history)
-        saves.append(len(history))
-        if len(saves) < 3:
-            raise Killed
-
-    monkeypatch.setattr(checkpoint, 'save', save_and_die)
-    for _ in range(2):
-        with pytest.raises(Killed):
-            train.train_recipe(config, tmp_path / 'killed', folds=[1])
-    resumed = train.train_recipe(config, tmp_path / 'killed', folds=[1])
-    assert saves == [1, 2, 3]
-    pd.testing.assert_frame_equal(members, resumed)
-    for fold, best in zip(members['fold'], members['best_epoch'], strict=True):
-        a, b = (tmp_path / run / RECIPE / f'fold_{fold}' for run in ('whole', 'killed'))
-        for name in ('metrics.csv', 'oof.csv', 'member.json'):
-            assert filecmp.cmp(a / name, b / name, shallow=False), name
-        for epoch in {best, 3}:  # the best and the latest are kept
-            weights = [checkpoint.restore_weights(path / 'checkpoints', epoch) for path in (a, b)]
-            jax.tree.map(np.testing.assert_array_equal, *weights)
-    assert len(json.loads((tmp_path / 'killed' / RECIPE / 'fold_1' / 'run.json').read_text())) == 3  # a row a start
-
-
-def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path, monkeypatch):
-    config = small.config(data)
-    config.train.update(epochs=4, early_stop_epochs=1)
-    validate, epochs = train.Trainer._validate, []
-
-    def worse_and_worse(self, state, fold):
-        row, rows = validate(self, state, fold)
-        epochs.append(row['val_mae'])
-        return row | {'val_mae': epochs[0] * len(epochs)}, rows
-
-    monkeypatch.setattr(train.Trainer, '_validate', worse_and_worse)
-    train.train_recipe(config, tmp_path, folds=[1])
-    assert len(epochs) == 2  # it stopped early
-    oof = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'oof.csv')
-    assert set(oof['video_id']) == {'clip 1.mp4', 'clip 3.mp4', 'clip 5.mp4'}
-    assert len(oof) == len(oof.drop_duplicates(['video_id', 'time'])) == 3 * 3  # the fourth has no distance
-    metrics = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'metrics.csv')
-    best = json.loads((tmp_path / RECIPE / 'fold_1' / 'member.json').read_text())['best_epoch']
-    assert metrics['val_mae'].idxmin() + 1 == best
-    error = (oof['prediction'] - oof['distance']).abs().mean()
-    assert error == pytest.approx(metrics['val_mae'].min(), rel=1e-5)
-    assert list((tmp_path / RECIPE / 'fold_1').glob('events.out.tfevents.*'))
-
-
-def test_a_finished_member_is_skipped_and_another_config_refused(data, tmp_path, monkeypatch):
-    config = small.config(data)
-    folder = tmp_path / RECIPE
-    write_whole(folder / 'config.json', config.to_json_best_effort())
-    for fold in (0, 1):
-        member = {'recipe': RECIPE, 'fold': fold, 'best_epoch': 1, 'val_mae': 2.0}
-        write_whole(folder / f'fold_{fold}' / 'member.json', json.dumps(member))
-    monkeypatch.setattr(train.Trainer, 'train_member', None)  # would fail if it were called
-    assert len(train.train_recipe(config, tmp_path)) == 2
-    with pytest.raises(ValueError, match=r'train.batch_size \(4 there, 8 here\)'):
-        config.train.batch_size = 8
-        train.train_recipe(config, tmp_path)
-
-
-def test_what_does_not_fit_is_refused_before_training(data, tmp_path):
-    config = small.config(data)
-    config.data.n_folds = 5
-    with pytest.raises(ValueError, match='folds.csv has 2 clip folds, the config asks for data.n_folds=5'):
-        train.train_recipe(config, tmp_path)
-    config = small.config(data)
-    with pytest.raises(ValueError, match='there are 0 to 1'):
-        train.train_recipe(config, tmp_path, folds=[7])
-    config.data.folds = 'park'
-    with pytest.raises(ValueError, match="'clip' or 'site'"):
-        train.train_recipe(config, tmp_path)
-
-
-def test_a_config_that_cannot_start_does_not_keep_the_folder(data, tmp_path):
-    config = small.config(data)
-    config.model.init = 'imagenet21k'
-    with pytest.raises(ValueError, match="not 'imagenet21k'"):
-        train.train_recipe(config, tmp_path)
-    config.model.update(init='lite0', normalization='imagenet')
-    with pytest.raises(ValueError, match='wants model.normalization=unit'):
-        train.train_recipe(config, tmp_path)
-    config.model.update(init='random', normalization='unit')
-    config.train.epochs = 1
-    assert train.train_recipe(config, tmp_path, folds=[0])['fold'].tolist() == [0]
-
-
-def test_batches_that_do_not_divide_are_refused(data, tmp_path):
-    config = small.config(data)
-    config.train.micro_batches = 3
-    with pytest.raises(ValueError, match='the 4 examples .* over 1 devices x train.micro_batches=3'):
-        train.train_recipe(config, tmp_path)
-    config.data.shares = 3
-    with pytest.raises(ValueError, match='batch_size=4 is no multiple of .*windows_per_example=1 x data.shares=3'):
-        train.train_recipe(config, tmp_path)
-
-
-def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypatch):
-    fresh = steps.initial_state
-
-    def poisoned(*arguments):
-        state = fresh(*arguments)
-        state.params['output']['kernel'] = np.full((6, 1), np.nan, np.float32)
-        return state
-
-    monkeypatch.setattr(steps, 'initial_state', poisoned)
-    with pytest.raises(train.TrainingError) as caught:
-        train.train_recipe(small.config(data), tmp_path, folds=[1])
-    message = str(caught.value)
-    assert message.startswith('the loss is not finite at step 0, learning rate 0.001; the batch holds (')
-    keys = re.findall(r'\(clip ([024])\.mp4, ([0246])\)', message)  # of the clips of fold 0, that it trains on
-    assert len(set(keys)) == len(keys) == 4
-
-
-def test_only_windows_that_count_are_named():
-    batch = {
-        'video_id': np.array([b'a.mp4', b'b.mp4']),
-        'time': np.array([[2, 4], [7, -1]]),
-    }
-    assert train._keys(batch) == 'the batch holds (a.mp4, 2), (a.mp4, 4), (b.mp4, 7)'
-
-
-def test_best_epoch_is_the_first_of_equals():
-    history = [{'epoch': e, 'val_mae': v} for e, v in enumerate([3.0, 2.0, 2.0, 2.5], 1)]
-    assert checkpoint.best_epoch(history) == 2
+def test_overrides_apply_to_all():
+    config = deep_chimpact.get_config('all')
+    config.train.batch_size = 32
+    assert {one.train.batch_size for one in recipes.each_recipe(config)} == {32}
+    config.data.step_s = 2
+    with pytest.raises(ValueError, match='^data.step_s: the model ID says it'):
+        recipes.each_recipe(config)
 
 
 @pytest.mark.parametrize(
-    'errors,early_stop_epochs,expected',
+    'patterns,expected',
     [
-        ([], 2, False),
-        ([3.0, 2.0, 2.5], 0, False),
-        ([3.0, 2.0, 2.5], 2, False),  # one epoch without a better one
-        ([3.0, 2.0, 2.5, 2.0], 2, True),  # two: an equal one is not better
-        ([3.0, 2.0, 2.5, 1.9], 2, False),
-        ([3.0, 2.0, 2.5, 1.9, 1.8], 2, True),  # all five are done
+        (['full-a4p50-f7s1'], ['full-a4p50-f7s1']),
+        (['full-*f9s1', 'down-a1p?0-f7s1'], ['full-a1p50-f9s1', 'down-a1p50-f7s1', 'down-a1p80-f7s1']),
+        (['*s2', 'full-a4p50-f7s2'], ['down-a4p50-f7s2', 'full-a4p50-f7s2']),  # each once
+        (['full-a2p80-f9s2'], ['full-a2p80-f9s2']),  # not a published one
     ],
 )
-def test_early_stopping_by_hand(errors, early_stop_epochs, expected):
-    history = [{'epoch': e, 'val_mae': v} for e, v in enumerate(errors, 1)]
-    assert train.is_finished(history, 5, early_stop_epochs) is expected
+def test_patterns_choose(patterns, expected):
+    chosen = recipes.each_recipe(deep_chimpact.get_config('all'), patterns)
+    assert [config.recipe for config in chosen] == expected
 
 
-def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkeypatch):
-    train.train_recipe(small.config(data, 'down-a1p50-f7s1'), tmp_path)
-    started = []
-    fresh = steps.initial_state
-
-    def note(*arguments):
-        state = fresh(*arguments)
-        started.append(jax.device_get(state.params))
-        return state
-
-    monkeypatch.setattr(steps, 'initial_state', note)
-    config = small.config(data)
-    config.model.init = str(tmp_path / 'down-a1p50-f7s1')
-    config.model.output_bias = 'median'  # must not overwrite what the other run has learnt
-    members = train.train_recipe(config, tmp_path, folds=[1])
-    other = tmp_path / 'down-a1p50-f7s1' / 'fold_1'
-    best = json.loads((other / 'member.json').read_text())['best_epoch']
-    expected = checkpoint.restore_weights(other / 'checkpoints', best)['params']
-    jax.tree.map(np.testing.assert_array_equal, started[0], expected)
-    assert members['fold'].tolist() == [1]
-
-    config.model.init += ':backbone'
-    train.train_recipe(config, tmp_path / 'backbone', folds=[1])
-    jax.tree.map(np.testing.assert_array_equal, started[1]['encoder'], expected['encoder'])
-    assert (started[1]['lstm']['kernel'] != expected['lstm']['kernel']).all()
-    assert started[1]['output']['bias'] > 1  # the median: distances are 1 m and up
-
-    config.data.folds = 'site'  # the other run has seen rows that these folds hold back
-    with pytest.raises(ValueError, match='has 2 clip folds, not 2 site folds'):
-        train.train_recipe(config, tmp_path / 'other')
+def test_a_pattern_that_matches_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"'half-\*' is no model ID; the grammar is"):
+        recipes.each_recipe(deep_chimpact.get_config('all'), ['full-*', 'half-*'])
+    with pytest.raises(ValueError, match='not of full-a4p50-f7s1'):
+        recipes.each_recipe(deep_chimpact.get_config('full-a4p50-f7s1'), ['down-*'])
 
 
-def test_metrics_are_whole_after_a_kill_between_the_last_checkpoint_and_them(data, tmp_path, monkeypatch):
-    config = small.config(data)
-    config.train.epochs = 1
-    write = train.write_metrics
+def member(workdir, recipe, fold, val_mae):
+    row = {'recipe': recipe, 'fold': fold, 'best_epoch': 1, 'val_mae': val_mae}
+    write_whole(workdir / recipe / f'fold_{fold}' / 'member.json', json.dumps(row))
 
-    def die(folder, history):
-        if history:
-            raise Killed
 
-    monkeypatch.setattr(train, 'write_metrics', die)
-    with pytest.raises(Killed):
-        train.train_recipe(config, tmp_path, folds=[0])
-    monkeypatch.setattr(train, 'write_metrics', write)
-    train.train_recipe(config, tmp_path, folds=[0])
-    assert len(pd.read_csv(tmp_path / RECIPE / 'fold_0' / 'metrics.csv')) == 1
+def test_the_table_and_a_failure_that_does_not_stop_the_others(data, tmp_path, monkeypatch):
+    def train_recipe(config, workdir, folds):
+        if config.recipe == TWO[0]:
+            raise TrainingError('the loss is not finite at step 3')
+        member(tmp_path, config.recipe, 0, 2.0)
+        member(tmp_path, config.recipe, 1, 3.0)
+
+    monkeypatch.setattr(recipes, 'train_recipe', train_recipe)
+    configs = [small.config(data, recipe) for recipe in TWO]
+    with pytest.raises(TrainingError, match='^down-a1p50-f7s1: the loss is not finite at step 3$'):
+        recipes.train_recipes(configs, tmp_path)
+    expected = pd.DataFrame(
+        {'recipe': TWO, 'folds': 'clip', 'members': [0, 2], 'n_folds': 2, 'cv_mae': [float('nan'), 2.5]}
+    )
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / 'cv_mae.csv'), expected)
+    member(tmp_path, TWO[0], 1, 4.0)  # of another command on another machine
+    table = recipes.cv_table(configs, tmp_path)
+    assert table['members'].tolist() == [1, 2] and table['cv_mae'].tolist() == [4.0, 2.5]
+    # A later command for another recipe does not forget these.
+    claim(tmp_path / TWO[1], configs[1])
+    table = recipes.cv_table([small.config(data, 'full-a4p50-f9s2')], tmp_path)
+    assert table['recipe'].tolist() == ['full-a4p50-f9s2', TWO[1]] and table['cv_mae'].tolist()[1] == 2.5
+
+
+def test_what_does_not_fit_one_recipe_is_refused_before_any_is_trained(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, 'train_recipe', None)  # would fail if it were called
+    configs = [small.config(data, recipe) for recipe in TWO]
+    other = small.config(data, TWO[1])
+    other.train.epochs = 7
+    claim(tmp_path / TWO[1], other)
+    with pytest.raises(ValueError, match=r'differs in train.epochs \(7 there, 3 here\)'):
+        recipes.train_recipes(configs, tmp_path)
+    with pytest.raises(ValueError, match='there are 0 to 1'):
+        recipes.train_recipes(configs[:1], tmp_path, folds=[2])
+    configs[1].data.records = str(tmp_path / 'nowhere')
+    with pytest.raises(ValueError, match='nowhere'):
+        recipes.train_recipes(configs, tmp_path / 'new')

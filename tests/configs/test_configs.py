@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from chimp_jax.train import make_model
-from configs import base, deep_chimpact, demo
+from chimp_jax.models.distance_model import DistanceModel
+from configs import base, deep_chimpact, demo, recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         (base, 'full-a4p50-f9s2'),
         (demo, 'down-a1p50-f7s1'),
-        *((deep_chimpact, r) for r in base.PUBLISHED),
+        *((deep_chimpact, r) for r in recipes.PUBLISHED),
     ],
 )
 def test_every_config_builds_the_published_model(module, recipe):
@@ -27,7 +27,7 @@ def test_every_config_builds_the_published_model(module, recipe):
     data = config.data
     frames = jnp.zeros((1, data.n_frames, data.size_px, data.size_px, 3), jnp.uint8)
     window = jnp.zeros((1, 1, data.n_frames), jnp.int32)
-    model = make_model(config)
+    model = DistanceModel(**config.model)
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), frames, window))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 13_798_645
 
@@ -37,7 +37,7 @@ def test_lite0_is_the_other_backbone():
     assert config.model.backbone == 'efficientnet_b0'
     config.model.backbone = 'efficientnet_lite0'
     frames, window = jnp.zeros((1, 1, 64, 64, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32)
-    variables = jax.eval_shape(lambda: make_model(config).init(jax.random.key(0), frames, window))
+    variables = jax.eval_shape(lambda: DistanceModel(**config.model).init(jax.random.key(0), frames, window))
     # 3,413,024 of Lite0 without top, the rest as published
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 3_413_024 + 9_441_280 + 307_500 + 301
 
@@ -69,12 +69,12 @@ def test_the_published_recipe_field_by_field():
         0.2,
         'unit',
     )
-    assert (config.model.output_bias, config.model.dtype) == ('zero', 'float32')
+    assert (config.start.output_bias, config.model.dtype) == ('zero', 'float32')
 
 
 def test_ids_by_hand():
-    assert len(set(base.PUBLISHED)) == 12
-    assert base.parse_recipe('down-a2p80-f9s2') == {
+    assert len(set(recipes.PUBLISHED)) == 12
+    assert recipes.parse_recipe('down-a2p80-f9s2') == {
         'stream': 'down',
         'augmentation': 'a2',
         'augmentation_probability': 0.8,

@@ -15,7 +15,7 @@ from etils import epath
 from chimp_jax.field.exports.camtrap_package import Package, check_package, read_package, schema_names
 from chimp_jax.field.exports.media_match import media_of_clips
 from chimp_jax.field.exports.rows import checked_rows, csv_text, plain
-from chimp_jax.workdir import write_whole
+from data_prep.files import write_whole
 
 ID_PREFIX = 'chimp_jax-'  # of our observationIDs
 _METHOD = 'distanceMethod'

@@ -14,7 +14,7 @@ from chimp_jax.field.bins import bin_of
 from chimp_jax.field.exports.distance_script import distance_script
 from chimp_jax.field.exports.flatfile_check import check_flatfile, checked_bins
 from chimp_jax.field.exports.rows import checked_rows, csv_text, plain
-from chimp_jax.workdir import write_whole
+from data_prep.files import write_whole
 
 FLATFILE, SCRIPT = 'distance_flatfile.csv', 'distance.R'
 _COVARIATES = ('video_id', 'time', 'distance_lower', 'distance_upper')

@@ -7,7 +7,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.field.exports.rows import checked_rows, csv_text, number, read_table
-from chimp_jax.workdir import write_whole
+from data_prep.files import write_whole
 
 
 def write_zamba(rows: pd.DataFrame, path, durations_s: Mapping[str, float] | None = None) -> dict:

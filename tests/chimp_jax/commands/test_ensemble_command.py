@@ -1,4 +1,4 @@
-"""python -m chimp_jax.ensemble: its report, its files and its refusals, on tables of two made-up recipes."""
+"""chimp-distance ensemble: its report, its files and its refusals, on tables of two made-up recipes."""
 
 import json
 import subprocess
@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from made_runs import ONE, TWO, write_runs
 
-from chimp_jax.commands import ensemble
-from configs.base import PUBLISHED
+from chimp_jax.commands import entry
+from configs.recipes import PUBLISHED
 
 # Errors of ONE are +0.5; of TWO -0.5, -1, -0.5, -1. The mean errs by 0, 1/4, 0, 1/4.
 
 
 def run(runs, *more):
-    ensemble.main(['--members', str(runs), *map(str, more)])
+    return entry.main(['ensemble', '--members', str(runs), *map(str, more)])
 
 
 def test_all_methods_are_compared(tmp_path, capsys):
@@ -81,13 +81,11 @@ def test_mean_needs_no_oof(tmp_path, capsys):
     run(runs, '--method', 'mean', '--out', tmp_path / 'out')
     assert capsys.readouterr().out.startswith(f'no figures: {TWO}/fold_1 has no out-of-fold predictions')
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['weights.json']
-    with pytest.raises(
-        SystemExit, match=f'^chimp_jax.ensemble.combination: {TWO}/fold_1 has no out-of-fold predictions'
-    ):
-        run(runs, '--method', 'greedy')
+    assert run(runs, '--method', 'greedy') == 1
+    assert capsys.readouterr().err.startswith(f'ensemble failed: {TWO}/fold_1 has no out-of-fold predictions')
 
 
-def test_refusals_are_one_line(tmp_path):
+def test_refusals_are_one_line(tmp_path, capsys):
     runs = write_runs(tmp_path / 'runs')
     one = write_predictions(tmp_path, ONE, [('t.avi', 1, 3.0)])
     two = write_predictions(tmp_path, TWO, [('t.avi', 2, 6.0)])
@@ -100,21 +98,17 @@ def test_refusals_are_one_line(tmp_path):
         ([*out, one, two], f'{ONE}: no prediction for t.avi at 2 s'),
         ([*out, f'{ONE}={tmp_path}/gone.csv'], 'gone.csv'),
     ):
-        with pytest.raises(SystemExit) as error:
-            run(runs, *more)
-        text = str(error.value)
-        assert text.startswith('chimp_jax.ensemble.combination: ') and message in text and '\n' not in text
-    with pytest.raises(SystemExit, match='^chimp_jax.ensemble.combination: .*no finished member'):
-        run(tmp_path / 'none')
-    with pytest.raises(SystemExit) as error:
-        run(runs, '--predictions', one)
-    assert error.value.code == 2
+        assert run(runs, *more) == 1
+        text = capsys.readouterr().err
+        assert text.startswith('ensemble failed: ') and message in text and text.count('\n') == 1
+    assert run(tmp_path / 'none') == 1 and 'no finished member' in capsys.readouterr().err
+    assert run(runs, '--predictions', one) == 1 and 'requires --out and one --method' in capsys.readouterr().err
 
 
-def test_it_runs_as_a_module_without_tensorflow_or_jax(tmp_path):
+def test_it_runs_without_tensorflow_or_jax(tmp_path):
     code = (
-        'import runpy, sys; sys.argv = ["ensemble", "--members", sys.argv[1]]; '
-        'runpy.run_module("chimp_jax.ensemble.combination", run_name="__main__"); '
+        'import sys; from chimp_jax.commands import entry; '
+        'assert entry.main(["ensemble", "--members", sys.argv[1]]) == 0; '
         'assert not {"tensorflow", "jax"} & set(sys.modules)'
     )
     done = subprocess.run(

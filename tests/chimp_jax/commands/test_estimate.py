@@ -10,7 +10,7 @@ import pytest
 import small
 from make_clips import numbered_frames, write_clip
 
-from chimp_jax import clip_stream, panel
+from chimp_jax import clip_stream, scoring
 from chimp_jax.commands import entry
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field import intervals
@@ -30,7 +30,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch):
-    monkeypatch.setattr(panel, 'make_model', small.model)
+    monkeypatch.setattr(scoring, 'DistanceModel', small.model)
     monkeypatch.setattr(clip_stream, 'CLIPS_PER_BATCH', 2)
 
 
@@ -83,7 +83,7 @@ def test_every_second_and_a_row_for_every_clip(runs, clips, tmp_path):
 
 def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, clips, tmp_path, monkeypatch):
     assert estimate(runs, clips, tmp_path / 'in_turn') == 3
-    monkeypatch.setattr(panel.Panel, 'leaves_the_cpu_free', True)
+    monkeypatch.setattr(scoring.Panel, 'leaves_the_cpu_free', True)
     assert estimate(runs, clips, tmp_path / 'beside') == 3
     for name in ('distances.csv', 'clips.csv'):
         assert (tmp_path / 'in_turn' / name).read_bytes() == (tmp_path / 'beside' / name).read_bytes()
@@ -98,7 +98,7 @@ def test_the_command_starts_without_tensorflow():
 
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):
     estimate(runs, clips, tmp_path / 'whole', '--details')
-    score, asked = panel.Panel.score, []
+    score, asked = scoring.Panel.score, []
 
     def dies(self, member, *chunk):
         asked.append(member.name)
@@ -106,7 +106,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, m
             raise KeyboardInterrupt
         return score(self, member, *chunk)
 
-    monkeypatch.setattr(panel.Panel, 'score', dies)
+    monkeypatch.setattr(scoring.Panel, 'score', dies)
     with pytest.raises(KeyboardInterrupt):
         estimate(runs, clips, tmp_path / 'killed', '--details')
     estimate(runs, clips, tmp_path / 'killed', '--details')
@@ -125,8 +125,8 @@ def test_a_clip_that_changed_is_done_anew_and_a_new_one_alone(runs, clips, tmp_p
     write_clip(folder / 'a.mp4', numbered_frames(24), 8)
     write_clip(folder / 'b.mp4', numbered_frames(24), 8)
     assert estimate(runs, folder, tmp_path / 'out') == 0
-    score, asked = panel.Panel.score, []
-    monkeypatch.setattr(panel.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
+    score, asked = scoring.Panel.score, []
+    monkeypatch.setattr(scoring.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
     write_clip(folder / 'a.mp4', numbered_frames(40), 8)
     write_clip(folder / 'aa.mp4', numbered_frames(8), 8)
     assert estimate(runs, folder, tmp_path / 'out') == 0

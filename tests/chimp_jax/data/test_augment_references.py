@@ -9,7 +9,7 @@ import scipy.ndimage
 import small
 from PIL import Image
 
-from chimp_jax.commands import augment_sheet
+from chimp_jax.commands import augment_sheet, entry
 from chimp_jax.data import augment
 
 # Side of a window -> where the central crop of 0.7 starts: floor(0.15 * side), by hand.
@@ -156,7 +156,7 @@ def test_turn_equals_scipy():
             assert_floor_of(augment.apply_operation(window, 'rotate_45_crop').numpy(), exact)
 
 
-def test_the_sheet_shows_the_operations_in_their_order(tmp_path):
+def test_the_sheet_shows_the_operations_in_their_order(tmp_path, capsys):
     small.write_data(tmp_path)
     picture = augment_sheet.middle_frame(str(tmp_path), 'full', 'clip 2.mp4', 32)
     sheet = np.asarray(augment_sheet.draw_sheet(picture, tile_px=32))
@@ -164,7 +164,8 @@ def test_the_sheet_shows_the_operations_in_their_order(tmp_path):
     np.testing.assert_array_equal(sheet[16:48, :32], picture)
     np.testing.assert_array_equal(sheet[16:48, 36:68], picture[:, ::-1])  # the first operation
     np.testing.assert_array_equal(sheet[-32:, -36:-4], augment.apply_operation(picture[None], 'blur_20')[0])  # the last
-    augment_sheet.main([f'--records={tmp_path}', f'--out={tmp_path}/sheet.jpg', '--size_px=64'])
+    assert entry.main(['augment_sheet', f'--records={tmp_path}', f'--out={tmp_path}/sheet.jpg', '--size_px=64']) == 0
     assert Image.open(tmp_path / 'sheet.jpg').size == (6 * 228, 3 * 240)
-    with pytest.raises(SystemExit, match='no training clip none.mp4 in the stream full'):
-        augment_sheet.main([f'--records={tmp_path}', '--video_id=none.mp4', f'--out={tmp_path}/x.jpg'])
+    arguments = ['augment_sheet', f'--records={tmp_path}', '--video_id=none.mp4', f'--out={tmp_path}/x.jpg']
+    assert entry.main(arguments) == 1
+    assert 'no training clip none.mp4 in the stream full' in capsys.readouterr().err

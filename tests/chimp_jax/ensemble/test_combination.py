@@ -8,7 +8,7 @@ import pytest
 
 from chimp_jax.ensemble.combination import METHODS, NEEDS_OOF, Combination, combine, fit, load_or_fit
 from chimp_jax.ensemble.prediction_tables import KEY
-from configs.base import PUBLISHED
+from configs.recipes import PUBLISHED
 
 ROWS = pd.MultiIndex.from_tuples([('a.avi', 9), ('a.avi', 10), ('b.mp4', 0), ('b.mp4', 2)], names=KEY)
 LABELS = pd.Series([5.0, 9.0, 2.0, 4.0], ROWS)

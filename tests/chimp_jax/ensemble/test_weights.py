@@ -9,7 +9,7 @@ from scipy import optimize
 
 from bench import ensemble as bench
 from chimp_jax.ensemble import weights as ensemble_weights
-from configs.base import PUBLISHED
+from configs.recipes import PUBLISHED
 
 
 def literal_greedy(oof, target):

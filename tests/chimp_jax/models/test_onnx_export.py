@@ -1,8 +1,6 @@
 """Exported graphs say what the Flax model says, and one that does not is refused."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -13,6 +11,7 @@ import pytest
 import small
 
 from chimp_jax import checkpoint, optim, steps
+from chimp_jax.commands import entry
 from chimp_jax.models import onnx_export, onnx_graph
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
@@ -102,8 +101,9 @@ def member(runs: Path) -> Path:
 
 
 def test_the_command_writes_both_files(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(onnx_export, 'make_model', small.model)
-    onnx_export.main([str(member(tmp_path / 'runs')), '--out', str(tmp_path / 'new' / 'model.onnx')])
+    monkeypatch.setattr(onnx_export, 'DistanceModel', small.model)
+    arguments = [str(member(tmp_path / 'runs')), '--out', str(tmp_path / 'new' / 'model.onnx')]
+    assert entry.main(['export', *arguments]) == 0
     assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['model.backbone.onnx', 'model.head.onnx']
     backbone = onnx.load(tmp_path / 'new' / 'model.backbone.onnx')
     noted = {prop.key: prop.value for prop in backbone.metadata_props}
@@ -112,14 +112,10 @@ def test_the_command_writes_both_files(tmp_path, monkeypatch, capsys):
     assert 'model.head.onnx' in capsys.readouterr().out
 
 
-def test_what_is_no_member_is_one_line(tmp_path):
-    with pytest.raises(ValueError, match='is no finished member: give RUNS/RECIPE/fold_K'):
-        onnx_export.load_member(tmp_path)
-    with pytest.raises(ValueError, match=r'ends in \.onnx'):
-        onnx_export.main([str(tmp_path), '--out', str(tmp_path / 'model')])
-
-
-def test_help_runs_as_a_module():
-    root = Path(__file__).resolve().parents[3]
-    command = [sys.executable, '-m', 'chimp_jax.models.onnx_export', '--help']
-    assert 'backbone.onnx' in subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+def test_what_is_no_member_is_one_line(tmp_path, capsys):
+    for out, message in (
+        ('model.onnx', 'is no finished member: give RUNS/RECIPE/fold_K'),
+        ('model', 'requires a name that ends in .onnx'),
+    ):
+        assert entry.main(['export', str(tmp_path), '--out', str(tmp_path / out)]) == 1
+        assert message in capsys.readouterr().err

@@ -15,7 +15,7 @@ import tensorflow as tf
 from chimp_jax import optim, parallel, steps
 from chimp_jax.models import pretrained
 from chimp_jax.models.conversions import convert_keras
-from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 
 B, T, SIZE_PX = 2, 3, 64
 MODEL = DistanceModel(drop_connect=0.0)
@@ -151,8 +151,8 @@ def test_gradients_and_ten_adam_steps_agree(oracle, variables):
         plateau=plateau.init({}),
         **variables,
     )
-    step = functools.partial(steps.train_step, model=MODEL, optimizer=optimizer, axis_name=parallel.AXIS)
-    step = jax.vmap(step, in_axes=(None, 0, None), out_axes=None, axis_name=parallel.AXIS)
+    step = functools.partial(steps.train_step, model=MODEL, optimizer=optimizer, axis_name=REPLICA_AXIS)
+    step = jax.vmap(step, in_axes=(None, 0, None), out_axes=None, axis_name=REPLICA_AXIS)
     step = jax.jit(step, compiler_options=QUICK)
     batch = {'frames': frames, 'window': window, 'distance': distance_m, 'mask': np.ones((B, 1), np.float32)}
     batch = parallel.split(batch, 1)

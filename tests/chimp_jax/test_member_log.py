@@ -7,7 +7,7 @@ import sys
 import jax
 import jaxlib
 
-from chimp_jax import start
+from chimp_jax import member_log
 
 
 def git(folder, *arguments):
@@ -17,8 +17,8 @@ def git(folder, *arguments):
 
 
 def test_a_row_a_start(tmp_path):
-    start.note_start(tmp_path)
-    start.note_start(tmp_path)
+    member_log.note_start(tmp_path)
+    member_log.note_start(tmp_path)
     first, second = json.loads((tmp_path / 'run.json').read_text())
     assert first['time'] <= second['time']
     assert second['versions']['jax'] == jax.__version__ and second['versions']['jaxlib'] == jaxlib.__version__
@@ -29,17 +29,17 @@ def test_a_row_a_start(tmp_path):
 
 
 def test_the_git_revision_is_that_of_our_own_checkout(tmp_path):
-    assert start.git_revision(tmp_path / 'not there') is None
+    assert member_log.git_revision(tmp_path / 'not there') is None
     git(tmp_path, 'init', '-q')
-    assert start.git_revision(tmp_path) is None  # no commit yet
+    assert member_log.git_revision(tmp_path) is None  # no commit yet
     (tmp_path / 'sub').mkdir()
     (tmp_path / 'sub' / 'file').write_text('a')
     git(tmp_path, 'add', '.')
     git(tmp_path, 'commit', '-q', '-m', 'first')
     revision = git(tmp_path, 'rev-parse', 'HEAD')
-    assert start.git_revision(tmp_path) == revision
+    assert member_log.git_revision(tmp_path) == revision
     (tmp_path / 'new').write_text('data of a run')
-    assert start.git_revision(tmp_path) == revision
+    assert member_log.git_revision(tmp_path) == revision
     (tmp_path / 'sub' / 'file').write_text('b')
-    assert start.git_revision(tmp_path) == f'{revision}+changes'
-    assert start.git_revision(tmp_path / 'sub') is None  # another program's folder in somebody's checkout
+    assert member_log.git_revision(tmp_path) == f'{revision}+changes'
+    assert member_log.git_revision(tmp_path / 'sub') is None  # another program's folder in somebody's checkout
