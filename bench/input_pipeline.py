@@ -25,7 +25,7 @@ import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from chimp_jax import parallel, steps, train  # noqa: E402
-from chimp_jax.data.folds import read_folds  # noqa: E402
+from chimp_jax.data.folds import load_folds  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
 
@@ -81,7 +81,7 @@ def main() -> None:
         config.data.update(records=scratch, size_px=options.size_px, n_folds=2)
         config.train.batch_size = options.batch_size
         trainer = train.Trainer(config)
-        report(measure(trainer, read_folds(scratch, 'clip', 2)[0], options.steps), options.batch_size)
+        report(measure(trainer, load_folds(scratch, 'clip', 2)[0], options.steps), options.batch_size)
 
 
 def measure(trainer: train.Trainer, fold, n_steps: int) -> dict[str, float]:

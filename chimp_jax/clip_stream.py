@@ -89,7 +89,7 @@ def stream_clips(tasks: Sequence[ClipTask], members: Sequence[Member], folder, p
 def _decode(batch: Sequence[ClipTask], folder: epath.Path, workers: int) -> list[frame_store.Outcome]:
     """Into the frame store, what is not there yet."""
     before = frame_store.read_outcomes(folder / 'frames')
-    local.run([task for task in batch if task.video_id not in before], str(folder / 'frames'), workers)
+    local.store_clips([task for task in batch if task.video_id not in before], str(folder / 'frames'), workers)
     outcomes = frame_store.read_outcomes(folder / 'frames')
     return [outcomes[task.video_id] for task in batch]
 

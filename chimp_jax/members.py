@@ -10,7 +10,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax.ensemble.prediction_tables import first_key, join_predictions, read_table
+from chimp_jax.ensemble.prediction_tables import first_key, join_predictions, read_predictions
 
 
 class Member(NamedTuple):
@@ -97,7 +97,7 @@ def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
                 f'{member.name} has no out-of-fold predictions ({path}): train it with train.py, or combine without '
                 'them (mean, median, published or a weights.json)'
             )
-        tables.setdefault(member.recipe, []).append(read_table(path, ['distance', 'prediction']))
+        tables.setdefault(member.recipe, []).append(read_predictions(path, ['distance', 'prediction']))
     rows = {recipe: pd.concat(parts) for recipe, parts in tables.items()}
     predictions = join_predictions(
         {recipe: table.assign(distance=table['prediction']) for recipe, table in rows.items()}

@@ -16,7 +16,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.data import augment, chunks, input_pipeline
-from chimp_jax.data.folds import digest, read_folds
+from chimp_jax.data.folds import folds_digest, load_folds
 from chimp_jax.ensemble.prediction_tables import KEY, first_key
 from chimp_jax.members import Member
 from chimp_jax.progress import Progress
@@ -77,8 +77,8 @@ def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
     validated = {}
     for member in members:
         data = member.config.data
-        folds = read_folds(records, data.folds, data.n_folds)
-        if member.folds_sha256 != digest(folds):
+        folds = load_folds(records, data.folds, data.n_folds)
+        if member.folds_sha256 != folds_digest(folds):
             raise ValueError(
                 f'{member.folder} was trained on other folds than those of {records}/folds.csv: it may have seen the '
                 'clips that it is to be asked about'
@@ -130,7 +130,7 @@ class Question(NamedTuple):
     member: Member
     operation: str
     asked: list[bool]  # of the chunk's pieces
-    plan: chunks.Plan
+    plan: chunks.WindowPlan
     path: epath.Path
 
     @property
@@ -152,7 +152,7 @@ class _Asking(NamedTuple):
 
     def about(self, chunk: list[Record]) -> list[Question]:
         """By operation, then member; none where a member is not asked about any clip."""
-        digests = [chunks.digest(piece) for piece in chunk]
+        digests = [chunks.record_digest(piece) for piece in chunk]
         questions = []
         marked = list(zip(self.members, self.fingerprints, strict=True))
         for operation, (member, fingerprint) in itertools.product(self.operations, marked):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax import parallel, steps
-from chimp_jax.data.chunks import Plan, Timed
+from chimp_jax.data.chunks import Timed, WindowPlan
 from chimp_jax.members import Member
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
@@ -84,7 +84,7 @@ class Scorer:
             error += Mean(float(more.total), float(more.count))
         return np.concatenate(predictions), error
 
-    def score(self, weights, frames: np.ndarray, plan: Plan, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
+    def score(self, weights, frames: np.ndarray, plan: WindowPlan, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
         """The planned windows [N, T] of a chunk's frames, labels [N] -> metres [N] and the masked error.
 
         Windows with equal frames give equal distances whatever clip or chunk they stand in: evaluation uses the
@@ -107,7 +107,7 @@ class Panel:
         """Whether clips can be decoded while it scores."""
         return self.devices[0].platform != 'cpu'
 
-    def score(self, member: Member, frames: np.ndarray, plan: Plan) -> np.ndarray:
+    def score(self, member: Member, frames: np.ndarray, plan: WindowPlan) -> np.ndarray:
         """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped."""
         scorer = self._scorer(member)
         unknown = np.full(len(plan.window), np.nan, np.float32)

@@ -17,7 +17,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax.data.folds import choose_folds, digest, read_folds
+from chimp_jax.data.folds import choose_folds, folds_digest, load_folds
 from chimp_jax.data.processes import write_shared
 from chimp_jax.members import read_config
 from chimp_jax.trainer import Trainer, TrainingError
@@ -36,7 +36,7 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: list[int] | Non
     """
     for config in configs:
         split_sizes(config.data.records, config.data.stream)
-        choose_folds(read_folds(config.data.records, config.data.folds, config.data.n_folds), folds)
+        choose_folds(load_folds(config.data.records, config.data.folds, config.data.n_folds), folds)
         check_owner(epath.Path(workdir) / config.recipe, config)
     failed = []
     for number, config in enumerate(configs, 1):
@@ -59,7 +59,7 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
     folds: which ones, all by default. Raises ValueError for a config or data that do not fit, before any training.
     """
     folder = epath.Path(workdir) / config.recipe
-    all_folds = read_folds(config.data.records, config.data.folds, config.data.n_folds)
+    all_folds = load_folds(config.data.records, config.data.folds, config.data.n_folds)
     chosen = choose_folds(all_folds, folds)
     check_owner(folder, config)
     rows = []
@@ -70,7 +70,7 @@ def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None
             log.info('%s fold %d is finished', config.recipe, fold.number)
             rows.append(json.loads(marker.read_text()))
         else:
-            trainer = trainer or Trainer(config, digest(all_folds))
+            trainer = trainer or Trainer(config, folds_digest(all_folds))
             rows.append(trainer.train_member(marker.parent, fold, members_left=len(chosen) - done))
     return pd.DataFrame(rows)
 

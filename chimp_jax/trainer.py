@@ -22,7 +22,7 @@ from chimp_jax.models import pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.progress import Progress
 from chimp_jax.steps import Mean
-from chimp_jax.workdir import claim
+from chimp_jax.workdir import claim_recipe
 
 ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
 ROWS = {'video_id': str, 'time': np.int32, 'distance': np.float32, 'prediction': np.float32}  # of oof.csv
@@ -65,7 +65,7 @@ class Trainer:
         rates = self._rates(n_steps)
         manager = checkpoint.open_manager(folder / 'checkpoints')
         state, history = self._start(manager, fold)
-        claim(folder.parent, config)  # not before: a config that cannot start must not keep the folder
+        claim_recipe(folder.parent, config)  # not before: a config that cannot start must not keep the folder
         write_places(folder.parent, config.data.records)
         note_start(folder)
         name = f'{config.recipe} fold {fold.number}'

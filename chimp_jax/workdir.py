@@ -9,7 +9,7 @@ from chimp_jax.data.processes import write_shared
 from chimp_jax.members import read_config
 
 
-def claim(folder: epath.Path, config: ConfigDict) -> None:
+def claim_recipe(folder: epath.Path, config: ConfigDict) -> None:
     """Writes config.json into the folder. Raises ValueError if the folder belongs to another config."""
     check_owner(folder, config)
     path = folder / 'config.json'

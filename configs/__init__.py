@@ -1,0 +1,1 @@
+"""What can be configured: every field, the published recipes, the demo."""

@@ -20,11 +20,11 @@ import absl.logging
 import pandas as pd
 from etils import epath
 
-from data_prep.describe import describe
+from data_prep.describe import describe_data_set
 from data_prep.files import write_json, write_whole
 from data_prep.folds import read_or_make_folds
 from data_prep.inputs.labels import Problem
-from data_prep.job import Job, claim, compare_options, result_options
+from data_prep.job import Job, compare_options, keep_options, result_options
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, write_records
 from data_prep.workers import beam, frame_store, guard, local
@@ -53,7 +53,7 @@ def build(job: Job) -> list[Problem]:
         raise ValueError(f'{len(plan.problems())} rows or clips cannot be used, see {out}/problems.csv (--strict)')
     if plan.labels is not None:
         read_or_make_folds(out / 'folds.csv', plan.labels, job.n_folds, job.seed)
-    claim(out, options)
+    keep_options(out, options)
     outcomes = _decode(job, plan, out, beam_options)
     problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
     _write_problems(out, problems)
@@ -61,7 +61,7 @@ def build(job: Job) -> list[Problem]:
     clips = _clip_table(plan, outcomes)
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
-    write_json(out / 'dataset.json', describe(out, options, counts, clips, len(problems)))
+    write_json(out / 'dataset.json', describe_data_set(out, options, counts, clips, len(problems)))
     _finish_frames(out, job.delete_frames)
     return sorted(problems)
 
@@ -75,10 +75,10 @@ def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Ou
     where = job.runner if beam_options else f'{job.workers} workers'
     print(f'{len(tasks)} clips, {len(tasks) - len(pending)} of them decoded before; {where}', flush=True)
     if beam_options:
-        beam.run(pending, frames, beam_options)
+        beam.store_clips_by_beam(pending, frames, beam_options)
     else:
         n_problems = len(plan.problems()) + sum(outcome.problem is not None for outcome in done.values())
-        local.run(pending, frames, job.workers, local.make_progress(pending, n_problems))
+        local.store_clips(pending, frames, job.workers, local.make_progress(pending, n_problems))
     outcomes = frame_store.read_outcomes(frames)
     return {task.video_id: outcomes[task.video_id] for task in tasks}
 

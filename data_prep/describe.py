@@ -14,7 +14,7 @@ from data_prep.records import NAME, STREAMS, VERSION, describe_features
 _PACKAGES = ('av', 'numpy', 'pandas', 'pillow', 'tensorflow-datasets')
 
 
-def describe(out: epath.Path, options: dict, counts: dict, clips: pd.DataFrame, n_problems: int) -> dict:
+def describe_data_set(out: epath.Path, options: dict, counts: dict, clips: pd.DataFrame, n_problems: int) -> dict:
     """counts: {stream: {split: clips}}; clips: clips.csv. Checksums are SHA-256 of whole files."""
     files = [out / 'clips.csv', out / 'folds.csv', out / 'problems.csv', *(out / NAME).glob('*/*/*')]
     return {

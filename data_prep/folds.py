@@ -49,7 +49,7 @@ def read_or_make_folds(path, rows: pd.DataFrame, n_folds: int, seed: int = 0) ->
         folds = make_folds(rows, n_folds, seed)
         write_whole(path, folds.to_csv(index=False))
         return folds
-    folds = read_folds(path)
+    folds = read_fold_table(path)
     if len(folds) != folds['video_id'].nunique():
         raise ValueError(f'{path} has more than one row for a clip')
     different = set(folds['video_id']) ^ set(rows['video_id'])
@@ -64,7 +64,7 @@ def read_or_make_folds(path, rows: pd.DataFrame, n_folds: int, seed: int = 0) ->
     return folds
 
 
-def read_folds(path) -> pd.DataFrame:
+def read_fold_table(path) -> pd.DataFrame:
     """COLUMNS of the file. Raises ValueError where they are not there."""
     with epath.Path(path).open() as file:
         folds = pd.read_csv(file, dtype={'video_id': str}, keep_default_na=False)

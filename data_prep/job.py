@@ -85,7 +85,7 @@ def compare_options(out: epath.Path, options: dict) -> None:
         raise ValueError(f'{out} was begun with other options ({changes}); take another --out or remove it')
 
 
-def claim(out: epath.Path, options: dict) -> None:
+def keep_options(out: epath.Path, options: dict) -> None:
     """From now on `out` is for these options."""
     if not (out / 'options.json').exists():
         write_json(out / 'options.json', options)

@@ -1,32 +1,106 @@
-"""One line of progress with an estimate of what is left, now and then."""
+"""One progress line per command: redrawn in place on a terminal, a line every 30 s in a log."""
 
+import io
+import math
+import sys
 import time
 
-_SECONDS_BETWEEN_LINES = 5.0
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 30.0  # in a log
+SECONDS_BETWEEN_DRAWS = 0.5  # on a terminal
 
 
 class Progress:
-    """Counts clips; their work may be weighted, so that the estimate knows long ones."""
+    """Counts finished pieces of work. Shows count, rate, time left and problems.
 
-    def __init__(self, what: str, n_clips: int, work: float | None = None, n_problems: int = 0):
-        self._what, self._n_clips, self._n_problems = what, n_clips, n_problems
-        self._work = n_clips if work is None else work
-        self._done, self._work_done = 0, 0.0
-        self._started = self._shown = time.monotonic()
+    The pieces may differ in size: with `work`, the time left follows the work and not the count.
+    """
 
-    def advance(self, work: float, problems: int = 0) -> None:
-        """One clip is done."""
-        self._done += 1
-        self._work_done += work
-        self._n_problems += problems
-        now = time.monotonic()
-        finished = self._done == self._n_clips
-        if now - self._shown < _SECONDS_BETWEEN_LINES and not finished:
-            return
-        self._shown, elapsed_s = now, max(now - self._started, 1e-3)
-        left_s = elapsed_s * max(self._work - self._work_done, 0) / self._work_done
-        print(
-            f'{self._what} {self._done}/{self._n_clips} clips, {self._done / elapsed_s:.1f} clips/s, '
-            f'ETA {left_s:.0f} s, problems {self._n_problems}',
-            flush=True,
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        unit: str = 'clips',
+        *,
+        done: int = 0,
+        problems: int = 0,
+        work: float | None = None,
+    ):
+        """what: name of the work. total, done: pieces. problems: known so far. work: of the pieces still to do."""
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._problems, self._note = done, problems, ''
+        self._by_work = work is not None
+        self._started_s, self._done_before = time.monotonic(), done
+        terminal = sys.stdout.isatty()
+        self._bar = _Bar(
+            desc=self._text(),
+            total=work if self._by_work else total,
+            initial=0 if self._by_work else done,
+            file=sys.stdout if terminal else _Lines(),
+            bar_format='{desc}, {share}, {about} |{bar:20}|' if terminal else '{desc}, {share}, {about}',
+            mininterval=SECONDS_BETWEEN_DRAWS if terminal else SECONDS_BETWEEN_LINES,
+            miniters=1,
+            dynamic_ncols=terminal,
+            disable=total == 0,
         )
+
+    def advance(self, count: int = 1, *, work: float = 0.0, problems: int = 0, note: str = '') -> None:
+        """Adds finished pieces, their work and their problems. note: what is being worked on."""
+        self._done += count
+        self._problems += problems
+        self._note = note
+        self._bar.set_description_str(self._text(), refresh=False)
+        if self._done >= self._total:
+            self._bar.n = self._bar.total
+            self.close()
+        else:
+            self._bar.update(work if self._by_work else count)
+
+    def close(self) -> None:
+        """Draws the line for the last time."""
+        self._bar.close()
+
+    def _text(self) -> str:
+        elapsed_s = time.monotonic() - self._started_s
+        here = self._done - self._done_before
+        rate = [f'{here / elapsed_s:.1f} {self._unit}/s'] if here and elapsed_s else []
+        problems = [f'{self._problems} problem{"s" * (self._problems > 1)}'] if self._problems else []
+        note = [self._note] if self._note else []
+        return ', '.join([f'{self._what}: {self._done} of {self._total} {self._unit}', *note, *rate, *problems])
+
+
+def format_seconds(seconds: float) -> str:
+    """75 -> '1 min 15 s'."""
+    if not math.isfinite(seconds):
+        return 'unknown'
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s' if minutes else f'{rest} s'
+
+
+class _Bar(tqdm):
+    """tqdm with two more fields: `share`, in percent, and `about`, the time left in words."""
+
+    monitor_interval = 0  # no thread: lines appear when work is done
+
+    @property
+    def format_dict(self) -> dict:
+        fields = super().format_dict
+        done, total, elapsed_s = fields['n'], fields['total'] or 0, fields['elapsed']
+        rate = fields['rate'] or ((done - fields['initial']) / elapsed_s if elapsed_s else 0)
+        if total and done >= total:
+            about = f'done in {format_seconds(elapsed_s)}'
+        else:
+            about = f'about {format_seconds((total - done) / rate)} left' if rate else 'time left unknown'
+        return {**fields, 'share': f'{100 * done / total if total else 100:.0f} %', 'about': about}
+
+
+class _Lines(io.TextIOBase):
+    """A file for tqdm that prints each state as a line of its own."""
+
+    def write(self, text: str) -> int:
+        line = text.strip()
+        if line:
+            print(line, flush=True)
+        return len(text)

@@ -13,7 +13,7 @@ import av
 from data_prep.simulator import tables
 from data_prep.simulator.frames import frames
 from data_prep.simulator.tables import ClipPlan, Sighting
-from data_prep.workers.guard import Lost, WorkerError, run_guarded
+from data_prep.workers.guard import WorkerDied, WorkerError, run_guarded
 
 JOB_DEADLINE_S = 900  # for the clips of one site, which take a minute on a busy machine
 
@@ -86,7 +86,7 @@ def simulate(out: Path, difficulty: str, seed: int, size: tables.Size, workers: 
     print(f'simulate: 0/{len(plans)} clips', end='', flush=True)
     tasks = [(job, str(out)) for job in jobs]
     for (job, _), sightings in run_guarded('data_prep.simulate:render_job', tasks, workers, lambda _: JOB_DEADLINE_S):
-        if isinstance(sightings, Lost):
+        if isinstance(sightings, WorkerDied):
             raise WorkerError(sightings.reason)
         seen.update(sightings)
         done += sum(map(_effort, job))

@@ -5,7 +5,7 @@ import argparse
 from chimp_jax import runtime
 
 
-def metres(text: str) -> list[float]:
+def metres_list(text: str) -> list[float]:
     """'0,2,4' -> [0.0, 2.0, 4.0]."""
     try:
         return [float(number) for number in text.split(',')]

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if not path.exists():
         raise ValueError(f'there is no clip {path}')
     found = members.find_members(options.members)
-    combined = combining.combine(options, found)
+    combined = combining.choose_combination(options, found)
     task = ClipTask(path.name, None, str(path))
     streamed = stream_clips([task], found, out / 'work', Panel(), workers=1)
     problem = streamed.clips['problem'].iloc[0]

@@ -62,7 +62,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def combine(options: argparse.Namespace, members: Sequence[Member]) -> Combined:
+def choose_combination(options: argparse.Namespace, members: Sequence[Member]) -> Combined:
     """What the flags ask for. Raises ValueError where they do not fit the members."""
     rounding = None if options.round is None else distances.parse_rounding(options.round)
     try:

@@ -19,7 +19,7 @@ from etils import epath
 from chimp_jax.ensemble.combination import METHODS, NEEDS_OOF, Combination, fit
 from chimp_jax.ensemble.distances import default_rounding, parse_rounding, round_distance
 from chimp_jax.ensemble.held_out import read_places, score_methods, to_text
-from chimp_jax.ensemble.prediction_tables import join_predictions, read_table
+from chimp_jax.ensemble.prediction_tables import join_predictions, read_predictions
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member, find_members, read_oof
 from data_prep.files import write_whole
@@ -52,13 +52,13 @@ def combine_files(
             name, path = PurePosixPath(text).stem, text
         if name in tables:
             raise ValueError(f'--predictions: two tables of {name!r}; name them: RECIPE=FILE')
-        tables[name] = read_table(path, ['distance'])
+        tables[name] = read_predictions(path, ['distance'])
     joined = join_predictions(tables)
     distance = round_distance(combination.apply(joined), rounding, labels)
     return pd.Series(distance, joined.index, name='distance').reset_index()
 
 
-def describe(
+def describe_basis(
     members: list[Member], n_rows: int, n_clips: int, place_note: str, rounding: str | float, published: bool
 ) -> list[str]:
     """Lines that say what the figures stand on."""
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
         shown = given if isinstance(given, float) else 'train'
         scores = score_methods(combinations, oof, labels, places, shown)
         n_clips = labels.index.get_level_values('video_id').nunique()
-        about = describe(members, len(labels), n_clips, places.note, shown, 'published' in combinations)
+        about = describe_basis(members, len(labels), n_clips, places.note, shown, 'published' in combinations)
         print(to_text(scores, [*about, *notes]))
     out = epath.Path(options.out) if options.out else None
     if out and scores is not None:

@@ -20,7 +20,7 @@ from etils import epath
 from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import add_compile_cache, metres
+from chimp_jax.commands.arguments import add_compile_cache, metres_list
 from chimp_jax.ensemble.prediction_tables import read_cells, recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import calibrate, corrections, estimates, intervals, stations
@@ -59,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--format', nargs='+', default=[], choices=formats.FORMATS, help='files for other programs; docs/exports.md')
     add('--snapshot', type=int, dest='snapshot_s', help='seconds between snapshot moments')
     add('--theta', type=float, dest='theta_deg', help="degrees: the camera's horizontal angle of view")
-    add('--cutpoints', type=metres, help='metres, such as 0,2,4,6,9,13: limits of the distance bins')
+    add('--cutpoints', type=metres_list, help='metres, such as 0,2,4,6,9,13: limits of the distance bins')
     add('--truncation', type=float, help='metres: farther animals are left out')
     add('--camtrap_package', '--camtrap-package', help='folder of your Camtrap DP, with its datapackage.json')
     return parser
@@ -68,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     out = epath.Path(options.out)
     found = members.find_members(options.members)
-    combined = combining.combine(options, found)
+    combined = combining.choose_combination(options, found)
     survey, known, corrected = _read_inputs(options, out)
     archive = Archive([options.clips])
     site = stations.stations_of(archive.clips(), survey.deployments).set_axis(

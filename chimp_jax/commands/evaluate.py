@@ -4,7 +4,7 @@ import argparse
 
 from etils import epath
 
-from chimp_jax.commands.arguments import metres
+from chimp_jax.commands.arguments import metres_list
 from chimp_jax.field import evaluate
 
 
@@ -13,11 +13,11 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('folder', metavar='DIR', help='what chimp-distance estimate --out was given')
     add('--truth', required=True, help='CSV with the columns video_id, time, distance')
-    add('--cutpoints', type=metres, default=evaluate.CUTPOINTS_M, help='metres, such as 0,2,4,6,9,13')
+    add('--cutpoints', type=metres_list, default=evaluate.CUTPOINTS_M, help='metres, such as 0,2,4,6,9,13')
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     folder = epath.Path(options.folder)
-    evaluate.run(folder / 'distances.csv', options.truth, options.cutpoints, folder)
+    evaluate.write_evaluation(folder / 'distances.csv', options.truth, options.cutpoints, folder)
     return 0

@@ -2,7 +2,7 @@
 
 import argparse
 
-from chimp_jax.commands.arguments import metres
+from chimp_jax.commands.arguments import metres_list
 from chimp_jax.field.page.page import write_report
 
 
@@ -12,7 +12,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('folder', metavar='DIR', help='what chimp-distance estimate --out was given')
     add('--clips', help='folder of the clips, where they have moved')
     add('--frames', type=int, default=200, help='pictures in the page, the doubtful ones first (default: 200)')
-    add('--cutpoints', type=metres, help='metres, such as 0,2,4,6,9,13: the bins of the histogram')
+    add('--cutpoints', type=metres_list, help='metres, such as 0,2,4,6,9,13: the bins of the histogram')
     return parser
 
 

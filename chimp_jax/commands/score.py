@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     operations = predict.operations(options.tta)
     order = results.read_order(options.submission_format) if options.submission_format else None
     found = members.find_members(options.members)
-    combined = combining.combine(options, found)
+    combined = combining.choose_combination(options, found)
     log.info('%d members: %s', len(found), ', '.join(member.name for member in found))
     parts = out.parent / f'{out.name}.parts'
     predictions = predict.predict_split(found, options.records, split, parts, operations)

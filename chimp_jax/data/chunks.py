@@ -73,14 +73,14 @@ def _split(record: Record, most_frames: int) -> Iterator[Record]:
             begin = end
 
 
-class Plan(NamedTuple):
+class WindowPlan(NamedTuple):
     """The windows of some pieces' targets, and the distinct frames that they need."""
 
     frame: np.ndarray  # [F] int: positions among the frames of the chunk, ascending
     window: np.ndarray  # [N, T] int: positions among these F
 
 
-def plan_windows(pieces: Iterable[Timed], chosen: Iterable[bool], n_frames: int, step_s: int) -> Plan:
+def plan_windows(pieces: Iterable[Timed], chosen: Iterable[bool], n_frames: int, step_s: int) -> WindowPlan:
     """Windows of T = n_frames for the targets of the chosen pieces; frames count over all pieces of the chunk."""
     places = [np.zeros((0, n_frames), int)]
     start = 0
@@ -89,10 +89,10 @@ def plan_windows(pieces: Iterable[Timed], chosen: Iterable[bool], n_frames: int,
             places.append(start + window_positions(piece.frame_time_s, piece.target_time_s, n_frames, step_s))
         start += len(piece.frame_time_s)
     frame, window = np.unique(np.concatenate(places), return_inverse=True)
-    return Plan(frame, window.reshape(-1, n_frames))
+    return WindowPlan(frame, window.reshape(-1, n_frames))
 
 
-def digest(record: Record) -> bytes:
+def record_digest(record: Record) -> bytes:
     """Of all that a prediction of its targets depends on."""
     whole = hashlib.sha256()
     for part in (record.video_id.encode(), record.target_time_s, record.frame_time_s, *record.frame_jpeg):

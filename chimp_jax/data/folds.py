@@ -15,7 +15,7 @@ class Fold(NamedTuple):
     validation: frozenset[str]
 
 
-def read_folds(records, kind: str, n_folds: int) -> list[Fold]:
+def load_folds(records, kind: str, n_folds: int) -> list[Fold]:
     """The folds of folds.csv beside the records; kind: 'clip' or 'site'. Raises ValueError where they do not fit."""
     path = epath.Path(records) / 'folds.csv'
     if kind not in ('clip', 'site'):
@@ -39,7 +39,7 @@ def choose_folds(folds: list[Fold], numbers: list[int] | None) -> list[Fold]:
     return chosen
 
 
-def digest(folds: list[Fold]) -> str:
+def folds_digest(folds: list[Fold]) -> str:
     """Of which clip is in which fold: to know a member's folds again."""
     lines = sorted(f'{video_id}\t{fold.number}' for fold in folds for video_id in fold.validation)
     return hashlib.sha256('\n'.join(lines).encode()).hexdigest()

@@ -132,7 +132,7 @@ def examples_of_share(batch_size: int, windows_per_example: int, n_shares: int) 
     return batch_size // windows_per_example // n_shares
 
 
-class Survey(NamedTuple):
+class TrainingIndex(NamedTuple):
     """What each record holds for training, in the order of the records."""
 
     video_id: list[str]
@@ -151,9 +151,9 @@ class Survey(NamedTuple):
         return float(np.median(np.concatenate(known)))
 
 
-def survey(records: tf.data.Dataset, **plan) -> Survey:
+def index_records(records: tf.data.Dataset, **plan) -> TrainingIndex:
     """Reads the records through once, without their frames; `plan`: keywords of windows.plan_examples."""
-    found = Survey([], [], [])
+    found = TrainingIndex([], [], [])
     names = ('video_id', 'frame_time_s', 'target_time_s', 'target_distance_m')
     for record in records.map(lambda r: {name: r[name] for name in names}).as_numpy_iterator():
         known = np.isfinite(record['target_distance_m'])

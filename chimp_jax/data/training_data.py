@@ -39,16 +39,16 @@ class TrainingData:
         }
 
     @functools.cached_property
-    def survey(self) -> input_pipeline.Survey:
+    def survey(self) -> input_pipeline.TrainingIndex:
         """Of all records; each process reads its own part."""
         data = self.config.data
         n_records = split_sizes(data.records, data.stream)['train']
         mine = input_pipeline.share_records(np.ones(n_records, int), jax.process_count())[jax.process_index()]
-        part = input_pipeline.survey(self._read(*mine), **self.plan)
+        part = input_pipeline.index_records(self._read(*mine), **self.plan)
         distances = [known.tolist() for known in part.distance_m]
         everywhere = processes.gather([part.video_id, part.n_examples.tolist(), distances])
         video_id, n_examples, distance_m = (sum(lists, []) for lists in zip(*everywhere, strict=True))
-        return input_pipeline.Survey(
+        return input_pipeline.TrainingIndex(
             video_id, np.array(n_examples, np.int64), [np.array(known, np.float32) for known in distance_m]
         )
 

@@ -30,7 +30,7 @@ def read_cells(path: epath.PathLike, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def read_table(path: epath.PathLike, columns: Sequence[str]) -> pd.DataFrame:
+def read_predictions(path: epath.PathLike, columns: Sequence[str]) -> pd.DataFrame:
     """video_id (text), time (whole seconds) and the named columns of numbers (NaN where there is none) of a CSV.
 
     Raises ValueError with the file, and the line where there is one, if it is no table with these columns, or has a

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import KEY, read_table
+from chimp_jax.ensemble.prediction_tables import KEY, read_predictions
 from data_prep.files import write_whole
 from data_prep.records import LOST
 
@@ -65,7 +65,7 @@ def write_table(path, rows: pd.DataFrame) -> None:
 
 def read_order(path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """A submission_format.csv. Raises ValueError, which names file and line, where it cannot be used."""
-    table = read_table(path, columns)
+    table = read_predictions(path, columns)
     again = np.flatnonzero(table.duplicated(KEY))
     if again.size:
         video_id, time_s = table.loc[again[0], KEY]

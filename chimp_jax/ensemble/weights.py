@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linprog
 
-from chimp_jax.configs.recipes import PUBLISHED_CHAIN
+from chimp_jax.configs.recipes import PUBLISHED, PUBLISHED_CHAIN
 from chimp_jax.ensemble.distances import mae
 
 GREEDY_COEFFICIENTS = np.arange(0, 1.11, 0.01)  # 112 floats: rounding lets 1.11 in, as published
@@ -76,7 +76,7 @@ def published_weights(recipes: Sequence[str]) -> np.ndarray:
     Raises ValueError with the recipes that are missing: eleven of twelve weights are no ensemble.
     """
     published = [recipe for recipe, _ in PUBLISHED_CHAIN]
-    missing = [recipe for recipe in published if recipe not in recipes]
+    missing = [recipe for recipe in PUBLISHED if recipe not in recipes]
     if missing:
         raise ValueError(
             f'the published weights need the recipe {", ".join(missing)}; train it, or choose other weights: '

@@ -93,7 +93,7 @@ def evaluate(joined: pd.DataFrame, cutpoints_m=CUTPOINTS_M) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def run(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> pd.DataFrame:
+def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> pd.DataFrame:
     """The table of evaluate, printed; and written to OUT/evaluation.csv and OUT/evaluation.json where `out` is given.
 
     A clip's site is that of the truth, else of clips.csv beside distances_csv. Raises ValueError in one line for bad

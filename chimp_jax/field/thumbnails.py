@@ -67,7 +67,7 @@ def frames_of(
     for task, result in guard.run_guarded(
         'chimp_jax.field.thumbnails:thumbnails', tasks, n_workers or os.cpu_count() or 1, _deadline_s
     ):
-        if isinstance(result, guard.Lost):
+        if isinstance(result, guard.WorkerDied):
             result = result.reason
         progress.advance(1, problems=isinstance(result, str))
         found |= _each(task.video_id, task.seconds, result) if isinstance(result, str) else result

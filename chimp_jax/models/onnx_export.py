@@ -41,13 +41,13 @@ def compare(graphs: dict[str, onnx.ModelProto], model: DistanceModel, weights, s
     windows = np.stack([features, features[::-1]])
     distance = jax.jit(lambda w, x: model.apply(w, x, method='distance'))(weights, windows)
     pairs = {
-        'backbone': (run(graphs['backbone'], frames), np.asarray(features)),
-        'head': (run(graphs['head'], windows), np.asarray(distance)),
+        'backbone': (run_onnx(graphs['backbone'], frames), np.asarray(features)),
+        'head': (run_onnx(graphs['head'], windows), np.asarray(distance)),
     }
     return {name: float(np.abs(a - b).max() / max(1.0, np.abs(b).max())) for name, (a, b) in pairs.items()}
 
 
-def run(graph: onnx.ModelProto, array: np.ndarray) -> np.ndarray:
+def run_onnx(graph: onnx.ModelProto, array: np.ndarray) -> np.ndarray:
     """The graph's one output for its one input, by ONNX Runtime on the CPU."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=['CPUExecutionProvider'])
     return session.run(None, {session.get_inputs()[0].name: array})[0]

@@ -30,12 +30,12 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         x,
         kernel,
         cpu=functools.partial(_shifted, stride=stride, size=x.shape[1:3]),
-        tpu=functools.partial(dense if x.shape[-1] <= MATRIX_UNIT else plain, stride=stride),
-        default=functools.partial(plain, stride=stride),
+        tpu=functools.partial(dense if x.shape[-1] <= MATRIX_UNIT else plain_depthwise, stride=stride),
+        default=functools.partial(plain_depthwise, stride=stride),
     )
 
 
-def plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def plain_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """The definition: a convolution in as many groups as channels."""
     return lax.conv_general_dilated(
         x,
@@ -58,7 +58,7 @@ def _dense_jvp(stride, primals, tangents):
     x, kernel = primals
     # The kernel's gradient comes from the plain form: from the dense one, most of what is computed is thrown away.
     # A custom_jvp, not a custom_vjp, for the reason in `_shifted`.
-    tangent = _dense(tangents[0], kernel, stride) + plain(x, tangents[1], stride)
+    tangent = _dense(tangents[0], kernel, stride) + plain_depthwise(x, tangents[1], stride)
     return dense(x, kernel, stride), tangent
 
 

@@ -28,11 +28,11 @@ def pointwise_dot_general(x: jax.Array, kernel: jax.Array, dimension_numbers: An
         kernel,
         cpu=functools.partial(cpu_product, precision=precision),
         tpu=functools.partial(pointwise_convolution, precision=precision),
-        default=functools.partial(plain, precision=precision),
+        default=functools.partial(plain_pointwise, precision=precision),
     )
 
 
-def plain(x: jax.Array, kernel: jax.Array, precision: Any = None) -> jax.Array:
+def plain_pointwise(x: jax.Array, kernel: jax.Array, precision: Any = None) -> jax.Array:
     """The definition."""
     return lax.dot_general(x, kernel, NUMBERS, precision=precision)
 
@@ -48,11 +48,11 @@ def pointwise_convolution(x: jax.Array, kernel: jax.Array, precision: Any = None
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def cpu_product(x: jax.Array, kernel: jax.Array, precision: Any = None) -> jax.Array:
     """`plain`, with a gradient for a CPU."""
-    return plain(x, kernel, precision)
+    return plain_pointwise(x, kernel, precision)
 
 
 def _forward(x, kernel, precision):
-    return plain(x, kernel, precision), (x, kernel)
+    return plain_pointwise(x, kernel, precision), (x, kernel)
 
 
 def _backward(precision, saved, grad):

@@ -12,17 +12,17 @@ LARGEST_PRODUCT = 64 * 64
 def picture_mean(x: jax.Array) -> jax.Array:
     """Of each channel: [B, H, W, C] -> [B, 1, 1, C]. As a product with ones on a CPU; with a gradient, as `plain`."""
     if x.shape[1] * x.shape[2] > LARGEST_PRODUCT:
-        return plain(x)
-    return lax.platform_dependent(x, cpu=as_product, default=plain)
+        return plain_mean(x)
+    return lax.platform_dependent(x, cpu=as_product, default=plain_mean)
 
 
 @picture_mean.defjvp
 def _picture_mean_jvp(primals, tangents):
     # The gradient of the product would be a map; that of the mean is a number a channel, which XLA does not write out.
-    return jax.jvp(plain, primals, tangents)
+    return jax.jvp(plain_mean, primals, tangents)
 
 
-def plain(x: jax.Array) -> jax.Array:
+def plain_mean(x: jax.Array) -> jax.Array:
     """The definition."""
     return jnp.mean(x, axis=(1, 2), keepdims=True)
 

@@ -20,10 +20,10 @@ def stem_convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: str
     """For `conv_general_dilated` of nn.Conv; equals `plain`. Raises ValueError for any other convolution."""
     if x.ndim != 4 or kernel.shape[:3] != (3, 3, 3) or tuple(strides) != (2, 2) or padding != 'SAME':
         raise ValueError(f'the 3 x 3 convolution of RGB pictures at stride 2 is meant, not {kernel.shape}, {strides}')
-    return lax.platform_dependent(x, kernel, cpu=_products, default=plain)
+    return lax.platform_dependent(x, kernel, cpu=_products, default=plain_stem)
 
 
-def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def plain_stem(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """The definition."""
     return lax.conv_general_dilated(x, kernel, (2, 2), 'SAME', dimension_numbers=NUMBERS)
 
@@ -47,12 +47,12 @@ def _products(x, kernel):
 def _forward(x, kernel):
     # With the products' order of additions ten updates leave Keras' path by 0.6 % of the loss (test_oracle), though
     # the gradients of the first one agree as well. Why has not been found.
-    return plain(x, kernel), (x, kernel)
+    return plain_stem(x, kernel), (x, kernel)
 
 
 def _backward(saved, grad):
     x, kernel = saved
-    (x_gradient,) = jax.linear_transpose(lambda x: plain(x, kernel), x)(grad)  # not computed where nobody wants it
+    (x_gradient,) = jax.linear_transpose(lambda x: plain_stem(x, kernel), x)(grad)  # not computed where nobody wants it
     patches = _patches(x)
     sums = lax.dot_general(patches, grad, (((0, 1, 2), (0, 1, 2)), ((), ())))
     return x_gradient, sums[:27].reshape(kernel.shape)

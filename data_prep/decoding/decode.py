@@ -62,7 +62,7 @@ def decode_seconds(
         return inside
 
     try:
-        for way in (groups.decode, in_order.decode):
+        for way in (groups.decode_groups, in_order.decode_in_order):
             frames = _Frames(gamma, convert)
             timeline = way(str(path), cut, wanted, frames.add)
             if timeline is not None:

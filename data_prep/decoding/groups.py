@@ -25,7 +25,7 @@ class _Plan(NamedTuple):
     timeline: Timeline
 
 
-def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline | None:
+def decode_groups(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline | None:
     """Calls add(frame, seconds, damaged, packet) for each wanted picture. None where this way does not work.
 
     cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds.

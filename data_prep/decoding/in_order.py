@@ -11,7 +11,7 @@ from data_prep.decoding.container import ClipError, Damage, frame_rate, open_cli
 from data_prep.decoding.timestamps import Picture, Timeline, TimestampGuess, in_reach, is_avi, rate_ticks, start_ticks
 
 
-def decode(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline:
+def decode_in_order(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline:
     """Calls add(frame, seconds, damaged) for each wanted picture.
 
     cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds. Raises ClipError where there is no

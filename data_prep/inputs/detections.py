@@ -25,7 +25,7 @@ _shortener.maxlevel, _shortener.maxstring = 2, 200
 _short = _shortener.repr
 
 
-class Sighting(NamedTuple):
+class Detection(NamedTuple):
     frame_number: int  # from 0, of all frames of the clip
     confidence: float  # 0..1
     box: tuple[float, float, float, float]  # x1, y1, x2, y2 in the clip's box_unit
@@ -36,7 +36,7 @@ class ClipDetections(NamedTuple):
 
     video_id: str  # the path as the file gives it, with '/'; not checked
     frame_rate: float | None  # frames a second of the detector's run, None where the file does not say
-    sightings: list[Sighting]  # in file order, repeats dropped; empty: no animal
+    sightings: list[Detection]  # in file order, repeats dropped; empty: no animal
     box_unit: str  # 'share' of width and height (0..1) or 'pixel'
 
 
@@ -62,7 +62,7 @@ def read_detections(path, min_confidence: float) -> Detections:
     path = epath.Path(path)
     where, entries, names = _read(path)
     box_unit = 'share' if where == 'images' else 'pixel'
-    found: dict[str, dict[Sighting, None]] = {}  # a dict: in order, without repeats
+    found: dict[str, dict[Detection, None]] = {}  # a dict: in order, without repeats
     rates: dict[str, float] = {}
     problems, stills = [], []
     for i, entry in enumerate(entries):
@@ -82,7 +82,7 @@ def read_detections(path, min_confidence: float) -> Detections:
             for confidence, category, box, frame_number in _detections(entry, box_unit):
                 confidence = _number(confidence, 'confidence', 0, 1)
                 if confidence >= min_confidence and _is_animal(category, names, path):
-                    sightings[Sighting(_frame_number(frame_number), confidence, _box(box, box_unit))] = None
+                    sightings[Detection(_frame_number(frame_number), confidence, _box(box, box_unit))] = None
         except _Refused as refusal:
             problems.append(Problem(video_id, f'{path.name}:{where}[{i}]', 'detections', str(refusal)))
     note = f'{path.name}: still images passed over in {len(stills)} entries, first in {where}[{min(stills, default=0)}]'
@@ -92,7 +92,7 @@ def read_detections(path, min_confidence: float) -> Detections:
     return Detections(clips, problems, [note] if stills else [])
 
 
-def best_by_second(clip: ClipDetections, frame_rate: float) -> dict[int, Sighting]:
+def best_by_second(clip: ClipDetections, frame_rate: float) -> dict[int, Detection]:
     """{second: its most confident sighting}, of equal ones the earlier frame; a second without any is absent.
 
     second = floor(frame_number / frame_rate), frame_rate in frames a second, in whole numbers (30000/1001 is had back

@@ -87,7 +87,7 @@ def read_headers(wanted: dict[str, tuple[Copies, int]], workers: int) -> dict[st
     for task, header in guard.run_guarded(
         'data_prep.inputs.headers:read_header', tasks, workers, lambda _: _HEADER_DEADLINE_S
     ):
-        headers[task[0]] = header.reason if isinstance(header, guard.Lost) else header
+        headers[task[0]] = header.reason if isinstance(header, guard.WorkerDied) else header
         progress.advance(1, problems=isinstance(headers[task[0]], str))
     return headers
 

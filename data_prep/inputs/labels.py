@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     reason: str
 
 
-class Lost(NamedTuple):
+class LostTarget(NamedTuple):
     """A target that will be in no record."""
 
     video_id: str
@@ -53,7 +53,7 @@ class Targets(NamedTuple):
     rows: pd.DataFrame
     problems: list[Problem]
     notes: list[str]
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[LostTarget, ...] = ()
 
     def without_clips(self, reasons: dict[str, str], stage: str) -> 'Targets':
         """Without the clips {video_id: reason}, each of which becomes a problem, at its first row."""
@@ -73,7 +73,7 @@ class Targets(NamedTuple):
     def _without(self, refused, reasons: Iterable[str], problems: list[Problem]) -> 'Targets':
         rows = self.rows[refused]
         keys = zip(rows['video_id'], rows['time_s'], reasons, strict=True)
-        lost = tuple(Lost(video_id, int(time_s), reason) for video_id, time_s, reason in keys if pd.notna(time_s))
+        lost = tuple(LostTarget(video_id, int(time_s), reason) for video_id, time_s, reason in keys if pd.notna(time_s))
         return self._replace(
             rows=self.rows[~refused].reset_index(drop=True),
             problems=self.problems + problems,

@@ -51,7 +51,7 @@ def frames(plan: ClipPlan) -> Iterator[tuple[np.ndarray, np.ndarray, Sighting | 
     animal = draw_animal(rng, plan.difficulty)
     farthest_m = 14.0 if plan.night else 25.0
     walk = draw_walk(rng, duration_s, site.camera.view_deg, animal.height_m, farthest_m)
-    stage = Stage(plan, light, scene.light_up(site, layers, light), rng)
+    stage = Scenery(plan, light, scene.light_up(site, layers, light), rng)
     strip = Strip(plan, site.strip, rng)
     noted = {int(t * rate): t for t in range(0, int((plan.n_frames - 1) / rate) + 1, 2)}
     # cheap cameras fill up their higher frame rates: each of the sensor's pictures is shown twice
@@ -180,7 +180,7 @@ def _fur() -> np.ndarray:
     return 1 + 0.07 * np.tile(noise_tile(0.9), (2, 3))
 
 
-class Stage:
+class Scenery:
     """The still pictures of a clip, and the brush that paints a sprite into a copy of one."""
 
     def __init__(self, plan: ClipPlan, light: scene.Light, background: np.ndarray, rng):

@@ -143,7 +143,7 @@ def read_sightings(path: Path) -> list[Sighting]:
     return [Sighting(**{**row, 'box': row['box'] and tuple(row['box'])}) for row in rows]
 
 
-def round_distance(distance_m: float, park: str) -> float:
+def round_label(distance_m: float, park: str) -> float:
     """The distance as observers of the park note it.
 
     tai: interval midpoints 0.5 ... 7.5, 9, 11, 13.5, then whole metres from 16;
@@ -182,7 +182,7 @@ def write_tables(out: Path, plans: list[ClipPlan], seen: dict[str, list[Sighting
         park = 'moyen_bafing' if plan.codec == 'libx264' else 'tai'
         for sighting in seen[plan.video_id]:
             place = (*(sighting.box or [None] * 4), sighting.probability, park, plan.site_id)
-            noted_m = round_distance(sighting.distance_m, park)
+            noted_m = round_label(sighting.distance_m, park)
             rows.append((plan.split, plan.video_id, sighting.time_s, noted_m, *place))
     table = pd.DataFrame(rows, columns=['split', *LABEL, *METADATA[2:]])
     table = table.sort_values(['video_id', 'time'])

@@ -21,7 +21,7 @@ def pipeline_options(runner: str, flags: Sequence[str]):
     return options
 
 
-def run(tasks: Sequence[ClipTask], frames: str, options) -> None:
+def store_clips_by_beam(tasks: Sequence[ClipTask], frames: str, options) -> None:
     """frames: folder of the frame store, which all machines must reach. options: of `pipeline_options`."""
     import apache_beam as beam
 

@@ -23,7 +23,7 @@ _NONE_LEFT = object()
 _STARTING = object()
 
 
-class Lost(NamedTuple):
+class WorkerDied(NamedTuple):
     """The result of a task whose worker died; reason is one line."""
 
     reason: str
@@ -59,7 +59,7 @@ def run_guarded(
                 if result is _STARTING:
                     continue
                 del busy[pipe]
-                if isinstance(result, Lost):
+                if isinstance(result, WorkerDied):
                     worker.end()
                 else:
                     idle.append(worker)
@@ -82,7 +82,7 @@ class GuardedCall:
         self._worker.give(task, deadline_s)
         while (result := self._worker.result()) is _STARTING:
             pass
-        if isinstance(result, Lost):
+        if isinstance(result, WorkerDied):
             self.close()
         return result
 
@@ -108,7 +108,7 @@ class _Worker:
                 [
                     sys.executable,
                     '-c',
-                    f'from data_prep import guard; guard.work({theirs.fileno()})',
+                    f'from data_prep.workers import guard; guard.work({theirs.fileno()})',
                 ],
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
@@ -138,14 +138,14 @@ class _Worker:
         self._process.kill()
         self._process.wait()
 
-    def _lost(self) -> Lost:
+    def _lost(self) -> WorkerDied:
         code = self._process.wait()
         if not self._started:
             raise WorkerError(f'a worker process did not start (exit code {code})')
         if code == -signal.SIGALRM:
-            return Lost(f'not finished after {self._deadline_s:.0f} s')
+            return WorkerDied(f'not finished after {self._deadline_s:.0f} s')
         how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
-        return Lost(f'its worker process crashed ({how})')
+        return WorkerDied(f'its worker process crashed ({how})')
 
 
 def work(pipe_number: int) -> None:

@@ -16,10 +16,10 @@ STORE_CLIP = 'data_prep.workers.local:store_clip'
 
 def make_progress(tasks: Sequence[ClipTask], n_problems: int) -> Progress:
     """n_problems: those that are known already."""
-    return Progress('decoded', len(tasks), sum(map(work_of, tasks)), n_problems)
+    return Progress('decoded', len(tasks), problems=n_problems, work=sum(map(work_of, tasks)))
 
 
-def run(tasks: Sequence[ClipTask], frames: str, workers: int, progress: Progress | None = None) -> None:
+def store_clips(tasks: Sequence[ClipTask], frames: str, workers: int, progress: Progress | None = None) -> None:
     """frames: folder of the frame store.
 
     Raises guard.WorkerError where the fault is not a clip's: a full disk, say.
@@ -32,12 +32,12 @@ def run(tasks: Sequence[ClipTask], frames: str, workers: int, progress: Progress
     ):
         outcome = settle(frames, task, result)
         if progress:
-            progress.advance(work[task.video_id], problems=outcome.problem is not None)
+            progress.advance(work=work[task.video_id], problems=outcome.problem is not None)
 
 
-def settle(frames: str, task: ClipTask, result: 'Outcome | guard.Lost') -> Outcome:
+def settle(frames: str, task: ClipTask, result: 'Outcome | guard.WorkerDied') -> Outcome:
     """Of a clip whose worker died, too, there is an outcome."""
-    if not isinstance(result, guard.Lost):
+    if not isinstance(result, guard.WorkerDied):
         return result
     outcome = Outcome(task.video_id, None, ('decode', result.reason))
     store(frames, outcome, {})

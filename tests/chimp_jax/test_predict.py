@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import members, panel, predict, scoring, steps
+from chimp_jax import members, predict, scoring, steps
 from chimp_jax.commands import entry
 from chimp_jax.data import augment, chunks, input_pipeline
 from chimp_jax.ensemble import results
@@ -275,7 +275,7 @@ def test_weights_that_do_not_fit_are_read_again_for_each_chunk(trained, monkeypa
     restored = []
     read = members.Member.weights
     monkeypatch.setattr(members.Member, 'weights', lambda self: restored.append(self.name) or read(self))
-    monkeypatch.setattr(panel, 'SHARE_OF_MEMORY', 0)
+    monkeypatch.setattr(scoring, 'SHARE_OF_MEMORY', 0)
     monkeypatch.setattr(chunks, 'FRAMES_PER_CHUNK', 10)
     monkeypatch.setattr(chunks.in_chunks, '__defaults__', (10,))
     pd.testing.assert_frame_equal(predict.predict_split(found, folder, 'test', tmp_path / 'b').members(False), whole)

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import recipes
+from chimp_jax import train
 from chimp_jax.train import TrainingError
-from chimp_jax.workdir import claim
-from configs import deep_chimpact, demo
+from chimp_jax.workdir import claim_recipe
+from configs import deep_chimpact, demo, recipes
 from data_prep.files import write_whole
 
 TWO = ['down-a1p50-f7s1', 'full-a1p50-f7s1']
@@ -54,7 +54,7 @@ def test_patterns_choose(patterns, expected):
 
 
 def test_a_pattern_that_matches_nothing_is_refused():
-    with pytest.raises(ValueError, match=r"'half-\*' is no model ID; the grammar is"):
+    with pytest.raises(ValueError, match=r"'half-\*' is not a model ID; the grammar is"):
         recipes.each_recipe(deep_chimpact.get_config('all'), ['full-*', 'half-*'])
     with pytest.raises(ValueError, match='not of full-a4p50-f7s1'):
         recipes.each_recipe(deep_chimpact.get_config('full-a4p50-f7s1'), ['down-*'])
@@ -72,33 +72,33 @@ def test_the_table_and_a_failure_that_does_not_stop_the_others(data, tmp_path, m
         member(tmp_path, config.recipe, 0, 2.0)
         member(tmp_path, config.recipe, 1, 3.0)
 
-    monkeypatch.setattr(recipes, 'train_recipe', train_recipe)
+    monkeypatch.setattr(train, 'train_recipe', train_recipe)
     configs = [small.config(data, recipe) for recipe in TWO]
     with pytest.raises(TrainingError, match='^down-a1p50-f7s1: the loss is not finite at step 3$'):
-        recipes.train_recipes(configs, tmp_path)
+        train.train_recipes(configs, tmp_path)
     expected = pd.DataFrame(
         {'recipe': TWO, 'folds': 'clip', 'members': [0, 2], 'n_folds': 2, 'cv_mae': [float('nan'), 2.5]}
     )
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / 'cv_mae.csv'), expected)
     member(tmp_path, TWO[0], 1, 4.0)  # of another command on another machine
-    table = recipes.cv_table(configs, tmp_path)
+    table = train.cv_table(configs, tmp_path)
     assert table['members'].tolist() == [1, 2] and table['cv_mae'].tolist() == [4.0, 2.5]
     # A later command for another recipe does not forget these.
-    claim(tmp_path / TWO[1], configs[1])
-    table = recipes.cv_table([small.config(data, 'full-a4p50-f9s2')], tmp_path)
+    claim_recipe(tmp_path / TWO[1], configs[1])
+    table = train.cv_table([small.config(data, 'full-a4p50-f9s2')], tmp_path)
     assert table['recipe'].tolist() == ['full-a4p50-f9s2', TWO[1]] and table['cv_mae'].tolist()[1] == 2.5
 
 
 def test_what_does_not_fit_one_recipe_is_refused_before_any_is_trained(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, 'train_recipe', None)  # would fail if it were called
+    monkeypatch.setattr(train, 'train_recipe', None)  # would fail if it were called
     configs = [small.config(data, recipe) for recipe in TWO]
     other = small.config(data, TWO[1])
     other.train.epochs = 7
-    claim(tmp_path / TWO[1], other)
+    claim_recipe(tmp_path / TWO[1], other)
     with pytest.raises(ValueError, match=r'differs in train.epochs \(7 there, 3 here\)'):
-        recipes.train_recipes(configs, tmp_path)
+        train.train_recipes(configs, tmp_path)
     with pytest.raises(ValueError, match='there are 0 to 1'):
-        recipes.train_recipes(configs[:1], tmp_path, folds=[2])
+        train.train_recipes(configs[:1], tmp_path, folds=[2])
     configs[1].data.records = str(tmp_path / 'nowhere')
     with pytest.raises(ValueError, match='nowhere'):
-        recipes.train_recipes(configs, tmp_path / 'new')
+        train.train_recipes(configs, tmp_path / 'new')

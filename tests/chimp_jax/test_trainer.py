@@ -66,14 +66,14 @@ def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path
 def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path, monkeypatch):
     config = small.config(data)
     config.train.update(epochs=4, early_stop_epochs=1)
-    validate, epochs = train.Trainer._validate, []
+    validate, epochs = trainer.Trainer._validate, []
 
     def worse_and_worse(self, state, fold):
         row, rows = validate(self, state, fold)
         epochs.append(row['val_mae'])
         return row | {'val_mae': epochs[0] * len(epochs)}, rows
 
-    monkeypatch.setattr(train.Trainer, '_validate', worse_and_worse)
+    monkeypatch.setattr(trainer.Trainer, '_validate', worse_and_worse)
     train.train_recipe(config, tmp_path, folds=[1])
     assert len(epochs) == 2  # it stopped early
     oof = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'oof.csv')
@@ -94,7 +94,7 @@ def test_a_finished_member_is_skipped_and_another_config_refused(data, tmp_path,
     for fold in (0, 1):
         member = {'recipe': RECIPE, 'fold': fold, 'best_epoch': 1, 'val_mae': 2.0}
         write_whole(folder / f'fold_{fold}' / 'member.json', json.dumps(member))
-    monkeypatch.setattr(train.Trainer, 'train_member', None)  # would fail if it were called
+    monkeypatch.setattr(trainer.Trainer, 'train_member', None)  # would fail if it were called
     assert len(train.train_recipe(config, tmp_path)) == 2
     with pytest.raises(ValueError, match=r'train.batch_size \(4 there, 8 here\)'):
         config.train.batch_size = 8
@@ -146,7 +146,7 @@ def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypat
         return state
 
     monkeypatch.setattr(steps, 'initial_state', poisoned)
-    with pytest.raises(train.TrainingError) as caught:
+    with pytest.raises(trainer.TrainingError) as caught:
         train.train_recipe(small.config(data), tmp_path, folds=[1])
     message = str(caught.value)
     assert message.startswith('the loss is not finite at step 0, learning rate 0.001; the batch holds (')
@@ -159,7 +159,7 @@ def test_only_windows_that_count_are_named():
         'video_id': np.array([b'a.mp4', b'b.mp4']),
         'time': np.array([[2, 4], [7, -1]]),
     }
-    assert train._keys(batch) == 'the batch holds (a.mp4, 2), (a.mp4, 4), (b.mp4, 7)'
+    assert trainer._keys(batch) == 'the batch holds (a.mp4, 2), (a.mp4, 4), (b.mp4, 7)'
 
 
 def test_best_epoch_is_the_first_of_equals():
@@ -180,7 +180,7 @@ def test_best_epoch_is_the_first_of_equals():
 )
 def test_early_stopping_by_hand(errors, early_stop_epochs, expected):
     history = [{'epoch': e, 'val_mae': v} for e, v in enumerate(errors, 1)]
-    assert train.is_finished(history, 5, early_stop_epochs) is expected
+    assert trainer.is_finished(history, 5, early_stop_epochs) is expected
 
 
 def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkeypatch):
@@ -218,15 +218,15 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
 def test_metrics_are_whole_after_a_kill_between_the_last_checkpoint_and_them(data, tmp_path, monkeypatch):
     config = small.config(data)
     config.train.epochs = 1
-    write = train.write_metrics
+    write = trainer.write_metrics
 
     def die(folder, history):
         if history:
             raise Killed
 
-    monkeypatch.setattr(train, 'write_metrics', die)
+    monkeypatch.setattr(trainer, 'write_metrics', die)
     with pytest.raises(Killed):
         train.train_recipe(config, tmp_path, folds=[0])
-    monkeypatch.setattr(train, 'write_metrics', write)
+    monkeypatch.setattr(trainer, 'write_metrics', write)
     train.train_recipe(config, tmp_path, folds=[0])
     assert len(pd.read_csv(tmp_path / RECIPE / 'fold_0' / 'metrics.csv')) == 1

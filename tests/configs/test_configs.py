@@ -112,7 +112,7 @@ def test_overrides_follow_the_types_and_names_of_the_config():
             ['--config=configs/deep_chimpact.py:full-a4p50-f7s1', '--config.data.records=nowhere'],
             'nowhere',
         ),
-        (['--config=configs/demo.py:all', '--recipes=half-*'], "'half-*' is no model ID"),
+        (['--config=configs/demo.py:all', '--recipes=half-*'], "'half-*' is not a model ID"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_a_line(arguments, said, tmp_path):

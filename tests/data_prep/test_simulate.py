@@ -17,7 +17,7 @@ from data_prep.simulator import animal, scene, site
 from data_prep.simulator import frames as simulate_frames
 from data_prep.simulator import tables as simulate_tables
 from data_prep.simulator.site import Camera, project
-from data_prep.simulator.tables import ClipPlan, Size, round_distance
+from data_prep.simulator.tables import ClipPlan, Size, round_label
 
 CHALLENGE = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'deep_chimpact'
 TINY = Size(sites=(1, 1), clips=(2, 1), big_clips=(0, 0), seconds=(2.5, 3), big_seconds=(1, 1))
@@ -132,8 +132,8 @@ def test_walks_keep_to_the_distances_and_to_an_animals_pace():
     ],
 )
 def test_distances_are_noted_as_in_each_park(true_m, tai_m, whole_m):
-    assert round_distance(true_m, 'tai') == tai_m
-    assert round_distance(true_m, 'moyen_bafing') == whole_m
+    assert round_label(true_m, 'tai') == tai_m
+    assert round_label(true_m, 'moyen_bafing') == whole_m
 
 
 def sighting_of(x_m, z_m, occluder_m, night=False):

@@ -14,7 +14,7 @@ from etils import epath
 
 from chimp_jax.field.exports.camtrap_package import Package, check_package, read_package, schema_names
 from chimp_jax.field.exports.media_match import media_of_clips
-from chimp_jax.field.exports.rows import checked_rows, csv_text, plain
+from chimp_jax.field.exports.rows import checked_rows, csv_text, short_number
 from data_prep.files import write_whole
 
 ID_PREFIX = 'chimp_jax-'  # of our observationIDs
@@ -119,7 +119,7 @@ def _observations(rows, media: dict[str, dict], package: Package, field_of_view_
                 'eventEnd': at,
                 'observationLevel': 'media',
                 'observationType': 'animal',
-                'individualPositionRadius': plain(row['distance'], 3),
+                'individualPositionRadius': short_number(row['distance'], 3),
                 **_box_cells(row, field_of_view_deg),
                 **_method_cells(row),
                 'classificationTimestamp': classified_at or '',
@@ -138,18 +138,18 @@ def _box_cells(row: dict, field_of_view_deg: float | None) -> dict[str, str]:
             f'distances.csv, {row["video_id"]} at {row["time"]} s: the box {x:g}, {y:g}, {width:g}, {height:g} is not '
             'in the picture; give parts of width and height from 0 to 1, or empty all four'
         )
-    box = (plain(value, 6) for value in (x, y, width, height))
+    box = (short_number(value, 6) for value in (x, y, width, height))
     cells = dict(zip(('bboxX', 'bboxY', 'bboxWidth', 'bboxHeight'), box, strict=True))
     if field_of_view_deg is not None:
-        cells['individualPositionAngle'] = plain(position_angle(min(x + width / 2, 1), field_of_view_deg), 2)
+        cells['individualPositionAngle'] = short_number(position_angle(min(x + width / 2, 1), field_of_view_deg), 2)
     return cells
 
 
 def _method_cells(row: dict) -> dict[str, str]:
     corrected = row['status'] == 'corrected'
     tags = {
-        'distanceLower': plain(float(row['distance_lower']), 3),
-        'distanceUpper': plain(float(row['distance_upper']), 3),
+        'distanceLower': short_number(float(row['distance_lower']), 3),
+        'distanceUpper': short_number(float(row['distance_upper']), 3),
         _METHOD: 'person' if corrected else 'chimp_jax',
         'distanceFlags': '' if pd.isna(row['flags']) else str(row['flags']),
     }

@@ -13,7 +13,7 @@ from etils import epath
 from chimp_jax.field.bins import bin_of
 from chimp_jax.field.exports.distance_script import distance_script
 from chimp_jax.field.exports.flatfile_check import check_flatfile, checked_bins
-from chimp_jax.field.exports.rows import checked_rows, csv_text, plain
+from chimp_jax.field.exports.rows import checked_rows, csv_text, short_number
 from data_prep.files import write_whole
 
 FLATFILE, SCRIPT = 'distance_flatfile.csv', 'distance.R'
@@ -119,22 +119,22 @@ def _lines(rows: pd.DataFrame, places: dict[str, tuple], theta_deg: float, cutpo
     bins = ('distbegin', 'distend') if cutpoints else ()
     header = ['Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', *bins, 'object', 'multiplier', *_COVARIATES]
     of_station = dict(list(rows.groupby('station', sort=False)))
-    fraction = plain(theta_deg / 360, 7)
+    fraction = short_number(theta_deg / 360, 7)
     lines, n = [], 0
     for station, (region, area, effort) in places.items():
-        about = [region, plain(area, 6), station, plain(effort, 6)]
+        about = [region, short_number(area, 6), station, short_number(effort, 6)]
         if station not in of_station:
             lines.append([*about, '', *([''] * len(bins)), '', fraction, '', '', '', ''])
             continue
         for row in of_station[station].to_dict('records'):
             n += 1
             ends = _bin(row['distance'], cutpoints) if cutpoints else ()
-            lower, upper = (plain(float(row[name]), 3) for name in ('distance_lower', 'distance_upper'))
+            lower, upper = (short_number(float(row[name]), 3) for name in ('distance_lower', 'distance_upper'))
             seen = [row['video_id'], str(row['time']), lower, upper]
-            lines.append([*about, plain(row['distance'], 3), *ends, str(n), fraction, *seen])
+            lines.append([*about, short_number(row['distance'], 3), *ends, str(n), fraction, *seen])
     return header, lines
 
 
 def _bin(distance_m: float, cutpoints: list[float]) -> tuple[str, str]:
     k = int(bin_of(distance_m, cutpoints))
-    return plain(cutpoints[k], 6), plain(cutpoints[k + 1], 6)
+    return short_number(cutpoints[k], 6), short_number(cutpoints[k + 1], 6)

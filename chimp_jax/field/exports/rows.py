@@ -111,7 +111,7 @@ def csv_text(header, rows) -> str:
     return text.getvalue()
 
 
-def plain(value: float, decimals: int) -> str:
+def short_number(value: float, decimals: int) -> str:
     """A number for a cell: rounded, without needless zeros; '' for NaN. 12.0 -> '12', 4.256 -> '4.26'."""
     if math.isnan(value):
         return ''

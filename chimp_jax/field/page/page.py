@@ -140,7 +140,7 @@ def clip_series(found: Estimates) -> list[dict]:
     return series
 
 
-def metres(value: float, digits: int = 1) -> str:
+def format_metres(value: float, digits: int = 1) -> str:
     """A distance as text, '' where there is none."""
     if value is None or np.isnan(value):
         return ''
@@ -150,13 +150,13 @@ def metres(value: float, digits: int = 1) -> str:
 def _card(row, frames: dict[tuple[str, int], bytes | str], found: Estimates) -> dict:
     frame = frames.get((row.video_id, row.time), '')
     box = [getattr(row, name) for name in BOX]
-    interval = f'{metres(row.distance_lower)} to {metres(row.distance_upper)} m'
+    interval = f'{format_metres(row.distance_lower)} to {format_metres(row.distance_upper)} m'
     return {
         'video_id': row.video_id,
         'time': row.time,
-        'distance': metres(row.distance),
+        'distance': format_metres(row.distance),
         'interval': '' if np.isnan(row.distance_lower) or np.isnan(row.distance_upper) else interval,
-        'spread': metres(row.spread, 2),
+        'spread': format_metres(row.spread, 2),
         'flags': row.flags.split(),
         'corrected': row.status == 'corrected',
         'typed': found.corrections.get((row.video_id, row.time), ''),
@@ -213,7 +213,7 @@ def _json(content) -> Markup:
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, lstrip_blocks=True)
-    environment.filters |= {'metres': metres, 'short': short}
+    environment.filters |= {'metres': format_metres, 'short': short}
     environment.filters['thousands'] = '{:,}'.format
     return environment.from_string(_file('page.html'))
 

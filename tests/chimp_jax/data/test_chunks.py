@@ -44,5 +44,5 @@ def test_a_plan_leaves_out_what_is_not_asked():
 def test_a_digest_tells_clips_times_and_pictures_apart():
     record = small.record('a', 5, [0, 2], 0)
     others = [small.record('b', 5, [0, 2], 0), small.record('a', 5, [0, 3], 0), small.record('a', 5, [0, 2], 2)]
-    digests = {chunks.digest(one) for one in [record, *others]}
-    assert len(digests) == 4 and chunks.digest(small.record('a', 5, [0, 2], 0)) in digests
+    digests = {chunks.record_digest(one) for one in [record, *others]}
+    assert len(digests) == 4 and chunks.record_digest(small.record('a', 5, [0, 2], 0)) in digests

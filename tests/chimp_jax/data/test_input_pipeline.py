@@ -156,7 +156,7 @@ def test_only_the_clips_of_the_fold(data):
 
 def test_survey_counts_examples_and_the_median(data):
     folder, records = data
-    survey = input_pipeline.survey(read_dataset(folder, 'full', 'train'), **PLAN)
+    survey = input_pipeline.index_records(read_dataset(folder, 'full', 'train'), **PLAN)
     by_name = {r.video_id: r for r in records['train']}
     assert set(survey.video_id) == set(by_name)
     labelled = [int(np.isfinite(by_name[name].target_distance_m).sum()) for name in survey.video_id]
@@ -186,7 +186,7 @@ def test_shares_are_ranges_of_about_equally_many_examples(counts, n_shares, expe
 def test_shares_put_together_are_the_batches_of_one_reader(data):
     """What two processes read, each one share, is what one process reads: the same windows, in the same places."""
     folder, _ = data
-    survey = input_pipeline.survey(read_dataset(folder, 'full', 'train'), **PLAN)
+    survey = input_pipeline.index_records(read_dataset(folder, 'full', 'train'), **PLAN)
     ranges = input_pipeline.share_records(survey.n_examples, 2)
     shares = {i: read_dataset(folder, 'full', 'train', *where) for i, where in enumerate(ranges)}
     settings = {'n_shares': 2, 'batch_size': 4, 'shuffle_windows': 16}

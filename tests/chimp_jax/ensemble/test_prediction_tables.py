@@ -49,7 +49,7 @@ def test_join_refuses_a_table_without_its_columns():
 def test_a_table_is_read_as_it_stands(tmp_path):
     path = tmp_path / 'oof.csv'
     path.write_text('\ufeffprediction,time,more,video_id\n1.5,3,x,007\n,4.0,,NA\n')
-    read = prediction_tables.read_table(path, ['prediction'])
+    read = prediction_tables.read_predictions(path, ['prediction'])
     assert list(read.columns) == ['video_id', 'time', 'prediction']
     assert read['video_id'].tolist() == ['007', 'NA'] and read['time'].tolist() == [3, 4]
     assert read['time'].dtype == np.int64
@@ -76,4 +76,4 @@ def test_a_broken_table_is_refused_by_name(tmp_path, content, message):
     path = tmp_path / 'a.csv'
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        prediction_tables.read_table(path, ['distance'])
+        prediction_tables.read_predictions(path, ['distance'])

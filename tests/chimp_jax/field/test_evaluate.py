@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chimp_jax.field.evaluate import check_cutpoints, evaluate, join_truth, read_distances, run
+from chimp_jax.field.evaluate import check_cutpoints, evaluate, join_truth, read_distances, write_evaluation
 
 
 def joined(**columns):
@@ -65,7 +65,7 @@ def test_what_has_no_partner_is_named_and_counted(tmp_path, caplog, capsys):
     write(tmp_path / 'clips.csv', 'video_id,site', 'a.mp4,camp')
     truth = write(tmp_path / 'truth.csv', 'video_id,time,distance', 'a.mp4,0,3', 'a.mp4,2,5', 'b.mp4,0,5', 'c.mp4,0,5')
     with caplog.at_level('INFO'):
-        table = run(distances, truth, [0, 4], tmp_path / 'out')
+        table = write_evaluation(distances, truth, [0, 4], tmp_path / 'out')
     assert 'bias' in capsys.readouterr().out
     assert table['name'].tolist() == ['all', '0 to 4 m', 'camp'] and table['n'].tolist() == [1, 1, 1]
     assert table['bias'][0] == -1 and table['right_bin'][0] == 1  # 2 - 3
@@ -84,7 +84,7 @@ def test_no_overlap(tmp_path):
     distances = write(tmp_path / 'd.csv', 'video_id,time,distance', 'a.mp4,0,2')
     truth = write(tmp_path / 't.csv', 'video_id,time,distance', 'x/a.mp4,0,2')
     with pytest.raises(ValueError, match='no known distance has an estimate .*x/a.mp4 at 0 s'):
-        run(distances, truth)
+        write_evaluation(distances, truth)
 
 
 @pytest.mark.parametrize(

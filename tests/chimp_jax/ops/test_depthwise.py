@@ -27,7 +27,7 @@ def test_equals_tensorflow_and_the_plain_form(kernel_size, stride, size):
     y = depthwise.depthwise_conv(x, kernel, stride)
     expected = tf.nn.depthwise_conv2d(x, kernel.transpose(0, 1, 3, 2), (1, stride, stride, 1), 'SAME').numpy()
     np.testing.assert_allclose(y, expected, atol=1e-5)
-    np.testing.assert_allclose(depthwise.plain(x, kernel, stride), expected, atol=1e-5)
+    np.testing.assert_allclose(depthwise.plain_depthwise(x, kernel, stride), expected, atol=1e-5)
     np.testing.assert_allclose(depthwise.dense(x, kernel, stride), expected, atol=1e-5)
 
 
@@ -41,7 +41,7 @@ def test_gradients_equal_those_of_the_plain_form(kernel_size, stride, size):
     def gradients(form):
         return jax.grad(lambda x, k: jnp.sum(form(x, k, stride) * weight), argnums=(0, 1))(x, kernel)
 
-    expected = gradients(depthwise.plain)
+    expected = gradients(depthwise.plain_depthwise)
     for form in (depthwise.depthwise_conv, depthwise.dense):
         for mine, theirs in zip(gradients(form), expected, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=2e-5)
@@ -62,7 +62,7 @@ def test_gradients_of_tall_maps_and_under_vmap_equal_those_of_the_plain_form(row
 
         return jax.grad(loss, argnums=(0, 1))(x, kernel)
 
-    for mine, theirs in zip(gradients(depthwise.depthwise_conv), gradients(depthwise.plain), strict=True):
+    for mine, theirs in zip(gradients(depthwise.depthwise_conv), gradients(depthwise.plain_depthwise), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
 
 
@@ -81,7 +81,7 @@ def test_a_kernel_that_is_mapped_too_has_a_gradient_for_each_frame():
     def gradient(form):
         return jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p, k: form(p, k, 1))(x, k))))(kernels)
 
-    np.testing.assert_allclose(gradient(depthwise.depthwise_conv), gradient(depthwise.plain), atol=2e-5)
+    np.testing.assert_allclose(gradient(depthwise.depthwise_conv), gradient(depthwise.plain_depthwise), atol=2e-5)
 
 
 def test_gradient_under_vmap_sums_over_the_mapped_pictures():
@@ -90,8 +90,8 @@ def test_gradient_under_vmap_sums_over_the_mapped_pictures():
     def loss(form):
         return jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p: form(p[None], k, 2))(x))))(kernel)
 
-    np.testing.assert_allclose(loss(depthwise.depthwise_conv), loss(depthwise.plain), atol=2e-5)
-    np.testing.assert_allclose(loss(depthwise.dense), loss(depthwise.plain), atol=2e-5)
+    np.testing.assert_allclose(loss(depthwise.depthwise_conv), loss(depthwise.plain_depthwise), atol=2e-5)
+    np.testing.assert_allclose(loss(depthwise.dense), loss(depthwise.plain_depthwise), atol=2e-5)
 
 
 def convolutions(function, *shapes, platform):

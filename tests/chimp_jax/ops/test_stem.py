@@ -19,7 +19,7 @@ def test_equals_tensorflow_and_the_plain_form(size):
     x, kernel = arrays(*size)
     expected = tf.nn.conv2d(x, kernel, 2, 'SAME').numpy()
     np.testing.assert_allclose(stem.stem_convolution(x, kernel, (2, 2), 'SAME'), expected, atol=1e-5)
-    np.testing.assert_allclose(stem.plain(x, kernel), expected, atol=1e-5)
+    np.testing.assert_allclose(stem.plain_stem(x, kernel), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 3), (7, 8), (8, 8)])
@@ -32,7 +32,7 @@ def test_gradients_equal_those_of_the_plain_form_also_under_vmap(size):
         )
 
     mine = gradients(lambda x, k: stem.stem_convolution(x, k, (2, 2), 'SAME'))
-    for one, other in zip(mine, gradients(stem.plain), strict=True):
+    for one, other in zip(mine, gradients(stem.plain_stem), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
 
 

@@ -25,7 +25,7 @@ def test_strips_equal_the_whole(k, stride, height, width):
     before, after = pixelwise(rng, 3, 8)
     x, kernel = rng.normal(size=(2, height, width, 3)), rng.normal(size=(k, k, 1, 8))
     x, kernel = x.astype(np.float32), kernel.astype(np.float32)
-    expected = after(depthwise.plain(before(x), kernel, stride))
+    expected = after(depthwise.plain_depthwise(before(x), kernel, stride))
     rows = expected.shape[1]
     for n in [n for n in range(1, rows + 1) if rows % n == 0]:
         found = strips.in_strips(x, kernel, stride, before, after, n)
@@ -52,7 +52,7 @@ def test_a_cpu_takes_strips_and_others_do_not(monkeypatch):
         return strips.depthwise_between(x, kernel, 2, before, after)
 
     x = rng.normal(size=(1, 16, 16, 3)).astype(np.float32)
-    np.testing.assert_allclose(f(x), after(depthwise.plain(before(x), kernel, 2)), atol=1e-5)
+    np.testing.assert_allclose(f(x), after(depthwise.plain_depthwise(before(x), kernel, 2)), atol=1e-5)
     traced = jax.jit(f).trace(x)
     loops = {name: 'stablehlo.while' in traced.lower(lowering_platforms=(name,)).as_text() for name in ('cpu', 'tpu')}
     assert loops == {'cpu': True, 'tpu': False}

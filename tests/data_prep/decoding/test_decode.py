@@ -132,7 +132,7 @@ def way(request, monkeypatch):
     if request.param == 'plain':
         monkeypatch.setattr(groups, '_plan', lambda *_: None)
     else:
-        monkeypatch.setattr(in_order, 'decode', None)
+        monkeypatch.setattr(in_order, 'decode_in_order', None)
 
 
 def test_variable_frame_rate(tmp_path, source, way):
@@ -213,7 +213,7 @@ def test_simulated_clips(tmp_path):
 @pytest.mark.parametrize('x264', ['keyint=7', 'keyint=12:open-gop=1:bframes=3', 'keyint=250'])
 def test_some_seconds_are_the_same_frames_as_all(tmp_path, monkeypatch, x264):
     path = write_clip(tmp_path / 'clip.mp4', numbered_frames(100), 10, options={'x264-params': x264})
-    monkeypatch.setattr(in_order, 'decode', None)  # the quick way must do
+    monkeypatch.setattr(in_order, 'decode_in_order', None)  # the quick way must do
     _, everything = decode_seconds(path, None)
     _, some = decode_seconds(path, [7, 2, 2])
     assert list(some) == [2, 7]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from data_prep.inputs.detections import ClipDetections, Sighting, best_by_second, read_detections
+from data_prep.inputs.detections import ClipDetections, Detection, best_by_second, read_detections
 
 NAMES, NAMES_FROM_0 = {'1': 'animal', '2': 'person'}, ['Animal', 'person']
 BOX, CORNERS = [0.25, 0.5, 0.5, 0.25], (0.25, 0.5, 0.75, 0.75)
@@ -35,7 +35,7 @@ def test_megadetector_results(tmp_path):
     seen = clip(animal(0.2, 0), below, person, animal(0.5, 60, bbox=[0.5, 0, 0.504, 1]), file='x\\a.MP4')
     unseen = clip(file='b.avi', frame_rate=29.97, failure=None), {'file': 'c.mp4', 'detections': []}
     assert read_images(tmp_path, seen, *unseen).clips == [
-        ClipDetections('x/a.MP4', 30.0, [Sighting(0, 0.2, CORNERS), Sighting(60, 0.5, (0.5, 0, 1, 1))], 'share'),
+        ClipDetections('x/a.MP4', 30.0, [Detection(0, 0.2, CORNERS), Detection(60, 0.5, (0.5, 0, 1, 1))], 'share'),
         ClipDetections('b.avi', 29.97, [], 'share'),
         ClipDetections('c.mp4', None, [], 'share'),
     ]
@@ -43,7 +43,7 @@ def test_megadetector_results(tmp_path):
 
 def test_names_count_not_ids(tmp_path):
     found = read_images(tmp_path, clip(animal(), animal(0.7, category='7')), names={'1': 'human', '7': ' Animal'})
-    assert found.clips[0].sightings == [Sighting(30, 0.7, CORNERS)]
+    assert found.clips[0].sightings == [Detection(30, 0.7, CORNERS)]
     with pytest.raises(ValueError, match="md.json: none of .'deer'. is named animal"):
         read_images(tmp_path, clip(animal()), names={'1': 'deer'})
     with pytest.raises(ValueError, match=r"md.json does not name its categories \('1'\).*detection_categories"):
@@ -70,7 +70,7 @@ def exported(entry, categories, key='categories'):
     ],
 )
 def test_pytorch_wildlife_results(tmp_path, content):
-    sighting = Sighting(30, 0.9, (10, 20, 110, 70.5))
+    sighting = Detection(30, 0.9, (10, 20, 110, 70.5))
     assert read(tmp_path, content) == ([ClipDetections('a.mp4', None, [sighting], 'pixel')], [], [])
 
 
@@ -85,7 +85,7 @@ def test_entries_of_one_clip_are_merged_and_stills_passed_over(tmp_path):
     again = clip(animal(0.6, 0), animal(), file='x/a.mp4', frame_rate=None)
     found = read_images(tmp_path, clip(animal(), file='x\\a.mp4'), *stills, clip(file='b.mp4'), again, again)
     assert [(seen.video_id, seen.frame_rate) for seen in found.clips] == [('x/a.mp4', 30), ('b.mp4', 30)]
-    assert found.clips[0].sightings == [Sighting(30, 0.9, CORNERS), Sighting(0, 0.6, CORNERS)]
+    assert found.clips[0].sightings == [Detection(30, 0.9, CORNERS), Detection(0, 0.6, CORNERS)]
     assert found.notes == ['md.json: still images passed over in 3 entries, first in images[1]']
 
 
@@ -184,12 +184,12 @@ def test_one_hundred_thousand_entries(tmp_path):
 )
 def test_seconds(frame_rate, seconds):
     for frame, second in seconds.items():
-        seen = Sighting(frame, 1, CORNERS)
+        seen = Detection(frame, 1, CORNERS)
         assert best_by_second(ClipDetections('a', None, [seen], 'share'), frame_rate) == {second: seen}
 
 
 def test_the_most_confident_of_a_second():
-    seen = [Sighting(frame, conf, CORNERS) for frame, conf in ((75, 0.4), (31, 0.5), (45, 0.8), (40, 0.8), (59, 0.7))]
+    seen = [Detection(frame, conf, CORNERS) for frame, conf in ((75, 0.4), (31, 0.5), (45, 0.8), (40, 0.8), (59, 0.7))]
     best = best_by_second(ClipDetections('a', 30.0, seen, 'share'), 30)
     assert list(best.items()) == [(1, seen[3]), (2, seen[0])]  # of 40 and 45 the earlier
     with pytest.raises(ValueError, match='a: the frame rate 0 is not from 0.001 to 10000'):

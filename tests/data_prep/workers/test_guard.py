@@ -7,7 +7,7 @@ import time
 import pytest
 
 from data_prep.workers import guard
-from data_prep.workers.guard import GuardedCall, Lost, WorkerError, run_guarded
+from data_prep.workers.guard import GuardedCall, WorkerDied, WorkerError, run_guarded
 
 
 def behave(task: str):
@@ -40,15 +40,15 @@ def test_results_come_from_other_processes_that_are_kept():
 
 def test_a_crash_costs_its_own_task_only():
     results = run(['a', 'crash', 'b', 'exit', 'c'])
-    assert results['crash'] == Lost('its worker process crashed (SIGSEGV)')
-    assert results['exit'] == Lost('its worker process crashed (exit code 7)')
+    assert results['crash'] == WorkerDied('its worker process crashed (SIGSEGV)')
+    assert results['exit'] == WorkerDied('its worker process crashed (exit code 7)')
     assert {results[task][0] for task in 'abc'} == set('abc')
 
 
 def test_a_hang_ends_at_the_deadline_and_costs_its_own_task_only():
     deadlines_s = {'hang': 1.0}
     results = dict(run_guarded('test_guard:behave', ['a', 'hang', 'b'], 1, lambda t: deadlines_s.get(t, 20)))
-    assert results['hang'] == Lost('not finished after 1 s')
+    assert results['hang'] == WorkerDied('not finished after 1 s')
     assert (results['a'][0], results['b'][0]) == ('a', 'b')
 
 
@@ -91,7 +91,7 @@ def test_one_task_at_a_time():
     call = GuardedCall('test_guard:behave')
     first, second = call('a', 20.0), call('b', 20.0)
     assert (first[0], second[0]) == ('a', 'b') and first[1] == second[1]
-    assert call('crash', 20.0) == Lost('its worker process crashed (SIGSEGV)')
+    assert call('crash', 20.0) == WorkerDied('its worker process crashed (SIGSEGV)')
     assert call('c', 20.0)[0] == 'c'
     with pytest.raises(WorkerError, match='disk full'):
         call('raise', 20.0)
