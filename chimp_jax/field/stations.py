@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from chimp_jax.field.exports.rows import number, read_table
+from data_prep.inputs.tables import number, read_table
 
 COLUMNS = ('station', 'folder', 'region', 'area_km2', 'active_seconds', 'latitude', 'longitude', 'row')
 
@@ -25,7 +25,7 @@ def read_deployments(path) -> pd.DataFrame:
     its deployments are the stations. `row` is 'file:line'.
     Raises ValueError with file and row where a station is unnamed or stands twice, or a cell makes no sense.
     """
-    texts = read_table(path, semicolons=True)
+    texts = read_table(path)
     if 'station' not in texts and 'deploymentID' in texts:
         texts = texts.rename(columns=_CAMTRAP_DP)
     if 'station' not in texts:

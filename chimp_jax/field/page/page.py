@@ -15,9 +15,10 @@ import pandas as pd
 from etils import epath
 from markupsafe import Markup
 
+from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.field import thumbnails
 from chimp_jax.field.bins import check_cutpoints
-from chimp_jax.field.page.data import BOX, Estimates, read_estimates
+from chimp_jax.field.page.data import Estimates, read_estimates
 from chimp_jax.field.page.histogram import count, draw_histogram, short
 from data_prep.files import write_whole
 
@@ -95,7 +96,7 @@ def render(
             draw_histogram(histogram, width_px, height_px, 'Histogram of the distances')
         ),
         cards=[_card(row, frames, found) for row in wanted.itertuples()],
-        has_boxes=bool(len(wanted) and wanted[list(BOX)].notna().all(axis=1).any()),
+        has_boxes=bool(len(wanted) and wanted[BOX].notna().all(axis=1).any()),
         no_frames=no_frames,
         problems=problems.head(_MOST_PROBLEMS),
         n_problems=len(problems),

@@ -292,15 +292,15 @@ def test_same_estimates_same_bytes(folder, page):
     [
         ('distances.csv', None, r'has no distances\.csv; write it with: chimp-distance estimate'),
         ('clips.csv', None, r'clips\.csv is missing'),
-        ('distances.csv', b'', r'distances\.csv cannot be read as a table: No columns'),
-        ('distances.csv', b'video_id,time\na,1\n', r'distances\.csv has no column distance, '),
-        ('clips.csv', b'\xff\xfe\x00', r'clips\.csv cannot be read as a table: .*utf-8'),
-        ('summary.json', b'{', r'summary\.json is no JSON'),
-        ('options.json', b'[]', r'options\.json should hold names and values, not list'),
+        ('distances.csv', b'', r'distances\.csv is empty'),
+        ('distances.csv', b'video_id,time\na,1\n', r'distances\.csv lacks the column distance, '),
+        ('clips.csv', b'\xff\xfe\x00', r'clips\.csv is not UTF-8'),
+        ('summary.json', b'{', r'summary\.json is not JSON'),
+        ('options.json', b'[]', r'options\.json must hold names and values, not list'),
         (
             'corrections.csv',
             b'video_id,time,distance\na,1,far\n',
-            r"corrections\.csv, row 2: distance 'far' is not a num",
+            r"corrections\.csv:2: distance 'far' is not a num",
         ),
     ],
 )
@@ -315,16 +315,47 @@ def test_damaged_file(tmp_path, name, content, message):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'distance': 'inf'}, "row 3: distance 'inf' is not a number"),
-        ({'distance': 'six'}, "row 3: distance 'six' is not a number"),
-        ({'time': '1.5'}, "row 3: time '1.5' is not a whole second"),
-        ({'time': 0}, "row 3: 'site/a.mp4', 0 stands there twice"),
+        ({'distance': 'inf'}, "distances.csv:3: distance 'inf' is not a number"),
+        ({'distance': 'six'}, "distances.csv:3: distance 'six' is not a number"),
+        ({'time': '1.5'}, "distances.csv:3: time '1.5' is not a whole second"),
+        ({'time': 0}, "distances.csv:3: a second row for 'site/a.mp4', 0;"),
     ],
 )
 def test_damaged_row(tmp_path, change, message):
     write_estimates(tmp_path, [ROWS[0], ROWS[1] | change], CLIPS)
     with pytest.raises(ValueError, match=message):
         write_report(tmp_path)
+
+
+def test_row_with_one_cell_too_many_is_refused(tmp_path):
+    for name in ('distances.csv', 'clips.csv', 'corrections.csv'):
+        write_estimates(tmp_path, ROWS, CLIPS)
+        (tmp_path / 'corrections.csv').write_text('video_id,time,distance\ngone.mp4,2,1\ngone.mp4,7,2\n')
+        lines = (tmp_path / name).read_text().splitlines()
+        lines[2] += ',5'
+        (tmp_path / name).write_text('\n'.join(lines))
+        n = lines[0].count(',') + 1
+        with pytest.raises(ValueError, match=rf'{name}:3 has {n + 1} cells, the header has {n};'):
+            write_report(tmp_path)
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    names = ['007', '1e5', 'NA', 'nan', 'null']
+    rows = [row(name, 1, 2.0) for name in names]
+    found = write_estimates(tmp_path, rows, [{'video_id': name, 'site': '01', 'duration_s': 3} for name in names])
+    (tmp_path / 'corrections.csv').write_text('video_id,time,distance\n007,1,4\nNA,2,5\n')
+    page = report(found)
+    assert [clip['n'] for clip in page.data['clips']] == names
+    assert {clip['g'] for clip in page.data['clips']} == {'01'} and {clip['d'] for clip in page.data['clips']} == {3}
+    assert page.sheet == [(name, 1) for name in names]
+    assert page.all('input', **{'data-clip': '007'})[0]['value'] == '4'
+    assert page.data['kept'] == [['NA', 2, '5']]
+
+
+def test_corrections_saved_by_a_spreadsheet(tmp_path):
+    found = write_estimates(tmp_path, ROWS, CLIPS)
+    (tmp_path / 'corrections.csv').write_bytes('\ufeffvideo_id;time;distance\r\ngone.mp4;7;2,25\r\n'.encode())
+    assert report(found).all('input', **{'data-clip': 'gone.mp4', 'data-time': '7'})[0]['value'] == '2.25'
 
 
 def test_thumbnail_of_a_small_picture_keeps_its_size(clips_folder):
