@@ -1,6 +1,6 @@
-"""The page of `chimp-distance report`: one HTML file that needs no network, from what estimate left in a folder.
+"""Writes the page of `chimp-distance report`: one HTML file, without network access, from a folder of estimates.
 
-page.html is its text, page.css its looks, page.js draws the clips' charts and collects corrections.
+page.html has the text and page.css the style. page.js draws the charts of the clips and collects corrections.
 """
 
 import base64
@@ -22,13 +22,13 @@ from chimp_jax.field.page.data import Estimates, read_estimates
 from chimp_jax.field.page.histogram import count, draw_histogram, short
 from data_prep.files import write_whole
 
-FLAGS = {
-    'outside_training': 'The distance lies outside those that the members learned from: they cannot know better.',
-    'overexposed': 'The clip has nearly white pictures, as from a flash too close; they were darkened (gamma).',
-    'dark': 'The picture is very dark, so that there is little to see.',
-    'wide_spread': 'The members disagree more than on 95 % of the pictures that they learned from.',
+FLAG_TEXTS = {
+    'outside_training': 'The estimate is nearer or farther than every training distance, so it is not reliable.',
+    'overexposed': 'The clip has nearly white frames, for example from a close flash; they were darkened (gamma).',
+    'dark': 'The frame is very dark, so little is visible.',
+    'wide_spread': 'The members disagree more than on 95 % of the training seconds.',
 }
-_MOST_PROBLEMS = 1000  # rows of the table in the page
+_MOST_PROBLEMS = 1000  # rows of the table of problems
 
 
 def write_report(
@@ -36,25 +36,26 @@ def write_report(
 ) -> epath.Path:
     """Writes folder/report.html and returns its path.
 
-    folder: where chimp-distance estimate wrote, local or gs://. clips_folder: where the clips are, if they have moved.
-    n_frames: how many pictures, the doubtful ones first. cutpoints: of the histogram's bins, metres; None: chosen here.
-    Raises ValueError, one line, where a file of the folder is missing or damaged or an argument makes no sense.
+    folder: the output folder of chimp-distance estimate, local or gs://. clips_folder: the folder of the clips, if they
+    have moved. n_frames: number of pictures, the most doubtful first. cutpoints: edges of the histogram's bins,
+    metres; None uses default_cutpoints.
+    Raises ValueError, in one line, if a file of the folder is missing or damaged, or an argument is wrong.
     """
     if n_frames < 0:
         raise ValueError(f'the number of pictures must be 0 or more; got {n_frames}')
     if cutpoints is not None:
-        check_cutpoints(cutpoints)  # before the clips are read
+        check_cutpoints(cutpoints)  # fail before reading the clips
     found = read_estimates(folder)
     clips_folder = clips_folder or found.options.get('clips')
     wanted = thumbnails.doubtful_first(found.rows).head(n_frames)
     frames, no_frames = {}, ''
     if not clips_folder:
-        no_frames = 'options.json does not say where the clips are.'
+        no_frames = 'options.json does not name the folder of the clips.'
     elif len(wanted):
         try:
             frames = thumbnails.frames_of(wanted, str(clips_folder))
         except (ValueError, OSError) as error:
-            no_frames = f'The clips cannot be reached: {error}.'
+            no_frames = f'The clips cannot be read: {error}.'
     path = epath.Path(folder) / 'report.html'
     write_whole(path, render(found, wanted, frames, no_frames, cutpoints).encode())
     return path
@@ -67,10 +68,10 @@ def render(
     no_frames: str = '',
     cutpoints: Sequence[float] | None = None,
 ) -> str:
-    """The page's HTML.
+    """Returns the HTML of the page.
 
-    wanted: the rows of the contact sheet, in their order. frames: (video_id, time) -> JPEG or the reason why there is
-    none. no_frames: why there is no frame at all.
+    wanted: the rows of the contact sheet, in order. frames: (video_id, time) -> JPEG, or the reason why it is missing.
+    no_frames: the reason why all frames are missing, or ''.
     """
     rows, clips = found.rows, found.clips
     known = rows[rows['distance'].notna()]
@@ -88,7 +89,7 @@ def render(
         n_flagged=int((known['flags'] != '').sum()),
         has_intervals=bool(known['distance_lower'].notna().any()),
         has_spread=bool(known['spread'].notna().any()),
-        no_interval=_sentence(found.summary.get('no_interval') or 'summary.json gives no reason for that'),
+        no_interval=_sentence(found.summary.get('no_interval') or 'summary.json gives no reason'),
         coverage=_coverage(found),
         members=_members(found),
         histogram=histogram,
@@ -102,7 +103,7 @@ def render(
         n_problems=len(problems),
         clip_status=clips['status'].value_counts().to_dict(),
         row_status=rows['status'].value_counts().to_dict(),
-        flags=FLAGS,
+        flags=FLAG_TEXTS,
         n_by_flag=known['flags'].str.split().explode().value_counts().to_dict(),
         per_clip=per_clip,
         data=_json({'clips': clip_series(found), 'kept': _kept(found, shown)}),
@@ -113,10 +114,10 @@ def render(
 
 
 def clip_series(found: Estimates) -> list[dict]:
-    """What page.js draws, a dict for each clip that has a row: 2 decimals, columns without values left out.
+    """Returns the data of page.js: one dict per clip with rows. Numbers have 2 decimals; empty columns are left out.
 
-    n name, g group (its site, else its folder), d duration in s, t seconds, v distances, lo and hi interval, s spread,
-    f flags of each row, c 1 where a person corrected it.
+    Keys are short because the page repeats them for each clip: n name, g group (site, else folder), d duration in s;
+    per row t second, v distance, lo and hi interval, s spread (all metres), f flags, c 1 if a person corrected it.
     """
     about = found.clips.set_index('video_id')[['duration_s', 'site']]
     series = []
@@ -142,7 +143,7 @@ def clip_series(found: Estimates) -> list[dict]:
 
 
 def format_metres(value: float, digits: int = 1) -> str:
-    """A distance as text, '' where there is none."""
+    """Returns a distance as text, '' if it is missing."""
     if value is None or np.isnan(value):
         return ''
     return f'{value:.{digits}f}' if abs(value) < 10_000 else f'{value:.3g}'
@@ -172,7 +173,7 @@ def _box_style(x: float, y: float, width: float, height: float) -> str:
 
 
 def _coverage(found: Estimates) -> str:
-    """'90 %', or '' where it is not known."""
+    """Returns the coverage of the intervals, e.g. '90 %', or '' if it is unknown."""
     value = found.summary.get('coverage', found.options.get('coverage'))
     return f'{100 * value:g} %' if isinstance(value, int | float) and 0 < value < 1 else ''
 
@@ -188,7 +189,7 @@ def _members(found: Estimates) -> str:
 
 
 def _kept(found: Estimates, shown: set[tuple[str, int]]) -> list[list]:
-    """Corrections without a card in the page: a new corrections.csv must not lose them."""
+    """Returns the corrections without a card on the page, so that a new corrections.csv includes them."""
     return [[*key, text] for key, text in sorted(found.corrections.items()) if key not in shown]
 
 
@@ -207,7 +208,7 @@ def _flat(content: dict, prefix: str) -> dict[str, str]:
 
 
 def _json(content) -> Markup:
-    """JSON that may stand in a script element: no text of it can end that element or begin a comment."""
+    """Returns JSON for a script element. Its text cannot end the element or begin a comment."""
     text = json.dumps(content, separators=(',', ':'), allow_nan=False)  # ASCII: U+2028 is escaped too
     return Markup(text.replace('<', '\\u003c').replace('>', '\\u003e').replace('&', '\\u0026'))
 
