@@ -13,10 +13,10 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX
-from chimp_jax.field.corrections import CORRECTED
 from chimp_jax.field.exports.camtrap_package import Package, check_package, read_package, schema_names
 from chimp_jax.field.exports.media_match import media_of_clips
 from chimp_jax.field.exports.rows import checked_rows, short_number
+from chimp_jax.field.status import CORRECTED
 from data_prep.files import write_whole
 from data_prep.inputs.tables import csv_text
 

@@ -8,7 +8,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.field.corrections import CORRECTED
+from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, OPTIONS, SUMMARY
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
 NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'spread', 'members')
@@ -33,16 +33,16 @@ class Estimates(NamedTuple):
 def read_estimates(folder) -> Estimates:
     """Reads the folder. Raises ValueError, in one line, if a file is missing or damaged."""
     folder = epath.Path(folder)
-    distances = folder / 'distances.csv'
+    distances = folder / DISTANCES
     if not distances.exists():
-        raise ValueError(f'{folder} has no distances.csv; write it with: chimp-distance estimate ... --out {folder}')
+        raise ValueError(f'{folder} has no {DISTANCES}; write it with: chimp-distance estimate ... --out {folder}')
     rows = _read_rows(distances)
     return Estimates(
         rows=rows,
-        clips=_read_clips(folder / 'clips.csv'),
-        summary=_read_json(folder / 'summary.json'),
-        options=_read_json(folder / 'options.json'),
-        corrections=_corrected(rows) | _read_corrections(folder / 'corrections.csv'),
+        clips=_read_clips(folder / CLIPS),
+        summary=_read_json(folder / SUMMARY),
+        options=_read_json(folder / OPTIONS),
+        corrections=_corrected(rows) | _read_corrections(folder / CORRECTIONS),
         date=datetime.datetime.fromtimestamp(distances.stat().mtime, datetime.UTC).date(),
     )
 
