@@ -81,7 +81,7 @@ def check_times(targets: Targets, headers: dict[str, Header]) -> Targets:
 
 def read_headers(wanted: dict[str, tuple[Copies, int]], workers: int) -> dict[str, Header | str]:
     """{video_id: (copies, the last second that is asked for)} -> {video_id: Header, or why it cannot be opened}."""
-    progress = Progress('checked', len(wanted))
+    progress = Progress('checked', len(wanted), passing=True)
     headers = {}
     tasks = ((video_id, copies.paths(), last_s) for video_id, (copies, last_s) in wanted.items())
     for task, header in guard.run_guarded(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from make_clips import probe
 
-from data_prep import simulate
+from data_prep import lock, simulate
 from data_prep.decoding.decode import decode_seconds
 from data_prep.decoding.exposure import GAMMA_TABLE, white_fraction
 from data_prep.simulator import animal, scene, site
@@ -342,6 +342,32 @@ def test_a_killed_run_resumes_and_other_settings_are_refused(tiny_folders):
     assert all(after[clip] == before[clip] for clip in clips[1:])
     with pytest.raises(simulate_tables.FolderError, match='other settings'):
         simulate.simulate(folder, 'hard', 4, TINY, 1)
+
+
+def test_unfinished_files_of_a_killed_run_are_deleted(tiny_folders):
+    folder = tiny_folders[1]
+    unfinished = [folder / 'full' / 'aaaa.mp4.17.part', folder / 'truth' / 'aaaa.mp4.json.17.tmp']
+    for path in unfinished:
+        path.touch()
+    simulate.simulate(folder, 'easy', 4, TINY, 1)
+    assert not [path for path in unfinished if path.exists()]
+
+
+def test_a_second_run_into_the_same_folder_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['simulate', f'--out={tmp_path}', '--quick'])
+    with lock.hold(tmp_path):
+        with pytest.raises(SystemExit) as stop:
+            simulate.main()
+        assert [path.name for path in tmp_path.iterdir()] == [lock.NAME]
+    assert stop.value.code.startswith(f'simulate: another run works in {tmp_path} (process ')
+
+
+def test_one_progress_line(tmp_path, capsys):
+    simulate.simulate(tmp_path, 'easy', 4, TINY, 1)
+    first, *_, last, done = capsys.readouterr().out.splitlines()
+    assert first == 'simulate: 0 of 3 clips, 0 %, time left unknown'
+    assert re.fullmatch(r'simulate: 3 of 3 clips, \S+ clips/s, 100 %, done in .*', last)
+    assert re.fullmatch(rf'simulate: 3 clips with \d+ labels in {tmp_path}, \d+ s', done)
 
 
 def test_big_clips_have_the_small_ones_geometry():
