@@ -275,11 +275,11 @@ def test_a_csv_of_your_own(clips, tmp_path):
     table.write_text('filepath;time;distance;site\na.mp4;1,5;2,5;s1\na.mp4;5;3;s1\na.mp4;7;3;s1\nsub/a.mp4;0;3;s2\n')
     assert build.main(arguments(clips, tmp_path / 'out', tables=table)) == 3
     train = {record.video_id: record for record in read_records(tmp_path / 'out', 'full', 'train')}
-    assert train['a.mp4'].target_time_s.tolist() == [1, 5]  # 5 s long: 5 is its end, 7 lies past it
+    assert train['a.mp4'].target_time_s.tolist() == [1, 5]  # 5 s long: 5 is its end, 7 is past it
     assert (train['a.mp4'].site, train['sub/a.mp4'].site) == ('s1', 's2')
     (problem,) = pd.read_csv(tmp_path / 'out' / 'problems.csv').itertuples(index=False)
     assert (problem.row, problem.stage) == ('mine.csv:4', 'labels')
-    assert problem.reason == 'second 7 lies 2.0 s past the end of the clip (5.0 s)'
+    assert problem.reason == 'second 7 is 2.0 s past the end of the clip (5.0 s)'
 
 
 def test_detections_make_the_targets(clips, tmp_path, capsys):
@@ -348,16 +348,16 @@ def test_one_folder_of_clips_and_only_a_test_table(clips, tmp_path):
     [
         ({'clips_down': None, 'clips_full': None}, 'give --clips_down'),
         ({'clips_full': 'nowhere'}, 'there is no folder nowhere'),
-        ({'tables': 'nowhere'}, 'there is no nowhere'),
-        ({'tables': None, 'detections': 'nowhere.json'}, 'there is no nowhere.json'),
-        ({'detections': 'x.json'}, 'not from both'),
-        ({'sampling': 'fast'}, "no sampling 'fast'; there are timestamp, legacy_r1"),
-        ({'gamma': 'maybe'}, "no gamma 'maybe'; there are auto, always, never"),
-        ({'tables': None, 'every': 0}, '--every wants a whole number of seconds'),
-        ({'min_confidence': 2}, '--min_confidence lies in 0..1'),
+        ({'tables': 'nowhere'}, 'nowhere does not exist; correct --tables or --detections'),
+        ({'tables': None, 'detections': 'nowhere.json'}, 'nowhere.json does not exist'),
+        ({'detections': 'x.json'}, 'give --tables or --detections, not both'),
+        ({'sampling': 'fast'}, "--sampling must be one of timestamp, legacy_r1; got 'fast'"),
+        ({'gamma': 'maybe'}, "--gamma must be one of auto, always, never; got 'maybe'"),
+        ({'tables': None, 'every': 0}, '--every must be at least 1 second; got 0'),
+        ({'min_confidence': 2}, '--min_confidence must be from 0 to 1; got 2.0'),
         ({'clipsfull': 'x'}, 'unknown options: --clipsfull=x'),
         ({'n_folds': 9}, '4 clips cannot make 9 folds'),
-        ({'workers': 0}, '0 workers'),
+        ({'workers': 0}, '--workers must be at least 1; got 0'),
     ],
 )
 def test_mistakes_are_one_line(clips, tmp_path, capsys, changes, message):

@@ -145,14 +145,14 @@ def test_an_empty_split_is_left_out(tmp_path):
     assert split_sizes(tmp_path, 'full') == {'train': 1}
     with pytest.raises(ValueError, match="no split 'test'; it has train"):
         read_dataset(tmp_path, 'full', 'test')
-    with pytest.raises(ValueError, match='stands already'):
+    with pytest.raises(ValueError, match='exists already'):
         write_records({'train': ['a']}, record, tmp_path, 'full')
 
 
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(ValueError, match="no clip gave a record for the stream 'down'"):
         write_records({'train': []}, record, tmp_path, 'down')
-    with pytest.raises(ValueError, match=r'is not there; make it with python -m data_prep.build'):
+    with pytest.raises(ValueError, match=r'is missing; make it with python -m data_prep.build'):
         read_dataset(tmp_path, 'down', 'train')
     with pytest.raises(ValueError, match="no stream 'up'; there are down, full"):
         read_dataset(tmp_path, 'up', 'train')

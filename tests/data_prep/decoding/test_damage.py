@@ -132,7 +132,7 @@ def test_pictures_that_are_missing_in_the_middle(tmp_path):
 
 def test_real_clips_are_not_doubted():
     if not SHARED_CLIPS.exists():
-        pytest.skip(f'{SHARED_CLIPS} is not there')
+        pytest.skip(f'{SHARED_CLIPS} is missing')
     for path in sorted(SHARED_CLIPS.iterdir()):
         made = make_records(ClipTask(path.name, None, str(path)))
         assert made.n_left_out == 0 and not any(map(str, made.doubts.values())), path

@@ -192,7 +192,7 @@ def test_other_layouts_and_odd_sizes(tmp_path, pix_fmt):
 
 def test_real_clips(way):
     if not SHARED_CLIPS.exists():
-        pytest.skip(f'{SHARED_CLIPS} is not there')
+        pytest.skip(f'{SHARED_CLIPS} is missing')
     clips = sorted(SHARED_CLIPS.iterdir())
     assert len(clips) >= 12
     for path in clips:
