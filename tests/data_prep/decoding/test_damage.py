@@ -82,9 +82,9 @@ def damage_packet(path, number: int) -> None:
     'codec, options', [('mpeg4', {'g': '15'}), ('libx264', {'x264-params': 'keyint=15:bframes=0'})]
 )
 def test_damage_spreads_to_the_next_key_picture(tmp_path, codec, options):
-    # Ten pictures a second; keys are pictures 0, 15, 30, 45 ...
+    # Ten pictures per second; pictures 0, 15, 30, 45 ... are key pictures.
     texture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8).repeat(4, axis=0).repeat(4, axis=1)
-    frames = np.stack([np.roll(texture, number, axis=1) for number in range(80)])  # each moved from the one before
+    frames = np.stack([np.roll(texture, number, axis=1) for number in range(80)])  # each shifted by 1 px
     path = write_clip(tmp_path / 'a.mkv', frames, 10, codec, options=options)
     _, sound = decode_seconds(path, None)
     damage_packet(path, 33)
