@@ -246,7 +246,7 @@ def test_seconds_past_the_end_become_the_last_one(tmp_path):
 
 def test_no_seconds_is_a_mistake_of_the_caller(tmp_path):
     path = write_clip(tmp_path / 'clip.mp4', numbered_frames(10), 10)
-    with pytest.raises(ValueError, match='no second'):
+    with pytest.raises(ValueError, match='the list of seconds is empty'):
         decode_seconds(path, [])
 
 
