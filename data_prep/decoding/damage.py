@@ -18,7 +18,6 @@ class Doubt(NamedTuple):
     stale: frozenset[int]  # the picture belongs to an earlier second, although pictures should come more often
     past_end: frozenset[int]  # more than 1 s past the last picture
     repeated: frozenset[int]  # a new picture with the same content: the camera hung, or the scene is still
-
     missing_end: str  # '', or a text if the clip is shorter than its header tells: truncated, or pictures were lost
 
     def unusable(self) -> frozenset[int]:

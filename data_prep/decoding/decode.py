@@ -43,7 +43,7 @@ def decode_seconds(
     convert: Callable[[np.ndarray, bytes | None], Any] | None = None,
     sampling: str = 'timestamp',
 ) -> tuple[ClipInfo, dict[int, Any]]:
-    """Returns the frames of whole seconds, {second: RGB uint8 [H, W, 3]}, ascending, with display rotation applied.
+    """Returns the clip's ClipInfo and its frames {second: RGB uint8 [H, W, 3]}, ascending, display rotation applied.
 
     seconds: None for every whole second, or a function of the last second that returns them. A second past the last
     one becomes the last one. gamma: correct the luma plane before the conversion to RGB. convert: applied to each

@@ -1,6 +1,6 @@
-"""The fast way of decoding: the timestamps of the packets tell which pictures a second shows.
+"""The fast way of decoding: decodes only the wanted pictures and their references.
 
-Only these pictures and their reference pictures are decoded.
+The timestamps of the packets tell which picture a second shows.
 """
 
 import bisect
