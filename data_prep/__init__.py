@@ -1,1 +1,1 @@
-"""From clips and tables to records."""
+"""Turns clips and tables into records."""

@@ -1,4 +1,4 @@
-"""The folders of clips, local or gs://: what is in them, and one clip as a local file.
+"""Lists the folders of clips, local or gs://, and copies a remote clip to a local file.
 
 A clip's identity, its video_id, is its path below the root, with forward slashes.
 """
@@ -20,38 +20,38 @@ class Archive:
     """The files below one or more roots, listed once."""
 
     def __init__(self, roots: Sequence):
-        """Raises ValueError where a root is no folder."""
+        """Raises ValueError if a root is not a folder."""
         self.roots = [epath.Path(root) for root in roots]
         self._paths: dict[str, list[epath.Path]] = {}
         for root in self.roots:
             if not root.is_dir():
-                raise ValueError(f'there is no folder {root}')
+                raise ValueError(f'there is no folder {root}; give the folder with the clips')
             for name in _files_below(root):
-                # A name that is no UTF-8 is written with the bytes' numbers.
+                # If a name is not UTF-8, its bytes are written as numbers.
                 video_id = os.fsencode(name).decode(errors='backslashreplace')
                 self._paths.setdefault(video_id, []).append(root / name)
-        # macOS stores the parts of a letter one by one; a table made elsewhere has the letter.
+        # macOS stores an accented letter as two characters, a table made elsewhere as one.
         self._by_letters = {unicodedata.normalize('NFC', name): name for name in self._paths}
         self._by_any_case = {name.casefold(): name for name in self._by_letters}
 
     def clips(self) -> list[str]:
-        """The video_id of every clip, sorted. What macOS writes beside a clip (._NAME) is none."""
+        """Returns the video_id of every clip, sorted. Skips macOS companion files (._NAME)."""
         return sorted(name for name in self._paths if is_clip(name) and not name.rpartition('/')[2].startswith('._'))
 
     def find(self, video_id: str) -> str | None:
-        """The path of a clip, or None. Raises LookupError with the reason where there are several."""
+        """Returns the path of a clip, or None. Raises LookupError with the reason if several roots hold it."""
         name = video_id if video_id in self._paths else self._by_letters.get(unicodedata.normalize('NFC', video_id))
         paths = self._paths.get(name, [])
         if len(paths) > 1:
-            raise LookupError(f'stands in {" and in ".join(map(str, self.roots))}; give their common parent instead')
+            raise LookupError(f'is in {" and in ".join(map(str, self.roots))}; give their common parent instead')
         return str(paths[0]) if paths else None
 
     def near(self, video_id: str) -> str | None:
-        """A file whose path differs in the case of letters only."""
+        """Returns a file whose path differs only in upper and lower case, or None."""
         return self._by_any_case.get(unicodedata.normalize('NFC', video_id).casefold())
 
     def below_root(self, path: str) -> str:
-        """A path as other tools write it, from the root of the disk or from where they ran -> the video_id."""
+        """Returns the video_id of a path that another tool wrote: absolute, or relative to its working folder."""
         if path in self._paths:
             return path
         for root in self.roots:
@@ -69,21 +69,21 @@ def is_clip(name: str) -> bool:
 
 
 def path_fault(video_id: str) -> str | None:
-    """Why a video_id cannot be a path below a root, or None."""
+    """Returns why a video_id cannot be a path below a root, or None."""
     if not video_id:
         return 'the video_id is empty'
-    if not video_id.isprintable():  # line breaks, NUL, bytes that are no UTF-8
-        return f'the video_id {video_id!r} is no file name; rename the file'
-    windows = PureWindowsPath(video_id)  # it takes both kinds of slashes
+    if not video_id.isprintable():  # line breaks, NUL, bytes that are not UTF-8
+        return f'the video_id {video_id!r} is not a file name; rename the file'
+    windows = PureWindowsPath(video_id)  # it accepts both kinds of slashes
     if PurePosixPath(video_id).is_absolute() or windows.drive or windows.root:
         return f'the video_id {video_id!r} is an absolute path; give it relative to the clips folder'
     if '..' in windows.parts:
-        return f'the video_id {video_id!r} climbs out of the clips folder'
+        return f'the video_id {video_id!r} leads out of the clips folder; give a path below it'
     return None
 
 
 def size_bytes(path: str) -> int:
-    """0 where the file has gone."""
+    """Returns the size of a file in bytes, 0 if the file is missing."""
     try:
         return epath.Path(path).stat().length
     except OSError:
@@ -92,7 +92,7 @@ def size_bytes(path: str) -> int:
 
 @contextlib.contextmanager
 def local_copy(path: str | None) -> Iterator[str | None]:
-    """The path itself where it is local; else that of a copy, which lasts as long as the context."""
+    """Yields a local path: the path itself, or that of a copy of a remote file, which is deleted afterwards."""
     if path is None or '://' not in path:
         yield path
         return
@@ -104,17 +104,17 @@ def local_copy(path: str | None) -> Iterator[str | None]:
 
 
 def _files_below(root: epath.Path) -> Iterator[str]:
-    """Paths of all files, relative to the root. Links are followed, but not round in circles."""
+    """Yields the paths of all files, relative to the root. Follows links, but no link in a circle."""
     if '://' in str(root):
         base = str(root).partition('://')[2].rstrip('/')
         for folder, _, names in root.walk():
-            inside = str(folder).partition(base)[2].strip('/')  # some backends leave the scheme away
+            inside = str(folder).partition(base)[2].strip('/')  # some backends omit the scheme
             yield from (f'{inside}/{name}'.lstrip('/') for name in names)
         return
-    above = {str(root): frozenset([os.path.realpath(root)])}  # of each folder to come: itself and what it lies in
+    above = {str(root): frozenset([os.path.realpath(root)])}  # {folder to visit: it and the folders above it}
     for folder, below, names in os.walk(root, followlinks=True):
         inside = os.path.relpath(folder, root)
-        # Pipes and devices would block whoever opens them; a broken link is a clip that has gone.
+        # A pipe or device would block its reader. A broken link counts as a clip, which then cannot be opened.
         files = [name for name in names if not _blocks(os.path.join(folder, name))]
         yield from (name if inside == '.' else f'{inside}/{name}' for name in files)
         chain = above.pop(folder)

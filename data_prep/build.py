@@ -1,18 +1,22 @@
-"""The command: clips and tables -> frame store -> records.
+"""The command that turns clips and tables into records.
 
     python -m data_prep.build --tables DIR --clips_down DIR --clips_full DIR --out DIR
 
-TABLES is a folder with train_labels.csv, submission_format.csv or both, and their metadata tables where there are any,
-or one CSV; without it, and without --detections, every whole second of every clip becomes a target of the split
-`test`. OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv, lost.csv (targets in no record) and
+TABLES is a folder with train_labels.csv, submission_format.csv or both, and their metadata tables if there are any, or
+one CSV. Without --tables and --detections, every whole second of every clip becomes a target of the split `test`.
+
+OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv, lost.csv (targets that no record contains) and
 dataset.json.
-Exit code 0, or 3 where problems.csv has rows, or 1 where the command failed; started again, it goes on where it
-stopped.
+
+Exit code 0 without problems, 3 if problems.csv has rows, 1 if the command fails. Run the same command again to resume.
 """
 
 import argparse
 import functools
+import importlib.metadata
 import os
+import platform
+import shlex
 import sys
 import time
 
@@ -20,25 +24,32 @@ import absl.logging
 import pandas as pd
 from etils import epath
 
-from data_prep.describe import describe_data_set
-from data_prep.files import write_json, write_whole
+from data_prep import lock
+from data_prep.files import sha256, write_json, write_whole
 from data_prep.folds import read_or_make_folds
 from data_prep.inputs.labels import Problem
+from data_prep.inputs.tables import read_table
 from data_prep.job import Job, compare_options, keep_options, result_options
 from data_prep.plan import Plan, make_plan, make_tasks
-from data_prep.records import LOST, NAME, STREAMS, write_records
+from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.workers import beam, frame_store, guard, local
 from data_prep.workers.frame_store import Outcome
 
+_PACKAGES = ('av', 'numpy', 'pandas', 'pillow', 'tensorflow-datasets')
+
 
 def build(job: Job) -> list[Problem]:
-    """Makes the data set and returns its problems. Nothing is done where it is complete.
+    """Makes the data set and returns its problems. Does nothing if the data set is complete.
 
-    Raises ValueError where the job cannot be done, with what to do about it; OSError and guard.WorkerError where the
-    machine is at fault.
+    Raises ValueError if the job cannot be done, FolderInUse if another run works in the folder, OSError or
+    guard.WorkerError if the machine is at fault.
     """
-    out = epath.Path(job.out)
     options = result_options(job)
+    with lock.hold(job.out):
+        return _build(job, epath.Path(job.out), options)
+
+
+def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     compare_options(out, options)
     if (out / 'dataset.json').exists():
         print(f'{out} is complete; nothing to do')
@@ -61,13 +72,13 @@ def build(job: Job) -> list[Problem]:
     clips = _clip_table(plan, outcomes)
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
-    write_json(out / 'dataset.json', describe_data_set(out, options, counts, clips, len(problems)))
+    write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems)))
     _finish_frames(out, job.delete_frames)
     return sorted(problems)
 
 
 def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Outcome]:
-    """The slow stage: clips -> frame store. Returns what became of each clip of the plan."""
+    """Writes the frames of all clips into the frame store, the slow stage. Returns {video_id: outcome}."""
     frames = str(out / 'frames')
     tasks = make_tasks(plan, job)
     done = frame_store.read_outcomes(frames)
@@ -78,13 +89,14 @@ def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Ou
         beam.store_clips_by_beam(pending, frames, beam_options)
     else:
         n_problems = len(plan.problems()) + sum(outcome.problem is not None for outcome in done.values())
-        local.store_clips(pending, frames, job.workers, local.make_progress(pending, n_problems))
+        with local.make_progress(pending, n_problems) as progress:
+            local.store_clips(pending, frames, job.workers, progress)
     outcomes = frame_store.read_outcomes(frames)
     return {task.video_id: outcomes[task.video_id] for task in tasks}
 
 
 def _lost_targets(plan: Plan, outcomes: dict[str, Outcome], frames: str) -> pd.DataFrame:
-    """A row for each target that is in no record, and why: (split, video_id, time, reason)."""
+    """Returns a row (split, video_id, time, reason) for each target that no record contains."""
     rows = []
     for split, targets in plan.targets.items():
         rows += [(split, *lost) for lost in targets.lost]
@@ -97,7 +109,7 @@ def _lost_targets(plan: Plan, outcomes: dict[str, Outcome], frames: str) -> pd.D
 
 
 def _clip_table(plan: Plan, outcomes: dict[str, Outcome]) -> pd.DataFrame:
-    """One row for each clip with a record, about its full copy."""
+    """Returns one row for each clip with a record. Sizes and times are those of the full copy."""
     return pd.DataFrame(
         {'video_id': video_id, 'split': split} | outcomes[video_id].row
         for split in plan.targets
@@ -107,18 +119,39 @@ def _clip_table(plan: Plan, outcomes: dict[str, Outcome]) -> pd.DataFrame:
 
 
 def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[str, dict[str, int]]:
-    """The quick stage: frame store -> tfds records. Returns {stream: {split: clips}}."""
+    """Writes the records from the frame store, the quick stage. Returns {stream: {split: number of clips}}."""
     if clips.empty:
         raise ValueError(f'no clip gave a record; see {out}/problems.csv')
     by_split = {split: rows.tolist() for split, rows in clips.groupby('split', sort=False)['video_id']}
     counts = {}
-    (out / NAME).rmtree(missing_ok=True)  # of a run that was killed after it had written one stream
+    (out / NAME).rmtree(missing_ok=True)  # a run that was killed may have written one stream
     for stream in STREAMS:
         started = time.monotonic()
         load = functools.partial(frame_store.load, str(out / 'frames'), stream)
         counts[stream] = write_records(by_split, load, out, stream, beam_options)
         print(f'records {stream}: {counts[stream]}, {time.monotonic() - started:.0f} s', flush=True)
     return counts
+
+
+def _description(out: epath.Path, options: dict, counts: dict, clips: pd.DataFrame, n_problems: int) -> dict:
+    """Returns the content of dataset.json: what the records hold, how they were made, and SHA-256 of the files.
+
+    counts: {stream: {split: number of clips}}. clips: the table clips.csv.
+    """
+    files = [out / 'clips.csv', out / 'folds.csv', out / 'problems.csv', *(out / NAME).glob('*/*/*')]
+    return {
+        'what': 'TFRecord shards written by tensorflow-datasets, one tf.train.Example a clip',
+        'records': {stream: f'{NAME}/{stream}/{VERSION}' for stream in STREAMS},
+        'features': describe_features(),
+        'clips': counts,
+        'targets': {split: int(n) for split, n in clips.groupby('split')['n_targets'].sum().items()},
+        'problems': n_problems,
+        'sha256': {str(file.relative_to(out)): sha256(file) for file in sorted(files) if file.exists()},
+        'versions': {'python': platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in _PACKAGES},
+        'options': options,
+        'command': shlex.join(['python', '-m', 'data_prep.build', *sys.argv[1:]]),
+    }
 
 
 def _finish_frames(out: epath.Path, delete_frames: bool) -> None:
@@ -131,9 +164,7 @@ def _write_problems(out: epath.Path, problems: list[Problem]) -> None:
 
 
 def _read_problems(out: epath.Path) -> list[Problem]:
-    with (out / 'problems.csv').open() as file:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    return [Problem(*row) for row in table.itertuples(index=False)]
+    return [Problem(*row) for row in read_table(out / 'problems.csv').itertuples(index=False)]
 
 
 def _parse(arguments: list[str] | None) -> Job:
@@ -141,21 +172,27 @@ def _parse(arguments: list[str] | None) -> Job:
         prog='python -m data_prep.build', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add, standard = parser.add_argument, Job(out='', clips_full=('',))
-    add('--tables', help="folder of the challenge's tables, or a CSV of video_id or filepath, time, distance, ...")
-    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal become targets')
-    add('--min_confidence', '--min-confidence', type=float, default=standard.min_confidence, help='of a detection')
-    add('--every', dest='every_s', type=int, default=1, help='seconds between targets, without tables and detections')
-    add('--clips_down', nargs='+', default=(), help='folders of the downsampled clips; local or gs://')
-    add('--clips_full', nargs='+', default=(), help='folders of the original clips; local or gs://')
-    add('--out', required=True, help='folder of the data set; local or gs://')
-    add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as by ffmpeg -r 1')
-    add('--gamma', default=standard.gamma, help='auto: correct overexposed clips; always; never')
-    add('--n_folds', type=int, default=standard.n_folds)
-    add('--seed', type=int, default=standard.seed, help='of the folds')
-    add('--strict', action='store_true', help='bad rows and missing clips end the job before anything is decoded')
+    add('--tables', help="folder with the challenge's tables, or a CSV with video_id or filepath, time, distance, ...")
+    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: seconds with an animal become targets')
+    add(
+        '--min_confidence',
+        '--min-confidence',
+        type=float,
+        default=standard.min_confidence,
+        help='least confidence of a detection, 0 to 1',
+    )
+    add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
+    add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local or gs://')
+    add('--clips_full', nargs='+', default=(), help='folders with the original clips, local or gs://')
+    add('--out', required=True, help='folder of the data set, local or gs://')
+    add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as ffmpeg -r 1 cuts them')
+    add('--gamma', default=standard.gamma, help='gamma correction. auto: of overexposed clips; always; never')
+    add('--n_folds', type=int, default=standard.n_folds, help='number of cross-validation folds')
+    add('--seed', type=int, default=standard.seed, help='seed of the folds')
+    add('--strict', action='store_true', help='stop before decoding if a row is bad or a clip is missing')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode on this machine')
-    add('--delete_frames', choices=('True', 'False'), default='True', help='the frame store, when records are done')
-    add('--runner', default=standard.runner, help='local, or one of Apache Beam, whose own options may follow')
+    add('--delete_frames', choices=('True', 'False'), default='True', help='delete the frame store after the records')
+    add('--runner', default=standard.runner, help="local, or a runner of Apache Beam; Beam's own options may follow")
     options, runner_options = parser.parse_known_args(arguments)
     options.delete_frames = options.delete_frames == 'True'
     options.clips_down, options.clips_full = tuple(options.clips_down), tuple(options.clips_full)
@@ -163,7 +200,7 @@ def _parse(arguments: list[str] | None) -> Job:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    # TensorFlow's and tfds' notes on themselves would bury ours; TensorFlow computes nothing here.
+    # Messages of TensorFlow and tfds about themselves would hide ours; TensorFlow computes nothing here.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     absl.logging.set_verbosity('error')
@@ -174,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'build failed: {_last_line(error)}', file=sys.stderr)
         return 1
     except (OSError, guard.WorkerError) as error:
-        print(f'build failed: {_last_line(error)}; the same command goes on from here', file=sys.stderr)
+        print(f'build failed: {_last_line(error)}; run the same command again to resume', file=sys.stderr)
         return 1
     where = f', see {job.out}/problems.csv' if problems else ''
     print(f'{len(problems)} problems{where}')
@@ -182,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _last_line(error: Exception) -> str:
-    """Of a worker's stack trace the reason."""
+    """Returns the last line of a worker's stack trace."""
     return str(error).strip().splitlines()[-1]
 
 

@@ -8,11 +8,11 @@ from etils import epath
 
 
 def write_whole(path, content: str | bytes) -> None:
-    """Writes under a temporary name, then renames: whoever is killed leaves the old file or the new one."""
+    """Writes a file under a temporary name, then renames it: a killed run leaves the old file or the new one."""
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    # Names of files need not be UTF-8.
+    # The content may hold file names that are not UTF-8.
     unfinished.write_bytes(content.encode(errors='backslashreplace') if isinstance(content, str) else content)
     unfinished.replace(path)
 

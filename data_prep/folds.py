@@ -1,7 +1,7 @@
 """Folds by clip and by site, fixed by a seed and kept in a file.
 
-The original grouped its folds by clip only, so that 98 % of its rows had their site in another fold
-too: report both (Ivanov 2021, section 2).
+The original groups its folds by clip only, so 98 % of its rows have their site in another fold too (Ivanov 2021,
+section 2). Report the error for both kinds of folds.
 """
 
 import numpy as np
@@ -9,18 +9,19 @@ import pandas as pd
 from etils import epath
 
 from data_prep.files import write_whole
+from data_prep.inputs.tables import check_unique, counts_of, read_table
 
 COLUMNS = ('video_id', 'clip_fold', 'site_fold')
 _DISTANCE_BINS = 5  # fifths of the labels
 
 
 def make_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> pd.DataFrame:
-    """Rows of labels (video_id, distance_m, site) -> COLUMNS, one row a clip, sorted by video_id.
+    """Returns COLUMNS, one row per clip, sorted by video_id, from rows of labels (video_id, distance_m, site).
 
-    clip_fold: clips dealt so that the folds hold equally many labels. site_fold: sites dealt so
-    that the folds hold equally many labels of each fifth of the distances; a clip without a site
-    counts as a site of its own. With fewer sites than folds some site folds stay empty. Raises
-    ValueError where there are fewer clips than folds.
+    clip_fold: clips are dealt so that all folds hold about the same number of labels. site_fold: sites are dealt so
+    that all folds hold about the same number of labels of each fifth of the distances. A clip without a site counts as
+    a site of its own. If there are fewer sites than folds, some site folds stay empty.
+    Raises ValueError if there are fewer clips than folds.
     """
     n_clips = rows['video_id'].nunique()
     if n_folds < 2 or n_clips < n_folds:
@@ -40,9 +41,9 @@ def make_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> pd.DataFrame:
 
 
 def read_or_make_folds(path, rows: pd.DataFrame, n_folds: int, seed: int = 0) -> pd.DataFrame:
-    """The folds in the file `path`, which is written where it is not there.
+    """Returns the folds in the file `path`. If the file is missing, makes and writes them.
 
-    Raises ValueError where the file is about other clips or another number of folds.
+    Raises ValueError if the file has other clips or another number of folds.
     """
     path = epath.Path(path)
     if not path.exists():
@@ -50,32 +51,31 @@ def read_or_make_folds(path, rows: pd.DataFrame, n_folds: int, seed: int = 0) ->
         write_whole(path, folds.to_csv(index=False))
         return folds
     folds = read_fold_table(path)
-    if len(folds) != folds['video_id'].nunique():
-        raise ValueError(f'{path} has more than one row for a clip')
     different = set(folds['video_id']) ^ set(rows['video_id'])
     if different:
         raise ValueError(
             f'{path} and the labels differ in {len(different)} clips, '
-            f'{min(different)!r} among them; remove the file to have it made anew'
+            f'{min(different)!r} among them; delete the file and run again to make new folds'
         )
     n_found = folds['clip_fold'].max() + 1
     if n_found != n_folds or folds['site_fold'].max() >= n_folds:
-        raise ValueError(f'{path} has {n_found} folds, not {n_folds}; remove the file or give --n_folds={n_found}')
+        raise ValueError(f'{path} has {n_found} folds, not {n_folds}; delete the file or give --n_folds={n_found}')
     return folds
 
 
 def read_fold_table(path) -> pd.DataFrame:
-    """COLUMNS of the file. Raises ValueError where they are not there."""
-    with epath.Path(path).open() as file:
-        folds = pd.read_csv(file, dtype={'video_id': str}, keep_default_na=False)
-    missing = [name for name in COLUMNS if name not in folds]
-    if missing:
-        raise ValueError(f'{path} lacks the column {", ".join(missing)}; it has {", ".join(folds.columns)}')
-    return folds[list(COLUMNS)]
+    """Returns COLUMNS of the file, one row per clip.
+
+    Raises ValueError if a column is missing, a clip has two rows, or a fold is not a whole number.
+    """
+    table = read_table(path, COLUMNS)
+    check_unique(table, ['video_id'], path)
+    folds = {name: counts_of(table, name, path) for name in COLUMNS[1:]}
+    return table[list(COLUMNS)].astype({'video_id': str}).assign(**folds).reset_index(drop=True)
 
 
 def _deal(group: np.ndarray, stratum: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
-    """Fold [n] int of each row: groups, largest first, go where they even out the strata most."""
+    """Returns the fold of each row, int [n]. Each group, largest first, goes where it evens out the strata most."""
     names, group_index = np.unique(group, return_inverse=True)
     counts = np.zeros((len(names), stratum.max() + 1))
     np.add.at(counts, (group_index, stratum), 1)
@@ -84,8 +84,7 @@ def _deal(group: np.ndarray, stratum: np.ndarray, n_folds: int, seed: int) -> np
     fold_of_group = np.empty(len(names), int)
     shuffled = np.random.default_rng(seed).permutation(len(names))
     for index in shuffled[np.argsort(-counts[shuffled].sum(axis=1), kind='stable')]:
-        # Adding x to a fold that holds y raises the sum of squares by 2xy + x^2: the least growth
-        # evens out most.
+        # Adding x to a fold that holds y raises the sum of squares by 2xy + x^2: the least growth evens out most.
         fold_of_group[index] = np.argmin(in_fold @ shares[index])
         in_fold[fold_of_group[index]] += shares[index]
     return fold_of_group[group_index]

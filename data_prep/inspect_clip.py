@@ -1,4 +1,4 @@
-"""One second of a clip as it is and after gamma correction, its luma, and what would be decided for the clip.
+"""Draws one second of a clip before and after gamma correction, its luma, and the decision about the clip.
 
 python -m data_prep.inspect_clip CLIP --second 12 --out picture.png
 """
@@ -23,7 +23,7 @@ from data_prep.decoding.decode import ClipInfo, decode_seconds  # noqa: E402
 
 class Inspection(NamedTuple):
     info: ClipInfo
-    second: int  # the one that is shown: the last one where the clip is shorter
+    second: int  # the second that is shown: the last one if the clip is shorter
     standard: np.ndarray  # RGB uint8 [H, W, 3]
     corrected: np.ndarray  # RGB uint8 [H, W, 3], after gamma
     white_fraction: float  # of the standard picture
@@ -31,12 +31,15 @@ class Inspection(NamedTuple):
 
     @property
     def overexposed(self) -> bool:
-        """As for a clip without labels: one white frame among the fixed seconds is enough."""
+        """Returns the decision for a clip without labels: one white frame among the fixed seconds is enough."""
         return exposure.clip_is_overexposed(self.judged.values())
 
 
 def inspect_clip(path: str, second: int) -> Inspection:
-    """path: local or gs://. Raises ClipError where the clip cannot be decoded."""
+    """Returns one second of a clip and its exposure. path: local or gs://.
+
+    Raises ClipError if the clip cannot be decoded.
+    """
     with local_copy(path) as copy:
         info, standard = decode_seconds(copy, [second])
         _, corrected = decode_seconds(copy, [second], gamma=True)
@@ -81,7 +84,7 @@ def draw(name: str, found: Inspection) -> plt.Figure:
     below_right.bar(seconds, fractions, width=max(0.8, found.info.last_s / 40), color='tab:gray')
     below_right.axhline(exposure.WHITE_SHARE, color='tab:red', linewidth=1)
     decision = (
-        'overexposed: `full` frames are corrected' if found.overexposed else 'not overexposed: frames stay as they are'
+        'overexposed: `full` frames are corrected' if found.overexposed else 'not overexposed: frames are not changed'
     )
     below_right.set(xlabel='second', ylabel='white share', title=f'{decision} (limit {exposure.WHITE_SHARE:.0%})')
     below_right.set_ylim(0, max(0.25, *fractions) * 1.1)
@@ -94,9 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('clip', help='local or gs://')
-    parser.add_argument('--second', type=int, default=0)
-    parser.add_argument('--out', help='picture to write (.png, .jpg, .pdf, .svg); STEM-second-N.png by default')
+    parser.add_argument('clip', help='video file, local or gs://')
+    parser.add_argument('--second', type=int, default=0, help='whole second to draw, from 0')
+    parser.add_argument('--out', help='picture to write (.png, .jpg, .pdf, .svg), by default STEM-second-N.png')
     options = parser.parse_args(arguments)
     out = options.out or f'{PurePosixPath(options.clip).stem}-second-{options.second}.png'
     try:
@@ -106,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'inspect failed: {options.clip}: {error}', file=sys.stderr)
         return 1
     if found.second != options.second:
-        print(f'the clip has no second {options.second}; its last one is shown')
+        print(f'the clip has no second {options.second}; the picture shows its last second')
     whitest = max(found.judged.values())
     decision = 'overexposed, gamma correction' if found.overexposed else 'not overexposed'
     print(f'{decision}: the whitest of {len(found.judged)} seconds has {whitest:.1%} white (limit 20%); see {out}')

@@ -1,4 +1,4 @@
-"""What is to be built from what: the options of data_prep.build, each once."""
+"""The options of data_prep.build, and the check that a folder was begun with the same options."""
 
 import json
 from dataclasses import dataclass
@@ -14,48 +14,48 @@ from data_prep.workers.clip_record import GAMMAS, JPEG_QUALITY
 
 @dataclass(frozen=True)
 class Job:
-    out: str  # folder of the data set; local or gs://, as all paths
+    out: str  # folder of the data set; local or gs://, like all paths
     clips_down: tuple[str, ...] = ()  # roots of the downsampled clips
-    clips_full: tuple[str, ...] = ()  # roots of the original clips; where one of the two is empty the other serves both
-    tables: str | None = None  # folder of the challenge's tables, or one CSV
-    detections: str | None = None  # JSON of a detector: the seconds with an animal become targets
+    clips_full: tuple[str, ...] = ()  # roots of the original clips; if one of the two is empty, the other serves both
+    tables: str | None = None  # folder with the challenge's tables, or one CSV
+    detections: str | None = None  # JSON of a detector: seconds with an animal become targets
     min_confidence: float = 0.2  # of a detection, 0..1
-    every_s: int = 1  # seconds between targets where there are neither tables nor detections
+    every_s: int = 1  # seconds between targets without tables and detections
     sampling: str = 'timestamp'  # or 'legacy_r1', of the `full` stream
     gamma: str = 'auto'  # or 'always', 'never': correction of the `full` stream
     n_folds: int = 5
     seed: int = 0  # of the folds
-    strict: bool = False  # whether bad rows and missing clips end the job before anything is decoded
+    strict: bool = False  # bad rows and missing clips end the job before anything is decoded
     workers: int = 1  # processes that decode on this machine
-    delete_frames: bool = True  # the frame store, when the records are complete
-    runner: str = 'local'  # or one of Apache Beam's
-    runner_options: tuple[str, ...] = ()  # Apache Beam's own flags
+    delete_frames: bool = True  # delete the frame store when the records are complete
+    runner: str = 'local'  # or a runner of Apache Beam
+    runner_options: tuple[str, ...] = ()  # flags of Apache Beam
 
     def __post_init__(self):
-        """Raises ValueError where the options make no sense."""
+        """Raises ValueError if an option is invalid."""
         if not self.clips_down and not self.clips_full:
             raise ValueError('give --clips_down, --clips_full or both')
         if self.workers < 1:
-            raise ValueError(f'{self.workers} workers cannot decode anything')
+            raise ValueError(f'--workers must be at least 1; got {self.workers}')
         if self.tables and self.detections:
-            raise ValueError('targets come from --tables or from --detections, not from both')
+            raise ValueError('give --tables or --detections, not both')
         if self.every_s < 1:
-            raise ValueError(f'--every wants a whole number of seconds, 1 or more; got {self.every_s}')
+            raise ValueError(f'--every must be at least 1 second; got {self.every_s}')
         if not 0 <= self.min_confidence <= 1:
-            raise ValueError(f'--min_confidence lies in 0..1; got {self.min_confidence}')
+            raise ValueError(f'--min_confidence must be from 0 to 1; got {self.min_confidence}')
         if self.sampling not in SAMPLINGS:
-            raise ValueError(f'no sampling {self.sampling!r}; there are {", ".join(SAMPLINGS)}')
+            raise ValueError(f'--sampling must be one of {", ".join(SAMPLINGS)}; got {self.sampling!r}')
         if self.gamma not in GAMMAS:
-            raise ValueError(f'no gamma {self.gamma!r}; there are {", ".join(GAMMAS)}')
+            raise ValueError(f'--gamma must be one of {", ".join(GAMMAS)}; got {self.gamma!r}')
         if self.runner == 'local' and self.runner_options:
-            raise ValueError(f'unknown options: {" ".join(self.runner_options)}')
+            raise ValueError(f'unknown options: {" ".join(self.runner_options)}; see --help')
 
 
 def result_options(job: Job) -> dict:
-    """Everything that changes the result. Raises ValueError where a file of it is not there."""
+    """Returns every option that changes the result. Raises ValueError if a table or the detections are missing."""
     for path in (job.tables, job.detections):
         if path and not epath.Path(path).exists():
-            raise ValueError(f'there is no {path}')
+            raise ValueError(f'{path} does not exist; correct --tables or --detections')
     options = {
         'clips_down': list(job.clips_down),
         'clips_full': list(job.clips_full),
@@ -74,7 +74,7 @@ def result_options(job: Job) -> dict:
 
 
 def compare_options(out: epath.Path, options: dict) -> None:
-    """Raises ValueError where `out` was begun with other options: half a data set of each would be neither."""
+    """Raises ValueError if `out` was begun with other options: a data set must not mix two sets of options."""
     path = out / 'options.json'
     if not path.exists():
         return
@@ -82,11 +82,11 @@ def compare_options(out: epath.Path, options: dict) -> None:
     names = [name for name in before | options if before.get(name) != options.get(name)]
     if names:
         changes = '; '.join(f'{name}: {before.get(name)} before, {options.get(name)} now' for name in names)
-        raise ValueError(f'{out} was begun with other options ({changes}); take another --out or remove it')
+        raise ValueError(f'{out} was begun with other options ({changes}); choose another --out or delete the folder')
 
 
 def keep_options(out: epath.Path, options: dict) -> None:
-    """From now on `out` is for these options."""
+    """Writes the options into `out`, unless they are there."""
     if not (out / 'options.json').exists():
         write_json(out / 'options.json', options)
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from etils import epath
 
 NAME = 'running.lock'
-REFRESH_S = 60.0  # of a lock in a bucket
-STALE_S = 600.0  # a lock in a bucket that was not refreshed for so long belongs to a run that has died
+REFRESH_S = 60.0  # between two updates of a lock in a bucket
+STALE_S = 600.0  # a lock in a bucket that is older belongs to a run that has died
 
 
 class FolderInUse(ValueError):
@@ -28,26 +28,35 @@ class FolderInUse(ValueError):
 def hold(folder) -> Iterator[None]:
     """Holds the folder for this run. Raises FolderInUse if another run holds it.
 
-    On a local disk the system drops the lock of a process that dies. A bucket has no such locks: there the lock is a
-    file that its run refreshes, and a lock of a dead process of this machine or one older than STALE_S counts for
-    nothing.
+    Creates the folder if it is missing, and removes it at the end if the run wrote nothing into it. On a local disk
+    the system drops the lock of a process that dies. A bucket has no such locks: there the lock is a file that its run
+    refreshes. A lock of a dead process of this host is ignored, and so is one that was not refreshed for STALE_S.
     """
     path = epath.Path(folder) / NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _hold_remote(path) if '://' in str(path) else _hold_local(path):
-        yield
+    if '://' in str(path):
+        with _hold_by_age(path):
+            yield
+        return
+    created = not path.parent.exists()
+    try:
+        with _hold_local(path):
+            yield
+    finally:
+        if created:
+            with contextlib.suppress(OSError):  # the folder has files
+                os.rmdir(path.parent)
 
 
 @contextlib.contextmanager
 def _hold_local(path: epath.Path) -> Iterator[None]:
     file = _open_locked(path)
     if file is None:  # a file system without locks
-        with _hold_remote(path):
+        with _hold_by_age(path):
             yield
         return
     try:
         file.truncate(0)
-        file.write(_about_this_run())
+        file.write(_as_text(_about_this_run()))
         file.flush()
         yield
     finally:
@@ -56,37 +65,38 @@ def _hold_local(path: epath.Path) -> Iterator[None]:
 
 
 def _open_locked(path: epath.Path):
-    """The open file with its lock, None if the file system has no locks. Raises FolderInUse."""
+    """Returns the open file with its lock, None if the file system has no locks. Raises FolderInUse."""
     while True:
-        file = open(path, 'a+')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = open(path, 'a+')
+        except FileNotFoundError:  # the run before has just removed its empty folder
+            continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            _refuse(path, file.read())
+            with file:
+                file.seek(0)
+                _refuse(path, file.read())
         except OSError as error:
+            file.close()
             if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                file.close()
                 return None
             raise
-        # The run before may have removed the file between our opening and our locking it.
+        # The run before may have removed the file between the opening and the locking.
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return file
         file.close()
 
 
 @contextlib.contextmanager
-def _hold_remote(path: epath.Path) -> Iterator[None]:
+def _hold_by_age(path: epath.Path) -> Iterator[None]:
     if path.exists() and _is_alive(text := path.read_text()):
         _refuse(path, text)
-    done = threading.Event()
-
-    def refresh() -> None:
-        while not done.wait(REFRESH_S):
-            path.write_text(_about_this_run())
-
-    path.write_text(_about_this_run())
-    thread = threading.Thread(target=refresh, daemon=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about, done = _about_this_run(), threading.Event()
+    path.write_text(_as_text(about))
+    thread = threading.Thread(target=_refresh, args=(path, about, done), daemon=True)
     thread.start()
     try:
         yield
@@ -96,19 +106,27 @@ def _hold_remote(path: epath.Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _about_this_run() -> str:
-    about = {
+def _refresh(path: epath.Path, about: dict, done: threading.Event) -> None:
+    while not done.wait(REFRESH_S):
+        with contextlib.suppress(Exception):  # a passing network error: the next refresh follows
+            path.write_text(_as_text(about))
+
+
+def _about_this_run() -> dict:
+    return {
         'process': os.getpid(),
         'host': socket.gethostname(),
         'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-        'refreshed_s': time.time(),
         'command': shlex.join(sys.orig_argv),
     }
-    return json.dumps(about) + '\n'
+
+
+def _as_text(about: dict) -> str:
+    return json.dumps(about | {'refreshed_s': time.time()}) + '\n'
 
 
 def _is_alive(text: str) -> bool:
-    """Whether the run that wrote the text may still be working."""
+    """Returns whether the run that wrote the text may still be working."""
     try:
         about = json.loads(text)
         process, host, refreshed_s = int(about['process']), about['host'], float(about['refreshed_s'])
@@ -119,8 +137,8 @@ def _is_alive(text: str) -> bool:
             os.kill(process, 0)
         except ProcessLookupError:
             return False
-        except PermissionError:
-            return True
+        except PermissionError:  # a process of another user
+            pass
     return time.time() - refreshed_s < STALE_S
 
 

@@ -1,4 +1,4 @@
-"""What is wanted of which clip, and what is wrong with it before anything is decoded."""
+"""The plan of a job: the targets of each clip, and the problems that are known before anything is decoded."""
 
 import math
 from typing import NamedTuple
@@ -16,16 +16,16 @@ from data_prep.workers.clip_record import ClipTask
 
 class Plan(NamedTuple):
     targets: dict[str, Targets]  # by split
-    copies: dict[str, Copies]  # by video_id: where the clip is
-    labels: pd.DataFrame | None  # all rows of the split `train`, whether their clips are there or not
-    in_pixels: frozenset[str] = frozenset()  # the video_ids whose boxes are in pixels
+    copies: dict[str, Copies]  # by video_id
+    labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips
+    in_pixels: frozenset[str] = frozenset()  # the video_ids with boxes in pixels
 
     def problems(self) -> list[Problem]:
         return [problem for targets in self.targets.values() for problem in targets.problems]
 
     def notes(self) -> list[str]:
         n_scaled = sum(copies.down is None for copies in self.copies.values())
-        made = [f'{n_scaled} clips have no downsampled copy; it is made by scaling'] if n_scaled else []
+        made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if n_scaled else []
         return [note for targets in self.targets.values() for note in targets.notes] + made
 
     def clips(self, split: str) -> list[str]:
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(job: Job) -> Plan:
-    """Raises ValueError where a folder, a table or the detections cannot be read."""
+    """Returns the plan of a job. Raises ValueError if a folder, a table or the detections cannot be read."""
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
     if job.detections:
         return _plan_detections(read_detections(job.detections, job.min_confidence), down, full, job.workers)
@@ -70,7 +70,7 @@ def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
 
 
 def _target_fields(rows: pd.DataFrame) -> dict[str, list]:
-    """Of the rows of one clip; none where every second is a target."""
+    """Returns the target fields of a ClipTask from the rows of one clip: none if every second is a target."""
     if rows['time_s'].isna().any():
         return {}
     return {
@@ -83,12 +83,12 @@ def _target_fields(rows: pd.DataFrame) -> dict[str, list]:
 def _every_clip(archive: Archive) -> Targets:
     video_ids = archive.clips()
     if not video_ids:
-        raise ValueError(f'{archive} holds no clip')
+        raise ValueError(f'{archive} holds no clip; give the folder with the clips')
     return every_second(video_ids)
 
 
 def _plan_detections(found: Detections, down: Archive | None, full: Archive | None, workers: int) -> Plan:
-    """The split `test`: the seconds with an animal, each with its best box."""
+    """Returns a plan with one split, `test`: the seconds with an animal, each with its best box."""
     main = full or down
     clips = {main.below_root(clip.video_id): clip for clip in found.clips}
     seen = every_second([video_id for video_id, clip in clips.items() if clip.sightings])
@@ -113,5 +113,5 @@ def _plan_detections(found: Detections, down: Archive | None, full: Archive | No
 
 
 def _last_second(clip: ClipDetections) -> int:
-    """0 where the file does not say how fast the frames come."""
+    """Returns the last second with a detection, 0 if the file does not give the frame rate."""
     return int(max(sighting.frame_number for sighting in clip.sightings) / (clip.frame_rate or math.inf))

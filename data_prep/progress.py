@@ -14,7 +14,8 @@ SECONDS_BETWEEN_DRAWS = 0.5  # on a terminal
 class Progress:
     """Counts finished pieces of work. Shows count, rate, time left and problems.
 
-    The pieces may differ in size: with `work`, the time left follows the work and not the count.
+    The pieces may differ in size: with `work`, the time left follows the work and not the count. As a context manager
+    it closes the line if the work fails.
     """
 
     def __init__(
@@ -26,20 +27,28 @@ class Progress:
         done: int = 0,
         problems: int = 0,
         work: float | None = None,
+        passing: bool = False,
     ):
-        """what: name of the work. total, done: pieces. problems: known so far. work: of the pieces still to do."""
+        """what: name of the work. total, done: pieces. problems: known so far. work: of the pieces still to do.
+
+        passing: for a step before the main work. The line appears only if the step takes long, and is erased at its
+        end, so that the command has one line.
+        """
         self._what, self._total, self._unit = what, total, unit
         self._done, self._problems, self._note = done, problems, ''
         self._by_work = work is not None
         self._started_s, self._done_before = time.monotonic(), done
         terminal = sys.stdout.isatty()
+        interval_s = SECONDS_BETWEEN_DRAWS if terminal else SECONDS_BETWEEN_LINES
         self._bar = _Bar(
             desc=self._text(),
             total=work if self._by_work else total,
             initial=0 if self._by_work else done,
             file=sys.stdout if terminal else _Lines(),
             bar_format='{desc}, {share}, {about} |{bar:20}|' if terminal else '{desc}, {share}, {about}',
-            mininterval=SECONDS_BETWEEN_DRAWS if terminal else SECONDS_BETWEEN_LINES,
+            mininterval=interval_s,
+            delay=interval_s if passing else 0,
+            leave=not passing,
             miniters=1,
             dynamic_ncols=terminal,
             disable=total == 0,
@@ -60,6 +69,12 @@ class Progress:
     def close(self) -> None:
         """Draws the line for the last time."""
         self._bar.close()
+
+    def __enter__(self) -> 'Progress':
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     def _text(self) -> str:
         elapsed_s = time.monotonic() - self._started_s

@@ -1,8 +1,8 @@
-"""The one definition of a record: everything stored of one clip, and how it is written and parsed.
+"""The definition of a record, everything stored about one clip, and the functions that write and read records.
 
-On disk: DIRECTORY/chimp_records/<stream>/1.1.0/, TFRecord shards of a tensorflow-datasets builder,
-one example a clip. Importing this file does not import TensorFlow: it takes seconds, and the worker
-processes that decode clips need only the class.
+On disk: DIRECTORY/chimp_records/<stream>/1.1.0/, TFRecord shards of a tensorflow-datasets builder, one example per
+clip. Importing this file does not import TensorFlow, which takes seconds: the worker processes that decode clips use
+only the class.
 """
 
 import contextlib
@@ -17,27 +17,27 @@ from etils import epath
 STREAMS = ('down', 'full')
 NAME = 'chimp_records'
 VERSION = '1.1.0'
-LOST = 'lost.csv'  # beside the records: the targets that are in none
+LOST = 'lost.csv'  # beside the records: the targets that no record contains
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
     """One clip in one stream: its distinct frames, their seconds, its targets."""
 
-    video_id: str  # path below the clips folder, as the tables give it
+    video_id: str  # path below the clips folder, as in the tables
     frame_jpeg: list[bytes]  # n frames, RGB
     frame_time_s: np.ndarray  # int32 [n], ascending
-    target_time_s: np.ndarray  # int32 [m], may lie past the last frame
-    target_distance_m: np.ndarray  # float32 [m], NaN where unknown
-    target_box: np.ndarray  # float32 [m, 4], x1 y1 x2 y2 in 0..1 of width and height, NaN where unknown
-    site: str  # '' where unknown
-    park: str  # '' where unknown
+    target_time_s: np.ndarray  # int32 [m], may be past the last frame
+    target_distance_m: np.ndarray  # float32 [m], NaN if unknown
+    target_box: np.ndarray  # float32 [m, 4], x1 y1 x2 y2 in 0..1 of width and height, NaN if unknown
+    site: str  # '' if unknown
+    park: str  # '' if unknown
     duration_s: float
     height_px: int
     width_px: int
-    frame_rate: float  # pictures a second, average
-    white_fraction: float  # of the whitest frame that was judged, share of channel values in 0..1
-    gamma: bool  # overexposed: the `full` frames of the clip are corrected, the `down` frames never
+    frame_rate: float  # average, pictures per second
+    white_fraction: float  # share of white channel values in the whitest of the judged frames, 0..1
+    gamma: bool  # the clip is overexposed: its `full` frames are corrected, its `down` frames never
 
 
 def write_records(
@@ -49,10 +49,10 @@ def write_records(
 ) -> dict[str, int]:
     """Writes one stream's records and returns their number in each split.
 
-    ids_by_split: the video_ids of each split; a split without any is left out. load: the record of one; with
-    beam_options (apache_beam PipelineOptions) Beam's workers call and write, and it must be importable there. The
-    order on disk depends on the video_ids only (tfds sorts by their hash). Raises ValueError where there is no record
-    at all, or the stream stands already, OSError where the disk is full.
+    ids_by_split: the video_ids of each split; an empty split is left out. load: returns the record of a video_id.
+    beam_options: apache_beam PipelineOptions; if given, Beam's workers call `load`, which they must be able to import,
+    and write the records. The order on disk depends only on the video_ids, because tfds sorts by their hash.
+    Raises ValueError if there is no record at all or the stream exists already, OSError if the disk is full.
     """
     import tensorflow_datasets as tfds
 
@@ -72,20 +72,20 @@ def write_records(
         description='Frames of whole seconds of camera-trap clips, one example a clip.',
     )
     if builder.is_prepared():
-        raise ValueError(f'{builder.data_dir} stands already')
+        raise ValueError(f'{builder.data_dir} exists already; delete it first')
     tfds.disable_progress_bar()
-    # tfds tells of a download and makes a folder for it; there is none.
+    # tfds prints a message about a download and makes a folder for it, although it downloads nothing.
     config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
     try:
         with tempfile.TemporaryDirectory() as unused, contextlib.redirect_stdout(None):
             builder.download_and_prepare(download_dir=unused, download_config=config)
-    except RuntimeError as error:  # as tfds raises TensorFlow's errors of the disk again
+    except RuntimeError as error:  # tfds re-raises TensorFlow's disk errors as this type
         raise OSError(f'the records of the stream {stream!r} cannot be written: {error}') from error
     return split_sizes(directory, stream)
 
 
 def _examples(video_ids: Sequence[str], keyed: Callable[[str], tuple[str, dict]], beam_options):
-    """What tfds writes: an iterator, or the same as a Beam transform."""
+    """Returns the (key, example) pairs that tfds writes: an iterator, or a Beam transform."""
     if beam_options is None:
         return map(keyed, video_ids)
     import apache_beam as beam
@@ -100,11 +100,10 @@ def _keyed_example(load: Callable[[str], Record], video_id: str) -> tuple[str, d
 
 
 def read_dataset(directory, stream: str, split: str, first: int = 0, stop: int | None = None):
-    """A tf.data.Dataset of dicts, one a clip, always in the same order: the records first..stop-1, all by default.
+    """Returns a tf.data.Dataset of dicts, one per clip, always in the same order: records first..stop-1, or all.
 
-    Keys are Record's fields; `frame_jpeg` [n] stays encoded (decode only the frames of a window);
-    strings are tf.string, times int32, other numbers float32, gamma bool. Raises ValueError where
-    the split is not there.
+    Keys are Record's fields. `frame_jpeg` [n] stays encoded, so that only the frames of a window are decoded. Strings
+    are tf.string, times int32, other numbers float32, gamma bool. Raises ValueError if the split is missing.
     """
     import tensorflow_datasets as tfds
 
@@ -123,7 +122,7 @@ def read_dataset(directory, stream: str, split: str, first: int = 0, stop: int |
 
 
 def read_records(directory, stream: str, split: str) -> Iterator[Record]:
-    """The same as Record objects."""
+    """Yields the Record objects of a split, in the order of read_dataset."""
     for example in read_dataset(directory, stream, split).as_numpy_iterator():
         texts = {name: example[name].decode() for name in ('video_id', 'site', 'park')}
         numbers = {name: example[name].item() for name in _SCALARS}
@@ -131,18 +130,18 @@ def read_records(directory, stream: str, split: str) -> Iterator[Record]:
 
 
 def split_sizes(directory, stream: str) -> dict[str, int]:
-    """Number of clips in each split. Raises ValueError where the stream has not been written."""
+    """Returns the number of clips in each split. Raises ValueError if the stream has not been written."""
     import tensorflow_datasets as tfds
 
     folder = _folder(directory, stream)
     if not folder.exists():
-        raise ValueError(f'{folder} is not there; make it with python -m data_prep.build --out {directory}')
+        raise ValueError(f'{folder} is missing; make it with python -m data_prep.build --out {directory}')
     splits = tfds.builder_from_directory(folder).info.splits
     return {name: info.num_examples for name, info in splits.items()}
 
 
 def describe_features() -> dict[str, str]:
-    """Type and shape of each feature, for the JSON beside the records."""
+    """Returns {name: type and shape} of the features, for dataset.json."""
     return {name: repr(feature) for name, feature in _features().items()}
 
 

@@ -1,6 +1,6 @@
 """Renders camera-trap clips with known distances: python -m data_prep.simulate --out DIR
 
-What comes out depends on seed and difficulty, not on the number of workers.
+The output depends on the seed and the difficulty, not on the number of workers.
 """
 
 import argparse
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import av
 
+from data_prep import lock
+from data_prep.progress import Progress
 from data_prep.simulator import tables
 from data_prep.simulator.frames import frames
 from data_prep.simulator.tables import ClipPlan, Sighting
@@ -19,9 +21,9 @@ JOB_DEADLINE_S = 900  # for the clips of one site, which take a minute on a busy
 
 
 def render_clip(plan: ClipPlan, out: Path) -> list[Sighting]:
-    """Writes OUT/full/<id>, OUT/down/<id> and, last, what is true of it to OUT/truth/<id>.json.
+    """Writes OUT/full/<id>, OUT/down/<id> and, last, OUT/truth/<id>.json. Returns the sightings.
 
-    A clip that has its truth is left as it is.
+    A clip whose truth file exists is kept as it is.
     """
     truth = out / 'truth' / f'{plan.video_id}.json'
     if truth.exists():
@@ -55,7 +57,7 @@ def render_clip(plan: ClipPlan, out: Path) -> list[Sighting]:
 
 def _open_output(path: Path, plan: ClipPlan, width_px: int):
     container = av.open(str(path), 'w', format='mp4' if plan.codec == 'libx264' else 'avi')
-    # the faint signal of an overexposed clip needs fine steps, which cost little there
+    # The faint signal of an overexposed clip requires fine steps, which cost little there.
     usual = {'libx264': 30 if plan.width_px > 640 else 28, 'mpeg4': 5, 'mjpeg': 7}[plan.codec]
     fine = {'libx264': 14, 'mpeg4': 1}.get(plan.codec)
     level = str(fine if plan.overexposed else usual)
@@ -65,69 +67,75 @@ def _open_output(path: Path, plan: ClipPlan, width_px: int):
     stream = container.add_stream(plan.codec, rate=plan.frame_rate, options={**options, 'g': '60'})
     stream.width, stream.height = width_px, plan.height_px * width_px // plan.width_px
     stream.pix_fmt = 'yuvj420p' if plan.codec == 'mjpeg' else 'yuv420p'
-    stream.codec_context.thread_count = 1  # there is one process a core already
+    stream.codec_context.thread_count = 1  # each core has its own process already
     return container, stream
 
 
 def simulate(out: Path, difficulty: str, seed: int, size: tables.Size, workers: int):
     """Renders all clips into OUT, then writes the tables and the contact sheet.
 
-    Raises FolderError where OUT holds clips of other settings, WorkerError where a worker dies.
+    Raises FolderError if OUT holds clips of other settings, FolderInUse if another run works in OUT, WorkerError if a
+    worker dies.
     """
-    start_s = time.time()
+    with lock.hold(out):
+        _simulate(out, difficulty, seed, size, workers)
+
+
+def _simulate(out: Path, difficulty: str, seed: int, size: tables.Size, workers: int):
+    start_s = time.monotonic()
     plans = tables.plan_clips(seed, difficulty, size)
     settings = {'seed': seed, 'difficulty': difficulty, 'size': str(size)}
     tables.claim_folder(out, settings)
     by_site = {}
-    for plan in plans:  # one job a site: its still picture serves all of its clips
+    for plan in plans:  # one job per site: its still picture serves all its clips
         by_site.setdefault(plan.site_index, []).append(plan)
     jobs = sorted(by_site.values(), key=lambda job: -sum(map(_effort, job)))
-    total, done, seen = sum(map(_effort, plans)), 0.0, {}
-    print(f'simulate: 0/{len(plans)} clips', end='', flush=True)
+    seen = {}
     tasks = [(job, str(out)) for job in jobs]
-    for (job, _), sightings in run_guarded('data_prep.simulate:render_job', tasks, workers, lambda _: JOB_DEADLINE_S):
-        if isinstance(sightings, WorkerDied):
-            raise WorkerError(sightings.reason)
-        seen.update(sightings)
-        done += sum(map(_effort, job))
-        spent_s = time.time() - start_s
-        eta = f'{spent_s:.0f} s, ETA {spent_s * (total / done - 1):.0f} s'
-        print(f'\rsimulate: {len(seen)}/{len(plans)} clips, {eta}  ', end='', flush=True)
-    print()
+    with Progress('simulate', len(plans), work=sum(map(_effort, plans))) as progress:
+        for (job, _), sightings in run_guarded(
+            'data_prep.simulate:render_job', tasks, workers, lambda _: JOB_DEADLINE_S
+        ):
+            if isinstance(sightings, WorkerDied):
+                raise WorkerError(sightings.reason)
+            seen.update(sightings)
+            progress.advance(len(job), work=sum(map(_effort, job)))
     tables.write_tables(out, plans, seen)
     tables.write_contact_sheet(out, plans, seen)
-    n_labels, spent_s = sum(map(len, seen.values())), time.time() - start_s
+    n_labels, spent_s = sum(map(len, seen.values())), time.monotonic() - start_s
     print(f'simulate: {len(plans)} clips with {n_labels} labels in {out}, {spent_s:.0f} s')
 
 
 def render_job(task) -> dict[str, list[Sighting]]:
-    """task: the plans of a site's clips, and OUT. For worker processes."""
+    """Renders the clips of one site in a worker process. task: their plans, and OUT."""
     plans, out = task
     return {plan.video_id: render_clip(plan, Path(out)) for plan in plans}
 
 
 def _effort(plan: ClipPlan) -> float:
-    """What a clip costs, in small pictures."""
+    """Returns the cost of a clip in small pictures."""
     return 40 + plan.n_frames * (3 if plan.width_px > 640 else 1)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--out', required=True, type=Path, help='folder for clips and tables')
-    parser.add_argument('--difficulty', choices=('easy', 'hard'), default='easy')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--quick', action='store_true', help='38 clips of 8 to 10 s, not 262')
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
+    parser.add_argument(
+        '--difficulty', choices=('easy', 'hard'), default='easy', help='hard: more species, cameras and trunks'
+    )
+    parser.add_argument('--seed', type=int, default=0, help='seed of sites, animals and light')
+    parser.add_argument('--quick', action='store_true', help='38 clips of 8 to 10 s instead of 262 longer ones')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that render')
     args = parser.parse_args()
     if args.workers < 1 or args.seed < 0:
         raise SystemExit('simulate: --workers must be at least 1 and --seed at least 0')
     size = tables.QUICK_SIZE if args.quick else tables.FULL_SIZE
     try:
         simulate(args.out, args.difficulty, args.seed, size, args.workers)
-    except tables.FolderError as error:
+    except (tables.FolderError, lock.FolderInUse) as error:
         raise SystemExit(f'simulate: {error}') from error
     except WorkerError as error:
-        raise SystemExit(f'\nsimulate: {error}; the same command goes on from there') from error
+        raise SystemExit(f'simulate: {error}; run the same command again to resume') from error
 
 
 if __name__ == '__main__':

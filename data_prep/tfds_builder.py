@@ -1,4 +1,4 @@
-"""The tensorflow-datasets builder of records. In a file of its own as it imports TensorFlow."""
+"""The tensorflow-datasets builder of records, in its own file because it imports TensorFlow."""
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -7,8 +7,8 @@ import tensorflow_datasets as tfds
 class DeterministicWriter(tfds.core.ExampleWriter):
     """Writes the features of an example in the order of their names.
 
-    tfds serializes a protobuf map in the order of its hash, which protobuf seeds anew in each
-    process: the same records would differ in their bytes from run to run.
+    tfds serializes a protobuf map in the order of its hash, and protobuf seeds that hash in each process. The bytes of
+    the same records would therefore differ from run to run.
     """
 
     def write(self, path, examples):
@@ -16,7 +16,7 @@ class DeterministicWriter(tfds.core.ExampleWriter):
 
 
 class RecordBuilder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
-    """Builds a data set from iterators of (key, example), without a class for the data set."""
+    """Builds a data set from iterators of (key, example) without a class per data set."""
 
     def _example_writer(self) -> tfds.core.ExampleWriter:
         return DeterministicWriter(self.info.file_format)

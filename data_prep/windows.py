@@ -1,8 +1,8 @@
-"""Which seconds make a window. Pure NumPy; data preparation, training and prediction share it.
+"""The seconds of a window. Pure NumPy, shared by data preparation, training and prediction.
 
-A *window* is the T frames around a target second; an *example* is S frames of one clip together with the K windows
-that are cut from them. The published example is one window (S = T, K = 1); sharing frames among the windows of
-neighbouring targets saves backbone calls in training, and in prediction a clip's frames are encoded once.
+A *window* is the T frames around a target second. An *example* is S frames of one clip together with the K windows
+that are cut from them. The published example is one window (S = T, K = 1). In training, sharing frames among the
+windows of neighbouring targets saves backbone calls. In prediction, a clip's frames are encoded once.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# What is stored around every target, whatever the recipe (Ivanov 2021, section 3): n = 5 at steps of 1 and 2 s.
+# The frames stored around every target, for all recipes (Ivanov 2021, section 3): n = 5 at steps of 1 and 2 s.
 STORED_HALF = 5
 STORED_STEPS = (1, 2)
 
@@ -18,9 +18,9 @@ STORED_STEPS = (1, 2)
 class Examples(NamedTuple):
     """Windows of one clip, grouped into E examples of fixed shape.
 
-    frame [E, S] int32: positions in the clip's list of stored frames (the last one repeated as filling).
+    frame [E, S] int32: positions in the clip's list of stored frames (the last one repeated as padding).
     window [E, K, T] int32: positions in the example's own S frames.
-    target [E, K] int32: positions in the clip's list of targets, -1 where the place is not used.
+    target [E, K] int32: positions in the clip's list of targets, -1 if the place is unused.
     """
 
     frame: np.ndarray
@@ -29,13 +29,13 @@ class Examples(NamedTuple):
 
 
 def window_seconds(time_s, n_frames: int, step_s: int, first_s: int, last_s: int) -> np.ndarray:
-    """Seconds of the windows around targets [K] -> [K, T] int32.
+    """Returns the seconds [K, T] int32 of the windows around targets [K].
 
-    t + {-n..n} * step, clamped to the first and last second there is: the edge frame repeats and is never
-    zeros, nor taken from the other end of the clip. The target is the middle frame (Ivanov 2021, section 3).
+    t + {-n..n} * step, clamped to first_s..last_s: the edge frame repeats. The target is the middle frame (Ivanov
+    2021, section 3).
     """
     if n_frames % 2 == 0 or n_frames < 1:
-        raise ValueError(f'a window has an odd number of frames, the target in the middle; got {n_frames}')
+        raise ValueError(f'a window has an odd number of frames, with the target in the middle; got {n_frames}')
     half = n_frames // 2
     offsets = np.arange(-half, half + 1, dtype=np.int32) * step_s
     times = np.asarray(time_s, np.int32).reshape(-1, 1)
@@ -43,7 +43,7 @@ def window_seconds(time_s, n_frames: int, step_s: int, first_s: int, last_s: int
 
 
 def stored_seconds(target_times_s: Iterable[int], last_s: int) -> list[int]:
-    """Distinct seconds, ascending, that a record must hold to cut any published window of these targets."""
+    """Returns the distinct seconds, ascending, that any published window of these targets requires."""
     times = list(target_times_s)
     wanted = [window_seconds(times, 2 * STORED_HALF + 1, step, 0, last_s).ravel() for step in STORED_STEPS if times]
     return np.unique(np.concatenate(wanted)).tolist() if wanted else []
@@ -59,15 +59,15 @@ def plan_examples(
 ) -> Examples:
     """Groups the windows of one clip into examples that share frames.
 
-    frame_time_s [n]: the stored seconds, ascending. target_time_s [m]: in any order, each gets exactly one place.
-    An example takes the next targets in time while there are at most K of them and their windows need at most S
-    distinct frames; S is frames_per_example, by default T (then each target is an example of its own).
-    With K = 1 the frames are the window as it was published, edge frames repeated, so that they count as often
-    in the batch statistics as they did there.
+    frame_time_s [n]: the stored seconds, ascending. target_time_s [m]: in any order; each target gets exactly one
+    place. An example takes the next targets in time while there are at most K of them and their windows require at most
+    S distinct frames. S is frames_per_example, by default T (each target is then its own example).
+    With K = 1 the frames are the published window with its edge frames repeated, so that each frame has the same
+    weight in the batch statistics as in the original.
     """
     frames_per_example = frames_per_example or n_frames
     if frames_per_example < n_frames:
-        raise ValueError(f'{frames_per_example} frames an example cannot hold a window of {n_frames}')
+        raise ValueError(f'an example of {frames_per_example} frames cannot hold a window of {n_frames}')
     order = np.argsort(np.asarray(target_time_s), kind='stable')
     positions = window_positions(frame_time_s, np.asarray(target_time_s, np.int32)[order], n_frames, step_s)
     rows = [
@@ -84,9 +84,9 @@ def plan_examples(
 
 
 def window_positions(frame_time_s: np.ndarray, target_time_s: np.ndarray, n_frames: int, step_s: int) -> np.ndarray:
-    """Positions [K, T] of each target's window among the stored seconds [n], ascending.
+    """Returns the positions [K, T] of each target's window among the stored seconds [n], ascending.
 
-    Raises ValueError where a second is not stored.
+    Raises ValueError if a second is not stored.
     """
     frame_time_s = np.asarray(frame_time_s, np.int32)
     seconds = window_seconds(target_time_s, n_frames, step_s, frame_time_s[0], frame_time_s[-1])
@@ -94,7 +94,7 @@ def window_positions(frame_time_s: np.ndarray, target_time_s: np.ndarray, n_fram
     missing = np.unique(seconds[frame_time_s[np.minimum(positions, len(frame_time_s) - 1)] != seconds])
     if missing.size:
         raise ValueError(
-            f'the record lacks the seconds {missing[:5].tolist()} that this recipe needs; prepare the data again'
+            f'the record lacks the seconds {missing[:5].tolist()} that this recipe requires; prepare the data again'
         )
     return positions
 

@@ -1,4 +1,4 @@
-"""Small clips for tests, and ffmpeg's own answers to compare with."""
+"""Makes small clips for tests, and the ffmpeg program's frames to compare with."""
 
 import functools
 import subprocess
@@ -39,9 +39,9 @@ def write_clip(
 
 
 def numbered_frames(n_frames: int, height_px: int = 48, width_px: int = 64) -> np.ndarray:
-    """Frames [n, H, W, 3] uint8 that carry their own number.
+    """Returns frames [n, H, W, 3] uint8 that carry their own number.
 
-    Each is a ramp, so that codecs work, under 12 blocks that are black or white: the number's bits.
+    Each frame is a ramp, which codecs encode well, under 12 black or white blocks: the bits of the number.
     """
     ramp = np.linspace(60, 180, width_px, dtype=np.uint8)
     frames = np.broadcast_to(ramp[:, None], (n_frames, height_px, width_px, 3)).copy()
@@ -54,7 +54,7 @@ def numbered_frames(n_frames: int, height_px: int = 48, width_px: int = 64) -> n
 
 
 def frame_number(rgb: np.ndarray) -> int:
-    """The number that numbered_frames wrote into a frame [H, W, 3], whatever its size."""
+    """Returns the number that numbered_frames wrote into a frame [H, W, 3] of any size."""
     height_px, width_px = rgb.shape[:2]
     size_px = width_px / 8
     middle = [int(size_px * (i + 0.5)) for i in range(10)]
@@ -70,7 +70,7 @@ def ffmpeg_program() -> str:
 
 
 def ffmpeg_frames(path, filters: str, *arguments: str, height_px: int, width_px: int) -> np.ndarray:
-    """What the ffmpeg program shows of a clip behind `-vf filters`: RGB uint8 [n, H, W, 3]."""
+    """Returns the frames of the ffmpeg program with `-vf filters`: RGB uint8 [n, H, W, 3]."""
     command = [ffmpeg_program(), '-v', 'error', '-i', str(path), '-vf', filters, *arguments]
     command += ['-pix_fmt', 'rgb24', '-f', 'rawvideo', '-']
     raw = subprocess.run(command, capture_output=True, check=True).stdout

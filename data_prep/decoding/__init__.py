@@ -1,1 +1,1 @@
-"""A clip file to the frames of its seconds."""
+"""Decodes the frames of the seconds of a clip."""

@@ -1,7 +1,6 @@
-"""Damage that decodes without an error: which seconds of a clip are not to be trusted, and why.
+"""Finds damage that decodes without an error: the doubtful seconds of a clip, and the reasons.
 
-Two thirds of damaged clips decode "fine": the decoder conceals what is missing, and the gap repeats the picture
-before it.
+Two thirds of damaged clips decode "fine": the decoder conceals missing parts, and a gap repeats the picture before it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,21 +8,20 @@ from typing import NamedTuple
 
 from data_prep.decoding.decode import ClipInfo
 
-SLACK_S = 1  # a time that lies this much past the end means the last frame (Ivanov 2021, section 3)
+SLACK_S = 1  # a time up to this far past the end means the last frame (Ivanov 2021, section 3)
 
 
 class Doubt(NamedTuple):
-    """Whole seconds of one copy of a clip that are doubtful, and what is missing at its end."""
+    """The doubtful whole seconds of one copy of a clip, and its missing end."""
 
     invented: frozenset[int]  # the decoder had to invent parts of the picture
-    stale: frozenset[int]  # the picture is that of an earlier second, though pictures should come more often
+    stale: frozenset[int]  # the picture belongs to an earlier second, although pictures should come more often
     past_end: frozenset[int]  # more than 1 s past the last picture
-    repeated: frozenset[int]  # another picture with the same content: a camera that hung, or a scene quite still
-
-    missing_end: str  # '', or how the clip is shorter than its header says: truncated, or pictures were lost
+    repeated: frozenset[int]  # a new picture with the same content: the camera hung, or the scene is still
+    missing_end: str  # '', or a text if the clip is shorter than its header tells: truncated, or pictures were lost
 
     def unusable(self) -> frozenset[int]:
-        """A repeated picture is not among them: it is what whoever labelled the second saw."""
+        """Returns the seconds that cannot be used. A repeated picture can: the person who labelled it saw the same."""
         return self.invented | self.stale | self.past_end
 
     def __str__(self) -> str:
@@ -38,7 +36,7 @@ class Doubt(NamedTuple):
 
 
 def find_doubt(info: ClipInfo, contents: Mapping[int, bytes], times_s: Iterable[int]) -> Doubt:
-    """contents: of each decoded second, what its frame looks like. times_s: of the targets."""
+    """Returns the doubts about a clip. contents: {second: its decoded frame}. times_s: of the targets."""
     seconds = sorted(contents)
     interval_s = 1 / info.frame_rate if info.frame_rate else 0
     shown_s = info.shown_s
@@ -55,14 +53,14 @@ def find_doubt(info: ClipInfo, contents: Mapping[int, bytes], times_s: Iterable[
 
 
 def _missing_end(info: ClipInfo) -> str:
-    """Sound and pictures may end at different times, and some cameras round: a little is no damage."""
+    """Returns a text about the missing end, or ''. Sound may end later and some cameras round: small gaps are fine."""
     if info.promised_s - info.duration_s <= max(2.0, 0.05 * info.promised_s):
         return ''
-    return f'it ends at {info.duration_s:.1f} s of the {info.promised_s:.1f} s that its header says'
+    return f'it ends at {info.duration_s:.1f} s, but its header promises {info.promised_s:.1f} s'
 
 
 def in_ranges(seconds: Iterable[int]) -> str:
-    """{3, 4, 5, 9} -> '3-5 9'."""
+    """Returns seconds as ranges: {3, 4, 5, 9} -> '3-5 9'."""
     runs: list[list[int]] = []
     for second in sorted(seconds):
         if runs and second == runs[-1][1] + 1:

@@ -1,9 +1,9 @@
-"""Clip + seconds -> frames, by timestamp.
+"""Decodes the frames of whole seconds of a clip, by timestamp.
 
-The frame of second t is the last picture with pts * time_base - t0 <= t, else the first picture, in exact fractions;
-that is ffmpeg's `fps=fps=1:round=up:start_time=0`. t0 is the container's start time, or the video stream's own in
-formats whose clocks may jump (MPEG-TS and -PS), as the ffmpeg program subtracts it. The last picture is shown for its
-duration, so the last second is the one before its end, rounded up.
+The frame of second t is the last picture with pts * time_base - t0 <= t, else the first picture, in exact fractions.
+This equals ffmpeg's `fps=fps=1:round=up:start_time=0`. As in the ffmpeg program, t0 is the container's start time, or
+the video stream's start time in formats with jumping clocks (MPEG-TS and -PS). The last picture is shown for its
+duration, so the last second is the last whole second before its end.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,16 +23,16 @@ from data_prep.decoding.timestamps import SAMPLINGS
 @dataclass(frozen=True)
 class ClipInfo:
     duration_s: float  # from t0 to the end of the last picture
-    promised_s: float  # how long it is by its header; 0 where that does not say
-    height_px: int  # both after display rotation
+    promised_s: float  # length by the header, 0 if the header does not give it
+    height_px: int  # height and width after display rotation
     width_px: int
-    frame_rate: float  # average, pictures a second
-    shown_s: tuple[Fraction, ...]  # of each whole second: since t0, the time of the picture that it shows
-    damaged_s: frozenset[int]  # of the decoded seconds, those whose picture the decoder had to invent in part
+    frame_rate: float  # average, pictures per second
+    shown_s: tuple[Fraction, ...]  # for each whole second, the time of its picture since t0
+    damaged_s: frozenset[int]  # the decoded seconds with a picture that the decoder had to invent in part
 
     @property
     def last_s(self) -> int:
-        """The last whole second that has a frame."""
+        """The last whole second with a frame."""
         return len(self.shown_s) - 1
 
 
@@ -43,14 +43,14 @@ def decode_seconds(
     convert: Callable[[np.ndarray, bytes | None], Any] | None = None,
     sampling: str = 'timestamp',
 ) -> tuple[ClipInfo, dict[int, Any]]:
-    """The frames of whole seconds: RGB uint8 [H, W, 3], display rotation applied.
+    """Returns the clip's ClipInfo and its frames {second: RGB uint8 [H, W, 3]}, ascending, display rotation applied.
 
-    seconds: None for every whole second, or a function of the last one that names them; those past the last one
-    become the last one. gamma: correct the luma plane before the conversion to RGB. convert: applied to each frame as
-    it comes, so that a long clip's frames need not be held together; its second argument is the camera's own JPEG of
-    the frame, where there is one. sampling: 'timestamp', or 'legacy_r1', whose
-    "seconds" are the numbers of the files that ffmpeg's `-r 1` writes. Returns {second: frame}, ascending. Raises
-    ClipError, or ValueError where no second is asked for.
+    seconds: None for every whole second, or a function of the last second that returns them. A second past the last
+    one becomes the last one. gamma: correct the luma plane before the conversion to RGB. convert: applied to each
+    frame as soon as it is decoded, so that the frames of a long clip are not in memory together; its second argument is
+    the camera's own JPEG of the frame, or None. sampling: 'timestamp' or 'legacy_r1', whose "seconds" are the numbers
+    of the files that ffmpeg's `-r 1` writes.
+    Raises ClipError if the clip cannot be decoded, ValueError if `seconds` is empty.
     """
     cut = SAMPLINGS[sampling]
 
@@ -58,7 +58,7 @@ def decode_seconds(
         chosen = range(last_s + 1) if seconds is None else seconds(last_s) if callable(seconds) else seconds
         inside = {min(max(0, int(second)), last_s) for second in chosen}
         if not inside:
-            raise _NothingAsked(f'no second of {path} is asked for')
+            raise _NothingAsked(f'{path}: the list of seconds is empty')
         return inside
 
     try:
@@ -79,11 +79,11 @@ def decode_seconds(
 
 
 class _NothingAsked(ValueError):
-    """A mistake of the caller, not of the clip."""
+    """The caller made a mistake; the clip is sound."""
 
 
 class _Frames:
-    """Collects frames by second and knows how they become RGB."""
+    """Converts frames to RGB and collects them by second."""
 
     def __init__(self, gamma: bool, convert: Callable[[np.ndarray, bytes | None], Any] | None):
         self.by_second: dict[int, Any] = {}
@@ -99,7 +99,7 @@ class _Frames:
         jpeg = camera_jpeg.stored_jpeg(packet, frame) if use_packet else None
         if self._gamma:
             frame = exposure.apply_gamma(frame)
-        # BICUBIC is what the ffmpeg program takes where it has to scale chroma: equal to the bit.
+        # The ffmpeg program scales chroma with BICUBIC: equal to the bit.
         rgb = self._reformatter.reformat(frame, format='rgb24', interpolation='BICUBIC', threads=1)
         # PyAV does not rotate; this equals ffmpeg's autorotate.
         rgb = np.ascontiguousarray(np.rot90(rgb.to_ndarray(), (rotation // 90) % 4))

@@ -1,5 +1,6 @@
-"""The quick way: the packets' timestamps say which pictures are wanted; only these and those that they rest on are
-decoded.
+"""The fast way of decoding: decodes only the wanted pictures and their references.
+
+The timestamps of the packets tell which picture a second shows.
 """
 
 import bisect
@@ -26,9 +27,9 @@ class _Plan(NamedTuple):
 
 
 def decode_groups(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline | None:
-    """Calls add(frame, seconds, damaged, packet) for each wanted picture. None where this way does not work.
+    """Calls add(frame, seconds, damaged, packet) for each wanted picture. Returns None if this way does not work.
 
-    cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds.
+    cut: one of timestamps.SAMPLINGS. wanted: returns the wanted seconds, given the last one.
     """
     plan = _plan(path, cut)
     if plan is None:
@@ -49,13 +50,13 @@ def decode_groups(path: str, cut: Callable, wanted: Callable[[int], set[int]], a
 
 
 def length(path) -> Fraction | None:
-    """End of a clip in seconds, from its packets alone; None where their times are bad."""
+    """Returns the end of a clip in seconds, from its packets alone. None if their times are unusable."""
     plan = _plan(path, lambda pictures: enumerate(pictures))
     return plan.timeline.end_s if plan else None
 
 
 def _plan(path, cut: Callable) -> _Plan | None:
-    """Which picture each second shows, from the packets alone; None where their times are bad."""
+    """Returns the picture of each second, from the packets alone. None if their times are unusable."""
     with open_clip(path) as container:
         stream = video_stream(container)
         if is_avi(container) and stream.codec_context.has_b_frames:
@@ -79,14 +80,14 @@ def _plan(path, cut: Callable) -> _Plan | None:
 
 
 class _OutOfOrder(Exception):
-    """Pictures come in the order of display: falling times mean that the container's are wrong."""
+    """Decoded pictures come in display order: if their times fall, the container's times are wrong."""
 
 
 def _runs(plan: list[_Packet], wanted_pts) -> list[tuple[int, int]]:
-    """Ranges [start, stop) of packets: from a key frame to the last wanted one on it.
+    """Returns ranges [start, stop) of packets: from a key frame to the last wanted picture that depends on it.
 
-    The key frame must also be *shown* no later than the wanted picture: pictures that follow a key frame in the file
-    but are shown before it (open groups of pictures) rest on the group before.
+    The key frame must also be *shown* no later than the wanted picture. In an open group of pictures some pictures
+    follow a key frame in the file but are shown before it: they depend on the group before.
     """
     runs: list[tuple[int, int]] = []
     keys = [i for i, packet in enumerate(plan) if packet.is_keyframe]
@@ -102,7 +103,7 @@ def _runs(plan: list[_Packet], wanted_pts) -> list[tuple[int, int]]:
 
 
 def _decode_runs(path: str, runs: list[tuple[int, int]], wanted_pts) -> Iterator[tuple[av.VideoFrame, bytes | None]]:
-    """(frame, the packet that it comes from, of an MJPEG clip alone)."""
+    """Yields (frame, its packet); the packet is None unless the clip is MJPEG."""
     wanted_pts = frozenset(wanted_pts)
     with open_clip(path) as container:
         stream = video_stream(container)
@@ -114,7 +115,7 @@ def _decode_runs(path: str, runs: list[tuple[int, int]], wanted_pts) -> Iterator
         for i, packet in enumerate(packets(container, stream)):
             if i < start:
                 continue
-            # Pictures that no other one rests on are passed over unless they are wanted.
+            # If no other picture depends on a picture, it is skipped unless it is wanted.
             decoder.skip_frame = 'DEFAULT' if packet.pts in wanted_pts else 'NONREF'
             decoded = decoder.decode(packet)
             if i == stop - 1:

@@ -1,5 +1,6 @@
-"""The plain way, for clips whose timestamps are missing, repeat or are wrong, and for damaged ones: every picture in
-order, twice: once for the times, once for the pictures.
+"""The plain way of decoding, for damaged clips and clips with missing, repeated or wrong timestamps.
+
+Decodes every picture in order, twice: once for the times, once for the pictures.
 """
 
 import itertools
@@ -14,8 +15,8 @@ from data_prep.decoding.timestamps import Picture, Timeline, TimestampGuess, in_
 def decode_in_order(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline:
     """Calls add(frame, seconds, damaged) for each wanted picture.
 
-    cut: one of timestamps.SAMPLINGS. wanted: the last second -> the seconds. Raises ClipError where there is no
-    picture at all.
+    cut: one of timestamps.SAMPLINGS. wanted: returns the wanted seconds, given the last one. Raises ClipError if there
+    is no picture at all.
     """
     timeline = _timeline(path, cut)
     seconds = wanted(timeline.last_s)
@@ -48,7 +49,7 @@ def _timeline(path: str, cut: Callable) -> Timeline:
 
 
 def _pictures(container, stream) -> Iterator[Picture]:
-    """Every picture that can be decoded, with its time and duration as the program sees them.
+    """Yields every picture that can be decoded, with its time and duration as in the ffmpeg program.
 
     The content is (frame, damaged).
     """
@@ -66,7 +67,7 @@ def _pictures(container, stream) -> Iterator[Picture]:
 
 
 def _frames(container, stream) -> Iterator[tuple[av.VideoFrame, bool]]:
-    """(frame, damaged). Bad packets are passed over, as the ffmpeg program does."""
+    """Yields (frame, damaged). Skips bad packets like the ffmpeg program."""
     damage = Damage()
     for packet in itertools.chain(packets(container, stream), [None]):
         try:

@@ -1,4 +1,4 @@
-"""Which picture is shown when: the time rules of the ffmpeg program."""
+"""The rules of the ffmpeg program for the time at which a picture is shown."""
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator
@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import av
 
 _MICROSECOND = Fraction(1, 1_000_000)  # the unit of a container's start time
-
-
 _LONGEST_CLIP_S = 86_400  # a picture at a later time has a damaged timestamp
 
 
@@ -20,12 +18,12 @@ class Picture(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """When a clip shows what."""
+    """The times of a clip's pictures."""
 
-    end_s: Fraction  # of the last picture, since t0
-    promised_s: float  # how long it is by its header; 0 where that does not say
-    frame_rate: float  # average, pictures a second
-    shown_s: tuple[Fraction, ...]  # of each whole second: the time of the picture that it shows
+    end_s: Fraction  # end of the last picture, since t0
+    promised_s: float  # length by the header, 0 if the header does not give it
+    frame_rate: float  # average, pictures per second
+    shown_s: tuple[Fraction, ...]  # for each whole second, the time of its picture
 
     @property
     def last_s(self) -> int:
@@ -33,16 +31,15 @@ class Timeline(NamedTuple):
 
 
 def in_reach(pictures: Iterable[Picture]) -> Iterator[Picture]:
-    """Pictures without those at absurd times: filling the gap before one would take for ever."""
+    """Returns the pictures without those at absurd times: filling the gap before one would take too long."""
     return (picture for picture in pictures if picture.time_s < _LONGEST_CLIP_S)
 
 
 def cut_seconds(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
-    """(second, its picture) for 0, 1 ... from pictures in the order of their display.
+    """Yields (second, its picture) for seconds 0, 1 ... from pictures in display order.
 
-    Written as ffmpeg's fps filter works, so that pictures whose time does not rise have the same
-    effect: a picture replaces the one before it, which is shown at the seconds before the new one's
-    time.
+    Works like ffmpeg's fps filter, so that pictures with times that do not rise have the same effect: a picture
+    replaces the picture before it, which is shown at the seconds before the time of the new picture.
     """
     second, shown = 0, None
     for picture in pictures:
@@ -56,15 +53,15 @@ def cut_seconds(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
 
 
 def cut_legacy_r1(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
-    """(number, its picture) for the files 0, 1 ... that ffmpeg's output option `-r 1` writes.
+    """Yields (number, its picture) for the files 0, 1 ... that ffmpeg's output option `-r 1` writes.
 
-    How the original cut its `full` frames (Ivanov 2021, section 3): from the third file on they show about 1.13 s
-    earlier than their number says. Written as the program's conversion to a constant rate works: a picture becomes a
-    file where its end lies less than 1.1 s before the next file's time, and several where it lies more than 1.1 s
-    behind; the first ones of those show the picture before it.
+    The original cuts its `full` frames like this (Ivanov 2021, section 3): from the third file on, a file shows the
+    picture of about 1.13 s before its number. Works like the program's conversion to a constant rate: if the end of a
+    picture is less than 1.1 s before the next file's time, the picture becomes a file. If its end is more than 1.1 s
+    after, it becomes several files, of which the first ones show the picture before it.
     """
     number, before = 0, None
-    repeats = [0, 0, 0]  # of the picture before, at the latest pictures
+    repeats = [0, 0, 0]  # how often the latest pictures repeated the picture before them
     for picture in pictures:
         drift = _encoder_time(picture.time_s) - number
         end = drift + float(picture.duration_s)
@@ -83,7 +80,7 @@ def cut_legacy_r1(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
 
 
 def _encoder_time(time_s: Fraction) -> float:
-    """A time as the program compares it: in 1/65536 s, and moved off the exact middles."""
+    """Returns a time as the program compares it: in 1/65536 s, and moved off exact midpoints."""
     ticks = _round_half_away(time_s * (1 << 16))
     time = ticks / (1 << 16)
     return time if time == round(time) else time + (1 if time > 0 else -1) / (1 << 17)
@@ -100,9 +97,9 @@ SAMPLINGS: dict[str, Callable[[Iterable[Picture]], Iterator[tuple[int, Picture]]
 
 
 class TimestampGuess:
-    """A picture's time from its pts and dts: the one that has failed to rise less often so far.
+    """Guesses a picture's time: its pts or its dts, whichever failed to rise less often so far.
 
-    libavcodec's guess_correct_pts, which the ffmpeg program relies on and PyAV does not pass on.
+    This is libavcodec's guess_correct_pts, which the ffmpeg program uses and PyAV does not offer.
     """
 
     def __init__(self):
@@ -120,7 +117,7 @@ class TimestampGuess:
 
 
 def start_ticks(container, stream) -> int:
-    """t0 in units of the stream's time base: what the program subtracts from every timestamp."""
+    """Returns t0 in units of the stream's time base. The ffmpeg program subtracts it from every timestamp."""
     clocks_may_jump = container.format.flags & av.format.Flags.ts_discont.value
     if container.start_time is None or (clocks_may_jump and stream.start_time is not None):
         return stream.start_time or 0
@@ -128,13 +125,14 @@ def start_ticks(container, stream) -> int:
 
 
 def rate_ticks(stream) -> int:
-    """What one picture lasts by the stream's frame rate, where nothing better is known."""
+    """Returns the duration of a picture by the stream's frame rate, for pictures without their own duration."""
     rate = stream.guessed_rate or stream.average_rate
     return max(1, round(1 / rate / stream.time_base)) if rate else 1
 
 
 def is_avi(container) -> bool:
-    """AVI keeps no presentation times. Those of reordered pictures are guesses: the program goes by
-    dts.
+    """Returns whether the clip is AVI, which stores no presentation times.
+
+    Those of reordered pictures are guesses, so the ffmpeg program uses dts.
     """
     return container.format.name == 'avi'

@@ -1,1 +1,1 @@
-"""What people and detectors write: tables of labels, detections, and the headers of clips."""
+"""Reads the inputs: tables of labels, detections, and the headers of clips."""

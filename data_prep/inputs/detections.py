@@ -1,9 +1,9 @@
-"""Detector results in: which animal was seen in which frame of which clip.
+"""Reads the results of a detector: the animals in the frames of each clip.
 
-Sources: MegaDetector's results, which PyTorch-Wildlife's Timelapse export repeats (github.com/agentmorris/MegaDetector,
+Formats: MegaDetector's results, which PyTorch-Wildlife's Timelapse export repeats (github.com/agentmorris/MegaDetector,
 megadetector-output-format.md); the list that `megadetector detect` writes (github.com/microsoft/MegaDetector,
 docs/output_format.md); PyTorch-Wildlife's plain export (github.com/microsoft/CameraTraps, utils/post_process.py).
-Only what is used is checked: a person's box, or an animal's below the wanted confidence, may be anything.
+Only the used values are checked: the box of a person, or of an animal below the least confidence, may be invalid.
 """
 
 import json
@@ -17,10 +17,10 @@ from data_prep.archive import is_clip
 from data_prep.inputs.labels import Problem
 
 _EXPECTED = "MegaDetector's {'images': [{'file'}]}, PyTorch-Wildlife's [{'file'}] or {'annotations': [{'img_id'}]}"
-_RATES = 1e-3, 1e4  # frames a second
+_RATES = 1e-3, 1e4  # frames per second
 _SLACK = 0.01  # share of the picture: a rounded box may reach this far over its border
 
-_shortener = reprlib.Repr()  # one short line of anything, however large or deep
+_shortener = reprlib.Repr()  # makes one short line of any value
 _shortener.maxlevel, _shortener.maxstring = 2, 200
 _short = _shortener.repr
 
@@ -32,16 +32,16 @@ class Detection(NamedTuple):
 
 
 class ClipDetections(NamedTuple):
-    """What a detector found in a clip that it could read."""
+    """The animals that a detector found in a clip."""
 
-    video_id: str  # the path as the file gives it, with '/'; not checked
-    frame_rate: float | None  # frames a second of the detector's run, None where the file does not say
+    video_id: str  # the path in the file, with '/'; not checked
+    frame_rate: float | None  # frames per second of the detector's run, None if the file does not give it
     sightings: list[Detection]  # in file order, repeats dropped; empty: no animal
     box_unit: str  # 'share' of width and height (0..1) or 'pixel'
 
 
 class Detections(NamedTuple):
-    clips: list[ClipDetections]  # in file order; a clip with a problem is not among them
+    clips: list[ClipDetections]  # in file order, without the clips that have a problem
     problems: list[Problem]
     notes: list[str]
 
@@ -51,11 +51,11 @@ class _Refused(Exception):
 
 
 def read_detections(path, min_confidence: float) -> Detections:
-    """The animals at or above min_confidence (0..1) of each clip of a results file (JSON, UTF-8).
+    """Returns the animals at or above min_confidence (0..1) in each clip of a results file (JSON, UTF-8).
 
     An entry that cannot be used is a problem of its clip ('file:images[i]', 'file:annotations[i]' or, in a list,
-    'file:[i]'); entries of one clip are merged. Raises ValueError where the file cannot be read, is something else, or
-    does not say which category is the animal.
+    'file:[i]'). Entries of one clip are merged. Raises ValueError if the file cannot be read, has another format, or
+    does not name the category of animals.
     """
     if not 0 <= min_confidence <= 1:
         raise ValueError(f'min_confidence {min_confidence} is not from 0 to 1')
@@ -77,7 +77,7 @@ def read_detections(path, min_confidence: float) -> Detections:
                 raise _Refused(f'the detector failed: {_short(entry["failure"])}')
             rate = entry.get('frame_rate')
             if rate is not None and rates.setdefault(video_id, _number(rate, 'frame_rate', *_RATES)) != rate:
-                raise _Refused(f'the frame_rate is {rate:g} here, {rates[video_id]:g} in an entry before')
+                raise _Refused(f'the frame_rate is {rate:g} here, {rates[video_id]:g} in an earlier entry')
             sightings = found.setdefault(video_id, {})
             for confidence, category, box, frame_number in _detections(entry, box_unit):
                 confidence = _number(confidence, 'confidence', 0, 1)
@@ -85,7 +85,7 @@ def read_detections(path, min_confidence: float) -> Detections:
                     sightings[Detection(_frame_number(frame_number), confidence, _box(box, box_unit))] = None
         except _Refused as refusal:
             problems.append(Problem(video_id, f'{path.name}:{where}[{i}]', 'detections', str(refusal)))
-    note = f'{path.name}: still images passed over in {len(stills)} entries, first in {where}[{min(stills, default=0)}]'
+    note = f'{path.name}: still images ignored in {len(stills)} entries, first in {where}[{min(stills, default=0)}]'
     for problem in problems:
         found.pop(problem.video_id, None)
     clips = [ClipDetections(video_id, rates.get(video_id), list(seen), box_unit) for video_id, seen in found.items()]
@@ -93,10 +93,11 @@ def read_detections(path, min_confidence: float) -> Detections:
 
 
 def best_by_second(clip: ClipDetections, frame_rate: float) -> dict[int, Detection]:
-    """{second: its most confident sighting}, of equal ones the earlier frame; a second without any is absent.
+    """Returns {second: its most confident sighting}. If two are equal, the earlier frame counts.
 
-    second = floor(frame_number / frame_rate), frame_rate in frames a second, in whole numbers (30000/1001 is had back
-    from its float), so that no frame falls short of its second. Raises ValueError where the rate is none.
+    second = floor(frame_number / frame_rate), frame_rate in frames per second. The division uses whole numbers
+    (30000/1001 is recovered from its float), because rounding could move a frame into the second before.
+    Raises ValueError if the rate is out of bounds.
     """
     if not _RATES[0] <= frame_rate <= _RATES[1]:
         raise ValueError(f'{clip.video_id}: the frame rate {frame_rate} is not from {_RATES[0]:g} to {_RATES[1]:g}')
@@ -107,11 +108,11 @@ def best_by_second(clip: ClipDetections, frame_rate: float) -> dict[int, Detecti
 
 
 def _read(path: epath.Path) -> tuple[str, list, dict[str, str]]:
-    """(name of the list of entries, '' where the file is that list; the entries; {category: name})."""
+    """Returns the name of the list of entries ('' if the file is that list), the entries, and {category: name}."""
     try:
         content = json.loads(path.read_bytes().decode('utf-8-sig'))
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f'{path}: {error}; give the whole JSON file in UTF-8 that the detector wrote') from error
+        raise ValueError(f'{path}: {error}; give the complete JSON file that the detector wrote, in UTF-8') from error
     lists = {'': content} if isinstance(content, list) else content if isinstance(content, dict) else {}
     where = next((name for name in ('', 'images', 'annotations') if isinstance(lists.get(name), list)), None)
     entries = lists.get(where, [None])
@@ -122,15 +123,16 @@ def _read(path: epath.Path) -> tuple[str, list, dict[str, str]]:
 
 
 def _names(path: epath.Path, categories: Any) -> dict[str, str]:
-    """{id or name: name} in lower case, of {id: name}, [{'id': id, 'name': name}] or [name of 0, name of 1 ...]."""
+    """Returns {id or name: name} in lower case from {id: name}, [{'id': id, 'name': name}] or [name of 0, ...]."""
     if isinstance(categories, list):
         pairs = [(c.get('id'), c.get('name')) if isinstance(c, dict) else (i, c) for i, c in enumerate(categories)]
         categories = {str(number): name for number, name in pairs}
     if not isinstance(categories, dict) or not all(isinstance(name, str) for name in categories.values()):
-        raise ValueError(f'{path}: the category names {_short(categories)} are not {{id: name}}; write them so')
+        raise ValueError(f'{path}: the category names {_short(categories)} are not {{id: name}}; write {{id: name}}')
     ids = {number.strip().lower(): name.strip().lower() for number, name in categories.items()}
     if ids and 'animal' not in ids.values():
-        raise ValueError(f'{path}: none of {_short(list(categories.values()))} is named animal; rename the one that is')
+        names = _short(list(categories.values()))
+        raise ValueError(f'{path}: none of the categories {names} is named animal; rename the category of animals')
     return {name: name for name in ids.values()} | ids
 
 
@@ -147,15 +149,15 @@ def _is_animal(category: Any, names: dict[str, str], path: epath.Path) -> bool:
 def _video_id(entry: Any) -> str:
     video_id = entry.get('file', entry.get('img_id')) if isinstance(entry, dict) else None
     text = video_id.replace('\\', '/') if isinstance(video_id, str) else ''
-    return text.encode(errors='backslashreplace').decode()  # JSON can hold lone surrogates, a file cannot
+    return text.encode(errors='backslashreplace').decode()  # JSON can hold lone surrogates, a text file cannot
 
 
 def _detections(entry: dict, box_unit: str) -> list[tuple[Any, Any, Any, Any]]:
-    """(confidence, category, box, frame number) of each detection, unchecked; None where it lacks one."""
-    frame_number = entry.get('frame_number')  # of those detections that have none of their own
+    """Returns (confidence, category, box, frame number) of each detection, unchecked; None for a missing value."""
+    frame_number = entry.get('frame_number')  # default for detections without their own
     boxes = entry.get('bbox')
     if box_unit == 'pixel' and isinstance(boxes, list):
-        det = 'det_' if 'det_category' in entry else ''  # where a classifier's results stand beside the detector's
+        det = 'det_' if 'det_category' in entry else ''  # the entry has a classifier's results too
         columns = [entry.get(f'{det}confidence'), entry.get(f'{det}category'), boxes]
         columns.append(frame_number if isinstance(frame_number, list) else [frame_number] * len(boxes))
         if not all(isinstance(column, list) and len(column) == len(boxes) for column in columns):
@@ -163,7 +165,7 @@ def _detections(entry: dict, box_unit: str) -> list[tuple[Any, Any, Any, Any]]:
         return list(zip(*columns, strict=True))
     detections = entry.get('detections')
     if not isinstance(detections, list) or not all(isinstance(detection, dict) for detection in detections):
-        raise _Refused(f'its detections are {_short(detections)}, no list; run the detector on it again')
+        raise _Refused(f'its detections are {_short(detections)}, not a list; run the detector on it again')
     key = 'conf' if box_unit == 'share' else 'confidence'
     return [(d.get(key), d.get('category'), d.get('bbox'), d.get('frame_number', frame_number)) for d in detections]
 
@@ -176,15 +178,17 @@ def _number(value: Any, what: str, low: float, high: float) -> float:
 
 def _frame_number(value: Any) -> int:
     if value is None:
-        raise _Refused('an animal has no frame_number, so no time; run the detector on video frames with frame numbers')
+        raise _Refused(
+            'an animal has no frame_number and therefore no time; run the detector on video frames with frame numbers'
+        )
     number = _number(value, 'frame_number', 0, 1e9)
     if number % 1:
-        raise _Refused(f'the frame_number {number:g} is not whole')
+        raise _Refused(f'the frame_number {number:g} is not a whole number')
     return int(number)
 
 
 def _box(box: Any, box_unit: str) -> tuple[float, ...]:
-    """[x, y, width, height] (share) or [x1, y1, x2, y2] (pixel) -> x1, y1, x2, y2."""
+    """Returns x1, y1, x2, y2 from [x, y, width, height] (share) or [x1, y1, x2, y2] (pixel)."""
     if not isinstance(box, list) or len(box) != 4:
         raise _Refused(f'the bbox {_short(box)} is not 4 numbers')
     low, high = (-_SLACK, 1 + _SLACK) if box_unit == 'share' else (-1e6, 1e6)

@@ -1,6 +1,6 @@
-"""The tables against the clips, before anything is decoded: is each clip there, is each time within it?
+"""Checks the tables against the clips before anything is decoded: is each clip present, is each time within it?
 
-Only the headers of the clips are read, in worker processes: a decoder's library can crash or hang on those too.
+Reads only the headers of the clips, in worker processes, because a decoder's library can crash or hang on a header too.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _HEADER_DEADLINE_S = 60.0
 
 
 class Copies(NamedTuple):
-    """Where the two copies of a clip are; where one is None the other serves both streams."""
+    """Paths of the two copies of a clip. If one is None, both streams use the other."""
 
     down: str | None
     full: str | None
@@ -31,14 +31,14 @@ class Copies(NamedTuple):
 
 
 class Header(NamedTuple):
-    end_s: float  # inf where the header does not say and the packets do not either
-    frame_rate: float  # average, pictures a second; 0 where unknown
+    end_s: float  # inf if neither the header nor the packets give it
+    frame_rate: float  # average, pictures per second; 0 if unknown
 
 
 def find_clips(targets: Targets, down: Archive | None, full: Archive | None) -> tuple[Targets, dict[str, Copies]]:
-    """Targets without those of the clips that are not there, and where the others are: {video_id: Copies}.
+    """Returns the targets without those of missing clips, and {video_id: Copies} of the others.
 
-    A clip must be in `full` where there is one; a copy that is missing in `down` will be made by scaling.
+    If `full` is given, a clip must be in it. A copy that is missing in `down` is made by scaling later.
     """
     found, reasons = {}, {}
     for video_id in targets.rows['video_id'].unique():
@@ -56,32 +56,35 @@ def _find(video_id: str, down: Archive | None, full: Archive | None) -> Copies:
     needed = full or down
     if (copies.full if full else copies.down) is None:
         near = needed.near(video_id)
-        raise LookupError(f'no such file in {needed}' + (f'; there is {near!r}' if near else ''))
+        raise LookupError(f'no such file in {needed}' + (f'; did you mean {near!r}?' if near else ''))
     return copies
 
 
 def check_headers(targets: Targets, headers: dict[str, Header | str]) -> Targets:
-    """Targets without the clips that cannot be opened."""
+    """Returns the targets without the clips that cannot be opened."""
     faults = {name: headers[name] for name in targets.rows['video_id'].unique() if isinstance(headers[name], str)}
     return targets.without_clips(faults, 'open')
 
 
 def check_times(targets: Targets, headers: dict[str, Header]) -> Targets:
-    """Targets without the rows more than 1 s past the end of their clip."""
+    """Returns the targets without the rows more than 1 s past the end of their clip."""
     if targets.rows.empty:
         return targets
     ends_s = targets.rows['video_id'].map({name: headers[name].end_s for name in targets.rows['video_id'].unique()})
     late = targets.rows.assign(end_s=ends_s)[targets.rows['time_s'] > ends_s + SLACK_S]
     reasons = {
-        index: f'second {time_s} lies {time_s - end_s:.1f} s past the end of the clip ({end_s:.1f} s)'
+        index: f'second {time_s} is {time_s - end_s:.1f} s past the end of the clip ({end_s:.1f} s)'
         for index, time_s, end_s in late[['time_s', 'end_s']].itertuples()
     }
     return targets.without_rows(reasons, 'labels')
 
 
 def read_headers(wanted: dict[str, tuple[Copies, int]], workers: int) -> dict[str, Header | str]:
-    """{video_id: (copies, the last second that is asked for)} -> {video_id: Header, or why it cannot be opened}."""
-    progress = Progress('checked', len(wanted))
+    """Returns {video_id: Header, or the reason why the clip cannot be opened}.
+
+    wanted: {video_id: (copies, the last second of its targets)}.
+    """
+    progress = Progress('checked', len(wanted), passing=True)
     headers = {}
     tasks = ((video_id, copies.paths(), last_s) for video_id, (copies, last_s) in wanted.items())
     for task, header in guard.run_guarded(
@@ -93,7 +96,7 @@ def read_headers(wanted: dict[str, tuple[Copies, int]], workers: int) -> dict[st
 
 
 def read_header(task: tuple[str, list[str], int]) -> Header | str:
-    """Runs in a worker: of the shorter copy. Returns why it cannot be opened, in one line, where it cannot."""
+    """Returns the header of the shorter copy, or one line why a copy cannot be opened. Runs in a worker process."""
     _, paths, last_s = task
     try:
         copies = [_read_header(path, last_s) for path in paths]
@@ -109,7 +112,7 @@ def _read_header(path: str, last_s: int) -> Header:
         rate = frame_rate(video_stream(container))
         end_s = container.duration / 1e6 if container.duration else 0.0
     if end_s + SLACK_S < last_s:
-        # The header of a clip that was not closed properly says too little: its packets know better.
+        # If the camera did not close the file properly, the header gives too short a time. The packets are right.
         with _readable(path) as file:
             end_s = groups.length(file) or math.inf
     return Header(float(end_s), rate)
@@ -117,7 +120,7 @@ def _read_header(path: str, last_s: int) -> Header:
 
 @contextlib.contextmanager
 def _readable(path: str):
-    """What open_clip takes: of a remote clip only the parts that it needs are read."""
+    """Yields an argument for open_clip. Of a remote clip, open_clip reads only the parts that it requires."""
     if '://' in path:
         with epath.Path(path).open('rb') as file:
             yield file

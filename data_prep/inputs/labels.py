@@ -1,10 +1,10 @@
-"""Tables in: targets, boxes and sites. Bad rows are refused with file, line number and reason.
+"""Tables of targets, boxes and sites. A bad row is refused with its file, line and reason.
 
-The challenge's tables: labels (video_id, time, distance), the submission format (the same, distance a placeholder) and
-metadata (video_id, time, x1, y1, x2, y2, park, site_id); or one CSV with columns of these names.
+Reads the challenge's tables: labels (video_id, time, distance), the submission format (the same columns, distance a
+placeholder) and metadata (video_id, time, x1, y1, x2, y2, park, site_id). Also reads one CSV with columns of these
+names.
 """
 
-import io
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import pandas as pd
 from etils import epath
 
 from data_prep.archive import path_fault
+from data_prep.inputs.tables import LONGEST_CLIP_S, number, read_table
 
 TABLES = {  # split -> its targets, its metadata
     'train': ('train_labels.csv', 'train_metadata.csv'),
@@ -21,21 +22,20 @@ TABLES = {  # split -> its targets, its metadata
 }
 NO_BOX = (math.nan,) * 4
 
-_FIRST_LINE = 2  # line 1 of a file is its header
-_LONGEST_CLIP_S = 1_000_000  # beyond it a time is a slip of the pen
+_BOX = ('x1', 'y1', 'x2', 'y2')
 
 
 class Problem(NamedTuple):
-    """A clip or a row that could not be used: one row of problems.csv."""
+    """A clip or a row that cannot be used: one row of problems.csv."""
 
     video_id: str
-    row: str  # 'file:line', '' where it is about the clip
+    row: str  # 'file:line', '' if the problem concerns the whole clip
     stage: str
     reason: str
 
 
 class LostTarget(NamedTuple):
-    """A target that will be in no record."""
+    """A target that no record contains."""
 
     video_id: str
     time_s: int
@@ -43,11 +43,11 @@ class LostTarget(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The targets of one split, one row each.
+    """The targets of one split, one per row.
 
-    video_id; time_s, int, NA for every second; distance_m, NaN where unknown; box, (x1, y1, x2, y2) in 0..1 of width
-    and height from the upper left, NaN where unknown; site and park, '' where unknown; row, where it stands:
-    'file:line'.
+    Columns of rows: video_id; time_s, int, NA if every second is a target; distance_m, NaN if unknown; box,
+    (x1, y1, x2, y2) in 0..1 of width and height from the upper left, NaN if unknown; site and park, '' if unknown;
+    row, the place in the table: 'file:line'.
     """
 
     rows: pd.DataFrame
@@ -56,7 +56,7 @@ class Targets(NamedTuple):
     lost: tuple[LostTarget, ...] = ()
 
     def without_clips(self, reasons: dict[str, str], stage: str) -> 'Targets':
-        """Without the clips {video_id: reason}, each of which becomes a problem, at its first row."""
+        """Returns the targets without the clips {video_id: reason}. Each clip becomes a problem at its first row."""
         refused = self.rows['video_id'].isin(list(reasons))
         places = self.rows[refused].groupby('video_id')['row'].agg(['first', 'size'])
         problems = [
@@ -66,7 +66,7 @@ class Targets(NamedTuple):
         return self._without(refused, self.rows.loc[refused, 'video_id'].map(reasons), problems)
 
     def without_rows(self, reasons: dict[int, str], stage: str) -> 'Targets':
-        """Without the rows {index: reason}, each of which becomes a problem."""
+        """Returns the targets without the rows {index: reason}. Each row becomes a problem."""
         problems = [Problem(*self.rows.loc[i, ['video_id', 'row']], stage, reason) for i, reason in reasons.items()]
         return self._without(self.rows.index.isin(list(reasons)), list(reasons.values()), problems)
 
@@ -81,24 +81,21 @@ class Targets(NamedTuple):
         )
 
 
-class _Refused(Exception):
-    pass
-
-
 def read_targets(table, metadata=None, with_distance: bool = True) -> Targets:
-    """Targets of a table; with_distance=False of a submission format, whose distances are ignored.
+    """Returns the targets of a table.
 
-    metadata: a table with boxes, park and site of each clip, or None; the table's own columns serve where it is None.
-    Raises ValueError where a file cannot be read as a table or lacks a column.
+    metadata: table with the boxes, park and site of each clip; if None, the columns of `table` are used.
+    with_distance: False for a submission format, whose distances are ignored.
+    Raises ValueError if a file cannot be read as a table or lacks a column.
     """
     table = epath.Path(table)
-    texts = _read_table(table, ['video_id', 'time', *(['distance'] if with_distance else [])])
+    texts = _read(table, ['video_id', 'time', *(['distance'] if with_distance else [])])
     rows, problems, notes = _good_rows(texts, table.name, with_distance)
-    about = texts if metadata is None else _read_table(epath.Path(metadata), ['video_id'])
+    about = texts if metadata is None else _read(epath.Path(metadata), ['video_id'])
     boxes, bad_boxes = _boxes(about)
     if bad_boxes:
         name = table.name if metadata is None else epath.Path(metadata).name
-        notes.append(f'{name}: boxes passed over in {len(bad_boxes)} rows, first in line {bad_boxes[0]}')
+        notes.append(f'{name}: boxes ignored in {len(bad_boxes)} rows, first in line {bad_boxes[0]}')
     rows['box'] = [boxes.get(key, NO_BOX) for key in zip(rows['video_id'], rows['time_s'], strict=True)]
     places = _places(about)
     for name in ('site', 'park'):
@@ -107,13 +104,13 @@ def read_targets(table, metadata=None, with_distance: bool = True) -> Targets:
 
 
 def read_tables(path) -> dict[str, Targets]:
-    """{split: Targets} of the TABLES in a folder, or of one CSV: `train` where it has distances, else `test`.
+    """Returns {split: Targets} of a folder with TABLES, or of one CSV.
 
-    Raises ValueError where there is no table.
+    A CSV is the split `train` if it has distances, else `test`. Raises ValueError if there is no table.
     """
     path = epath.Path(path)
     if not path.is_dir():
-        with_distance = 'distance' in _read_table(path, ['video_id', 'time'])
+        with_distance = 'distance' in _read(path, ['video_id', 'time'])
         return {'train' if with_distance else 'test': read_targets(path, None, with_distance)}
     targets = {
         split: read_targets(
@@ -128,45 +125,23 @@ def read_tables(path) -> dict[str, Targets]:
         raise ValueError(f'{path} holds none of {", ".join(table for table, _ in TABLES.values())}')
     if len(targets) == 2:
         both = set(targets['train'].rows['video_id']) & set(targets['test'].rows['video_id'])
-        reason = 'stands in train_labels.csv too; a clip is for training or for testing'
+        reason = 'is also in train_labels.csv; use a clip for training or for testing, not for both'
         targets['test'] = targets['test'].without_clips(dict.fromkeys(sorted(both), reason), 'labels')
     return targets
 
 
 def every_second(video_ids: list[str]) -> Targets:
-    """Clips with no times: their seconds are to become targets."""
+    """Returns targets of clips without times: all their seconds are targets."""
     rows = pd.DataFrame({'video_id': np.array(video_ids, object)})
     return Targets(rows.assign(time_s=pd.NA, distance_m=np.nan, box=None, site='', park='', row=''), [], [])
 
 
-def _read_table(path: epath.Path, columns: list[str]) -> pd.DataFrame:
-    """All cells as text, the index the line number. A semicolon may separate, as in half of Europe's spreadsheets."""
-    try:
-        text = path.read_bytes().decode('utf-8-sig')
-        header = text.partition('\n')[0]
-        semicolons = ';' in header and ',' not in header
-        table = pd.read_csv(
-            io.StringIO(text), sep=';' if semicolons else ',', dtype=str, keep_default_na=False, skip_blank_lines=False
-        )
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
-    except (OSError, ValueError) as error:  # pandas' errors on broken tables are ValueErrors
-        raise ValueError(f'{path}: {" ".join(str(error).split())}') from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes the first cells for an index: all columns shift
-        raise ValueError(f'{path}: its rows have more cells than its header; is a comma the decimal point in them?')
-    if semicolons:  # and a comma is the decimal point
-        numbers = table.columns.intersection(['time', 'distance', *_BOX])
-        table[numbers] = table[numbers].apply(lambda column: column.str.replace(',', '.'))
-    if 'video_id' not in table and 'filepath' in table:
-        table = table.rename(columns={'filepath': 'video_id'})
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise ValueError(f'{path} lacks the column {", ".join(missing)}; it has {", ".join(table.columns)}')
-    table.index += _FIRST_LINE
-    return table[(table != '').any(axis=1)]
+def _read(path: epath.Path, required: list[str]) -> pd.DataFrame:
+    return read_table(path, required, numbers=('time', 'distance', *_BOX), renamed={'filepath': 'video_id'})
 
 
 def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
+    """Returns the usable rows, one per clip and second, the problems of the other rows, and notes."""
     problems: list[Problem] = []
     floored, repeated = [], []
     first: dict[tuple[str, int], tuple[int, float]] = {}  # (clip, second) -> line, distance
@@ -174,16 +149,17 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
     for line, video_id, time, distance in zip(texts.index, texts['video_id'], texts['time'], distances, strict=True):
         try:
             if fault := path_fault(video_id):
-                raise _Refused(fault)
-            time_s = _number(time, 'time', at_most=_LONGEST_CLIP_S)
-            distance_m = _number(distance, 'distance') if with_distance else math.nan
+                raise ValueError(fault)
+            time_s = number(time, '', 'the time', 0, LONGEST_CLIP_S)
+            distance_m = number(distance, '', 'the distance', 0) if with_distance else math.nan
             key = video_id, math.floor(time_s)
             line_before, distance_before = first.setdefault(key, (line, distance_m))
             if line_before != line and with_distance and distance_m != distance_before:
-                raise _Refused(
-                    f'second {key[1]} is at {distance_m:g} m here, at {distance_before:g} m in line {line_before}'
+                raise ValueError(
+                    f'second {key[1]} is at {distance_m:g} m here, at {distance_before:g} m in line {line_before}; '
+                    'remove one row'
                 )
-        except _Refused as refusal:
+        except ValueError as refusal:
             problems.append(Problem(video_id, f'{file}:{line}', 'labels', str(refusal)))
             continue
         if time_s != key[1]:
@@ -209,25 +185,8 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
     return rows, problems, notes
 
 
-def _number(text: str, column: str, at_most: float = math.inf) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise _Refused(f'the {column} {text!r} is not a number') from None
-    if not math.isfinite(value):
-        raise _Refused(f'the {column} {text!r} is not a finite number')
-    if value < 0:
-        raise _Refused(f'the {column} {text} is negative')
-    if value > at_most:
-        raise _Refused(f'the {column} {text} is above {at_most:g}')
-    return value
-
-
-_BOX = ('x1', 'y1', 'x2', 'y2')
-
-
 def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]], list[int]]:
-    """{(video_id, second): box}, the first of each, and the lines whose box makes no sense."""
+    """Returns {(video_id, second): its first box}, and the lines with an invalid box."""
     boxes, bad = {}, []
     if not {'time', *_BOX} <= set(texts):
         return boxes, bad
@@ -235,9 +194,9 @@ def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]
         if not any(corners):
             continue
         try:
-            x1, y1, x2, y2 = box = tuple(_number(text, 'box', at_most=1) for text in corners)
-            second = math.floor(_number(time, 'time', at_most=_LONGEST_CLIP_S))
-        except _Refused:
+            x1, y1, x2, y2 = box = tuple(number(text, '', 'box', 0, 1) for text in corners)
+            second = math.floor(number(time, '', 'time', 0, LONGEST_CLIP_S))
+        except ValueError:
             bad.append(line)
             continue
         if x1 < x2 and y1 < y2:
@@ -248,7 +207,7 @@ def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]
 
 
 def _places(texts: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """{video_id: {'site': ..., 'park': ...}}, the first that is not empty."""
+    """Returns {video_id: {'site': ..., 'park': ...}}, the first values that are not empty."""
     places: dict[str, dict[str, str]] = {}
     for name, columns in (('site', ('site_id', 'site')), ('park', ('park',))):
         column = next((column for column in columns if column in texts), None)

@@ -1,23 +1,26 @@
-"""The one reader of CSV tables, whoever made them: a person, a spreadsheet or this project."""
+"""The one reader of CSV tables, whether a person, a spreadsheet or this project wrote them."""
 
 import csv
 import io
 import math
+import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
-LONGEST_CLIP_S = 1_000_000  # a later time is a typing error
+LONGEST_CLIP_S = 1_000_000  # a later time is a typing mistake
 
 
-def read_table(path, required=(), numbers=()) -> pd.DataFrame:
-    """Reads a CSV table. All cells are text, so `007`, `NA` and `1e5` stay names; the index is the line of each row.
+def read_table(path, required=(), numbers=(), renamed: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Reads a CSV table. All cells are text, so `007`, `NA` and `1e5` stay names. The index is the line of each row.
 
-    Commas, semicolons or tabs separate the cells. A first line `sep=;` names the separator. A comma in a cell of the
-    columns `numbers` is the decimal point, unless commas separate the cells. Empty lines are skipped. Blanks around
-    column names are removed.
-    required: names of columns that must exist.
+    Commas, semicolons or tabs separate the cells. A first line `sep=;` names the separator. If semicolons or tabs
+    separate the cells, a comma in the columns `numbers` is the decimal point. Rows without any text are skipped.
+    Blanks around column names are removed, and so are empty columns at the end.
+    required: names of columns that must exist. renamed: {other name of a column: its name}; a column that has the name
+    already takes precedence.
     Raises ValueError, in one line with file and row, if the file cannot be read, is not UTF-8, has no header, has a
     column twice, lacks a column, or has a row with another number of cells than the header.
     """
@@ -26,8 +29,11 @@ def read_table(path, required=(), numbers=()) -> pd.DataFrame:
     if not rows:
         raise ValueError(f'{path} is empty; write a line of column names first')
     names = [name.strip() for name in rows[0]]
-    while names and not names[-1] and len(names) > 1:  # a spreadsheet's empty columns
+    while len(names) > 1 and not names[-1]:
         names.pop()
+    for other, name in (renamed or {}).items():
+        if name not in names:
+            names = [name if found == other else found for found in names]
     _check_names(path, names, required)
     cells = [_fitted(path, line, row, len(names)) for line, row in zip(lines[1:], rows[1:], strict=True)]
     table = pd.DataFrame(cells, index=lines[1:], columns=names, dtype=object)
@@ -38,17 +44,21 @@ def read_table(path, required=(), numbers=()) -> pd.DataFrame:
 
 
 def number(text: str, place: str, name: str, at_least: float = -math.inf, at_most: float = math.inf) -> float:
-    """Returns the number in a cell. Raises ValueError with its place ('file:line') if it is none or out of bounds."""
+    """Returns the number in a cell. Raises ValueError if the cell holds no number or one out of bounds.
+
+    place: 'file:line', which the message begins with, or '' if the caller adds it. name: of the column.
+    """
+    place = place and f'{place}: '
     try:
-        value = float(text)
+        value = math.nan if '_' in text else float(text)  # Python reads 1_000 as 1000
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         hint = 'without a thousands separator, with a decimal point' if ',' in text else 'with a decimal point'
-        raise ValueError(f'{place}: {name} {text!r} is not a number; write a number {hint}')
+        raise ValueError(f'{place}{name} {text!r} is not a number; write a number {hint}')
     if not at_least <= value <= at_most:
-        bounds = f'at least {at_least:g}' if at_most == math.inf else f'from {at_least:g} to {at_most:g}'
-        raise ValueError(f'{place}: {name} {text} is out of bounds; it must be {bounds}')
+        bounds = f'at least {at_least:.9g}' if at_most == math.inf else f'from {at_least:.9g} to {at_most:.9g}'
+        raise ValueError(f'{place}{name} {text} is out of bounds; it must be {bounds}')
     return value
 
 
@@ -65,11 +75,16 @@ def numbers_of(table: pd.DataFrame, name: str, path) -> pd.Series:
 
 def seconds_of(table: pd.DataFrame, path, name: str = 'time') -> pd.Series:
     """Returns a column of whole seconds, 0 or more, as int64. Raises ValueError with file and row."""
+    return counts_of(table, name, path, f'a whole second from 0 to {LONGEST_CLIP_S}', LONGEST_CLIP_S)
+
+
+def counts_of(table: pd.DataFrame, name: str, path, what='a whole number, 0 or more', at_most=2**53) -> pd.Series:
+    """Returns a column of whole numbers, 0 or more, as int64. Raises ValueError with file and row."""
     values = pd.to_numeric(table[name], errors='coerce').astype(float)
-    wrong = ~((values.mod(1) == 0) & values.between(0, LONGEST_CLIP_S))
+    wrong = ~((values.mod(1) == 0) & values.between(0, at_most))
     if wrong.any():
         line = table.index[int(np.argmax(wrong))]
-        raise ValueError(f'{path}:{line}: {name} {table.loc[line, name]!r} is not a whole second, 0 or more')
+        raise ValueError(f'{path}:{line}: {name} {table.loc[line, name]!r} is not {what}; correct it')
     return values.astype(np.int64)
 
 
@@ -93,32 +108,36 @@ def csv_text(header, rows) -> str:
 
 def _text(path: epath.Path) -> str:
     try:
-        return path.read_bytes().decode('utf-8-sig')
+        text = path.read_bytes().decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
     except OSError as error:
         raise ValueError(f'{path} cannot be read ({error.strerror or error}); give the path of a CSV file') from None
+    if '\0' in text:  # UTF-16 without its mark
+        raise ValueError(f'{path} is not UTF-8 (byte {text.index(chr(0))}); save it as "CSV UTF-8"')
+    return text
 
 
 def _cells(path: epath.Path, text: str) -> tuple[str, list[int], list[list[str]]]:
-    """Returns the separator, the line on which each row ends, and the rows, without empty ones."""
-    first = text.lstrip('\r\n').splitlines()[:1]
-    named = first and first[0].strip().lower().startswith('sep=') and len(first[0].strip()) <= len('sep=') + 1
-    header = text.lstrip('\r\n').splitlines()[1:2] if named else first
-    separator = first[0].strip()[len('sep=') :] if named else _separator(header[0] if header else '')
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator or '\t', strict=True)
-    lines, rows = [], []
+    """Returns the separator, the line on which each row begins, and the rows, without empty ones."""
+    above, named, header = re.match(r'((?:[\r\n]*sep=([;,|\t]?)[ ]*(?=[\r\n]))?[\r\n]*)([^\r\n]*)', text, re.I).groups()
+    n_above = len(above.splitlines())
+    separator = named or _separator(header)
+    reader = csv.reader(io.StringIO(text[len(above) :], newline=''), delimiter=separator, strict=True)
+    lines, rows, line = [], [], n_above + 1
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
-                lines.append(reader.line_num)
+                lines.append(line)
                 rows.append(row)
+            line = n_above + reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f'{path}:{reader.line_num}: {error}; correct the quotes there') from None
-    return separator, lines[bool(named) :], rows[bool(named) :]
+        raise ValueError(f'{path}:{n_above + reader.line_num}: {error}; correct the quotes there') from None
+    return separator, lines, rows
 
 
 def _separator(header: str) -> str:
+    """Returns the mark that separates the cells of a header line: commas take precedence."""
     return next((mark for mark in (';', '\t') if mark in header and ',' not in header), ',')
 
 

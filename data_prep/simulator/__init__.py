@@ -1,1 +1,1 @@
-"""The world of the simulated clips: sites, animals and pictures of them. data_prep.simulate is the command."""
+"""The world of the simulated clips: sites, animals and their pictures. The command is data_prep.simulate."""

@@ -9,14 +9,17 @@ from scipy.interpolate import PchipInterpolator
 from data_prep.simulator.site import project
 
 NEAREST_DEPTH_M = 0.12  # parts of the body nearer to the lens are not drawn
-COAT_GREY = 150  # the drawn grey that stands for a coat's own brightness
+COAT_GREY = 150  # the drawn grey of a coat's own brightness
 EYE_GREY = 255  # dark by day, shining in infrared
 
 
 @dataclass(frozen=True)
 class Walk:
-    """Samples [N, 7] every 0.1 s: x, z (metres), heading x, z (unit), leg phase (radians), stride
-    and lowering of the head (both 0..1)."""
+    """The path and motion of an animal.
+
+    samples: [N, 7] every 0.1 s: x, z (metres), heading x, z (unit), leg phase (radians), stride and lowering of the
+    head (both 0..1).
+    """
 
     samples: np.ndarray
 
@@ -26,14 +29,14 @@ class Walk:
 
 
 def draw_walk(rng, duration_s: float, view_deg: float, height_m: float, farthest_m=25.0) -> Walk:
-    """A smooth path through points whose distance wanders; now and then the animal stands."""
+    """Returns a smooth path through points at varying distances. Sometimes the animal stands."""
     half_view = np.radians(view_deg) / 2
     nearest_m = 0.3 + 0.4 * height_m
     far_m = np.exp(rng.normal(np.log(6.6), 0.72))  # spread as in the challenge's labels
     drift, times_s, points, stands = rng.normal(0, 0.25), [0.0], [], []
     while times_s[-1] < duration_s + 0.2 or len(points) < 2:
         far_m = far_m * np.exp(rng.normal(drift, 0.2))
-        if not nearest_m < far_m < farthest_m:  # it turns round
+        if not nearest_m < far_m < farthest_m:  # turn round
             far_m, drift = float(np.clip(far_m, 1.3 * nearest_m, farthest_m / 1.3)), -drift
         inside = rng.random() < 0.88
         bearing = half_view * (rng.uniform(-0.85, 0.85) if inside else rng.choice([-1.3, 1.3]))
@@ -48,7 +51,7 @@ def draw_walk(rng, duration_s: float, view_deg: float, height_m: float, farthest
     path = PchipInterpolator(times_s, np.array(points))
     velocity = path.derivative()(grid_s)
     pace = np.hypot(*velocity.T)
-    # an animal that stands keeps the heading it came with
+    # A standing animal keeps its last heading.
     moving = np.nonzero(pace > 0.08)[0] if (pace > 0.08).any() else np.array([0])
     latest = moving[np.maximum(np.searchsorted(moving, np.arange(len(grid_s)), 'right') - 1, 0)]
     heading = _unit(_smooth(_unit(velocity[latest])))
@@ -70,8 +73,11 @@ def _smooth(columns, width: int = 9):
 
 @dataclass(frozen=True)
 class Species:
-    """`height_m` of the back; the other lengths are shares of it. A coat is RGB reflectance by day;
-    in the lamp's infrared even dark fur is light."""
+    """The size and coat of an animal.
+
+    height_m: of the back; the other lengths are shares of it. coat: RGB reflectance by day. infrared: reflectance in
+    the lamp's infrared, where even dark fur is light.
+    """
 
     height_m: float
     length: float
@@ -92,14 +98,14 @@ SPECIES = {
 
 
 def draw_animal(rng, difficulty: str) -> Species:
-    """easy: one species; hard: four. Each animal is up to 5 % off its species' size."""
+    """Returns an animal of one species (easy) or of four (hard), up to 5 % larger or smaller than its species."""
     kind = SPECIES['bushbuck' if difficulty == 'easy' else str(rng.choice(sorted(SPECIES)))]
     coat = tuple((np.array(kind.coat) * rng.uniform(0.8, 1.25)).tolist())
     return replace(kind, height_m=kind.height_m * float(rng.uniform(0.95, 1.05)), coat=coat)
 
 
 def body_parts(animal: Species, pose: np.ndarray):
-    """The body as capsules: ends [N, 2, 3] in world metres, radii [N, 2], grey [N]."""
+    """Returns the body as capsules: ends [N, 2, 3] in world metres, radii [N, 2], grey [N]."""
     x_m, z_m, heading_x, heading_z, phase, stride, lowered = pose
     half, girth, head = animal.length / 2, animal.girth, animal.head
     spine = 1 - girth
@@ -146,10 +152,10 @@ def body_parts(animal: Species, pose: np.ndarray):
 
 @dataclass(frozen=True)
 class Sprite:
-    """The animal in its box of the canvas (rows, columns), behind what stands nearer.
+    """The animal in its box of the canvas (rows, columns), without the parts behind nearer trunks and plants.
 
-    pixels: uint8 [h, w, 3]: drawn grey, cover, shadow on the ground. ends: column, row (pixels) and
-    depth (metres), each [N, 2], of the ends of the body's parts, in the picture or not.
+    pixels: uint8 [h, w, 3]: drawn grey, cover, shadow on the ground. ends: column, row (pixels) and depth (metres) of
+    the ends of the body's parts, each [N, 2], also outside the picture.
     """
 
     rows: slice
@@ -159,7 +165,7 @@ class Sprite:
 
 
 def draw_sprite(camera, animal: Species, pose: np.ndarray, occluder_m: np.ndarray) -> Sprite | None:
-    """None where nothing of the animal falls into the picture."""
+    """Returns the drawn animal, None if no part of it is in the picture."""
     ends_m, radii_m, greys = body_parts(animal, pose)
     u_px, v_px, depth = (a.reshape(-1, 2) for a in project(camera, ends_m.reshape(-1, 3)))
     ahead = depth.min(1) > NEAREST_DEPTH_M
@@ -193,7 +199,7 @@ def draw_sprite(camera, animal: Species, pose: np.ndarray, occluder_m: np.ndarra
 
 
 def _shadow_outline(camera, animal, pose):
-    """Columns and rows [16, 2] of the patch of ground under the body; None where it is too near."""
+    """Returns columns and rows [16, 2] of the ground under the body, None if it is too near."""
     turn = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     along = 0.62 * animal.height_m * np.cos(turn)
     aside = 0.24 * animal.height_m * np.sin(turn)
@@ -204,7 +210,7 @@ def _shadow_outline(camera, animal, pose):
 
 
 def _span(extents, limit_px, grid_px=8):
-    """Pixels from the least to the greatest extent, in whole steps of every clip's size."""
+    """Returns the pixels from the least to the greatest extent, rounded to grid_px, which fits every clip size."""
     low, high = min(values.min() for values in extents), max(values.max() for values in extents)
     span = np.clip([np.floor(low) - 2, np.ceil(high) + 2], 0, limit_px)
     start, stop = span.astype(int).tolist()
@@ -222,10 +228,10 @@ def _capsule(draw, u_px, v_px, radius_px, grey):
 
 
 def _round(image, body_px: float):
-    """The drawn grey, softened and lit from above, so that the capsules look like one body."""
+    """Returns the drawn grey, softened and lit from above, so that the capsules look like one body."""
     drawn = image.getchannel(0)
     grey = np.asarray(drawn.filter(ImageFilter.BoxBlur(0.12 * body_px)), np.float32)
-    # a wide blur needs no fine grid: a quarter of the size is 10 times quicker
+    # A wide blur does not require a fine grid: a quarter of the size is 10 times faster.
     bulge = image.getchannel(1).reduce(4).filter(ImageFilter.BoxBlur(0.55 * body_px / 4))
     bulge = np.asarray(bulge, np.int16)
     step, row = max(1, round(0.35 * body_px / 4)), np.arange(len(bulge))
@@ -238,7 +244,7 @@ def _round(image, body_px: float):
 
 
 def visible_share(sprite: Sprite, occluder_m: np.ndarray) -> float:
-    """Share of points along the body's parts that stand in the picture and before every trunk."""
+    """Returns the share of points along the body's parts that are in the picture and in front of every trunk."""
     (height, width), steps = occluder_m.shape, np.array([0.0, 0.5, 1.0])
     u, v, z = (np.outer(end[:, 0], 1 - steps) + np.outer(end[:, 1], steps) for end in sprite.ends)
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height) & (z > NEAREST_DEPTH_M)

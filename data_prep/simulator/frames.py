@@ -1,4 +1,4 @@
-"""The pictures of a simulated clip, and what is noted of the animal in them."""
+"""The pictures of a simulated clip, and the sightings of the animal in them."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -21,13 +21,13 @@ from data_prep.simulator.site import CANVAS_PX, draw_site
 from data_prep.simulator.tables import ClipPlan, Sighting
 from data_prep.simulator.textures import noise_tile
 
-GRAIN_VARIANTS = 4  # noisy copies of a still picture, one a second: codecs freeze the grain
+GRAIN_VARIANTS = 4  # noisy copies of a still picture, one per second: codecs freeze the grain
 STRIP_SHARE = 1 / 15  # of the picture's height: 48 of 720 rows, 12 of 180
-# Black in an overexposed clip, as a share of the brightest after gamma correction: luma 234 of 255,
-# so that all of the picture is white in RGB.
+# Black in an overexposed clip, as a share of the brightest value after gamma correction: luma 234 of 255, so that the
+# whole picture is white in RGB.
 OVEREXPOSED_FLOOR = 0.43
-# An animal is seen where this share of its body shows, on so many pixels of the canvas, with this
-# contrast in grey levels.
+# An animal counts as seen if this share of its body is visible, on this many pixels of the canvas, with this contrast
+# in grey levels.
 MIN_VISIBLE_SHARE, MIN_VISIBLE_PX, MIN_CONTRAST = 0.5, 200, 18.0
 LUMA = np.float32([0.299, 0.587, 0.114])  # BT.601
 
@@ -39,10 +39,10 @@ def _site_and_layers(seed, site_index, site_id, difficulty):
 
 
 def frames(plan: ClipPlan) -> Iterator[tuple[np.ndarray, np.ndarray, Sighting | None]]:
-    """The clip's pictures: full and down, each packed yuv420p [3H/2, W], and the sighting, if any.
+    """Yields the clip's pictures, full and down, each packed yuv420p [3H/2, W], and the sighting or None.
 
-    A sighting belongs to the last picture at or before an even second. The same array comes twice
-    where the camera repeats a picture.
+    A sighting belongs to the last picture at or before an even second. If the camera repeats a picture, the same array
+    comes twice.
     """
     site, layers = _site_and_layers(plan.seed, plan.site_index, plan.site_id, plan.difficulty)
     rng = np.random.default_rng([plan.seed, 3, plan.number])
@@ -54,7 +54,7 @@ def frames(plan: ClipPlan) -> Iterator[tuple[np.ndarray, np.ndarray, Sighting | 
     stage = Scenery(plan, light, scene.light_up(site, layers, light), rng)
     strip = Strip(plan, site.strip, rng)
     noted = {int(t * rate): t for t in range(0, int((plan.n_frames - 1) / rate) + 1, 2)}
-    # cheap cameras fill up their higher frame rates: each of the sensor's pictures is shown twice
+    # Cheap cameras pad their higher frame rates: each picture of the sensor is shown twice.
     repeats = 1 if rate < 8 else 2
     for k in range(plan.n_frames):
         sighting = None
@@ -76,7 +76,7 @@ def frames(plan: ClipPlan) -> Iterator[tuple[np.ndarray, np.ndarray, Sighting | 
 
 
 def animal_tones(site, light, animal: Species, pose):
-    """Grey in the picture for each drawn grey, [256] float32, and the coat's colour there [3]."""
+    """Returns the grey in the picture for each drawn grey, [256] float32, and the colour of the coat [3]."""
     reflectance = np.float32([animal.infrared] * 3 if light.night else animal.coat)
     coat = np.arange(256, dtype=np.float32)[:, None] / COAT_GREY * reflectance
     distance_m, bearing = np.hypot(pose[0], pose[1]), np.arctan2(pose[0], pose[1])
@@ -87,10 +87,10 @@ def animal_tones(site, light, animal: Species, pose):
 
 
 def note_sighting(rng, time_s, pose, sprite: Sprite, tones, grey, occluder_m) -> Sighting | None:
-    """What is noted of the animal; None where it is hidden, out of the picture or too dark.
+    """Returns the sighting of the animal, None if it is hidden, out of the picture or too dark.
 
-    grey: the still picture without it [h, w], on the canvas or smaller. The detector's box is a
-    little off, and sometimes there is none.
+    grey: the still picture without the animal [h, w], on the canvas or smaller. The detector's box is slightly off,
+    and sometimes the detector finds none.
     """
     draws = rng.random(6)
     (height, width), cover = occluder_m.shape, sprite.pixels[..., 1] > 127
@@ -115,10 +115,10 @@ def note_sighting(rng, time_s, pose, sprite: Sprite, tones, grey, occluder_m) ->
 
 
 def luma_codes(codec: str, overexposed: bool) -> np.ndarray:
-    """Grey 0..255 -> stored luma, uint8 [256].
+    """Returns the stored luma for each grey 0..255, uint8 [256].
 
-    Overexposed: each code clips to white in RGB (luma 235 is white already), and gamma 0.1, that
-    is (luma / 255) ** 10, brings the greys back.
+    If overexposed, each code clips to white in RGB (luma 235 is white already), and gamma 0.1, which is
+    (luma / 255) ** 10, restores the greys.
     """
     grey = np.arange(256)
     if overexposed:
@@ -128,7 +128,7 @@ def luma_codes(codec: str, overexposed: bool) -> np.ndarray:
 
 
 def chroma_codes(rgb, codec: str, overexposed: bool):
-    """Blue and red difference of RGB [..., 3] in 0..1; a saturated sensor has no colour left."""
+    """Returns blue and red difference of RGB [..., 3] in 0..1. A saturated sensor keeps almost no colour."""
     scale = (255 if codec == 'mjpeg' else 224) * (0.03 if overexposed else 1)
     red, green, blue = np.moveaxis(np.asarray(rgb, np.float32), -1, 0)
     blue_difference = 128 + scale * (-0.1687 * red - 0.3313 * green + 0.5 * blue)
@@ -136,7 +136,7 @@ def chroma_codes(rgb, codec: str, overexposed: bool):
 
 
 def split_planes(packed: np.ndarray):
-    """Luma [H, W], blue and red difference [H/2, W/2]: views of a packed picture [3H/2, W]."""
+    """Returns luma [H, W], blue and red difference [H/2, W/2]: views of a packed picture [3H/2, W]."""
     height, width = packed.shape[0] * 2 // 3, packed.shape[1]
     return packed[:height], *packed[height:].reshape(2, height // 2, width // 2)
 
@@ -144,8 +144,8 @@ def split_planes(packed: np.ndarray):
 def refresh_down(full, down, box, overexposed: bool):
     """Downsamples a box (rows, columns) of the full picture into the down picture, in place.
 
-    An overexposed clip is downsampled from what its player shows, clipped to white: what the
-    brightest luma held is gone.
+    An overexposed clip is downsampled from the displayed picture, clipped to white: the detail in the brightest luma is
+    lost.
     """
     factor = full.shape[1] // down.shape[1]
     planes = zip(split_planes(full), split_planes(down), (1, 2, 2), strict=True)
@@ -168,7 +168,7 @@ def _pool(plane: np.ndarray, factor: int) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _grain(height_px: int, width_px: int) -> np.ndarray:
-    """Sensor noise of deviation 1, a little soft, larger than the picture so that it can shift."""
+    """Returns sensor noise of deviation 1, slightly soft, larger than the picture so that it can shift."""
     noise = np.random.default_rng(5).normal(size=(height_px + 64, width_px + 64))
     soft = noise + 0.5 * (np.roll(noise, 1, 0) + np.roll(noise, 1, 1))
     return (soft / soft.std()).astype(np.float32)
@@ -176,7 +176,7 @@ def _grain(height_px: int, width_px: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _fur() -> np.ndarray:
-    """Uneven brightness around 1, as large as any sprite."""
+    """Returns uneven brightness around 1, as large as any sprite."""
     return 1 + 0.07 * np.tile(noise_tile(0.9), (2, 3))
 
 
@@ -190,7 +190,7 @@ class Scenery:
         picture = (background * 255).astype(np.uint8)
         if self.scale < 1:
             picture = np.asarray(Image.fromarray(picture).reduce(round(1 / self.scale)))
-        # large clips are painted at the canvas' size and enlarged last: it is 4 times quicker
+        # Large clips are painted at the canvas' size and enlarged last: 4 times faster.
         self.grey = (picture @ LUMA).astype(np.uint8)
         chroma = chroma_codes(picture / 255, plan.codec, plan.overexposed)
         chroma = [self._enlarge(plane.round().astype(np.uint8), 0.5) for plane in chroma]
@@ -214,7 +214,7 @@ class Scenery:
         return noise, full, down
 
     def still(self, k: int):
-        """The noise of a still picture, and copies of it, full and down."""
+        """Returns the noise of a still picture, and copies of the picture, full and down."""
         noise, full, down = self.stills[k]
         return noise, full.copy(), down.copy()
 
@@ -228,7 +228,7 @@ class Scenery:
         return np.clip(luma + noise, self.codes[0], self.codes[-1])
 
     def paint(self, full, noise, sprite: Sprite, tones, colour):
-        """Paints in place; the box (rows, columns) of the full picture that changed."""
+        """Paints in place. Returns the box (rows, columns) of the full picture that changed."""
         pixels, canvas_box = sprite.pixels, (sprite.rows, sprite.columns)
         box = tuple(slice(int(s.start * self.scale), int(s.stop * self.scale)) for s in canvas_box)
         if self.scale < 1:
@@ -250,7 +250,7 @@ class Scenery:
 
 
 class Strip:
-    """The bar at the foot of the picture with site, temperature, date and time."""
+    """The bar at the bottom of the picture with site, temperature, date and time."""
 
     def __init__(self, plan: ClipPlan, style: str, rng):
         self.plan = plan
@@ -262,7 +262,7 @@ class Strip:
         self.drawn = (None, None)
 
     def paint(self, full, second: int):
-        """Paints the bar of a second in place; its box (rows, columns)."""
+        """Paints the bar of a second in place. Returns its box (rows, columns)."""
         height, width = self.plan.height_px, self.plan.width_px
         rows = slice(height - round(height * STRIP_SHARE), height)
         if self.drawn[0] != second:

@@ -1,4 +1,4 @@
-"""The still picture that a site's camera sees: surfaces painted from far to near, then light.
+"""The still picture of a site: surfaces painted from far to near, then light.
 
 Pictures are [H, W] or [H, W, 3] float32 on a canvas of 640 x 360.
 """
@@ -17,17 +17,17 @@ FAR_M = 80.0
 
 @dataclass(frozen=True)
 class Layers:
-    """What a site looks like before light."""
+    """The surfaces of a site before light."""
 
     albedo: np.ndarray
     distance_m: np.ndarray  # of the surface seen at each pixel, for haze and infrared light
-    occluder_m: np.ndarray  # z of the trunk or plant at each pixel, infinite where there is none
+    occluder_m: np.ndarray  # z of the trunk or plant at each pixel, infinite without one
     sun: np.ndarray  # share of direct light, 0..1
-    glow: np.ndarray  # sky light that comes through
+    glow: np.ndarray  # sky light through the foliage
 
 
 def render_layers(site: Site) -> Layers:
-    """Paints a site from far to near."""
+    """Returns the surfaces of a site, painted from far to near."""
     sideways, upward = (slopes.astype(np.float32) for slopes in rays(site.camera))
     shape = sideways.shape
     shift = np.random.default_rng(site.texture_seed).uniform(0, 1, 8).astype(np.float32)
@@ -78,7 +78,7 @@ def _paint_ground(site, layers, sideways, upward, shift):
 
 
 def _ground_shadows(site):
-    """The dark foot of each trunk and plant, and the trunks' long shadows: two [H, W] in 0..1."""
+    """Returns the dark foot of each trunk and plant, and the trunks' long shadows: two [H, W] in 0..1."""
     images = [Image.new('L', CANVAS_PX, 0) for _ in range(2)]
     turn = np.linspace(0, 2 * np.pi, 18)
     for thing in (*site.trunks, *site.plants):
@@ -103,7 +103,7 @@ def _paint_backdrop(site, layers, sideways, upward, z_m, shift):
     y_m = site.camera.height_m + upward[rows] * z_m + 0 * x_m
     cloud = sample(noise_tile(1.5), x_m / 26 + shift[4] * z_m, y_m / 26 + shift[5])
     cloud = cloud + 0.7 * sample(noise_tile(0.9), x_m / 12 + shift[5], y_m / 12)
-    # dense near the ground and in the crowns, open between: there the light comes through
+    # Dense near the ground and in the crowns. Light comes through between them.
     gap = np.exp(-(((y_m - 6) / 5) ** 2)) * (0.3 + 1.5 * site.openness)
     alpha = np.clip((cloud + 0.9 - 1.6 * gap) * 3, 0, 1)
     footprint_m = np.full(x_m.shape, z_m / site.camera.focal_px)
@@ -115,7 +115,7 @@ def _paint_backdrop(site, layers, sideways, upward, z_m, shift):
 def _paint_trunk(site, layers, upward, trunk, shift):
     camera, tilt = site.camera, np.radians(site.camera.tilt_deg)
     y_m = camera.height_m + upward * trunk.z_m
-    rows = slice(0, int(np.searchsorted(-y_m, 0.0)))  # rows go down, so the heights come first
+    rows = slice(0, int(np.searchsorted(-y_m, 0.0)))  # rows go down, so the upper ones come first
     y_m = y_m[rows]
     depth = trunk.z_m * np.cos(tilt) + (camera.height_m - y_m) * np.sin(tilt)
     half_m = trunk.radius_m * (1 + 0.8 * np.exp(-y_m / 0.22) - 0.03 * np.minimum(y_m, 12))
@@ -180,7 +180,7 @@ class Light:
     sun: float
     tint: np.ndarray
     exposure: float
-    reach_m: float  # of the lamp: how far a grey surface is still well lit
+    reach_m: float  # of the lamp: the distance up to which a grey surface is well lit
     grain: float  # deviation of the noise, grey levels
 
 
@@ -198,14 +198,14 @@ def draw_light(rng, night: bool) -> Light:
 
 
 def shine(site: Site, light: Light, albedo, distance_m, sun, glow, bearing):
-    """Reflectance [..., 3] at distances [...] -> picture values [..., 3] in 0..1.
+    """Returns picture values [..., 3] in 0..1 of the reflectance `albedo` [..., 3] at distances [...].
 
-    By day through haze; at night by the lamp, which fades with distance and away from its axis
+    By day the light passes haze. At night it comes from the lamp, which fades with distance and away from its axis
     (bearing [...], radians). sun and glow [...] as in Layers.
     """
     distance_m, sun, glow, bearing = (np.asarray(values)[..., None] for values in (distance_m, sun, glow, bearing))
     if light.night:
-        # leaves shine in infrared, so green counts for more than the eye would say
+        # Leaves are bright in infrared, so green has a larger weight than for the eye.
         grey = 1.5 * (albedo @ np.float32([0.3, 0.55, 0.15]))[..., None] + 0.03
         beam = np.exp(-0.65 * (bearing / np.radians(site.camera.view_deg / 2)) ** 2)
         lit = grey * beam * (light.reach_m / (0.8 + distance_m)) ** 1.7
@@ -218,7 +218,7 @@ def shine(site: Site, light: Light, albedo, distance_m, sun, glow, bearing):
 
 
 def light_up(site: Site, layers: Layers, light: Light) -> np.ndarray:
-    """The background as the camera sees it: [H, W, 3] float32 in 0..1, darker in the corners."""
+    """Returns the background as the camera sees it: [H, W, 3] float32 in 0..1, darker in the corners."""
     bearing = np.arctan(rays(site.camera)[0]).astype(np.float32)
     picture = shine(site, light, layers.albedo, layers.distance_m, layers.sun, layers.glow, bearing)
     rows = np.linspace(-1, 1, picture.shape[0], dtype=np.float32)[:, None]

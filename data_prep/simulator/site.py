@@ -1,19 +1,19 @@
-"""Where the simulated cameras stand: pinhole geometry, and sites drawn from a seed.
+"""The places of the simulated cameras: pinhole geometry, and sites drawn from a seed.
 
-World axes in metres: x to the right, y up, z forward along the ground. The camera stands at
-(0, height, 0) and looks along +z, tilted down.
+World axes in metres: x to the right, y up, z forward along the ground. The camera is at (0, height, 0) and looks along
++z, tilted down.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-CANVAS_PX = (640, 360)  # width, height; clips are this picture made smaller or larger
+CANVAS_PX = (640, 360)  # width, height; clips are this picture, reduced or enlarged
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera; a tilt above 0 looks down, the field of view is the horizontal one."""
+    """A pinhole camera. A tilt above 0 looks down. The field of view is horizontal."""
 
     height_m: float
     tilt_deg: float
@@ -27,7 +27,7 @@ class Camera:
 
 
 def project(camera: Camera, points_m):
-    """World points [N, 3] -> columns [N], rows [N] in pixels, depth [N] along the optical axis."""
+    """Returns columns [N], rows [N] in pixels, depth [N] along the optical axis of world points [N, 3]."""
     x, y, z = np.asarray(points_m, float).T
     sin, cos = np.sin(np.radians(camera.tilt_deg)), np.cos(np.radians(camera.tilt_deg))
     above = y - camera.height_m
@@ -39,7 +39,7 @@ def project(camera: Camera, points_m):
 
 
 def rays(camera: Camera):
-    """Metres sideways [H, W] and up [H, 1] for each metre along the ground, at pixel centres."""
+    """Returns metres sideways [H, W] and up [H, 1] for each metre along the ground, at pixel centres."""
     rows = (camera.height_px / 2 - np.arange(camera.height_px) - 0.5)[:, None] / camera.focal_px
     columns = (np.arange(camera.width_px) + 0.5 - camera.width_px / 2)[None] / camera.focal_px
     tilt = np.radians(camera.tilt_deg)
@@ -76,10 +76,10 @@ class Site:
     ground_tint: np.ndarray
     leaf_tint: np.ndarray
     bark_tint: np.ndarray
-    haze_m: float  # the distance at which 37 % of a thing's own light still arrives
+    haze_m: float  # the distance at which 37 % of an object's own light arrives
     haze_colour: np.ndarray
-    sun_side: float  # -1 the light comes from the left, 1 from the right
-    openness: float  # how much bright sky shows through the foliage
+    sun_side: float  # -1: the light comes from the left; 1: from the right
+    openness: float  # share of bright sky through the foliage
     trunks: tuple[Trunk, ...]
     plants: tuple[Plant, ...]
     overexposes: bool
@@ -88,7 +88,7 @@ class Site:
 
 
 def draw_site(seed: int, index: int, site_id: str, difficulty: str) -> Site:
-    """The site number `index` of a seed; the difficulty sets the spread of cameras and trunks."""
+    """Returns site number `index` of a seed. The difficulty sets the spread of cameras and trunks."""
     rng = np.random.default_rng([seed, 1, index])
     hard = difficulty == 'hard'
     camera = Camera(
@@ -128,7 +128,7 @@ def _draw_trunks(rng, edge, hard) -> tuple[Trunk, ...]:
     for k in range(n_near + int(rng.integers(14, 26))):
         near = k < n_near
         z_m = float(np.exp(rng.uniform(*np.log((2.2, 26)))) if near else rng.uniform(26, 55))
-        # near trunks stand aside, or one of them would hide everything
+        # Near trunks stand aside; otherwise one trunk could hide everything.
         inner = 0.62 if z_m < 6 else 0.1
         x_m = float(rng.choice([-1, 1]) * rng.uniform(inner, 1.1) * edge * z_m)
         radius_m = float(rng.uniform(0.07, 0.27) * (0.5 + 0.5 * min(1, z_m / 6)))

@@ -1,7 +1,7 @@
-"""Which clips a simulation has, and the tables about them.
+"""The list of simulated clips, and their tables.
 
-The tables are the challenge's (train_labels, submission_format, train_metadata, test_metadata) and
-test_distances.csv with the distances that a solver must not read.
+The tables are those of the challenge (train_labels, submission_format, train_metadata, test_metadata) and
+test_distances.csv with the test distances, which a solver must not read.
 """
 
 import json
@@ -15,9 +15,10 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.decoding.decode import decode_seconds
+from data_prep.files import write_whole
 from data_prep.simulator.site import draw_site
 
-TAI_EDGES_M = (*range(9), 10, 12, 15)  # intervals of the park that notes their midpoints
+TAI_EDGES_M = (*range(9), 10, 12, 15)  # the park tai notes the midpoints of these intervals
 LABEL = ['video_id', 'time', 'distance']
 METADATA = ['video_id', 'time', 'x1', 'y1', 'x2', 'y2', 'probability', 'park', 'site_id']
 SHEET_COLUMNS, SHEET_FRAMES, FRAME_PX, CAPTION_PX = 6, 36, (320, 180), 18
@@ -32,7 +33,7 @@ class FolderError(ValueError):
 
 @dataclass(frozen=True)
 class Size:
-    """How many sites and clips (train, test), and how long the clips are (least, most)."""
+    """Numbers of sites and clips (train, test), and lengths of the clips (least, most)."""
 
     sites: tuple[int, int]
     clips: tuple[int, int]
@@ -47,7 +48,7 @@ QUICK_SIZE = Size((12, 6), (26, 10), (1, 1), (8, 10), (10, 10))
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """Everything that makes a clip, before a pixel is drawn."""
+    """All settings of one clip."""
 
     video_id: str
     split: str
@@ -55,7 +56,7 @@ class ClipPlan:
     difficulty: str
     site_index: int
     site_id: str
-    number: int  # of the clip among all; with the seed it fixes walk, light and noise
+    number: int  # index among all clips; fixes walk, light and noise together with the seed
     width_px: int
     height_px: int
     frame_rate: Fraction
@@ -66,7 +67,7 @@ class ClipPlan:
 
 
 def plan_clips(seed: int, difficulty: str, size: Size) -> list[ClipPlan]:
-    """The clips of a seed, train first, the big ones last in each split."""
+    """Returns the clips of a seed: train first, the big clips last in each split."""
     rng = np.random.default_rng([seed, 2])
     stems = _words(rng, sum(size.clips) + sum(size.big_clips), 4)
     site_ids = _words(rng, sum(size.sites), 3)
@@ -75,14 +76,14 @@ def plan_clips(seed: int, difficulty: str, size: Size) -> list[ClipPlan]:
         first_site, n_sites = part * size.sites[0], size.sites[part]
         for k in range(size.clips[part] + size.big_clips[part]):
             big = k >= size.clips[part]
-            # steps of 7 bring big clips to both parks, to faulty cameras and to sound ones
+            # Steps of 7 reach both parks, and faulty as well as sound cameras.
             place = (7 * (k - size.clips[part]) + 1) % n_sites if big else k % n_sites
             site_index, turn = first_site + place, 1 if big else k // n_sites
             site = draw_site(seed, site_index, site_ids[site_index], difficulty)
             codec = 'libx264' if site.park != 'tai' else 'mpeg4'
             overexposed = site.overexposes and turn in (1, 3)
             if codec == 'mpeg4' and turn == 2:
-                codec = 'mjpeg'  # never overexposed: it has no luma beyond white
+                codec = 'mjpeg'  # never overexposed: its luma ends at white
             small_rate = Fraction(int(rng.choice([4, 4, 5, 6, 8])))
             rate = (Fraction(25), Fraction(30000, 1001), Fraction(30))[k % 3] if big else small_rate
             seconds = rng.uniform(*(size.big_seconds if big else size.seconds))
@@ -108,13 +109,13 @@ def plan_clips(seed: int, difficulty: str, size: Size) -> list[ClipPlan]:
 
 
 def _words(rng, count, length) -> list[str]:
-    """Different words of small letters, as the challenge names its clips and sites."""
+    """Returns distinct words of lowercase letters, like the clip and site names of the challenge."""
     numbers = rng.choice(26**length, size=count, replace=False).tolist()
     return [''.join(chr(97 + n // 26**k % 26) for k in range(length)) for n in numbers]
 
 
 def down_width_px(width_px: int) -> int:
-    """Width of the downsampled copy of a clip: a quarter of a big clip's, half of a small one's."""
+    """Returns the width of the downsampled copy: a quarter of a big clip's width, half of a small clip's."""
     return width_px // (4 if width_px > 640 else 2)
 
 
@@ -123,9 +124,9 @@ def down_width_px(width_px: int) -> int:
 
 @dataclass(frozen=True)
 class Sighting:
-    """A second at which the animal can be seen, and its true distance.
+    """A second with a visible animal, and its true distance.
 
-    box: x1, y1, x2, y2 in 0..1 as a detector gives them, None where it misses the animal.
+    box: x1, y1, x2, y2 in 0..1 as a detector gives them, None if it misses the animal.
     """
 
     time_s: int
@@ -135,7 +136,7 @@ class Sighting:
 
 
 def write_sightings(path: Path, sightings: list[Sighting]):
-    _write_whole(path, json.dumps([asdict(sighting) for sighting in sightings]))
+    write_whole(path, json.dumps([asdict(sighting) for sighting in sightings]))
 
 
 def read_sightings(path: Path) -> list[Sighting]:
@@ -144,9 +145,9 @@ def read_sightings(path: Path) -> list[Sighting]:
 
 
 def round_label(distance_m: float, park: str) -> float:
-    """The distance as observers of the park note it.
+    """Returns the distance in metres as observers of the park note it.
 
-    tai: interval midpoints 0.5 ... 7.5, 9, 11, 13.5, then whole metres from 16;
+    tai: interval midpoints 0.5 ... 7.5, 9, 11, 13.5, then whole metres from 16.
     moyen_bafing: whole metres 1 ... 25.
     """
     whole_m = np.floor(distance_m + 0.5)
@@ -162,21 +163,21 @@ def round_label(distance_m: float, park: str) -> float:
 
 
 def claim_folder(out: Path, settings: dict):
-    """Notes what the folder holds and clears what a killed run left half written.
+    """Writes the settings into the folder, and deletes unfinished files of a run that was killed.
 
-    Raises FolderError where it holds clips of other settings.
+    Raises FolderError if the folder holds clips of other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / 'simulation.json'
     if path.exists() and json.loads(path.read_text()) != settings:
-        raise FolderError(f'{path} names other settings; choose another --out or delete the folder')
-    _write_whole(path, json.dumps(settings))
-    for part in out.rglob('*.part'):  # of a run that was killed
-        part.unlink()
+        raise FolderError(f'{path} has other settings; choose another --out or delete the folder')
+    write_whole(path, json.dumps(settings))
+    for unfinished in (*out.rglob('*.part'), *out.rglob('*.tmp')):
+        unfinished.unlink()
 
 
 def write_tables(out: Path, plans: list[ClipPlan], seen: dict[str, list[Sighting]]):
-    """Five CSV files, rows by clip and time. seen: the sightings of each clip by video_id."""
+    """Writes five CSV files, sorted by clip and time. seen: {video_id: sightings}."""
     rows = []
     for plan in plans:
         park = 'moyen_bafing' if plan.codec == 'libx264' else 'tai'
@@ -195,13 +196,13 @@ def write_tables(out: Path, plans: list[ClipPlan], seen: dict[str, list[Sighting
         'test_distances': test[LABEL],
     }
     for name, part in files.items():
-        _write_whole(out / f'{name}.csv', part.to_csv(index=False))
+        write_whole(out / f'{name}.csv', part.to_csv(index=False))
 
 
 def write_contact_sheet(out: Path, plans: list[ClipPlan], seen: dict[str, list[Sighting]]):
-    """OUT/contact_sheet.png: a frame a site, with the true distance, and overexposed frames twice.
+    """Writes OUT/contact_sheet.png: one frame per site with its true distance.
 
-    Those are shown as stored and after gamma correction.
+    Overexposed frames appear twice: as stored, and after gamma correction.
     """
     with_labels = [plan for plan in plans if seen[plan.video_id]]
     white = [plan for plan in with_labels if plan.overexposed][:3]
@@ -227,9 +228,3 @@ def write_contact_sheet(out: Path, plans: list[ClipPlan], seen: dict[str, list[S
     part = out / 'contact_sheet.png.part'
     sheet.save(part, format='PNG')
     os.replace(part, out / 'contact_sheet.png')
-
-
-def _write_whole(path: Path, text: str):
-    part = path.with_name(path.name + '.part')
-    part.write_text(text)
-    os.replace(part, path)

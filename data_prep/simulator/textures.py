@@ -10,7 +10,7 @@ TILE_PX, TILE_M = 512, 2.0  # a tile of ground texture
 
 @lru_cache(maxsize=8)
 def noise_tile(power: float, stretch: float = 1.0) -> np.ndarray:
-    """Tileable noise [256, 256], mean 0, deviation 1; spectrum as frequency ** -power."""
+    """Returns tileable noise [256, 256] of mean 0 and deviation 1, with the spectrum frequency ** -power."""
     size = 256
     fy = np.fft.fftfreq(size)[:, None] * size * stretch
     fx = np.fft.rfftfreq(size)[None] * size
@@ -21,8 +21,8 @@ def noise_tile(power: float, stretch: float = 1.0) -> np.ndarray:
 
 
 def sample(tile, x, y):
-    """Nearest values of a tile; one tile spans 0..1 of x and y and repeats."""
-    size = tile.shape[0]  # a power of 2, so that & wraps negative numbers too
+    """Returns the nearest values of a tile. One tile spans 0..1 of x and y and repeats."""
+    size = tile.shape[0]  # a power of 2, so that & also wraps negative numbers
     row, column = (np.floor(places * size).astype(np.int32) & size - 1 for places in (y, x))
     return np.take(tile.reshape(size * size, *tile.shape[2:]), row * size + column, axis=0)
 
@@ -45,7 +45,7 @@ _STREWN = {  # base colour; low and high colour, count, lengths (px) and slimnes
 
 @lru_cache(maxsize=8)
 def _strewn_tile(kind: str) -> tuple[np.ndarray, ...]:
-    """Mip levels [512, 512, 3] ... [8, 8, 3] of a tile strewn with leaves, blades or pebbles."""
+    """Returns mip levels [512, 512, 3] ... [8, 8, 3] of a tile strewn with leaves, blades or pebbles."""
     rng = np.random.default_rng([11, sorted(_STREWN).index(kind)])
     base, low, high, count, lengths, slim = _STREWN[kind]
     image = Image.new('RGB', (TILE_PX, TILE_PX), tuple(int(255 * c) for c in base))
@@ -64,7 +64,7 @@ def _strewn_tile(kind: str) -> tuple[np.ndarray, ...]:
 
 
 def sample_strewn(kind, x_m, y_m, footprint_m, scale=1.0):
-    """Colours [..., 3] at metres, from the mip level whose pixels are as large as the footprint."""
+    """Returns colours [..., 3] at x_m, y_m from the mip level with pixels as large as the footprint."""
     mips, tile_m = _strewn_tile(kind), TILE_M * scale
     level = np.clip(np.log2(footprint_m * TILE_PX / tile_m).round(), 0, len(mips) - 1).astype(int)
     colours = np.empty((*x_m.shape, 3), np.float32)
@@ -80,7 +80,7 @@ PLANT_KINDS = ('bush', 'fern', 'palm', 'grass', 'branch')
 
 @lru_cache(maxsize=32)
 def plant_sprite(kind: str, variant: int) -> Image.Image:
-    """RGBA [192, 192] with the foot at the bottom centre; a branch hangs down from the top."""
+    """Returns RGBA [192, 192] with the foot at the bottom centre. A branch hangs from the top."""
     rng = np.random.default_rng([13, PLANT_KINDS.index(kind), variant])
     size = 192
     image = Image.new('RGBA', (size, size), (60, 70, 30, 0))

@@ -1,1 +1,1 @@
-"""Clips to records in worker processes, on this machine or on many."""
+"""Turns clips into records in worker processes, on one machine or many."""

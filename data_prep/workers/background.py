@@ -1,4 +1,4 @@
-"""Work that goes on in a thread while its caller does something else."""
+"""Runs a function in a thread while its caller does something else."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -11,11 +11,11 @@ Item, Result = TypeVar('Item'), TypeVar('Result')
 def in_background(
     function: Callable[[Item], Result], items: Iterable[Item], overlap: bool
 ) -> Iterator[tuple[Item, Result]]:
-    """(item, function(item)) for each item, in their order; what the function raises is raised here.
+    """Yields (item, function(item)) for each item, in order. Raises what the function raises.
 
-    The first item is begun at once, before the caller asks for its result. overlap: so is each further one, while the
-    caller uses the result before; otherwise it is begun when the caller asks for it. A program that ends does not wait
-    for what is under way.
+    The first item starts at once, before the caller asks for its result. overlap: each further item starts while the
+    caller uses the result before; otherwise it starts when the caller asks for it. A program that ends does not wait
+    for an unfinished item.
     """
     items = iter(items)
     running = _begin(function, items)
@@ -33,10 +33,10 @@ def in_background(
 
 
 def _begin(function: Callable[[Item], Result], items: Iterator[Item]) -> tuple[Item, Future] | None:
-    """The next item and what comes of it, later; None where there is none."""
+    """Starts the next item and returns it with its future result, or None if there is no item left."""
     for item in items:
         future: Future = Future()
-        # Not an executor's thread: those are waited for at the end, even after Ctrl-C.
+        # Not an executor's thread: the program would wait for it at its end, even after Ctrl-C.
         threading.Thread(target=_fill, args=(future, function, item), daemon=True).start()
         return item, future
     return None

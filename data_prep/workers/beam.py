@@ -1,4 +1,4 @@
-"""The slow first stage on many machines, by Apache Beam (extra `beam`), which is imported only when it is used."""
+"""The slow first stage on many machines with Apache Beam (extra `beam`), which is imported only if it is used."""
 
 from collections.abc import Sequence
 
@@ -6,23 +6,26 @@ from data_prep.workers.clip_record import ClipTask
 
 
 def pipeline_options(runner: str, flags: Sequence[str]):
-    """Beam's options of a runner. Raises ValueError where Beam is absent, or does not know the runner or a flag."""
+    """Returns Beam's options of a runner. Raises ValueError if Beam is missing, or the runner or a flag is unknown."""
     try:
         from apache_beam.options.pipeline_options import PipelineOptions
         from apache_beam.runners.runner import create_runner
     except ImportError:
-        raise ValueError(f'--runner={runner} needs Apache Beam: pip install chimp_jax[beam]') from None
+        raise ValueError(f'--runner={runner} requires Apache Beam: pip install chimp_jax[beam]') from None
     create_runner(runner)
     options = PipelineOptions([f'--runner={runner}', *flags])
     known = {name for one in PipelineOptions.__subclasses__() for name in one([]).get_all_options(current_only=True)}
     unknown = [flag for flag in flags if flag.startswith('--') and _name(flag) not in known]
     if unknown:
-        raise ValueError(f'neither data_prep.build nor Beam knows {" ".join(unknown)}')
+        raise ValueError(f'unknown options: {" ".join(unknown)}; see --help and the options of Apache Beam')
     return options
 
 
 def store_clips_by_beam(tasks: Sequence[ClipTask], frames: str, options) -> None:
-    """frames: folder of the frame store, which all machines must reach. options: of `pipeline_options`."""
+    """Decodes clips into the frame store with Beam.
+
+    frames: folder of the frame store, which all machines must reach. options: from `pipeline_options`.
+    """
     import apache_beam as beam
 
     from data_prep.workers.beam_clips import StoreClip
@@ -31,7 +34,7 @@ def store_clips_by_beam(tasks: Sequence[ClipTask], frames: str, options) -> None
         return
     with beam.Pipeline(options=options) as pipeline:
         pairs = pipeline | beam.Create([(frames, task) for task in tasks])
-        # Each clip may go to another machine, whatever bundle it was created in.
+        # Reshuffle spreads the clips of one bundle over the machines.
         _ = pairs | beam.Reshuffle() | beam.ParDo(StoreClip())
 
 

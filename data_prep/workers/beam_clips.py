@@ -1,4 +1,4 @@
-"""What Beam's workers run. In a module of its own: functions sent to them must be importable, and this needs Beam."""
+"""The function of Beam's workers, in its own module because workers import it and it imports Beam."""
 
 import apache_beam as beam
 
@@ -7,7 +7,7 @@ from data_prep.workers.clip_record import ClipTask
 
 
 class StoreClip(beam.DoFn):
-    """(frame store, ClipTask) -> frame store, in a process that may die without costing the pipeline."""
+    """Decodes each (frame store, ClipTask) in a process that may die without ending the pipeline."""
 
     def setup(self):
         self._guarded = guard.GuardedCall(local.STORE_CLIP)

@@ -1,4 +1,4 @@
-"""The one function clip -> record, whatever runs it: worker processes of this machine, or Apache Beam's."""
+"""The one function that turns a clip into records. Local worker processes and Apache Beam's workers call it."""
 
 import io
 from collections.abc import Sequence
@@ -16,30 +16,30 @@ from data_prep.records import Record
 from data_prep.windows import stored_seconds
 
 JPEG_QUALITY = 92  # loses as much as the original's files (ffmpeg's -q:v 1): bench/data_prep.py
-MOST_DOWN_WIDTH_PX = 640  # of a `down` frame that is made here because no downsampled clip exists
+MOST_DOWN_WIDTH_PX = 640  # width of a `down` frame that is scaled here because no downsampled clip exists
 GAMMAS = ('auto', 'always', 'never')
-_MOST_RECORD_BYTES = 512 << 20  # of both streams; a TFRecord example cannot hold 2 GB, nor a worker's memory
+_MOST_RECORD_BYTES = 512 << 20  # of both streams; a TFRecord example and a worker's memory cannot hold 2 GB
 
 
 class ClipTask(NamedTuple):
-    """What is needed to make the records of one clip."""
+    """The input for the records of one clip."""
 
     video_id: str
-    down_path: str | None  # local or gs://; where one is None the other serves both streams
+    down_path: str | None  # local or gs://; if one is None, the other serves both streams
     full_path: str | None
     target_time_s: Sequence[int] | None = None  # None: every `every_s` seconds
     target_distance_m: Sequence[float] | None = None  # None: unknown
     target_box: Sequence[tuple[float, ...]] | None = None  # x1, y1, x2, y2; None: unknown
-    box_in_pixels: bool = False  # of the full copy's pictures; else 0..1
+    box_in_pixels: bool = False  # boxes are in pixels of the full copy; else 0..1
     every_s: int = 1
     site: str = ''
     park: str = ''
-    sampling: str = 'timestamp'  # of the `full` stream; the original's `down` frames were always cut by timestamp
+    sampling: str = 'timestamp'  # of the `full` stream; the original cuts its `down` frames always by timestamp
     gamma: str = 'auto'  # or 'always', 'never'
 
 
 class ClipRecords(NamedTuple):
-    records: dict[str, Record]  # by stream; empty where no target is left
+    records: dict[str, Record]  # by stream; empty if no target is left
     doubts: dict[str, Doubt]  # by stream
     n_left_out: int  # targets at seconds that cannot be used
 
@@ -59,13 +59,13 @@ class _Stream(NamedTuple):
 
 
 def make_records(task: ClipTask) -> ClipRecords:
-    """One clip -> its record in each stream.
+    """Returns the record of a clip in each stream.
 
-    Where only one copy exists it serves both streams; `down` is then scaled to at most 640 px width. White frames are
-    judged on the `down` frames of the target seconds, or of fixed seconds where no targets are given; one white frame
-    has the whole `full` version gamma corrected, `down` never (Ivanov 2021, section 4). Targets at seconds that show
-    damage in either copy, or lie more than 1 s past its end, are left out. Raises ClipError where a copy cannot be
-    decoded, ValueError where no path is given.
+    If only one copy exists, it serves both streams, and `down` is scaled to a width of at most 640 px. Overexposure is
+    judged on the `down` frames of the target seconds, or of fixed seconds if no targets are given. If one frame is
+    white, the whole `full` stream is gamma corrected, `down` never (Ivanov 2021, section 4). Targets are left out if
+    either copy is damaged at their second, or if they are more than 1 s past its end.
+    Raises ClipError if a copy cannot be decoded, ValueError if no path is given.
     """
     if task.down_path is None and task.full_path is None:
         raise ValueError(f'{task.video_id}: neither a downsampled nor a full clip is given')
@@ -92,7 +92,7 @@ def _times(task: ClipTask, last_s: int) -> Sequence[int]:
 
 
 def _decode_down(task: ClipTask) -> tuple[_Stream, _Stream | None]:
-    """The `down` stream; and the `full` one as it is without gamma, where it comes from the same pictures."""
+    """Returns the `down` stream, and the uncorrected `full` stream if it comes from the same pictures, else None."""
     one_copy = task.down_path is None or task.full_path is None
     encoder = _Encoder(shrink=task.down_path is None, whole=one_copy and task.sampling == 'timestamp')
 
@@ -119,7 +119,7 @@ def _decode_full(task: ClipTask, gamma: bool) -> _Stream:
 
 
 def _white_fraction(task: ClipTask, down: _Stream, unusable: frozenset[int]) -> float:
-    """Of the whitest frame that is judged: at the targets, or at fixed seconds where there are none."""
+    """Returns the white fraction of the whitest judged frame: at the targets, or at fixed seconds without targets."""
     last_s = down.info.last_s
     judged = exposure.fixed_seconds(last_s) if task.target_time_s is None else task.target_time_s
     return max((down.frames[min(s, last_s)].white_fraction for s in judged if s not in unusable), default=0.0)
@@ -155,7 +155,10 @@ def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:
 
 
 class _Encoder:
-    """rgb [H, W, 3] uint8, the camera's own JPEG of it or None -> the `down` or only frame, the `full` one or None."""
+    """Encodes rgb [H, W, 3] uint8, or takes the camera's own JPEG of it. Returns the `down` and the `full` frame.
+
+    shrink: scale the `down` frame. whole: also return the `full` frame, else None in its place.
+    """
 
     def __init__(self, shrink: bool, whole: bool):
         self.whole = whole
@@ -171,22 +174,22 @@ class _Encoder:
         return self._frame(np.asarray(down), None, down), self._frame(rgb, jpeg, picture) if self.whole else None
 
     def _frame(self, rgb: np.ndarray, jpeg: bytes | None, picture: Image.Image | None = None) -> _Frame:
-        """picture: the same as rgb, where it is made already."""
+        """Returns a stored frame. picture: the same as rgb, if it exists already."""
         if jpeg is None:
             file = io.BytesIO()
-            # 4:2:0, as the clips themselves: chroma at full size would store interpolated values.
+            # 4:2:0 like the clips: chroma at full size would store interpolated values.
             (picture or Image.fromarray(rgb)).save(file, 'JPEG', quality=JPEG_QUALITY, subsampling='4:2:0')
             jpeg = file.getvalue()
         self._n_bytes += len(jpeg)
         if self._n_bytes > _MOST_RECORD_BYTES:
-            raise ClipError(f'its frames fill more than {_MOST_RECORD_BYTES >> 20} MB; cut the clip into shorter ones')
+            raise ClipError(f'its frames fill more than {_MOST_RECORD_BYTES >> 20} MB; cut the clip into shorter clips')
         return _Frame(jpeg, exposure.white_fraction(rgb), rgb.shape[:2])
 
 
 def _shrunk(picture: Image.Image) -> Image.Image:
-    """MOST_DOWN_WIDTH_PX wide; each pixel the mean of those that it stands for."""
+    """Returns the picture MOST_DOWN_WIDTH_PX wide. Each pixel is the mean of the pixels that it replaces."""
     factor, rest = divmod(picture.width, MOST_DOWN_WIDTH_PX)
-    if not rest and not picture.height % factor:  # whole pixels: quicker, and rounded once
+    if not rest and not picture.height % factor:  # whole pixels: faster, and rounded once
         return picture.reduce(factor)
     height_px = max(1, round(picture.height * MOST_DOWN_WIDTH_PX / picture.width))
     return picture.resize((MOST_DOWN_WIDTH_PX, height_px), Image.Resampling.BOX)

@@ -1,6 +1,6 @@
-"""The frame store of the first stage: one small file a clip and stream, and what became of each clip.
+"""The frame store of the first stage: one small file per clip and stream, and the outcome of each clip.
 
-A file appears whole or not at all, and the outcome last: a build that was killed goes on where it stopped.
+A file appears whole or not at all, and the outcome is written last, so a killed build resumes.
 """
 
 import hashlib
@@ -24,29 +24,29 @@ _IN_CLIPS_CSV = 'site park duration_s height_px width_px frame_rate white_fracti
 
 
 class Outcome(NamedTuple):
-    """What became of a clip."""
+    """The outcome of decoding a clip."""
 
     video_id: str
-    row: dict | None  # of clips.csv, about its full copy; None where there is no record
-    problem: tuple[str, str] | None  # (stage, reason) where there is no record, or not all targets are in it
+    row: dict | None  # its row of clips.csv, about the full copy; None if it has no record
+    problem: tuple[str, str] | None  # (stage, reason) if it has no record or the record lacks targets
 
 
 def frame_path(directory, kind: str, video_id: str, suffix: str = '.npz') -> epath.Path:
-    """Readable, and another for each video_id: equal stems in two folders do not collide."""
+    """Returns the path of a file of a clip: readable, and unique even if two folders hold equal stems."""
     readable = re.sub(r'[^A-Za-z0-9._-]', '_', video_id)[-60:]
     digest = hashlib.sha256(video_id.encode()).hexdigest()[:16]
     return epath.Path(directory) / kind / f'{digest}-{readable}{suffix}'
 
 
 def store(directory, outcome: Outcome, records: dict[str, Record]) -> None:
-    """Writes the records {stream: Record} of one clip, then the outcome. Raises OSError where the disk is full."""
+    """Writes the records {stream: Record} of one clip, then the outcome. Raises OSError if the disk is full."""
     for stream, record in records.items():
         write_whole(frame_path(directory, stream, record.video_id), to_bytes(record))
     write_whole(frame_path(directory, 'outcome', outcome.video_id, '.json'), json.dumps(outcome._asdict()))
 
 
 def read_outcomes(directory) -> dict[str, Outcome]:
-    """{video_id: Outcome} of the clips that are done."""
+    """Returns {video_id: Outcome} of the decoded clips."""
     folder = epath.Path(directory) / 'outcome'
     if not folder.exists():
         return {}
@@ -57,7 +57,7 @@ def read_outcomes(directory) -> dict[str, Outcome]:
 
 
 def clip_row(record: Record, doubtful: str) -> dict:
-    """A row of clips.csv. doubtful: which seconds, and why."""
+    """Returns a row of clips.csv. doubtful: the doubtful seconds and the reasons."""
     counts = {'n_frames': len(record.frame_jpeg), 'n_targets': len(record.target_time_s)}
     return {name: getattr(record, name) for name in _IN_CLIPS_CSV} | counts | {'doubtful': doubtful}
 

@@ -1,9 +1,8 @@
-"""Worker processes that may crash or hang without costing the run.
+"""Worker processes that may crash or hang without ending the run.
 
-A process pool loses the task, or breaks as a whole, where a decoder crashes. Here each worker is a
-process of its own that gets one task at a time and is replaced when it dies. Before each task it
-sets itself an alarm, whose default action ends the process even inside a decoder's endless loop,
-and even when its parent is gone.
+If a decoder crashes, a process pool loses the task or breaks as a whole. Here each worker is a separate process that
+gets one task at a time and is replaced when it dies. Before each task the worker sets an alarm. The alarm's default
+action ends the process even inside a decoder's endless loop, and even if its parent has ended.
 """
 
 import contextlib
@@ -30,17 +29,17 @@ class WorkerDied(NamedTuple):
 
 
 class WorkerError(Exception):
-    """The function itself raised: the fault is ours or the machine's (a full disk)."""
+    """The function itself raised: the cause is a bug or the machine (a full disk), not the task."""
 
 
 def run_guarded(
     function: str, tasks: Iterable[Any], n_workers: int, deadline_s: Callable[[Any], float]
 ) -> Iterator[tuple[Any, Any]]:
-    """(task, result) for each task, in the order of completion.
+    """Yields (task, result) for each task, in the order of completion.
 
-    The result is a Lost where the worker died. function: 'module:name' of a function of one task;
-    tasks and results travel through pipes. deadline_s: seconds that a task may take. Raises
-    WorkerError where the function raises or a worker cannot start.
+    The result is a WorkerDied if the worker died. function: 'module:name' of a function of one task; tasks and results
+    travel through pipes. deadline_s: returns the seconds that a task may take.
+    Raises WorkerError if the function raises or a worker cannot start.
     """
     tasks = iter(tasks)
     busy: dict[Any, _Worker] = {}
@@ -70,14 +69,14 @@ def run_guarded(
 
 
 class GuardedCall:
-    """The same for a caller whose tasks come one at a time: function(task), with one worker that is kept."""
+    """Calls function(task) for a caller whose tasks come one at a time, in one worker that is kept."""
 
     def __init__(self, function: str):
         self._function = function
         self._worker: _Worker | None = None
 
     def __call__(self, task, deadline_s: float):
-        """Returns the result, or Lost. Raises WorkerError as run_guarded does."""
+        """Returns the result, or a WorkerDied. Raises WorkerError as run_guarded does."""
         self._worker = self._worker or _Worker(self._function)
         self._worker.give(task, deadline_s)
         while (result := self._worker.result()) is _STARTING:
@@ -93,10 +92,10 @@ class GuardedCall:
 
 
 class _Worker:
-    """The parent's end.
+    """The parent's end of a worker.
 
-    A plain subprocess: multiprocessing would import the parent's main module again, and with it
-    TensorFlow, and forking a process that runs JAX is not safe.
+    A plain subprocess: multiprocessing would import the parent's main module again, and with it TensorFlow. Forking a
+    process that runs JAX is not safe.
     """
 
     def __init__(self, function: str):
@@ -116,12 +115,12 @@ class _Worker:
 
     def give(self, task, deadline_s: float) -> None:
         self.task, self._deadline_s = task, deadline_s
-        # A worker that is dead already cannot be told; its pipe ends, and `result` says so.
+        # If the worker is dead already, its pipe has ended, and `result` finds that out.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send((self._function, task, deadline_s))
 
     def result(self):
-        """Of the task; _STARTING where the worker only said that it has started."""
+        """Returns the result of the task, or _STARTING if the worker has only reported its start."""
         try:
             kind, value = self.pipe.recv()
         except (EOFError, ConnectionResetError):
@@ -149,9 +148,9 @@ class _Worker:
 
 
 def work(pipe_number: int) -> None:
-    """The worker's end: tasks in, results out, until the parent closes the pipe."""
+    """Runs the worker's end: receives tasks and sends results until the parent closes the pipe."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     pipe = multiprocessing.connection.Connection(pipe_number)
     pipe.send(('started', None))
@@ -167,7 +166,7 @@ def work(pipe_number: int) -> None:
 
 
 def _end_with_parent(parent: int) -> None:
-    """A killed run must not go on writing beside the next one."""
+    """Ends the worker when its parent has ended: a killed run must not write beside the next run."""
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
@@ -179,7 +178,7 @@ def _answer(function: str, task, deadline_s: float) -> tuple[str, Any]:
         call = getattr(importlib.import_module(module), name)
         signal.setitimer(signal.ITIMER_REAL, deadline_s)
         return 'result', call(task)
-    except Exception:  # whatever it is, the parent decides
+    except Exception:  # the parent decides what to do
         return 'raised', traceback.format_exc()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,5 +1,6 @@
-"""The slow first stage: every clip -> frame store, each in a worker that may die. On this machine; beam_stage.py runs
-the same on many.
+"""The slow first stage on this machine: decodes clips into the frame store, in workers that may die.
+
+beam.py runs the same function on many machines.
 """
 
 from collections.abc import Sequence
@@ -15,16 +16,16 @@ STORE_CLIP = 'data_prep.workers.local:store_clip'
 
 
 def make_progress(tasks: Sequence[ClipTask], n_problems: int) -> Progress:
-    """n_problems: those that are known already."""
+    """Returns the progress line of store_clips. n_problems: problems that are known already."""
     return Progress('decoded', len(tasks), problems=n_problems, work=sum(map(work_of, tasks)))
 
 
 def store_clips(tasks: Sequence[ClipTask], frames: str, workers: int, progress: Progress | None = None) -> None:
-    """frames: folder of the frame store.
+    """Decodes clips into the frame store. frames: its folder. progress: a line from make_progress, None for no line.
 
-    Raises guard.WorkerError where the fault is not a clip's: a full disk, say.
+    Raises guard.WorkerError if the cause is not a clip, for example a full disk.
     """
-    # Long clips first: otherwise the last worker decodes one while the others have nothing to do.
+    # Long clips first: otherwise the last worker decodes a long clip while the others wait.
     work = {task.video_id: work_of(task) for task in tasks}
     pending = sorted(((frames, task) for task in tasks), key=lambda pair: work[pair[1].video_id], reverse=True)
     for (_, task), result in guard.run_guarded(
@@ -36,7 +37,7 @@ def store_clips(tasks: Sequence[ClipTask], frames: str, workers: int, progress: 
 
 
 def settle(frames: str, task: ClipTask, result: 'Outcome | guard.WorkerDied') -> Outcome:
-    """Of a clip whose worker died, too, there is an outcome."""
+    """Returns the outcome of a clip, and stores one if the worker died."""
     if not isinstance(result, guard.WorkerDied):
         return result
     outcome = Outcome(task.video_id, None, ('decode', result.reason))
@@ -45,9 +46,9 @@ def settle(frames: str, task: ClipTask, result: 'Outcome | guard.WorkerDied') ->
 
 
 def store_clip(pair: tuple[str, ClipTask]) -> Outcome:
-    """Runs in a worker: one clip into the frame store.
+    """Decodes one clip into the frame store. Runs in a worker.
 
-    Errors of the clip are values; an error of the disk is raised, for it would meet the next clip too.
+    An error of the clip becomes its outcome. An error of the disk is raised, because it would hit the next clip too.
     """
     frames, task = pair
     try:
@@ -72,10 +73,10 @@ def _outcome(video_id: str, made: ClipRecords) -> Outcome:
 
 
 def work_of(task: ClipTask) -> float:
-    """About the seconds that a clip takes: one a megabyte and a tenth for opening it."""
+    """Returns the approximate time of a clip in seconds: 1 s per megabyte and 0.1 s for opening it."""
     return 0.1 + 1e-6 * sum(size_bytes(path) for path in (task.down_path, task.full_path) if path)
 
 
 def deadline_s(work: float) -> float:
-    """How long a clip may take, by its size: many times what a slow machine needs."""
+    """Returns the seconds that a clip may take: many times the time of a slow machine."""
     return 120 + 5 * work

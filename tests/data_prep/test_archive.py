@@ -34,7 +34,7 @@ def test_clips_of_any_name(tmp_path):
     assert archive.near('C/img_0001.avi') == 'c/IMG_0001.AVI'
 
 
-def test_letters_in_parts_are_the_letter(tmp_path):
+def test_accented_letters_in_two_forms(tmp_path):
     whole, parts = (unicodedata.normalize(form, 'forêt.mp4') for form in ('NFC', 'NFD'))
     assert whole != parts
     touch(tmp_path, parts)
@@ -46,13 +46,13 @@ def test_several_roots(tmp_path):
     archive = Archive([first, second])
     assert archive.clips() == ['a.mp4', 'c.mp4', 's/b.mp4']
     assert archive.find('c.mp4') == str(second / 'c.mp4')
-    with pytest.raises(LookupError, match='stands in .*1 and in .*2; give their common parent'):
+    with pytest.raises(LookupError, match='is in .*1 and in .*2; give their common parent'):
         archive.find('s/b.mp4')
     with pytest.raises(ValueError, match='there is no folder .*3'):
         Archive([first, tmp_path / '3'])
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path):
+def test_links_are_followed_without_circles(tmp_path):
     touch(tmp_path / 'disk', 'x.mp4', 'deep/y.mp4')
     root = touch(tmp_path / 'root', 'z.mp4')
     os.symlink(tmp_path / 'disk', root / 'disk')
@@ -84,16 +84,16 @@ def test_paths_of_other_tools(tmp_path, monkeypatch):
         'caf\udce9.mp4',
     ],
 )
-def test_what_cannot_be_a_path_below_a_root(video_id):
+def test_invalid_paths(video_id):
     assert path_fault(video_id)
 
 
-def test_odd_names_that_can():
+def test_odd_but_valid_paths():
     for name in ('a..b.mp4', 'ü/ a.mp4', '...mp4', 'it\'s; "x",y.mp4', '猩.avi'):
         assert path_fault(name) is None
 
 
-def test_a_remote_clip_is_copied_for_as_long_as_it_is_needed(tmp_path, remote):
+def test_a_remote_clip_is_copied_and_deleted_afterwards(tmp_path, remote):
     touch(remote, 'bucket/clips/s/a.mp4')
     archive = Archive(['gs://bucket/clips'])
     assert archive.clips() == ['s/a.mp4']

@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from make_clips import frame_number, numbered_frames, write_clip
 from PIL import Image
 
-from data_prep import build
+from data_prep import build, lock
 from data_prep.records import STREAMS, read_records
 from data_prep.workers import local
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope='module')
 def clips(tmp_path_factory):
-    """Two readable train clips, one with an equal stem in a folder, an empty one, a test clip."""
+    """Two readable train clips with equal stems, an empty clip, and a test clip."""
     folder = tmp_path_factory.mktemp('clips')
     frames = numbered_frames(40)
     for name in ('a.mp4', 'sub/a.mp4', 'b.avi'):
@@ -57,7 +58,7 @@ def arguments(clips, out, **changes):
 
 @pytest.fixture(scope='module')
 def built(clips, tmp_path_factory):
-    """(out, the finished command), made as a user makes it."""
+    """(out, the finished process) of the command as a user runs it."""
     out = tmp_path_factory.mktemp('built') / 'out'
     command = [sys.executable, '-m', 'data_prep.build', *arguments(clips, out)]
     environment = os.environ | {'PYTHONPATH': str(ROOT)}
@@ -65,12 +66,14 @@ def built(clips, tmp_path_factory):
     return out, done
 
 
-def test_a_bad_clip_gets_its_row_and_the_others_go_on(built):
+def test_a_bad_clip_gets_its_row_and_the_others_are_built(built):
     out, done = built
     assert done.returncode == 3, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == f'3 problems, see {out}/problems.csv'
-    assert 'ETA' in done.stdout
+    # Three clips are decoded, the empty one is refused before. The command has one progress line.
+    assert re.findall(r'^\w+: 3 of 3 clips, \S+ clips/s, 3 problems, 100 %, done in .*', done.stdout, re.MULTILINE)
+    assert len({line.partition(':')[0] for line in lines if ' of 3 clips' in line or ' of 4 clips' in line}) == 1
     assert 'Traceback' not in done.stderr
     problems = pd.read_csv(out / 'problems.csv', keep_default_na=False).set_index('video_id')
     assert list(problems.columns) == ['row', 'stage', 'reason']
@@ -152,8 +155,23 @@ def test_another_option_into_the_same_folder_is_refused(clips, built, capsys):
     assert 'seed: 0 before, 5 now' in capsys.readouterr().err
 
 
+def test_a_second_run_into_the_same_folder_stops_with_one_line(clips, built, capsys):
+    out, _ = built
+    with lock.hold(out):
+        assert build.main(arguments(clips, out)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f'build failed: another run works in {out} (process {os.getpid()} on ')
+    assert error.count('\n') == 1
+    assert build.main(arguments(clips, out)) == 3
+
+
+def test_a_mistake_leaves_no_folder(clips, tmp_path):
+    assert build.main(arguments(clips, tmp_path / 'out', clips_full='nowhere')) == 1
+    assert not (tmp_path / 'out').exists()
+
+
 def contents(out):
-    """All files but the note of the command that made them."""
+    """Returns the bytes of all files but dataset.json, which holds the command."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in out.rglob('*')
@@ -161,7 +179,7 @@ def contents(out):
     }
 
 
-def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(clips, built, tmp_path, monkeypatch):
+def test_a_killed_build_resumes_and_ends_with_the_same_bytes(clips, built, tmp_path, monkeypatch):
     out, _ = built
     resumed = tmp_path / 'out'
     real, decoded = local.guard.run_guarded, []
@@ -176,7 +194,7 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(clips, built, tmp_p
     with pytest.raises(KeyboardInterrupt):
         build.main(arguments(clips, resumed, workers=1))
     assert len(list(resumed.glob('frames/outcome/*.json'))) == 1
-    # What a kill in the middle of writing leaves behind.
+    # Files that a kill leaves behind.
     (resumed / 'frames' / 'full' / 'half-written.npz.17.tmp').write_bytes(b'PK')
     (resumed / 'chimp_records' / 'down' / '1.1.0').mkdir(parents=True)
     (resumed / 'chimp_records' / 'down' / 'incomplete.ABCDEF_1.1.0').mkdir()
@@ -188,29 +206,29 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bytes(clips, built, tmp_p
 
     monkeypatch.setattr(local.guard, 'run_guarded', recorded)
     assert build.main(arguments(clips, resumed, delete_frames=False)) == 3
-    assert len(decoded) == 2  # the others
+    assert len(decoded) == 2  # the other clips
     assert (resumed / 'frames').exists()
     assert build.main(arguments(clips, resumed)) == 3
     assert contents(resumed) == contents(out)
 
 
-def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(clips, built, tmp_path):
+def test_a_full_disk_ends_the_run_and_the_same_command_resumes(clips, built, tmp_path):
     out, _ = built
     (tmp_path / 'out').mkdir()
     command = [sys.executable, '-m', 'data_prep.build', *arguments(clips, tmp_path / 'out')]
     options = {'cwd': ROOT, 'env': os.environ | {'PYTHONPATH': str(ROOT)}, 'capture_output': True, 'text': True}
-    # Files cannot grow beyond 4 KB: to the program it looks like a full disk in the middle of a file.
+    # Files cannot grow beyond 4 KB, which looks like a full disk in the middle of a file.
     limits = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))}
     full = subprocess.run(command, **options, **limits)
     assert full.returncode == 1
-    assert full.stderr == 'build failed: OSError: [Errno 27] File too large; the same command goes on from here\n'
+    assert full.stderr == 'build failed: OSError: [Errno 27] File too large; run the same command again to resume\n'
     assert not list((tmp_path / 'out').rglob('*.npz'))
     assert subprocess.run(command, **options).returncode == 3
     assert contents(tmp_path / 'out') == contents(out)
 
 
 def test_a_build_that_is_killed_again_and_again_ends_with_the_same_files(clips, built, tmp_path):
-    """kill -9 at random times; bench/kill_build.py does it on a larger scale."""
+    """kill -9 at random times; bench/kill_build.py does the same with more clips and kills."""
     out, _ = built
     command = [sys.executable, '-m', 'data_prep.build', *arguments(clips, tmp_path / 'out', workers=1)]
     options = {'cwd': ROOT, 'env': os.environ | {'PYTHONPATH': str(ROOT)}, 'stdout': subprocess.DEVNULL}
@@ -232,16 +250,36 @@ def test_bad_rows_end_a_strict_build_before_anything_is_decoded(clips, tmp_path,
     assert 'train_labels.csv:10' in (out / 'problems.csv').read_text()
 
 
-def test_a_csv_of_ones_own(clips, tmp_path):
+def test_names_that_look_like_numbers_or_missing_values_stay_names(clips, tmp_path):
+    names = ['007', '7', 'NA', '1e5']
+    (tmp_path / 'clips').mkdir()
+    for name in names[:3]:
+        shutil.copy(clips / 'full' / 'a.mp4', tmp_path / 'clips' / name)
+    table, out = tmp_path / 'mine.csv', tmp_path / 'out'
+    table.write_text('video_id,time,distance,site\n' + ''.join(f'{name},0,1,{name}\n' for name in names))
+    command = arguments(clips, out, tables=table, clips_down=None, clips_full=tmp_path / 'clips')
+    assert build.main([*command, '--delete_frames=False']) == 3
+    first = contents(out)
+    assert [record.video_id for record in read_records(out, 'full', 'train')] != []
+    assert {record.site for record in read_records(out, 'full', 'train')} == {'007', '7', 'NA'}
+    (out / 'dataset.json').unlink()  # killed just before the end: the folds are read again
+    assert build.main([*command, '--delete_frames=False']) == 3
+    assert contents(out) == first
+    job = build._parse(command)
+    (problem,) = build.build(job)  # read from problems.csv
+    assert problem == ('1e5', 'mine.csv:5', 'find', f'no such file in {tmp_path}/clips')
+
+
+def test_a_csv_of_your_own(clips, tmp_path):
     table = tmp_path / 'mine.csv'
     table.write_text('filepath;time;distance;site\na.mp4;1,5;2,5;s1\na.mp4;5;3;s1\na.mp4;7;3;s1\nsub/a.mp4;0;3;s2\n')
     assert build.main(arguments(clips, tmp_path / 'out', tables=table)) == 3
     train = {record.video_id: record for record in read_records(tmp_path / 'out', 'full', 'train')}
-    assert train['a.mp4'].target_time_s.tolist() == [1, 5]  # 5 s long: 5 is its end, 7 lies past it
+    assert train['a.mp4'].target_time_s.tolist() == [1, 5]  # 5 s long: 5 is its end, 7 is past it
     assert (train['a.mp4'].site, train['sub/a.mp4'].site) == ('s1', 's2')
     (problem,) = pd.read_csv(tmp_path / 'out' / 'problems.csv').itertuples(index=False)
     assert (problem.row, problem.stage) == ('mine.csv:4', 'labels')
-    assert problem.reason == 'second 7 lies 2.0 s past the end of the clip (5.0 s)'
+    assert problem.reason == 'second 7 is 2.0 s past the end of the clip (5.0 s)'
 
 
 def test_detections_make_the_targets(clips, tmp_path, capsys):
@@ -310,16 +348,16 @@ def test_one_folder_of_clips_and_only_a_test_table(clips, tmp_path):
     [
         ({'clips_down': None, 'clips_full': None}, 'give --clips_down'),
         ({'clips_full': 'nowhere'}, 'there is no folder nowhere'),
-        ({'tables': 'nowhere'}, 'there is no nowhere'),
-        ({'tables': None, 'detections': 'nowhere.json'}, 'there is no nowhere.json'),
-        ({'detections': 'x.json'}, 'not from both'),
-        ({'sampling': 'fast'}, "no sampling 'fast'; there are timestamp, legacy_r1"),
-        ({'gamma': 'maybe'}, "no gamma 'maybe'; there are auto, always, never"),
-        ({'tables': None, 'every': 0}, '--every wants a whole number of seconds'),
-        ({'min_confidence': 2}, '--min_confidence lies in 0..1'),
+        ({'tables': 'nowhere'}, 'nowhere does not exist; correct --tables or --detections'),
+        ({'tables': None, 'detections': 'nowhere.json'}, 'nowhere.json does not exist'),
+        ({'detections': 'x.json'}, 'give --tables or --detections, not both'),
+        ({'sampling': 'fast'}, "--sampling must be one of timestamp, legacy_r1; got 'fast'"),
+        ({'gamma': 'maybe'}, "--gamma must be one of auto, always, never; got 'maybe'"),
+        ({'tables': None, 'every': 0}, '--every must be at least 1 second; got 0'),
+        ({'min_confidence': 2}, '--min_confidence must be from 0 to 1; got 2.0'),
         ({'clipsfull': 'x'}, 'unknown options: --clipsfull=x'),
         ({'n_folds': 9}, '4 clips cannot make 9 folds'),
-        ({'workers': 0}, '0 workers'),
+        ({'workers': 0}, '--workers must be at least 1; got 0'),
     ],
 )
 def test_mistakes_are_one_line(clips, tmp_path, capsys, changes, message):

@@ -50,7 +50,7 @@ def test_site_folds_hold_equally_many_labels_of_each_distance():
 def test_the_seed_fixes_the_folds():
     rows = labels()
     pd.testing.assert_frame_equal(make_folds(rows, 5, seed=1), make_folds(rows, 5, seed=1))
-    # Nor does the order of the rows matter.
+    # The order of the rows does not matter.
     shuffled = rows.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(make_folds(shuffled, 5, seed=1), make_folds(rows, 5, seed=1))
     other = make_folds(rows, 5, seed=2)
@@ -70,7 +70,7 @@ def test_too_few_clips_are_refused():
 def test_an_existing_file_is_reused(tmp_path):
     rows, path = labels(), tmp_path / 'folds.csv'
     made = read_or_make_folds(path, rows, 5)
-    # The published folds, say: valid, but not those that the seed gives.
+    # For example the published folds: valid, but different from those of the seed.
     other = made.assign(clip_fold=(made['clip_fold'] + 1) % 5)
     other.to_csv(path, index=False)
     pd.testing.assert_frame_equal(read_or_make_folds(path, rows, 5), other)
@@ -84,17 +84,31 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(ValueError, match="differ in 1 clips, 'c00.mp4' among them"):
         read_or_make_folds(path, rows[rows['video_id'] != 'c00.mp4'], 5)
     pd.concat([made, made.tail(1)]).to_csv(path, index=False)
-    with pytest.raises(ValueError, match='more than one row'):
+    with pytest.raises(ValueError, match=r"folds\.csv:62: a second row for 'c59.mp4'"):
         read_or_make_folds(path, rows, 5)
     made.drop(columns='site_fold').to_csv(path, index=False)
     with pytest.raises(ValueError, match='lacks the column site_fold'):
         read_or_make_folds(path, rows, 5)
+    made.assign(site_fold=made['site_fold'].astype(str).replace('3', 'three')).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"folds\.csv:\d+: site_fold 'three' is not a whole number"):
+        read_or_make_folds(path, rows, 5)
+
+
+def test_names_that_look_like_numbers_or_missing_values_stay_names(tmp_path):
+    # As numbers these would be 7, 7, 1e5, 1e5 and NaN: two clips lost, one without a name.
+    names = ['007', '7', '1e5', '100000', 'NA', 'nan', 'null', 'True']
+    rows = pd.DataFrame({'video_id': names, 'distance_m': 1.0, 'site': ['NA', '07', '7', '', '', 'x', 'x', 'y']})
+    made = read_or_make_folds(tmp_path / 'folds.csv', rows, 4)
+    assert sorted(made['video_id']) == sorted(names)
+    pd.testing.assert_frame_equal(read_or_make_folds(tmp_path / 'folds.csv', rows, 4), made)
+    # '07' and '7' are two sites, 'NA' is a third: 7 groups of 1 or 2 clips in 4 folds of 2.
+    assert made['site_fold'].value_counts().tolist() == [2, 2, 2, 2]
 
 
 def test_folds_of_the_challenge():
     tables = SHARED_CLIPS.parent / 'deep_chimpact'
     if not tables.exists():
-        pytest.skip(f'{tables} is not there')
+        pytest.skip(f'{tables} is missing')
     rows = read_targets(tables / 'train_labels.csv', tables / 'train_metadata.csv').rows
     merged = rows.merge(make_folds(rows, 5), on='video_id')
     by_clip = merged['clip_fold'].value_counts()

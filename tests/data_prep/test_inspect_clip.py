@@ -14,7 +14,7 @@ def late_white(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp('clip') / 'late white.mp4', frames, 8)
 
 
-def test_what_is_seen_is_what_data_preparation_decides(late_white):
+def test_the_decision_is_that_of_data_preparation(late_white):
     found = inspect_clip.inspect_clip(str(late_white), 0)
     assert found.white_fraction == 0 and found.overexposed
     assert {second: round(fraction, 1) for second, fraction in found.judged.items()} == {0: 0.0, 1: 0.0, 2: 0.3}
@@ -25,9 +25,9 @@ def test_what_is_seen_is_what_data_preparation_decides(late_white):
 def test_picture_and_one_line(late_white, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert inspect_clip.main([str(late_white), '--second=12']) == 0
-    said = capsys.readouterr().out
-    assert 'has no second 12; its last one is shown' in said
-    assert 'overexposed, gamma correction: the whitest of 3 seconds has 30' in said
+    printed = capsys.readouterr().out
+    assert 'has no second 12; the picture shows its last second' in printed
+    assert 'overexposed, gamma correction: the whitest of 3 seconds has 30' in printed
     with Image.open('late white-second-12.png') as picture:
         assert picture.size == (1200, 800)
         assert len(picture.convert('L').getcolors(256)) > 50

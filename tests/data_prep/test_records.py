@@ -59,7 +59,7 @@ def assert_same(found: Record, expected: Record) -> None:
             assert one == other, field.name
 
 
-def test_frame_store_gives_back_what_it_got(tmp_path):
+def test_frame_store_returns_the_stored_records(tmp_path):
     for expected in (record(), record('none.mp4', n_frames=0)):
         row = frame_store.clip_row(expected, 'damaged pictures in 3 s')
         outcome = Outcome(expected.video_id, row, ('damage', 'why'))
@@ -71,7 +71,7 @@ def test_frame_store_gives_back_what_it_got(tmp_path):
     assert not [path for path in tmp_path.rglob('*') if path.suffix == '.tmp']
 
 
-def test_a_clip_is_done_when_its_outcome_is_there(tmp_path, monkeypatch):
+def test_a_clip_is_done_when_its_outcome_exists(tmp_path, monkeypatch):
     def killed(path, content):
         if 'outcome' in str(path):
             raise KeyboardInterrupt
@@ -145,14 +145,14 @@ def test_an_empty_split_is_left_out(tmp_path):
     assert split_sizes(tmp_path, 'full') == {'train': 1}
     with pytest.raises(ValueError, match="no split 'test'; it has train"):
         read_dataset(tmp_path, 'full', 'test')
-    with pytest.raises(ValueError, match='stands already'):
+    with pytest.raises(ValueError, match='exists already'):
         write_records({'train': ['a']}, record, tmp_path, 'full')
 
 
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(ValueError, match="no clip gave a record for the stream 'down'"):
         write_records({'train': []}, record, tmp_path, 'down')
-    with pytest.raises(ValueError, match=r'is not there; make it with python -m data_prep.build'):
+    with pytest.raises(ValueError, match=r'is missing; make it with python -m data_prep.build'):
         read_dataset(tmp_path, 'down', 'train')
     with pytest.raises(ValueError, match="no stream 'up'; there are down, full"):
         read_dataset(tmp_path, 'up', 'train')
@@ -160,7 +160,7 @@ def test_mistakes_are_named(tmp_path):
 
 def test_a_full_disk_is_an_error_of_the_machine(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Files cannot grow beyond 1 KB, which the record is: it looks like a full disk.
+    # Files cannot grow beyond 1 KB, and the record is larger: this looks like a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OSError, match="records of the stream 'full' cannot be written"):
@@ -169,7 +169,7 @@ def test_a_full_disk_is_an_error_of_the_machine(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_ranges_of_records_put_together_are_all_of_them(tmp_path):
+def test_ranges_of_records_together_are_all_records(tmp_path):
     records = {f'{i}.mp4': record(f'{i}.mp4', 1 + i) for i in range(5)}
     write_records({'train': list(records)}, records.__getitem__, tmp_path, 'full')
 

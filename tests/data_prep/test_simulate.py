@@ -1,4 +1,4 @@
-"""Simulated clips: geometry and labels by hand, tables as the challenge's, the same on each run."""
+"""Simulated clips: geometry and labels by hand, the challenge's tables, the same result in each run."""
 
 import csv
 import dataclasses
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from make_clips import probe
 
-from data_prep import simulate
+from data_prep import lock, simulate
 from data_prep.decoding.decode import decode_seconds
 from data_prep.decoding.exposure import GAMMA_TABLE, white_fraction
 from data_prep.simulator import animal, scene, site
@@ -22,7 +22,7 @@ from data_prep.simulator.tables import ClipPlan, Size, round_label
 CHALLENGE = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'deep_chimpact'
 TINY = Size(sites=(1, 1), clips=(2, 1), big_clips=(0, 0), seconds=(2.5, 3), big_seconds=(1, 1))
 CAMERA = Camera(height_m=1.2, tilt_deg=5.0, view_deg=45.0)
-OPEN = np.full(site.CANVAS_PX[::-1], np.inf, np.float32)  # nothing stands before the animal
+OPEN = np.full(site.CANVAS_PX[::-1], np.inf, np.float32)  # nothing hides the animal
 
 
 def tiny_plan(**changes) -> ClipPlan:
@@ -67,7 +67,7 @@ def test_height_in_pixels_is_focal_length_times_height_over_distance():
 
 
 def test_contact_row_from_camera_height_and_tilt():
-    # f = 320 / tan(22.5 deg) = 772.55; the foot of a thing at 6 m is atan(1.2 / 6) = 11.3099 deg
+    # f = 320 / tan(22.5 deg) = 772.55; the foot of an object at 6 m is atan(1.2 / 6) = 11.3099 deg
     # below the horizon, 6.3099 deg below the axis: row 180 + 772.55 * tan(6.3099 deg) = 265.43
     _, rows, depth = project(CAMERA, [(0, 0, 6)])
     assert rows[0] == pytest.approx(265.43, abs=0.01)
@@ -109,7 +109,7 @@ def test_walks_keep_to_the_distances_and_to_an_animals_pace():
     assert 4 < np.median(distances) < 9
 
 
-# ---------------------------------------------------------------- what is noted
+# ---------------------------------------------------------------- sightings
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_seen_animal_is_noted_with_its_distance_and_box():
     x1, y1, x2, y2 = sighting.box
     metre_px = 772.55 / 8.074
     assert x1 < (320 + 172) / 640 < x2 < 1
-    # feet swing, and a detector is a little off; the animal is 1.3 m long and over 1 m high
+    # Feet swing, and the detector's box is slightly off. The animal is 1.3 m long and over 1 m high.
     assert y2 == pytest.approx(228 / 360, abs=0.03)
     assert 1.0 * metre_px / 640 < x2 - x1 < 1.7 * metre_px / 640
     assert 1.0 * metre_px / 360 < y2 - y1 < 1.6 * metre_px / 360
@@ -165,7 +165,7 @@ def test_seen_animal_is_noted_with_its_distance_and_box():
 
 def test_nothing_is_noted_of_an_animal_that_cannot_be_seen():
     trunk = OPEN.copy()
-    trunk[:, 200:440] = 3.0  # a wall 3 m away hides what is behind it, and only that
+    trunk[:, 200:440] = 3.0  # a wall 3 m away hides only objects behind it
     assert sighting_of(0.0, 6.0, trunk) is None
     assert sighting_of(0.0, 2.5, trunk) is not None
     assert sighting_of(9.0, 4.0, OPEN) is None  # 66 degrees to the side
@@ -173,7 +173,7 @@ def test_nothing_is_noted_of_an_animal_that_cannot_be_seen():
     assert sighting_of(0.0, 24.0, OPEN, night=True) is None  # beyond the lamp's reach
 
 
-def test_a_hidden_animal_leaves_the_picture_as_it_is():
+def test_a_hidden_animal_does_not_change_the_picture():
     hidden = animal.draw_sprite(CAMERA, bushbuck(), pose_at(0, 6), np.full_like(OPEN, 1.0))
     assert not hidden.pixels[..., 1:].any()
     assert animal.visible_share(hidden, np.full_like(OPEN, 1.0)) == 0
@@ -182,7 +182,7 @@ def test_a_hidden_animal_leaves_the_picture_as_it_is():
 # ---------------------------------------------------------------- exposure
 
 
-def test_every_overexposed_code_is_white_and_gamma_brings_back_the_order():
+def test_every_overexposed_code_is_white_and_gamma_restores_the_order():
     codes = simulate_frames.luma_codes('libx264', overexposed=True)
     assert ((codes.astype(float) - 16) * 255 / 219 > 250).all()  # BT.601 luma to RGB
     restored = GAMMA_TABLE[codes].astype(int)
@@ -191,7 +191,7 @@ def test_every_overexposed_code_is_white_and_gamma_brings_back_the_order():
 
 
 @pytest.mark.parametrize('codec', ['libx264', 'mpeg4'])
-def test_overexposed_clip_keeps_its_signal_in_the_full_stream_alone(tmp_path, codec):
+def test_overexposed_clip_keeps_its_signal_only_in_the_full_stream(tmp_path, codec):
     suffix = '.mp4' if codec == 'libx264' else '.avi'
     good, white = (
         tiny_plan(video_id=name + suffix, codec=codec, overexposed=name == 'bbbb', n_frames=6)
@@ -310,7 +310,7 @@ def test_tables_are_the_challenges(tiny_folders):
 
 def test_columns_equal_the_real_tables(tiny_folders):
     if not CHALLENGE.exists():
-        pytest.skip('the challenge tables are not here')
+        pytest.skip(f'{CHALLENGE} is missing')
     for path in CHALLENGE.glob('*.csv'):
         ours = (tiny_folders[0] / path.name).read_text().splitlines()[0]
         assert ours == path.read_text().splitlines()[0]
@@ -342,6 +342,32 @@ def test_a_killed_run_resumes_and_other_settings_are_refused(tiny_folders):
     assert all(after[clip] == before[clip] for clip in clips[1:])
     with pytest.raises(simulate_tables.FolderError, match='other settings'):
         simulate.simulate(folder, 'hard', 4, TINY, 1)
+
+
+def test_unfinished_files_of_a_killed_run_are_deleted(tiny_folders):
+    folder = tiny_folders[1]
+    unfinished = [folder / 'full' / 'aaaa.mp4.17.part', folder / 'truth' / 'aaaa.mp4.json.17.tmp']
+    for path in unfinished:
+        path.touch()
+    simulate.simulate(folder, 'easy', 4, TINY, 1)
+    assert not [path for path in unfinished if path.exists()]
+
+
+def test_a_second_run_into_the_same_folder_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['simulate', f'--out={tmp_path}', '--quick'])
+    with lock.hold(tmp_path):
+        with pytest.raises(SystemExit) as stop:
+            simulate.main()
+        assert [path.name for path in tmp_path.iterdir()] == [lock.NAME]
+    assert stop.value.code.startswith(f'simulate: another run works in {tmp_path} (process ')
+
+
+def test_one_progress_line(tmp_path, capsys):
+    simulate.simulate(tmp_path, 'easy', 4, TINY, 1)
+    first, *_, last, done = capsys.readouterr().out.splitlines()
+    assert first == 'simulate: 0 of 3 clips, 0 %, time left unknown'
+    assert re.fullmatch(r'simulate: 3 of 3 clips, \S+ clips/s, 100 %, done in .*', last)
+    assert re.fullmatch(rf'simulate: 3 clips with \d+ labels in {tmp_path}, \d+ s', done)
 
 
 def test_big_clips_have_the_small_ones_geometry():

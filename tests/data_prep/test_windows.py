@@ -1,4 +1,4 @@
-"""Windows by hand: every expected list below was written out from section 3 of the published method."""
+"""Windows by hand: every expected list is written out from section 3 of the published method."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_one_window_an_example_is_the_published_window_with_its_repeats():
 
 
 def test_neighbours_share_frames():
-    # Stored seconds 0..20 without 3, so positions and seconds differ. Targets 10 and 12 need 7..15: nine frames.
+    # Stored seconds 0..20 without 3, so positions and seconds differ. Targets 10 and 12 require 7..15: nine frames.
     times = np.array([0, 1, 2, *range(4, 21)])
     plan = windows.plan_examples(times, np.array([10, 12, 17]), 7, 1, 2, 9)
     assert times[plan.frame[0]].tolist() == list(range(7, 16))
@@ -65,7 +65,7 @@ def test_neighbours_share_frames():
         20,
         20,
         20,
-    ]  # filled with the last
+    ]  # padded with the last frame
     assert plan.window[1].tolist() == [list(range(7))] * 2
 
 
@@ -103,8 +103,8 @@ def test_no_targets_no_examples():
     assert plan.frame.shape == (0, 9) and plan.window.shape == (0, 3, 7) and plan.target.shape == (0, 3)
 
 
-def test_positions_are_among_the_stored_seconds_and_a_lacking_one_is_named():
-    stored = np.array([2, 3, 4, 6, 8])  # target 4 at step 2 wants 0, 2, 4, 6, 8: clamped to the first, 2
+def test_positions_are_among_the_stored_seconds_and_a_missing_one_is_named():
+    stored = np.array([2, 3, 4, 6, 8])  # target 4 at step 2 requires 0, 2, 4, 6, 8: clamped to the first, 2
     assert windows.window_positions(stored, [4], 5, 2).tolist() == [[0, 0, 2, 3, 4]]
     with pytest.raises(ValueError, match=r'lacks the seconds \[5\]'):
         windows.window_positions(stored, [4], 3, 1)

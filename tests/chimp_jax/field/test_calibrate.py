@@ -143,7 +143,10 @@ def test_bad_values(estimate_m, known_m, site, message):
 @pytest.mark.parametrize(
     ('lines', 'message'),
     [
-        (['a.mp4,1,2', 'a.mp4,2,-1', 'a.mp4,3,nan'], r'known\.csv:3: the distance -1 is negative; known\.csv:4'),
+        (
+            ['a.mp4,1,2', 'a.mp4,2,-1', 'a.mp4,3,nan'],
+            r'known\.csv:3: the distance -1 is out of bounds; it must be at least 0; known\.csv:4',
+        ),
         (['a.mp4,1,2', 'a.mp4,1,3'], r'known\.csv:3: second 1 is at 3 m here, at 2 m in line 2'),
         (['a.mp4,1,2', 'a.mp4,1,2'], 'repeated rows dropped in 1 rows, first in line 3'),
         (['../a.mp4,1,2'], 'clips folder'),

@@ -36,11 +36,11 @@ def test_a_frame_of_an_mjpeg_clip_is_what_the_camera_wrote(clip):
     for jpeg, frame in zip(stored, frames.values(), strict=True):
         assert jpeg in clip.read_bytes()
         found = tf.io.decode_jpeg(jpeg, channels=3, dct_method='INTEGER_ACCURATE').numpy()
-        # The libraries spread the chroma of 2 x 2 pixels in ways of their own.
+        # Each library spreads the chroma of 2 x 2 pixels in its own way.
         assert np.abs(found.astype(int) - frame).mean() < 3
 
 
-def test_corrected_and_turned_frames_are_coded_anew(clip, tmp_path):
+def test_corrected_and_rotated_frames_are_encoded_again(clip, tmp_path):
     assert all(jpeg not in clip.read_bytes() for jpeg in records(clip, gamma='always')['full'].frame_jpeg)
     turned = ffmpeg_makes(tmp_path / 'a.mov', '-display_rotation', 90, '-i', clip, '-c', 'copy')
     _, frames = decode_seconds(turned, None)
@@ -55,7 +55,7 @@ def first_packet(path):
         return bytes(packet), packet.decode()[0]
 
 
-def test_what_other_libraries_would_not_read_whole_is_coded_anew(clip):
+def test_a_packet_that_other_libraries_would_not_read_whole_is_encoded_again(clip):
     packet, frame = first_packet(clip)
     assert stored_jpeg(packet, frame) == packet
     assert stored_jpeg(packet + b'\0\0', frame) == packet  # padded, as in AVI

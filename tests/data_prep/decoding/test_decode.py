@@ -19,7 +19,7 @@ from data_prep.decoding.decode import ClipError, decode_seconds
 from data_prep.decoding.timestamps import Picture, TimestampGuess, cut_legacy_r1, cut_seconds
 from data_prep.simulator.tables import Size, plan_clips
 
-# Our rule, and the published one, which is the same wherever the first picture is shown at 0.
+# The rule of this program, and the published rule, which is the same if the first picture is shown at 0.
 FPS_RULE = 'fps=fps=1:round=up:start_time=0'
 PUBLISHED_FPS_RULE = 'fps=fps=1:round=up'
 RATES = [8, 10, 25, Fraction(30000, 1001), 30, 60]
@@ -51,8 +51,8 @@ def test_a_gap_repeats_the_picture_before_it():
     assert shown(0, '1/2', '7/2') == ['0', '1/2', '1/2', '1/2']
 
 
-def test_the_last_second_lies_before_the_end_of_the_last_picture():
-    # Ends at 2 s exactly: seconds 0 and 1. Ends at 2 s and a bit: second 2 as well.
+def test_the_last_second_is_before_the_end_of_the_last_picture():
+    # If the clip ends at 2 s exactly, it has seconds 0 and 1. If it ends later, it has second 2 too.
     assert shown(0, 1, '7/4') == ['0', '1']
     assert shown(0, 1, '15/8') == ['0', '1', '15/8']
 
@@ -77,7 +77,7 @@ def test_legacy_files_of_30_pictures_a_second_are_those_of_the_write_up():
 
 
 def all_seconds_equal_ffmpeg(path, rule=FPS_RULE):
-    """Against the program with a filter, or with its output option -r 1 where the rule is 'legacy_r1'."""
+    """Compares with the program: with a filter, or with its output option -r 1 if the rule is 'legacy_r1'."""
     legacy = rule == 'legacy_r1'
     options = ('null', '-r', '1') if legacy else (rule, '-fps_mode', 'passthrough')
     info, frames = decode_seconds(path, None, sampling='legacy_r1' if legacy else 'timestamp')
@@ -105,7 +105,7 @@ def test_frames_are_those_of_ffmpeg_and_of_arithmetic(tmp_path, codec, suffix, p
 
 @pytest.fixture(scope='module')
 def source(tmp_path_factory):
-    """10 pictures a second for 6 s, without loss, for the ffmpeg program to make clips from."""
+    """A lossless clip of 6 s with 10 pictures per second, from which the ffmpeg program makes other clips."""
     path = tmp_path_factory.mktemp('source') / 'source.mkv'
     return write_clip(path, numbered_frames(60), 10, 'ffv1')
 
@@ -122,7 +122,7 @@ def test_video_that_starts_after_the_sound(tmp_path, source, suffix, numbers):
     late = ['-f', 'lavfi', '-i', 'sine=duration=6', '-itsoffset', 1.7, '-i', source]
     coded = ['-c:v', 'libx264', '-c:a', 'aac']
     path = ffmpeg_makes(tmp_path / f'clip.{suffix}', *late, *coded)
-    # MPEG-TS counts from the video itself, as its streams' clocks may jump.
+    # MPEG-TS counts from the start of the video, because the clocks of its streams may jump.
     assert all_seconds_equal_ffmpeg(path) == (numbers or [0, 10, 20, 30, 40, 50])
     all_seconds_equal_ffmpeg(path, 'legacy_r1')
 
@@ -168,7 +168,7 @@ def test_repeated_timestamps(tmp_path):
     in_pairs = 'setts=ts=trunc(N/2)*250'  # milliseconds
     path = ffmpeg_makes(tmp_path / 'clip.mkv', '-i', sound, '-c', 'copy', '-bsf:v', in_pairs)
     assert groups._plan(str(path), cut_seconds) is None
-    # Of two pictures at one time the later one is shown.
+    # If two pictures have the same time, the later one is shown.
     assert all_seconds_equal_ffmpeg(path) == [1, 9, 17]
 
 
@@ -192,7 +192,7 @@ def test_other_layouts_and_odd_sizes(tmp_path, pix_fmt):
 
 def test_real_clips(way):
     if not SHARED_CLIPS.exists():
-        pytest.skip(f'{SHARED_CLIPS} is not there')
+        pytest.skip(f'{SHARED_CLIPS} is missing')
     clips = sorted(SHARED_CLIPS.iterdir())
     assert len(clips) >= 12
     for path in clips:
@@ -213,7 +213,7 @@ def test_simulated_clips(tmp_path):
 @pytest.mark.parametrize('x264', ['keyint=7', 'keyint=12:open-gop=1:bframes=3', 'keyint=250'])
 def test_some_seconds_are_the_same_frames_as_all(tmp_path, monkeypatch, x264):
     path = write_clip(tmp_path / 'clip.mp4', numbered_frames(100), 10, options={'x264-params': x264})
-    monkeypatch.setattr(in_order, 'decode_in_order', None)  # the quick way must do
+    monkeypatch.setattr(in_order, 'decode_in_order', None)  # only the fast way may decode
     _, everything = decode_seconds(path, None)
     _, some = decode_seconds(path, [7, 2, 2])
     assert list(some) == [2, 7]
@@ -222,16 +222,15 @@ def test_some_seconds_are_the_same_frames_as_all(tmp_path, monkeypatch, x264):
     assert frame_number(some[7]) == 70
 
 
-def test_only_what_wanted_pictures_rest_on_is_decoded():
+def test_only_the_references_of_wanted_pictures_are_decoded():
     def packets(*rows):
         return [groups._Packet(pts, 1, key) for pts, key in rows]
 
-    # Groups of two; pictures 1 and 5 are wanted: each from its key picture on, no further.
+    # Groups of two. Pictures 1 and 5 are wanted: each is decoded from its key picture on, no further.
     rows = packets((0, True), (1, False), (2, True), (3, False), (4, True), (5, False), (6, True))
     assert groups._runs(rows, {1, 5}) == [(0, 2), (4, 6)]
     assert groups._runs(rows, {2}) == [(2, 3)]
-    # Picture 3 follows the key picture 4 in the file but is shown before it: it needs the group
-    # before.
+    # Picture 3 follows the key picture 4 in the file but is shown before it: it requires the group before.
     rows = packets((0, True), (2, False), (1, False), (4, True), (3, False), (5, False))
     assert groups._runs(rows, {3}) == [(0, 5)]
     assert groups._runs(rows, {5}) == [(3, 6)]
@@ -247,13 +246,13 @@ def test_seconds_past_the_end_become_the_last_one(tmp_path):
 
 def test_no_seconds_is_a_mistake_of_the_caller(tmp_path):
     path = write_clip(tmp_path / 'clip.mp4', numbered_frames(10), 10)
-    with pytest.raises(ValueError, match='no second'):
+    with pytest.raises(ValueError, match='the list of seconds is empty'):
         decode_seconds(path, [])
 
 
 @pytest.mark.parametrize('suffix, codec', [('mp4', 'libx264'), ('avi', 'mjpeg')])
 def test_gamma_is_the_eq_filter_of_ffmpeg(tmp_path, suffix, codec):
-    frames = numbered_frames(30) // 2 + 126  # bright: what the correction spreads
+    frames = numbered_frames(30) // 2 + 126  # bright values, which the correction spreads
     pix_fmt = 'yuvj420p' if codec == 'mjpeg' else 'yuv420p'
     path = write_clip(tmp_path / f'clip.{suffix}', frames, 10, codec, pix_fmt)
     _, corrected = decode_seconds(path, None, gamma=True)
@@ -265,7 +264,7 @@ def test_gamma_is_the_eq_filter_of_ffmpeg(tmp_path, suffix, codec):
         assert frame.mean() < plain[second].mean() - 20
 
 
-def test_frames_are_converted_as_they_come(tmp_path):
+def test_frames_are_converted_as_soon_as_they_are_decoded(tmp_path):
     path = write_clip(tmp_path / 'clip.mp4', numbered_frames(25), 10)
     _, numbers = decode_seconds(path, None, convert=lambda rgb, _: frame_number(rgb))
     assert numbers == {0: 0, 1: 10, 2: 20}
@@ -279,7 +278,7 @@ def one_line_reason(path):
     return reason
 
 
-def test_what_is_no_clip_has_a_reason(tmp_path):
+def test_a_file_that_is_not_a_clip_has_a_reason(tmp_path):
     empty, text = tmp_path / 'empty.mp4', tmp_path / 'text.avi'
     empty.touch()
     text.write_text('not a clip ' * 100)
@@ -290,7 +289,7 @@ def test_what_is_no_clip_has_a_reason(tmp_path):
     assert one_line_reason(sound) == 'no video stream'
 
 
-def test_a_truncated_clip_gives_the_seconds_that_it_has(tmp_path):
+def test_a_truncated_clip_gives_its_remaining_seconds(tmp_path):
     whole = write_clip(tmp_path / 'whole.avi', numbered_frames(60), 10, 'mjpeg', 'yuvj420p')
     path = tmp_path / 'clip.avi'
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -299,7 +298,7 @@ def test_a_truncated_clip_gives_the_seconds_that_it_has(tmp_path):
     assert [frame_number(frame) for frame in frames.values()] == [10 * second for second in range(info.last_s + 1)]
 
 
-def test_bad_packets_are_passed_over(tmp_path):
+def test_bad_packets_are_skipped(tmp_path):
     path = write_clip(tmp_path / 'clip.avi', numbered_frames(60), 10, 'mjpeg', 'yuvj420p')
     content = path.read_bytes()
     starts = [i for i in range(len(content)) if content.startswith(b'\xff\xd8\xff', i)]

@@ -44,7 +44,7 @@ def test_megadetector_results(tmp_path):
 def test_names_count_not_ids(tmp_path):
     found = read_images(tmp_path, clip(animal(), animal(0.7, category='7')), names={'1': 'human', '7': ' Animal'})
     assert found.clips[0].sightings == [Detection(30, 0.7, CORNERS)]
-    with pytest.raises(ValueError, match="md.json: none of .'deer'. is named animal"):
+    with pytest.raises(ValueError, match="md.json: none of the categories .'deer'. is named animal"):
         read_images(tmp_path, clip(animal()), names={'1': 'deer'})
     with pytest.raises(ValueError, match=r"md.json does not name its categories \('1'\).*detection_categories"):
         read_images(tmp_path, clip(animal()), names=None)
@@ -75,29 +75,29 @@ def test_pytorch_wildlife_results(tmp_path, content):
 
 
 def test_pytorch_wildlife_without_category_names(tmp_path):
-    assert read(tmp_path, exported(LISTS, None), 0.95).clips[0].sightings == []  # no name is needed
+    assert read(tmp_path, exported(LISTS, None), 0.95).clips[0].sightings == []  # no name is required
     with pytest.raises(ValueError, match=r'does not name its categories \(0\); .*categories=model.CLASS_NAMES'):
         read(tmp_path, exported(LISTS, None))
 
 
-def test_entries_of_one_clip_are_merged_and_stills_passed_over(tmp_path):
+def test_entries_of_one_clip_are_merged_and_stills_ignored(tmp_path):
     stills = [clip(animal(), file=f'{k}.JPG', failure='no') for k in range(3)]
     again = clip(animal(0.6, 0), animal(), file='x/a.mp4', frame_rate=None)
     found = read_images(tmp_path, clip(animal(), file='x\\a.mp4'), *stills, clip(file='b.mp4'), again, again)
     assert [(seen.video_id, seen.frame_rate) for seen in found.clips] == [('x/a.mp4', 30), ('b.mp4', 30)]
     assert found.clips[0].sightings == [Detection(30, 0.9, CORNERS), Detection(0, 0.6, CORNERS)]
-    assert found.notes == ['md.json: still images passed over in 3 entries, first in images[1]']
+    assert found.notes == ['md.json: still images ignored in 3 entries, first in images[1]']
 
 
 @pytest.mark.parametrize(
     'entry, reason',
     [
         ({'file': 'a.mp4', 'detections': None, 'failure': 'no\nframes'}, r"the detector failed: 'no\nframes'"),
-        ({'file': 'a.mp4'}, 'its detections are None, no list; run the detector on it again'),
-        ({'file': 'a.mp4', 'detections': [3]}, 'its detections are [3], no list'),
+        ({'file': 'a.mp4'}, 'its detections are None, not a list; run the detector on it again'),
+        ({'file': 'a.mp4', 'detections': [3]}, 'its detections are [3], not a list'),
         (clip(animal(frame=None)), 'run the detector on video frames with frame numbers'),
         (clip(animal(frame=-1)), 'the frame_number -1 is not a number from 0 to 1e+09'),
-        (clip(animal(frame=1.5)), 'the frame_number 1.5 is not whole'),
+        (clip(animal(frame=1.5)), 'the frame_number 1.5 is not a whole number'),
         (clip(animal(frame=True)), 'the frame_number True is not'),
         (clip(animal(frame=10**400)), 'is not a number from 0 to 1e+09'),
         (clip(animal(conf=float('nan'))), 'the confidence nan is not a number from 0 to 1'),
@@ -110,10 +110,10 @@ def test_entries_of_one_clip_are_merged_and_stills_passed_over(tmp_path):
         (clip(animal(bbox=[0.5, 0.5, 0.6, 0.1])), 'the bbox end 1.1 is not'),
         (clip(animal(bbox=[10, 20, 110, 70])), 'the bbox value 10 is not'),
         (clip(frame_rate=0), 'the frame_rate 0 is not a number from 0.001'),
-        (clip(frame_rate=25), 'the frame_rate is 25 here, 30 in an entry before'),
+        (clip(frame_rate=25), 'the frame_rate is 25 here, 30 in an earlier entry'),
     ],
 )
-def test_an_entry_with_a_fault_is_a_problem_of_its_clip(tmp_path, entry, reason):
+def test_a_faulty_entry_is_a_problem_of_its_clip(tmp_path, entry, reason):
     found = read_images(tmp_path, clip(file='b.mp4'), clip(animal()), entry, clip(animal(), file='c.mp4'))
     assert [seen.video_id for seen in found.clips] == ['b.mp4', 'c.mp4']
     assert [problem[:3] for problem in found.problems] == [('a.mp4', 'md.json:images[2]', 'detections')]
@@ -149,14 +149,14 @@ def test_faults_in_a_list(tmp_path, entry, reason):
         ([7], r'md.json is \[7\]; expected'),
     ],
 )
-def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, content, reason):
+def test_another_format_is_refused_in_one_line(tmp_path, content, reason):
     with pytest.raises(ValueError, match=reason) as error:
         read(tmp_path, content)
     assert 'md.json' in str(error.value) and len(str(error.value).splitlines()) == 1
 
 
 def test_a_missing_file_and_odd_ones(tmp_path):
-    with pytest.raises(ValueError, match='md.json.*No such file.*; give the whole JSON file'):
+    with pytest.raises(ValueError, match='md.json.*No such file.*; give the complete JSON file'):
         read_detections(tmp_path / 'md.json', 0.2)
     with pytest.raises(ValueError, match='min_confidence nan'):
         read(tmp_path, [], float('nan'))
@@ -191,6 +191,6 @@ def test_seconds(frame_rate, seconds):
 def test_the_most_confident_of_a_second():
     seen = [Detection(frame, conf, CORNERS) for frame, conf in ((75, 0.4), (31, 0.5), (45, 0.8), (40, 0.8), (59, 0.7))]
     best = best_by_second(ClipDetections('a', 30.0, seen, 'share'), 30)
-    assert list(best.items()) == [(1, seen[3]), (2, seen[0])]  # of 40 and 45 the earlier
+    assert list(best.items()) == [(1, seen[3]), (2, seen[0])]  # frame 40, not 45
     with pytest.raises(ValueError, match='a: the frame rate 0 is not from 0.001 to 10000'):
         best_by_second(ClipDetections('a', None, seen, 'share'), 0)

@@ -20,7 +20,7 @@ def reasons(targets):
     return {(problem.video_id, problem.row): problem.reason for problem in targets.problems}
 
 
-def test_clips_that_are_not_there(tmp_path, targets):
+def test_missing_clips(tmp_path, targets):
     for name in ('full/a.mp4', 'full/b.mp4', 'down/a.mp4', 'down/gone.mp4'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -29,10 +29,10 @@ def test_clips_that_are_not_there(tmp_path, targets):
     assert copies == {'a.mp4': Copies(f'{tmp_path}/down/a.mp4', f'{tmp_path}/full/a.mp4')}
     assert found.rows['video_id'].tolist() == ['a.mp4'] * 3
     assert reasons(found) == {
-        ('B.mp4', 'l.csv:7'): f"no such file in {tmp_path}/full; there is 'b.mp4'",
+        ('B.mp4', 'l.csv:7'): f"no such file in {tmp_path}/full; did you mean 'b.mp4'?",
         ('gone.mp4', 'l.csv:5'): f'no such file in {tmp_path}/full (2 rows)',
     }
-    # With one root it serves both streams; without a downsampled copy it is made.
+    # One root serves both streams. A missing downsampled copy is made later.
     assert find_clips(targets, down, None)[1]['gone.mp4'] == Copies(f'{tmp_path}/down/gone.mp4', None)
     (tmp_path / 'down' / 'a.mp4').unlink()
     assert find_clips(targets, Archive([tmp_path / 'down']), full)[1]['a.mp4'].down is None
@@ -46,7 +46,7 @@ def test_times_past_the_end(targets):
     headers['a.mp4'] = Header(5.9, 8)
     found = check_times(check_headers(targets, headers), headers)
     assert found.rows['time_s'].tolist() == [0, 5, 1]
-    late = 'second 7 lies 1.1 s past the end of the clip (5.9 s)'
+    late = 'second 7 is 1.1 s past the end of the clip (5.9 s)'
     assert reasons(found) == {('gone.mp4', 'l.csv:5'): 'no such file (2 rows)', ('a.mp4', 'l.csv:4'): late}
 
 
@@ -63,13 +63,13 @@ def test_headers_of_sound_and_broken_clips(tmp_path):
     headers = read_headers(wanted, 1)
     assert headers['both'] == Header(5.0, 8.0) and headers['long'] == Header(10.0, 8.0)
     for name in ('empty', 'half empty'):
-        assert headers[name].startswith('no video that can be read')
+        assert headers[name].startswith('not a video')
 
 
-def test_a_header_that_says_too_little_is_not_believed(tmp_path):
+def test_a_header_with_too_short_a_time_is_not_believed(tmp_path):
     path = write_clip(tmp_path / 'a.avi', numbered_frames(80), 8, 'mjpeg', 'yuvj420p')
     content = bytearray(path.read_bytes())
-    # The camera was switched off before it wrote how many pictures there are: 80 in the headers.
+    # The camera was switched off before it wrote the number of pictures, 80, into the headers.
     places = [i for i in range(300) if content[i : i + 4] == np.uint32(80).tobytes()]
     assert len(places) == 2
     for place in places:

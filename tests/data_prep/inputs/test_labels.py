@@ -34,7 +34,7 @@ def test_good_rows_with_site_and_park(tmp_path):
     assert not targets.problems and not targets.notes
 
 
-def test_site_and_park_may_stand_in_the_labels(tmp_path):
+def test_site_and_park_may_be_columns_of_the_labels(tmp_path):
     labels = write(tmp_path / 'labels.csv', 'video_id,time,distance,site', 'a.mp4,1,2,s1')
     assert read_targets(labels).rows['site'].tolist() == ['s1']
     assert read_targets(labels).rows['park'].tolist() == ['']
@@ -61,10 +61,12 @@ def test_bad_rows_are_refused_with_their_line(tmp_path):
     assert targets.rows['time_s'].tolist() == [0, 5]
     found = reasons(targets)
     assert list(found) == [f'labels.csv:{line}' for line in (3, 4, 5, 6, 8, 9, 10, 11, 12)]
-    assert found['labels.csv:3'] == "the time 'x' is not a number"
-    assert found['labels.csv:4'] == 'the time -1 is negative'
-    assert found['labels.csv:8'] == 'the distance -0.5 is negative'
+    assert found['labels.csv:3'] == "the time 'x' is not a number; write a number with a decimal point"
+    assert found['labels.csv:4'] == 'the time -1 is out of bounds; it must be from 0 to 1000000'
+    assert found['labels.csv:8'] == 'the distance -0.5 is out of bounds; it must be at least 0'
+    assert found['labels.csv:9'] == "the distance 'inf' is not a number; write a number with a decimal point"
     assert found['labels.csv:11'] == 'the video_id is empty'
+    assert found['labels.csv:12'] == 'the time 1e12 is out of bounds; it must be from 0 to 1000000'
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_repeated_rows(tmp_path):
     )
     targets = read_targets(labels)
     assert targets.rows[['video_id', 'distance_m']].values.tolist() == [['a.mp4', 1], ['b.mp4', 2]]
-    assert reasons(targets) == {'labels.csv:4': 'second 3 is at 2 m here, at 1 m in line 2'}
+    assert reasons(targets) == {'labels.csv:4': 'second 3 is at 2 m here, at 1 m in line 2; remove one row'}
     assert targets.notes == ['labels.csv: repeated rows dropped in 1 rows, first in line 3']
 
 
@@ -134,7 +136,7 @@ def test_boxes_of_the_metadata_go_to_their_rows(tmp_path):
     boxes = targets.rows['box'].tolist()
     assert boxes[1] == (0.1, 0.2, 0.3, 0.4)
     assert all(math.isnan(value) for i in (0, 2, 3) for value in boxes[i])
-    assert targets.notes == ['m.csv: boxes passed over in 2 rows, first in line 4']
+    assert targets.notes == ['m.csv: boxes ignored in 2 rows, first in line 4']
     assert not targets.problems
 
 
@@ -152,6 +154,13 @@ def test_any_csv_with_other_names_and_separators(tmp_path):
         'park': '',
     }
     assert list(read_tables(write(tmp_path / 'wanted.csv', 'video_id,time', 'a.mp4,3'))) == ['test']
+
+
+def test_names_that_look_like_numbers_or_missing_values_stay_names(tmp_path):
+    labels = write(tmp_path / 'l.csv', 'video_id,time,distance,site', '007,0,1,NA', 'NA,1,2,007', '1e5,2,3,nan')
+    rows = read_targets(labels).rows
+    assert rows['video_id'].tolist() == ['007', 'NA', '1e5']
+    assert rows['site'].tolist() == ['NA', '007', 'nan']
 
 
 def test_a_table_in_another_encoding_is_refused_with_the_remedy(tmp_path):
@@ -180,7 +189,7 @@ def test_the_challenge_tables():
 
     tables = SHARED_CLIPS.parent / 'deep_chimpact'
     if not tables.exists():
-        pytest.skip(f'{tables} is not there')
+        pytest.skip(f'{tables} is missing')
     train = read_targets(tables / 'train_labels.csv', tables / 'train_metadata.csv')
     assert not train.problems and not train.notes
     assert len(train.rows) == 15_229
@@ -193,9 +202,14 @@ def test_the_challenge_tables():
     assert (len(test.rows), test.rows['video_id'].nunique()) == (11_932, 1_836)
 
 
-@pytest.mark.parametrize('row', ['a.mp4,4,3,5', 'a.mp4,1,2,', 'a.mp4,1,2,3,4'])
-def test_rows_with_more_cells_than_the_header_are_refused(tmp_path, row):
+@pytest.mark.parametrize('row', ['a.mp4,4,3,5', 'a.mp4,1', 'a.mp4,1,2,3,4'])
+def test_rows_with_another_number_of_cells_than_the_header_are_refused(tmp_path, row):
     # pandas would take a.mp4 for the row's name and 4 for the video_id.
-    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', row)
-    with pytest.raises(ValueError, match=r'labels\.csv: its rows have more cells than its header'):
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', 'b.mp4,0,1', row)
+    with pytest.raises(ValueError, match=rf'labels\.csv:3 has {row.count(",") + 1} cells, the header has 3'):
         read_targets(labels)
+
+
+def test_empty_cells_at_the_end_of_a_row_are_ignored(tmp_path):
+    labels = write(tmp_path / 'labels.csv', 'video_id,time,distance', 'a.mp4,1,2,', 'b.mp4,3,4,,')
+    assert read_targets(labels).rows['distance_m'].tolist() == [2, 4]

@@ -1,4 +1,4 @@
-"""Work in a thread: begun when it is said to be, in order, with its errors."""
+"""Work in a thread: its start, its order and its errors."""
 
 import threading
 
@@ -13,14 +13,14 @@ def test_results_come_in_order_with_their_items(overlap):
     assert list(in_background(lambda k: k, [], overlap)) == []
 
 
-def test_the_first_is_begun_at_once():
+def test_the_first_item_starts_at_once():
     begun = threading.Event()
     in_background(lambda _: begun.set(), [1], overlap=False)  # nobody has asked for a result
     assert begun.wait(10)
 
 
 @pytest.mark.parametrize('overlap', [False, True])
-def test_a_further_one_is_begun_while_the_caller_works_only_where_it_may(overlap):
+def test_a_further_item_starts_while_the_caller_works_only_with_overlap(overlap):
     begun = [threading.Event() for _ in range(3)]
     results = in_background(lambda k: begun[k].set(), range(3), overlap)
     next(results)
@@ -30,7 +30,7 @@ def test_a_further_one_is_begun_while_the_caller_works_only_where_it_may(overlap
     assert begun[1].is_set()
 
 
-def test_an_error_is_raised_where_the_result_would_be():
+def test_an_error_is_raised_in_the_place_of_the_result():
     def work(k):
         if k == 1:
             raise ValueError('no picture')

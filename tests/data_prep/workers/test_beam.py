@@ -1,4 +1,4 @@
-"""The same data set by Apache Beam's DirectRunner in several processes. Beam has a lock of its own: make test-beam."""
+"""The same data set with Apache Beam's DirectRunner in several processes. It has its own lock file: make test-beam."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ def clips(tmp_path_factory):
     for number in range(6):
         write_clip(folder / 'full' / f'{number % 2}' / f'{number}.mp4', numbered_frames(24 + 8 * number), 8)
     (folder / 'full' / 'empty.mp4').touch()
-    # It opens, and nothing in it can be decoded: a worker of Beam's meets it.
+    # This clip opens, but nothing in it can be decoded: a worker of Beam finds out.
     whole = (folder / 'full' / '0' / '4.mp4').read_bytes()
     start, end = whole.index(b'mdat') + 4, whole.index(b'moov') - 4
     (folder / 'full' / 'hollow.mp4').write_bytes(whole[:start] + bytes(end - start) + whole[end:])

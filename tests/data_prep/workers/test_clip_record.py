@@ -122,7 +122,7 @@ def test_a_target_is_every_so_many_seconds(tmp_path):
     path = write_clip(tmp_path / 'a.mp4', numbered_frames(26 * 8), 8)
     found = make('a.mp4', None, path, every_s=12).records['full']
     assert found.target_time_s.tolist() == [0, 12, 24]
-    # +-5 by 1 and +-10 by 2 around each, clamped to 0..25; only what windows need.
+    # +-5 by 1 and +-10 by 2 around each, clamped to 0..25: only the seconds of windows.
     assert found.frame_time_s.tolist() == [*range(0, 6), 6, *range(7, 18), *range(18, 26)]
 
 
