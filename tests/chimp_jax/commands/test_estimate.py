@@ -1,5 +1,6 @@
 """chimp-distance estimate: a row for every target and every clip, resumable, with what ecologists need around it."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import small
-from make_clips import numbered_frames, write_clip
+from make_clips import frame_number, numbered_frames, write_clip
+from PIL import Image
 
 from chimp_jax import clip_stream, scoring
-from chimp_jax.commands import entry
+from chimp_jax.commands import clip, entry
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field import intervals
 from chimp_jax.field.estimates import COLUMNS
+from data_prep import archive, lock
 
 SURVEY = ['--format', 'distance', '--deployments', 'stations.csv']
 RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
@@ -79,6 +82,70 @@ def test_every_second_and_a_row_for_every_clip(runs, clips, tmp_path):
     assert table['seconds'].tolist() == [5, 4, 3, 0] and table['site'].tolist() == ['st A', *['st B'] * 3]
     summary = json.loads((tmp_path / 'summary.json').read_text())
     assert summary['clips'] == {'ok': 3, 'failed': 1} and summary['distances'] == 12 and summary['coverage'] == 0.9
+
+
+def test_intervals_are_fitted_once_and_the_folder_is_held_meanwhile(runs, clips, tmp_path, monkeypatch):
+    fit, fitted, held = intervals.fit_intervals, [], []
+    score = scoring.Panel.score
+    monkeypatch.setattr(intervals, 'fit_intervals', lambda *given: fitted.append(given) or fit(*given))
+
+    def looks(self, *chunk):
+        held.append((tmp_path / lock.NAME).exists())
+        return score(self, *chunk)
+
+    monkeypatch.setattr(scoring.Panel, 'score', looks)
+    assert estimate(runs, clips, tmp_path) == 3
+    assert len(fitted) == 1 and held and all(held) and not (tmp_path / lock.NAME).exists()
+
+
+def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
+    estimate(runs, clips, tmp_path, '--cutpoints', '0,2')
+    options = json.loads((tmp_path / 'options.json').read_text())
+    assert (
+        list(options)
+        == (
+            'clips members out every_s detections min_confidence targets details workers weights round compile_cache '
+            'coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation camtrap_package'
+        ).split()
+    )
+    assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])
+
+
+def test_recipes_with_folds_of_both_kinds_get_a_note(runs, clips, tmp_path):
+    path = runs / RECIPES[0] / 'config.json'
+    kept = path.read_text()
+    config = json.loads(kept)
+    assert config['data']['folds'] == 'clip'
+    config['data']['folds'] = 'site'
+    try:
+        path.write_text(json.dumps(config))
+        estimate(runs, clips, tmp_path, '--coverage', '0.5')
+    finally:
+        path.write_text(kept)
+    note = json.loads((tmp_path / 'summary.json').read_text())['interval']
+    assert note.startswith('some recipes were trained with folds by clip')
+
+
+def test_clips_called_like_numbers_or_gaps_keep_their_names(runs, tmp_path):
+    names = ['007', '1e5', '7', 'NA']
+    for name in names:
+        write_clip(tmp_path / 'clips' / f'{name}.mp4', numbered_frames(40), 8).rename(tmp_path / 'clips' / name)
+    targets = '\n'.join(f'{name},{t}' for name in names for t in range(5))
+    (tmp_path / 'targets.csv').write_text(f'video_id,time\n{targets}\n')
+    out, flags = tmp_path / 'out', ['--targets', str(tmp_path / 'targets.csv')]
+    assert estimate(runs, tmp_path / 'clips', out, *flags) == 0
+    before = pd.read_csv(out / 'distances.csv', dtype={'video_id': str}, keep_default_na=False)
+    assert before.groupby('video_id').size().to_dict() == dict.fromkeys(names, 5)
+    (out / 'corrections.csv').write_text('video_id,time,distance\n007,0,7.5\nNA,1,8.5\n1e5,2,9.5\n')
+    known = before[before['video_id'] == '1e5'].assign(distance=lambda rows: rows['distance'].astype(float) + 6)
+    known[[*KEY, 'distance']].to_csv(tmp_path / 'known.csv', index=False)
+    assert estimate(runs, tmp_path / 'clips', out, *flags, '--calibrate', str(tmp_path / 'known.csv')) == 0
+    after = pd.read_csv(out / 'distances.csv', dtype={'video_id': str}, keep_default_na=False).set_index(KEY)
+    corrected = after.index[after['status'] == 'corrected'].tolist()
+    assert corrected == [('007', 0), ('1e5', 2), ('NA', 1)]
+    assert after.loc[corrected, 'distance'].astype(float).tolist() == [7.5, 9.5, 8.5]
+    (site,) = json.loads((out / 'summary.json').read_text())['calibration']
+    assert (site['site'], site['n']) == ('.', 5)
 
 
 def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, clips, tmp_path, monkeypatch):
@@ -213,7 +280,7 @@ def test_no_oof_no_interval_and_the_summary_says_why(runs, clips, tmp_path):
         ([*SURVEY, '--snapshot', '2', '--theta', '400'], 'theta 400.0 is no angle of view'),
         ([*SURVEY, '--snapshot', '3', '--theta', '42', '--every', '2'], 'moments every 3 s were missed'),
         ([*SURVEY, '--snapshot', '2', '--theta', '42', '--cutpoints', '0,5', '--truncation', '7'], 'beyond the last'),
-        (['--every', '2', '--targets', 'x.csv'], '--every is for every second'),
+        (['--every', '2', '--targets', 'x.csv'], '--every cannot be used with --targets'),
         (['--coverage', '1.5'], '--coverage=1.5'),
         (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
         (['--calibrate', 'gone.csv'], 'gone.csv'),
@@ -268,3 +335,27 @@ def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
     lower, upper = fitted.apply(estimate_m, np.mean(by_fold, axis=0))
     np.testing.assert_allclose(rows['distance_lower'], lower, atol=1e-3)
     np.testing.assert_allclose(rows['distance_upper'], upper, atol=1e-3)
+
+
+def test_a_clip_is_decoded_once_and_its_folder_is_not_listed(runs, tmp_path, monkeypatch):
+    path = write_clip(tmp_path / 'a.mp4', numbered_frames(96), 8)  # 12 s; second t shows frame 8 t
+    score, drawn = scoring.Panel.score, {}
+
+    def deletes_the_clip(self, *chunk):
+        path.unlink(missing_ok=True)
+        return score(self, *chunk)
+
+    def lists(*_):
+        raise AssertionError('a folder is listed')
+
+    monkeypatch.setattr(scoring.Panel, 'score', deletes_the_clip)
+    monkeypatch.setattr(archive.Archive, '__init__', lists)
+    monkeypatch.setattr(clip, 'draw_clip', lambda path, **what: drawn.update(what))
+    assert entry.main(['--clip', str(path), '--members', str(runs), '--out', str(tmp_path / 'out')]) == 0
+    assert not path.exists()
+    # Eight of twelve seconds, evenly spaced: 0, 11/7, 22/7, ..., 11, rounded.
+    assert list(drawn['frame_time_s']) == [0, 2, 3, 5, 6, 8, 9, 11]
+    pictures = [np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in drawn['frames']]
+    assert [frame_number(picture) for picture in pictures] == [8 * t for t in drawn['frame_time_s']]
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['distances.csv', 'work']
+    assert [path.name for path in (tmp_path / 'out' / 'work').iterdir()] == ['parts']

@@ -83,6 +83,6 @@ def test_even_places():
     ],
 )
 def test_shapes_that_do_not_fit(tmp_path, times_s, distance_m, member_m, seconds, frames):
-    with pytest.raises(ValueError, match='a clip wants|have 2 seconds'):
+    with pytest.raises(ValueError, match='the picture requires|got 2 seconds'):
         draw_clip(tmp_path / 'x.png', times_s, distance_m, member_m, seconds, frames, 'x')
     assert not (tmp_path / 'x.png').exists()

@@ -1,0 +1,15 @@
+"""The status words and the file names of the folder that `estimate` writes."""
+
+from chimp_jax.ensemble import results
+
+# In distances.csv: OK, CORRECTED, or the reason for a missing distance.
+OK = results.OK
+CORRECTED = 'corrected'  # a person gave the distance
+# In clips.csv: OK or one of these.
+PARTLY = 'partly'  # some of the targets have no distance
+FAILED = 'failed'  # no target has a distance
+NO_ANIMAL = 'no animal'  # the detector found no animal in the clip
+NOT_ASKED = 'not asked'  # the table of targets does not name the clip
+
+DISTANCES, CLIPS, CORRECTIONS = 'distances.csv', 'clips.csv', 'corrections.csv'
+SUMMARY, OPTIONS = 'summary.json', 'options.json'
