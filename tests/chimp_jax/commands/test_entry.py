@@ -11,8 +11,8 @@ from made_runs import write_runs
 from chimp_jax.commands import entry
 
 FILES = {path.stem for path in Path(entry.__file__).parent.glob('*.py')}
-HOLDS = 'import sys; from data_prep.lock import hold\nwith hold(sys.argv[1]): print("held", flush=True), sys.stdin.read()'
-    'import sys; from data_prep.lock import hold\nwith hold(sys.argv[1]): print("held", flush=True); sys.stdin.read()'
+HOLDS = (
+    'import sys; from data_prep.lock import hold\nwith hold(sys.argv[1]): print("held", flush=True), sys.stdin.read()'
 )
 
 
