@@ -23,6 +23,7 @@ from chimp_jax.ensemble.distances import default_rounding, parse_rounding, round
 from chimp_jax.ensemble.held_out import read_places, score_methods, to_text
 from chimp_jax.ensemble.prediction_tables import join_predictions, read_predictions
 from chimp_jax.ensemble.results import write_table
+from chimp_jax.field.status import CLIPS
 from chimp_jax.members import Member, find_members, read_oof
 from data_prep.files import write_whole
 
@@ -159,6 +160,6 @@ def combine_files(
 
 
 def _folder_with_places(members: list[Member]) -> epath.Path:
-    """Returns the first recipe's folder with a clips.csv, else the first recipe's folder."""
+    """Returns the folder of the first recipe whose folder has the sites of the training clips, else of the first."""
     folders = [member.folder.parent for member in members]
-    return next((folder for folder in folders if (folder / 'clips.csv').exists()), folders[0])
+    return next((folder for folder in folders if (folder / CLIPS).exists()), folders[0])

@@ -25,7 +25,7 @@ from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres_list
-from chimp_jax.ensemble.prediction_tables import recipe_means
+from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
 from chimp_jax.field.exports import formats
@@ -134,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
         log.info('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
         work = epath.Path(request.out) / 'work'
         streamed = stream_clips(tasks, inputs.members, work, panel, request.workers)
-        rows, calibration = estimate_distances(request, inputs, streamed, estimates.lost_targets(plan, tasks, streamed))
+        rows, calibration = estimate_distances(inputs, streamed, estimates.lost_targets(plan, tasks, streamed))
         problems = {problem.video_id: problem.reason for problem in plan.problems()}
         idle = status.NO_ANIMAL if request.detections else status.NOT_ASKED
         clips = estimates.clip_rows(inputs.site, streamed, rows, problems, idle)
@@ -192,35 +192,39 @@ def plan_clips(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
 
 
 def estimate_distances(
-    request: EstimateRequest, inputs: Inputs, streamed: Streamed, lost: pd.DataFrame
+    inputs: Inputs, streamed: Streamed, lost: pd.DataFrame
 ) -> tuple[pd.DataFrame, calibrate.Calibration | None]:
     """Returns the rows of distances.csv, with a column for each recipe, and the corrections of the sites."""
     predictions = streamed.answers()
     distance_m = inputs.combined.distance(predictions)
-
-    def site_of(video_id: pd.Series) -> pd.Series:
-        return video_id.map(inputs.site).replace('', NO_FOLDER).fillna(NO_FOLDER)
-
+    site = inputs.site.replace('', NO_FOLDER)
     calibration = None
     if inputs.known is not None:
-        estimated = streamed.rows[['video_id', 'time']].assign(distance=distance_m.to_numpy())
-        known, notes = calibrate.match_known(estimated, inputs.known)
-        for note in notes:
-            log.info('note: %s', note)
-        effects = calibrate.ASSUMED_EFFECTS if inputs.oof is None else inputs.oof.fit_site_effects()
-        calibration = calibrate.fit_calibration(
-            known['estimate'], known['distance'], site_of(known['video_id']), effects
-        )
+        estimated = streamed.rows[KEY].assign(distance=distance_m.to_numpy())
+        calibration = calibrate_sites(estimated, inputs.known, site, inputs.oof)
+    label_m, spread_m = ([], None) if inputs.oof is None else (inputs.oof.label_m, inputs.oof.spread_m)
     rows = estimates.estimate_rows(
         streamed=streamed,
         distance_m=distance_m,
         recipes=recipe_means(predictions),
-        site=site_of(streamed.rows['video_id']),
-        training=flags.training_limits(*(([],) if inputs.oof is None else (inputs.oof.label_m, inputs.oof.spread_m))),
+        site=streamed.rows['video_id'].map(site).fillna(NO_FOLDER),
+        training=flags.training_limits(label_m, spread_m),
         fitted=inputs.intervals,
         calibration=calibration,
     )
     return estimates.complete_rows(rows, lost, inputs.corrections).round(4), calibration
+
+
+def calibrate_sites(
+    estimated: pd.DataFrame, known: pd.DataFrame, site: pd.Series, oof: out_of_fold.OutOfFold | None
+) -> calibrate.Calibration:
+    """Fits the corrections of the sites. site: of each clip, indexed by video_id."""
+    matched, notes = calibrate.match_known(estimated, known)
+    for note in notes:
+        log.info('note: %s', note)
+    effects = calibrate.ASSUMED_EFFECTS if oof is None else oof.fit_site_effects()
+    sites = matched['video_id'].map(site).fillna(NO_FOLDER)
+    return calibrate.fit_calibration(matched['estimate'], matched['distance'], sites, effects)
 
 
 def summarise(

@@ -57,7 +57,7 @@ def lost_targets(plan: Plan, tasks: Sequence[ClipTask], streamed: Streamed) -> p
     for task in tasks:
         times_s = task.target_time_s or []
         lost += [(task.video_id, t, problems[task.video_id]) for t in times_s if (task.video_id, t) not in predicted]
-    return pd.DataFrame(lost, columns=['video_id', 'time', 'reason'])
+    return pd.DataFrame(lost, columns=[*KEY, 'reason'])
 
 
 def complete_rows(rows: pd.DataFrame, lost: pd.DataFrame, corrected: pd.DataFrame | None) -> pd.DataFrame:
