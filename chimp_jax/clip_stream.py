@@ -17,7 +17,7 @@ import pandas as pd
 from etils import epath
 from PIL import Image
 
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member
 from chimp_jax.progress import Progress
@@ -30,7 +30,6 @@ from data_prep.workers.background import in_background
 from data_prep.workers.clip_record import ClipTask
 
 CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
-BOX = ['bbox_x', 'bbox_y', 'bbox_width', 'bbox_height']
 ROWS, CLIPS = '.rows.parquet', '.clips.json'  # of each batch, in this order
 
 

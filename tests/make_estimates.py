@@ -1,4 +1,4 @@
-"""Folders as `chimp-distance estimate` leaves them, for the tests of what stands on them."""
+"""Writes folders like those of `chimp-distance estimate`, for tests of the page."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ CLIP_COLUMNS = 'video_id,status,reason,seconds,duration_s,site,gamma,white_fract
 
 
 def write_estimates(folder, rows: list[dict], clips: list[dict], summary=None, options=None) -> Path:
-    """rows, clips: what differs from an empty cell; members is 10 and status ok where not said."""
+    """Writes the folder and returns its path. By default members is 10, status is ok, and other cells are empty."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{'members': 10, 'flags': '', 'status': 'ok'} | row for row in rows]
@@ -26,7 +26,7 @@ def write_estimates(folder, rows: list[dict], clips: list[dict], summary=None, o
 
 
 def walks(seconds_by_clip: dict[str, int], seed: int = 0, boxes: bool = False) -> list[dict]:
-    """Rows of animals that walk about: an interval, a spread, now and then a flag, a correction or nothing."""
+    """Returns rows of walking animals, with intervals and spread; some have a flag, a correction or no distance."""
     random = np.random.default_rng(seed)
     rows = []
     for video_id, n in seconds_by_clip.items():

@@ -8,6 +8,7 @@ import pandas as pd
 from etils import epath
 
 KEY = ['video_id', 'time']
+BOX = ['bbox_x', 'bbox_y', 'bbox_width', 'bbox_height']  # 0..1 of the picture
 
 _LONGEST_CLIP_S = 1_000_000  # beyond it a time is a slip of the pen
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from chimp_jax.clip_stream import BOX, Streamed
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.clip_stream import Streamed
+from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import with_lost
 from chimp_jax.field import calibrate, corrections, flags, intervals, status
 from data_prep.plan import Plan

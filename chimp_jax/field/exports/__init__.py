@@ -1,1 +1,1 @@
-"""Files for other programs: the R package Distance, Camtrap DP, zamba."""
+"""Writes distances for other programs: the R package Distance, Camtrap DP, zamba."""

@@ -1,7 +1,7 @@
-"""Distances merged into the user's own Camera Trap Data Package (Camtrap DP 1.0, Bubnicki et al. 2024).
+"""Adds distances to a copy of the user's Camera Trap Data Package (Camtrap DP 1.0, Bubnicki et al. 2024).
 
-The package is the user's: deployments, media, metadata and observations stay as they are; a copy of it gains one
-observation for each distance. What the standard has no field for stands in observationTags.
+The copy has one more observation for each distance. The user's deployments, media, metadata and observations do not
+change. Values for which the standard has no field are in observationTags.
 """
 
 import math
@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.field.exports.camtrap_package import Package, check_package, read_package, schema_names
 from chimp_jax.field.exports.media_match import media_of_clips
-from chimp_jax.field.exports.rows import checked_rows, csv_text, short_number
+from chimp_jax.field.exports.rows import checked_rows, short_number
+from chimp_jax.field.status import CORRECTED
 from data_prep.files import write_whole
+from data_prep.inputs.tables import csv_text
 
-ID_PREFIX = 'chimp_jax-'  # of our observationIDs
+ID_PREFIX = 'chimp_jax-'  # of the observationIDs of this export
 _METHOD = 'distanceMethod'
-_BOX = ('bbox_x', 'bbox_y', 'bbox_width', 'bbox_height')
-_COLUMNS = ('distance_lower', 'distance_upper', 'flags', 'status', *_BOX)
+_COLUMNS = ('distance_lower', 'distance_upper', 'flags', 'status', *BOX)
 _ESCAPED = {'%': '%25', '|': '%7C', ':': '%3A'}
 
 
@@ -31,18 +33,18 @@ def merge_camtrap_dp(
     field_of_view_deg: float | None = None,
     classified_at: str | None = None,
 ) -> dict:
-    """Writes a copy of the package into out_dir, its observations.csv with one row more for each distance.
+    """Writes a copy of the package into out_dir, with one more row in observations.csv for each distance.
 
-    rows: of distances.csv. package_dir: folder of the user's datapackage.json; None is refused with the remedy.
-    field_of_view_deg: the camera's horizontal field of view; with it and a box the angle is written. classified_at:
-    when the distances were estimated, ISO 8601 with time zone, or None to leave classificationTimestamp empty.
-    The same input gives the same bytes. Rows that an earlier run added are replaced, no other row is.
-    Returns counts of what was written, kept, replaced and left out, and the clips that the package does not have.
-    Raises ValueError with file, row and remedy; nothing is written then.
+    rows: distances.csv. package_dir: the folder of the user's datapackage.json; None raises an error with the remedy.
+    field_of_view_deg: the camera's horizontal field of view; the angle is written if a row also has a box.
+    classified_at: the time of the estimate, ISO 8601 with time zone; None leaves classificationTimestamp empty.
+    The same input gives the same bytes. Rows of an earlier run are replaced; all other rows are kept.
+    Returns the counts of rows added, kept, replaced and left out, and the clips that are not in the package.
+    Raises ValueError with file, row and remedy, before anything is written.
     """
     if package_dir is None:
         raise ValueError(
-            'the format camtrap-dp needs your own package, for its media and deployments; '
+            'the format camtrap-dp needs your own package, with its media and deployments; '
             'give the folder of its datapackage.json'
         )
     if field_of_view_deg is not None and not 0 < field_of_view_deg < 180:
@@ -71,22 +73,22 @@ def merge_camtrap_dp(
 
 
 def position_angle(center_x: float, field_of_view_deg: float) -> float:
-    """Degrees from the middle of the picture, left negative, of a point at center_x (0..1 of the width).
+    """Returns the angle in degrees, left negative, between the middle of the frame and center_x (0..1 of the width).
 
-    The pinhole model: the picture is flat, half its width is tan(field of view / 2) at distance 1. Wide-angle lenses
-    bend more.
+    Pinhole model: the frame is flat, and half its width is tan(field of view / 2) at distance 1. The model ignores
+    the distortion of wide-angle lenses.
     """
     half_width = math.tan(math.radians(field_of_view_deg) / 2)
     return math.degrees(math.atan((center_x - 0.5) * 2 * half_width))
 
 
 def tags_text(tags: dict[str, str]) -> str:
-    """'k:v | k:v' without the empty ones; '%', '|' and ':' in a value are written as in a URL."""
+    """Returns 'k:v | k:v' without empty values; '%', '|' and ':' in a value are percent-encoded."""
     return ' | '.join(f'{key}:{_escaped(value)}' for key, value in tags.items() if value)
 
 
 def tags_of(text: str) -> dict[str, str]:
-    """The tags of the form k:v in an observationTags cell; the inverse of tags_text."""
+    """Returns the tags of the form k:v in an observationTags cell: the inverse of tags_text."""
     pairs = (tag.strip().partition(':') for tag in text.split('|'))
     return {key: _unescaped(value) for key, colon, value in pairs if colon}
 
@@ -129,14 +131,14 @@ def _observations(rows, media: dict[str, dict], package: Package, field_of_view_
 
 
 def _box_cells(row: dict, field_of_view_deg: float | None) -> dict[str, str]:
-    x, y, width, height = (float(row[name]) for name in _BOX)
+    x, y, width, height = (float(row[name]) for name in BOX)
     if all(math.isnan(value) for value in (x, y, width, height)):
         return {}
     inside = 0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1
     if not inside:
         raise ValueError(
             f'distances.csv, {row["video_id"]} at {row["time"]} s: the box {x:g}, {y:g}, {width:g}, {height:g} is not '
-            'in the picture; give parts of width and height from 0 to 1, or empty all four'
+            'inside the frame; give fractions of width and height from 0 to 1, or empty all four cells'
         )
     box = (short_number(value, 6) for value in (x, y, width, height))
     cells = dict(zip(('bboxX', 'bboxY', 'bboxWidth', 'bboxHeight'), box, strict=True))
@@ -146,7 +148,7 @@ def _box_cells(row: dict, field_of_view_deg: float | None) -> dict[str, str]:
 
 
 def _method_cells(row: dict) -> dict[str, str]:
-    corrected = row['status'] == 'corrected'
+    corrected = row['status'] == CORRECTED
     tags = {
         'distanceLower': short_number(float(row['distance_lower']), 3),
         'distanceUpper': short_number(float(row['distance_upper']), 3),
@@ -172,7 +174,7 @@ def _moment(text: str, place: str) -> datetime:
         return datetime.strptime(text, '%Y-%m-%dT%H:%M:%S%z')
     except ValueError:
         raise ValueError(
-            f'{place}: {text!r} is no time with a time zone; write it as 2024-03-01T08:00:00+02:00'
+            f'{place}: {text!r} is not a time with a time zone; write it as 2024-03-01T08:00:00+02:00'
         ) from None
 
 
@@ -182,29 +184,30 @@ def _later(timestamp: str, seconds: int, place: str) -> str:
 
 
 def _merged(package: Package, added: list[dict]) -> tuple[list[str], list[list[str]], dict]:
-    """The user's rows as they were, without ours of an earlier run, then ours."""
-    theirs = package.observations
-    header = _with_missing(list(theirs.columns))
-    ours = [
-        str(name).startswith(ID_PREFIX) and _METHOD in tags_of(tags)
-        for name, tags in zip(theirs['observationID'], theirs.get('observationTags', [''] * len(theirs)), strict=True)
+    """Returns the header, the user's rows and then the new rows, and their counts. Drops rows of an earlier run."""
+    existing = package.observations
+    header = _with_missing(list(existing.columns))
+    tags = existing.get('observationTags', [''] * len(existing))
+    earlier = [
+        name.startswith(ID_PREFIX) and _METHOD in tags_of(text)
+        for name, text in zip(existing['observationID'], tags, strict=True)
     ]
-    kept = theirs[~np.array(ours, bool)]
+    kept = existing[~np.array(earlier, bool)]
     taken = set(kept['observationID'])
     clash = next((row['observationID'] for row in added if row['observationID'] in taken), None)
     if clash:
         line = kept.index[kept['observationID'] == clash][0]
         raise ValueError(
-            f'{package.file("observations")}:{line}: the observationID {clash!r} is of the form that chimp_jax writes, '
-            'but the row is not its own; rename it'
+            f'{package.file("observations")}:{line}: the observationID {clash!r} begins like those of chimp_jax, '
+            'but chimp_jax did not write the row; rename it'
         )
     lines = kept.reindex(columns=header, fill_value='').values.tolist()
     lines += [[row.get(name, '') for name in header] for row in added]
-    return header, lines, {'observations added': len(added), 'kept': len(kept), 'replaced': sum(ours)}
+    return header, lines, {'observations added': len(added), 'kept': len(kept), 'replaced': sum(earlier)}
 
 
 def _with_missing(names: list[str]) -> list[str]:
-    """The user's columns, with the missing ones of the standard after their neighbours of its order."""
+    """Returns the user's columns and the missing columns of the standard, each after its neighbour in the standard."""
     names, before = list(names), -1
     for name in schema_names('observations'):
         if name not in names:
@@ -216,15 +219,11 @@ def _with_missing(names: list[str]) -> list[str]:
 def _check_out_dir(package_dir: epath.Path, out_dir: epath.Path) -> None:
     inside, here = (path.resolve() for path in (package_dir, out_dir))
     if here == inside or inside in here.parents or here in inside.parents:
-        raise ValueError(f'{out_dir} overlaps your package {package_dir}; choose another folder, yours stays as it is')
+        raise ValueError(f'{out_dir} overlaps your package {package_dir}; choose another output folder')
 
 
 def _copy(package: Package, out_dir: epath.Path, observations: str) -> None:
     for name in package.files:
         if name != package.paths['observations']:
-            copy = out_dir / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = copy.parent / f'{copy.name}.tmp'
-            unfinished.write_bytes((package.folder / name).read_bytes())
-            unfinished.replace(copy)
+            write_whole(out_dir / name, (package.folder / name).read_bytes())
     write_whole(out_dir / package.paths['observations'], observations)

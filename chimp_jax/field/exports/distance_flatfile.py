@@ -1,7 +1,7 @@
-"""Flat files of the R package Distance (Miller et al. 2019), for distance sampling with camera traps.
+"""Writes flat files of the R package Distance (Miller et al. 2019), for distance sampling with camera traps.
 
-Howe et al. (2017): a camera is a point transect that is visited every t seconds while it is active; at each of these
-*snapshot moments* the distances of all animals in view are taken. Effort is the number of moments.
+Howe et al. (2017): a camera is a point transect that is visited every t seconds while it is active. At each visit, a
+*snapshot moment*, the distances of all animals in view are taken. Effort is the number of moments.
 """
 
 import math
@@ -13,8 +13,9 @@ from etils import epath
 from chimp_jax.field.bins import bin_of
 from chimp_jax.field.exports.distance_script import distance_script
 from chimp_jax.field.exports.flatfile_check import check_flatfile, checked_bins
-from chimp_jax.field.exports.rows import checked_rows, csv_text, short_number
+from chimp_jax.field.exports.rows import checked_rows, short_number
 from data_prep.files import write_whole
+from data_prep.inputs.tables import csv_text
 
 FLATFILE, SCRIPT = 'distance_flatfile.csv', 'distance.R'
 _COVARIATES = ('video_id', 'time', 'distance_lower', 'distance_upper')
@@ -33,12 +34,12 @@ def write_distance(
 ) -> dict:
     """Writes distance_flatfile.csv and distance.R into out_dir.
 
-    rows: of distances.csv. stations: the station of each row, aligned with it (stations.stations_of). deployments: of
+    rows: distances.csv. stations: the station of each row (stations.stations_of). deployments: the table of
     stations.read_deployments. snapshot_s: seconds between snapshot moments, counted from the start of each clip.
-    theta_deg: the camera's angle of view. cutpoints [K]: m, ascending; they add distbegin and distend, (begin, end].
-    truncation: m; with cutpoints it must be one of them. every_s: seconds between the targets that were estimated.
-    Returns the counts of what was written and of what was left out, by reason.
-    Raises ValueError for each user error that the package would meet later, or never notice: see docs/exports.md.
+    theta_deg: the camera's angle of view. cutpoints [K]: metres, ascending; they add distbegin and distend, with
+    bins (begin, end]. truncation: metres; with cutpoints it must be one of them. every_s: seconds between targets.
+    Returns the counts of the rows written, and of the rows left out by reason.
+    Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
     check_survey(snapshot_s, theta_deg, every_s)
     cutpoints, truncation = checked_bins(cutpoints, truncation)
@@ -49,7 +50,7 @@ def write_distance(
     if unknown:
         raise ValueError(
             f'the station {unknown[0]!r} of {rows.loc[rows["station"] == unknown[0], "video_id"].iloc[0]} is not in '
-            'the deployments table; add a row with its active_seconds'
+            'the deployments table; add a row for it, with active_seconds'
         )
     kept, left_out = _kept(rows, snapshot_s, cutpoints, truncation)
     header, lines = _lines(kept, places, theta_deg, cutpoints)
@@ -62,26 +63,26 @@ def write_distance(
 
 
 def check_survey(snapshot_s, theta_deg: float, every_s: int) -> None:
-    """Raises ValueError where the moments or the angle of view are impossible."""
+    """Raises ValueError if the snapshot moments or the angle of view are impossible."""
     if not (math.isfinite(snapshot_s) and snapshot_s >= 1 and snapshot_s == int(snapshot_s)):
-        raise ValueError(f'the snapshot interval {snapshot_s} s is no whole number of seconds; give 1, 2, 3, ...')
+        raise ValueError(f'the snapshot interval {snapshot_s} s is not a whole number of seconds; give 1, 2, 3, ...')
     if snapshot_s % every_s:
         raise ValueError(
-            f'distances were estimated every {every_s} s, so moments every {snapshot_s} s were missed; '
-            f'give a snapshot interval that {every_s} divides, or estimate every {snapshot_s} s'
+            f'the distances are {every_s} s apart, so some moments every {snapshot_s} s have no distance; '
+            f'give a snapshot interval that is a multiple of {every_s}, or estimate every {snapshot_s} s'
         )
     if not 0 < theta_deg <= 360:
-        raise ValueError(f'theta {theta_deg} is no angle of view; give the degrees, above 0 and up to 360')
+        raise ValueError(f'theta {theta_deg} is not an angle of view; give degrees, above 0 and up to 360')
 
 
 def _checked_stations(deployments: pd.DataFrame, snapshot_s: int) -> dict[str, tuple]:
-    """{station: (region, area in square km, effort in moments)}, in the order of the table."""
+    """Returns {station: (region, area in square km, effort in moments)} in the order of the table."""
     places: dict[str, tuple] = {}
     areas: dict[str, tuple[float, str]] = {}
     for row in deployments.to_dict('records'):
         station, region, place = row['station'], row['region'] or 'all', row['row']
         if station in places:
-            raise ValueError(f'{place}: the station {station!r} stands twice, so its Effort differs; write one row')
+            raise ValueError(f'{place}: the station {station!r} has two rows; write one row for each station')
         if not (math.isfinite(row['area_km2']) and row['area_km2'] > 0):
             raise ValueError(f'{place}: area_km2 is missing or 0; write the area of the region in square kilometres')
         if not (math.isfinite(row['active_seconds']) and row['active_seconds'] > 0):
@@ -89,21 +90,21 @@ def _checked_stations(deployments: pd.DataFrame, snapshot_s: int) -> dict[str, t
         area, where = areas.setdefault(region, (row['area_km2'], place))
         if area != row['area_km2']:
             raise ValueError(
-                f'{place}: the region {region!r} has {row["area_km2"]:g} square km here and {area:g} in {where}; '
-                'write the area of the whole region in all its rows'
+                f'{place}: the region {region!r} has {row["area_km2"]:g} square km, but {area:g} in {where}; '
+                'write the area of the whole region in each row'
             )
         places[station] = region, area, row['active_seconds'] / snapshot_s
     return places
 
 
 def _kept(rows: pd.DataFrame, snapshot_s: int, cutpoints, truncation) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The observations, and how many rows were left out for which reason."""
+    """Returns the observations, and {reason: how many rows were left out}."""
     distance = rows['distance'].to_numpy()
     moment = rows['time'].to_numpy() % snapshot_s == 0
     known = ~np.isnan(distance)
     first = cutpoints[0] if cutpoints else 0
     last = cutpoints[-1] if cutpoints else math.inf if truncation is None else truncation
-    # The last bin takes its end, as R's cut(include.lowest) does.
+    # The last bin includes its end, the first bin its start, like R's cut(include.lowest = TRUE).
     near, far = known & (distance < first), known & (distance > last)
     left_out = {
         'between snapshot moments': int((~moment).sum()),
@@ -115,7 +116,7 @@ def _kept(rows: pd.DataFrame, snapshot_s: int, cutpoints, truncation) -> tuple[p
 
 
 def _lines(rows: pd.DataFrame, places: dict[str, tuple], theta_deg: float, cutpoints):
-    """The header and the cells: observations by station and clip; one row for each station without any."""
+    """Returns the header and the rows: observations by station and clip, one row for each station without any."""
     bins = ('distbegin', 'distend') if cutpoints else ()
     header = ['Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', *bins, 'object', 'multiplier', *_COVARIATES]
     of_station = dict(list(rows.groupby('station', sort=False)))

@@ -1,24 +1,26 @@
-"""The R script beside a flat file: package Distance (>= 1.0.5), point transects, half-normal and hazard-rate."""
+"""Writes the R script for a flat file: package Distance (>= 1.0.5), point transects, half-normal and hazard-rate."""
 
 _SCRIPT = """\
 # Density from camera-trap distances with the R package Distance (1.0.5 or later).
 #   install.packages("Distance")
-#   Rscript distance.R          in the folder of {flatfile}
-# Howe et al. (2017), https://doi.org/10.1111/2041-210X.12790: cameras as point transects, Effort in snapshot moments.
-# Before you believe a density: look at the histogram, choose truncation and cutpoints, and account for the share of
-# time at which the animals can be filmed at all (dht2's argument multipliers); neither is done for you here.
+#   Rscript distance.R          # run it in the folder of {flatfile}
+# Method: Howe et al. (2017), https://doi.org/10.1111/2041-210X.12790. Each camera is a point transect; Effort is the
+# number of snapshot moments.
+# This script does not do two steps. Do them before you trust a density:
+#   1. Look at the histogram, then choose truncation and cutpoints.
+#   2. Account for the share of time when animals are available to the camera (argument multipliers of dht2).
 library(Distance)
 
 flatfile <- read.csv("{flatfile}", na.strings = "", encoding = "UTF-8",
                      colClasses = c(Region.Label = "character", Sample.Label = "character"))
 cutpoints <- {cutpoints}
 truncation <- {truncation}
-sample_fraction <- {theta} / 360   # the angle of view, degrees; the column multiplier says the same
+sample_fraction <- {theta} / 360   # angle of view, degrees; the column multiplier has the same value
 conversion <- convert_units("meter", NULL, "square kilometer")
 
-# Stations without any detection stay in `stations`: their effort counts. `detections` has the distances alone.
+# `stations` keeps the stations without detections, because their effort counts. `detections` has only the distances.
 stations <- flatfile[, c("Region.Label", "Area", "Sample.Label", "Effort", "distance", "object")]
-if (!is.null(cutpoints)) {{   # the middle of each bin, so that both packages draw the same line between bins
+if (!is.null(cutpoints)) {{   # the middle of each bin, so that R chooses the same bin as the file
   stations$distance <- (flatfile$distbegin + flatfile$distend) / 2
 }}
 detections <- stations[!is.na(stations$distance), c("object", "distance")]
@@ -30,7 +32,8 @@ fits <- list(
   hr = ds(detections, truncation = truncation, transect = "point", key = "hr", adjustment = NULL,
           cutpoints = cutpoints, convert_units = conversion)
 )
-# Distances of one visit are no independent draws: AIC prefers models that are too complex (Howe et al. 2019, QAIC).
+# Distances of one animal visit are not independent, so AIC prefers models that are too complex (Howe et al.
+# 2019 use QAIC).
 print(AIC(fits$hn, fits$hr))
 
 strata <- if (length(unique(stations$Region.Label)) > 1) ~Region.Label else ~1
@@ -39,16 +42,16 @@ for (key in names(fits)) {{
   print(summary(fits[[key]]))
   estimate <- dht2(fits[[key]], flatfile = stations, strat_formula = strata, convert_units = conversion,
                    sample_fraction = sample_fraction)
-  print(estimate, report = "density")   # animals a square kilometre
+  print(estimate, report = "density")   # animals per square kilometre
 }}
 """
 
 
 def distance_script(flatfile: str, theta_deg: float, cutpoints=None, truncation: float | None = None) -> str:
-    """R code that loads the flat file, fits two detection functions and prints densities.
+    """Returns R code that loads the flat file, fits two detection functions and prints densities.
 
-    flatfile: its file name. cutpoints [K]: m, ascending, or None. truncation: m; the last cutpoint where it is None,
-    or the largest distance where there are no bins.
+    flatfile: its file name. cutpoints [K]: metres, ascending, or None. truncation: metres; if it is None, the last
+    cutpoint, or without cutpoints the largest distance.
     """
     if cutpoints is not None:
         left, right = f'{cutpoints[0]:.10g}', f'{cutpoints[-1]:.10g}'

@@ -1,4 +1,4 @@
-"""Is this a flat file that the R package Distance can analyse? The errors that its users meet, by name."""
+"""Checks a flat file of the R package Distance for the errors that its users make."""
 
 import math
 from itertools import pairwise
@@ -6,38 +6,40 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from chimp_jax.field.exports.rows import number, read_table
+from data_prep.inputs.tables import number, read_table
 
 _NEEDED = ('Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', 'object')
+_NUMBERS = ('Area', 'Effort', 'distance', 'distbegin', 'distend', 'multiplier')
 _MAY_BE_NA = ('distance', 'object', 'distbegin', 'distend', 'size')
 
 
 def checked_bins(cutpoints, truncation: float | None) -> tuple[list[float] | None, float | None]:
-    """Cutpoints up to the truncation, and the truncation. Raises ValueError where they do not fit each other."""
+    """Returns the cutpoints up to the truncation, and the truncation. Raises ValueError if they do not fit."""
     if truncation is not None and not (math.isfinite(truncation) and truncation > 0):
-        raise ValueError(f'the truncation {truncation} is no distance; give metres above 0')
+        raise ValueError(f'the truncation {truncation} is not a distance; give metres above 0')
     if cutpoints is None:
         return None, truncation
     cutpoints = [float(point) for point in cutpoints]
     if len(cutpoints) < 2 or not np.isfinite(cutpoints).all() or cutpoints[0] < 0:
-        raise ValueError(f'the cutpoints {_listed(cutpoints)} make no bins; give two or more distances from 0 on')
+        raise ValueError(f'the cutpoints {_listed(cutpoints)} do not make bins; give two or more, none below 0')
     if any(a >= b for a, b in pairwise(cutpoints)):
-        raise ValueError(f'the cutpoints {_listed(cutpoints)} are not ascending; sort them and drop repeated ones')
+        raise ValueError(f'the cutpoints {_listed(cutpoints)} are not ascending; sort them and remove repeated ones')
     truncation = cutpoints[-1] if truncation is None else float(truncation)
     if truncation > cutpoints[-1]:
         raise ValueError(
-            f'the truncation {truncation:g} m lies beyond the last cutpoint {cutpoints[-1]:g} m; lower it, or add a bin'
+            f'the truncation {truncation:g} m is beyond the last cutpoint {cutpoints[-1]:g} m; '
+            'lower it, or add a cutpoint'
         )
     if truncation not in cutpoints[1:]:
-        raise ValueError(f'the truncation {truncation:g} m cuts a bin of {_listed(cutpoints)}; truncate at a cutpoint')
+        raise ValueError(f'the truncation {truncation:g} m is inside a bin of {_listed(cutpoints)}; use a cutpoint')
     return cutpoints[: cutpoints.index(truncation) + 1], truncation
 
 
 def check_flatfile(table, cutpoints=None, truncation: float | None = None, name: str | None = None) -> dict:
-    """Checks a flat file, ours or one made by hand.
+    """Checks a flat file, written by write_distance or by hand, and returns its counts.
 
-    table: path of a CSV, or a DataFrame. cutpoints, truncation: m, as they will be given to ds(), or None. name: what
-    messages call a DataFrame.
+    table: the path of a CSV, or a DataFrame. cutpoints, truncation: metres, as ds() will receive them, or None.
+    name: the name of a DataFrame in messages.
     Returns {'observations': n, 'stations': n, 'stations without any': n, 'regions': n}.
     Raises ValueError with file, row and remedy.
     """
@@ -47,21 +49,21 @@ def check_flatfile(table, cutpoints=None, truncation: float | None = None, name:
         if missing:
             raise ValueError(f'{name} lacks the column {", ".join(missing)}; it has {", ".join(map(str, texts))}')
     else:
-        texts, name = read_table(table, _NEEDED), str(table)
+        texts, name = read_table(table, _NEEDED, numbers=_NUMBERS), str(table)
     bins = [column for column in ('distbegin', 'distend') if column in texts]
     if len(bins) == 1:
-        raise ValueError(f'{name} has {bins[0]} alone; give both distbegin and distend, or neither')
+        raise ValueError(f'{name} has {bins[0]} only; give both distbegin and distend, or neither')
     cutpoints, truncation = checked_bins(cutpoints, truncation)
     file = _FlatFile(name, cutpoints, truncation, bool(bins))
     for line, cells in zip(texts.index, texts.to_dict('records'), strict=True):
         cells = {column: cell.strip() for column, cell in cells.items()}
-        unknown = {column: '' for column in _MAY_BE_NA if cells.get(column) == 'NA'}  # as R writes it
+        unknown = {column: '' for column in _MAY_BE_NA if cells.get(column) == 'NA'}  # R writes NA
         file.take(f'{name}:{line}', {**cells, **unknown})
     return file.counts()
 
 
 class _FlatFile:
-    """What was seen of the file so far, for the rules that bind rows together."""
+    """The rows read so far, for the rules about several rows."""
 
     def __init__(self, name: str, cutpoints, truncation, binned: bool):
         self.name, self.cutpoints, self.truncation, self.binned = name, cutpoints, truncation, binned
@@ -79,19 +81,19 @@ class _FlatFile:
             return
         if station in self.empty:
             raise ValueError(
-                f'{place}: the station {station!r} has a row without distance in {self.empty[station]}; '
-                'delete that row, it is for stations without any detection'
+                f'{place}: the station {station!r} has a row without a distance in {self.empty[station]}; '
+                'delete that row, because the station has a detection'
             )
         distance = number(cells['distance'], place, 'distance', 0)
         if not cells['object']:
-            raise ValueError(f'{place}: object is empty beside a distance; number the observations')
+            raise ValueError(f'{place}: object is empty but there is a distance; number the observations')
         before = self.objects.setdefault(cells['object'], place)
         if before != place:
-            raise ValueError(f'{place}: object {cells["object"]} stands in {before} already; number each row anew')
+            raise ValueError(f'{place}: object {cells["object"]} is already in {before}; number each row differently')
         if self.cutpoints and not self.cutpoints[0] <= distance <= self.cutpoints[-1]:
             raise ValueError(
-                f'{place}: distance {distance:g} m lies outside the cutpoints {_listed(self.cutpoints)}; '
-                'drop the row, or add a bin'
+                f'{place}: distance {distance:g} m is outside the cutpoints {_listed(self.cutpoints)}; '
+                'remove the row, or add a cutpoint'
             )
         if self.binned:
             self._bin(place, distance, cells)
@@ -105,58 +107,58 @@ class _FlatFile:
         area = number(cells['Area'], place, 'Area', 0)
         effort = number(cells['Effort'], place, 'Effort', 0)
         if effort == 0:
-            raise ValueError(f'{place}: Effort is 0; write the number of snapshot moments, or leave the station out')
+            raise ValueError(f'{place}: Effort is 0; write the number of snapshot moments, or remove the station')
         area_before, where = self.areas.setdefault(region, (area, place))
         if area_before != area:
             raise ValueError(
-                f'{place}: Area of {region!r} is {area:g}, in {where} {area_before:g}; write the same in all its rows'
+                f'{place}: Area of {region!r} is {area:g}, but {area_before:g} in {where}; write one area in all rows'
             )
         region_before, effort_before, where = self.stations.setdefault(station, (region, effort, place))
         if region_before != region:
             raise ValueError(
-                f'{place}: Sample.Label {station!r} stands in the regions {region_before!r} ({where}) and {region!r}; '
-                'make the names of stations unique over regions'
+                f'{place}: Sample.Label {station!r} is in the regions {region_before!r} ({where}) and {region!r}; '
+                'give each station a name of its own'
             )
         if effort_before != effort:
             raise ValueError(
-                f'{place}: Effort of {station!r} is {effort:g}, in {where} {effort_before:g}; write the same in all '
-                'its rows'
+                f'{place}: Effort of {station!r} is {effort:g}, but {effort_before:g} in {where}; '
+                'write one effort in all its rows'
             )
         if cells.get('multiplier') and not 0 < number(cells['multiplier'], place, 'multiplier') <= 1:
-            raise ValueError(f'{place}: multiplier {cells["multiplier"]} is no share of a circle; write theta/360')
+            raise ValueError(f'{place}: multiplier {cells["multiplier"]} is not above 0 and up to 1; write theta/360')
 
     def _empty_row(self, place: str, station: str, cells: dict[str, str]) -> None:
         filled = next((name for name in ('object', 'distbegin', 'distend', 'size') if cells.get(name)), None)
         if filled:
             raise ValueError(
-                f'{place}: {filled} without a distance; fill in the distance, or empty the cell where nothing was seen'
+                f'{place}: {filled} is given without a distance; fill in the distance, or empty both cells'
             )
         if self.detections.get(station) or station in self.empty:
             raise ValueError(
-                f'{place}: a row without distance for the station {station!r}, which has rows already; delete it '
-                '(a missing distance among others breaks binned analyses)'
+                f'{place}: a row without a distance, but the station {station!r} has other rows; delete this row '
+                '(a missing distance breaks binned analyses)'
             )
         self.empty[station] = place
 
     def _bin(self, place: str, distance: float, cells: dict[str, str]) -> None:
         if not (cells['distbegin'] and cells['distend']):
-            raise ValueError(f'{place}: distbegin or distend is empty beside a distance; fill in both')
+            raise ValueError(f'{place}: distbegin or distend is empty but there is a distance; fill in both')
         begin, end = (number(cells[name], place, name, 0) for name in ('distbegin', 'distend'))
         if not begin <= distance <= end or begin == end:
-            raise ValueError(f'{place}: distance {distance:g} m is not in its bin {begin:g} to {end:g} m; mend one')
+            raise ValueError(f'{place}: distance {distance:g} m is not in its bin {begin:g} to {end:g} m; correct one')
         if self.cutpoints and (begin, end) not in pairwise(self.cutpoints):
             raise ValueError(
-                f'{place}: the bin {begin:g} to {end:g} m is none of the cutpoints {_listed(self.cutpoints)}; '
-                'write the file anew with these cutpoints'
+                f'{place}: the bin {begin:g} to {end:g} m is not a bin of the cutpoints {_listed(self.cutpoints)}; '
+                'write the file again with these cutpoints'
             )
         if self.truncation is not None and end > self.truncation:
             raise ValueError(
-                f'{place}: the bin ends at {end:g} m, beyond the truncation {self.truncation:g} m; drop it'
+                f'{place}: the bin ends at {end:g} m, beyond the truncation {self.truncation:g} m; remove the row'
             )
 
     def counts(self) -> dict:
         if not self.stations:
-            raise ValueError(f'{self.name} has no rows; it needs one for each station at least')
+            raise ValueError(f'{self.name} has no rows; write at least one for each station')
         return {
             'observations': sum(self.detections.values()),
             'stations': len(self.stations),

@@ -1,4 +1,4 @@
-"""The formats that other programs read, by the name of --format: what each wants, and its files."""
+"""The formats for other programs, by the name of --format: what each requires and which files it writes."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,10 +14,10 @@ FORMATS = ('zamba', 'distance', 'camtrap-dp')
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What the exports must be told; None where it was not."""
+    """What the exports need to know about the survey; None if the user did not give it."""
 
     deployments: pd.DataFrame | None = None  # of stations.read_deployments
-    every_s: int = 1  # seconds between the targets
+    every_s: int = 1  # seconds between targets
     snapshot_s: int | None = None  # seconds between snapshot moments
     theta_deg: float | None = None  # the camera's angle of view
     cutpoints_m: list[float] | None = None
@@ -25,7 +25,7 @@ class Survey:
     package: str | None = None  # folder of the user's Camtrap DP
 
     def missing(self, format_name: str) -> list[str]:
-        """The flags that this format needs and that were not given."""
+        """Returns the flags that the format requires and the user did not give."""
         needs = {
             'distance': {'--deployments': self.deployments, '--snapshot': self.snapshot_s, '--theta': self.theta_deg},
             'camtrap-dp': {'--camtrap_package': self.package},
@@ -34,7 +34,7 @@ class Survey:
 
 
 def check(formats, survey: Survey) -> None:
-    """Raises ValueError, before any work, for a format that lacks something."""
+    """Raises ValueError if a format lacks something. Runs before the clips are read."""
     for name in formats:
         if missing := survey.missing(name):
             raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
@@ -46,29 +46,33 @@ def check(formats, survey: Survey) -> None:
 
 
 def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, out, now: str) -> dict:
-    """Writes one format into the folder out; returns what it says of itself.
+    """Writes one format into the folder `out` and returns the counts of what it wrote.
 
-    rows and clips: of distances.csv and clips.csv; now: ISO 8601.
+    rows, clips: distances.csv and clips.csv. now: ISO 8601.
     """
     out = epath.Path(out)
     durations_s = clips.set_index('video_id')['duration_s'].dropna().to_dict()
     station = rows['video_id'].map(clips.set_index('video_id')['site'])
-    there = station.notna()  # a target may name a clip that is not there
+    found = station.notna()  # a target may name a clip that does not exist
     writers: dict[str, Callable[[], dict]] = {
         'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', durations_s),
         'distance': lambda: distance_flatfile.write_distance(
-            rows[there],
-            station[there],
-            survey.deployments,
-            survey.snapshot_s,
-            survey.theta_deg,
-            out,
-            survey.cutpoints_m,
-            survey.truncation_m,
-            survey.every_s,
+            rows[found],
+            stations=station[found],
+            deployments=survey.deployments,
+            snapshot_s=survey.snapshot_s,
+            theta_deg=survey.theta_deg,
+            out_dir=out,
+            cutpoints=survey.cutpoints_m,
+            truncation=survey.truncation_m,
+            every_s=survey.every_s,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
-            rows, survey.package, out / 'camtrap-dp', survey.theta_deg, now
+            rows,
+            package_dir=survey.package,
+            out_dir=out / 'camtrap-dp',
+            field_of_view_deg=survey.theta_deg,
+            classified_at=now,
         ),
     }
     return writers[name]()

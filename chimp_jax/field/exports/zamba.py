@@ -1,22 +1,22 @@
-"""The table that zamba's `depth` command writes: filepath, time, distance; what reads that reads this."""
+"""Writes the table of zamba's `depth` command: filepath, time, distance."""
 
 import math
 from collections.abc import Mapping
 
 import pandas as pd
-from etils import epath
 
-from chimp_jax.field.exports.rows import checked_rows, csv_text, number, read_table
+from chimp_jax.field.exports.rows import checked_rows
 from data_prep.files import write_whole
+from data_prep.inputs.tables import csv_text, number, read_table
 
 
 def write_zamba(rows: pd.DataFrame, path, durations_s: Mapping[str, float] | None = None) -> dict:
-    """Writes the CSV; a distance has one decimal and is empty where none is known, as zamba writes it.
+    """Writes the CSV. As in zamba, a distance has one decimal and is empty if it is unknown.
 
-    durations_s: {video_id: seconds that the clip lasts}. zamba has a row for every second of a clip; with durations
-    the seconds that were no targets get theirs, with an empty distance. Without, or where a duration is NaN, only
-    targets have rows.
-    Returns {'rows': n, 'with a distance': n, 'empty': n}. Raises ValueError as checked_rows.
+    durations_s: {video_id: length of the clip in seconds}. zamba writes a row for every second of a clip. With
+    durations, a second that was not a target also has a row, with an empty distance. Without durations, or if a
+    duration is NaN, only targets have rows.
+    Returns {'rows': n, 'with a distance': n, 'empty': n}. Raises ValueError like checked_rows.
     """
     rows = checked_rows(rows, ())
     lines = [
@@ -28,18 +28,18 @@ def write_zamba(rows: pd.DataFrame, path, durations_s: Mapping[str, float] | Non
         lines += [(video_id, t, math.nan) for t in seconds if (video_id, t) not in known]
     lines.sort(key=lambda line: line[:2])
     cells = [(video_id, t, '' if math.isnan(d) else f'{d:.1f}') for video_id, t, d in lines]
-    write_whole(epath.Path(path), csv_text(('filepath', 'time', 'distance'), cells))
+    write_whole(path, csv_text(('filepath', 'time', 'distance'), cells))
     return check_zamba(path)
 
 
 def check_zamba(path) -> dict:
-    """Counts as write_zamba. Raises ValueError with file and row where the table is not what zamba would write."""
+    """Returns the counts of write_zamba. Raises ValueError with file and row if zamba would not write such a table."""
     texts = read_table(path, ('filepath', 'time', 'distance'))
     for line, cells in zip(texts.index, texts.to_dict('records'), strict=True):
         if not cells['filepath']:
             raise ValueError(f'{path}:{line}: filepath is empty; name the clip')
         if number(cells['time'], f'{path}:{line}', 'time', 0) % 1:
-            raise ValueError(f'{path}:{line}: time {cells["time"]} is no whole second; round it down')
+            raise ValueError(f'{path}:{line}: time {cells["time"]} is not a whole second; round it down')
         if cells['distance']:
             number(cells['distance'], f'{path}:{line}', 'distance', 0)
     empty = int((texts['distance'] == '').sum())

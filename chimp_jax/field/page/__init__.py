@@ -1,1 +1,1 @@
-"""The report page."""
+"""The page of `chimp-distance report`."""

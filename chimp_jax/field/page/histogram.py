@@ -1,4 +1,4 @@
-"""The histogram of the page, as SVG that stands inside HTML, and its bins."""
+"""Counts distances in bins and draws the histogram of the page as SVG inside HTML."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from chimp_jax.field.bins import bin_of, check_cutpoints
 
-_MOST_BINS = 14  # of those that are chosen here
+_MOST_BINS = 14  # of default_cutpoints
 _ROOM = {'left': 46, 'right': 12, 'top': 22, 'bottom': 42}  # px around the plot
 
 
@@ -25,8 +25,8 @@ class Bin(NamedTuple):
 
 class Histogram(NamedTuple):
     bins: list[Bin]
-    n_nearer: int  # before the first cutpoint
-    n_farther: int  # beyond the last one
+    n_nearer: int  # below the first cutpoint
+    n_farther: int  # above the last cutpoint
 
     @property
     def unequal(self) -> bool:
@@ -35,10 +35,10 @@ class Histogram(NamedTuple):
 
 
 def count(distance_m: np.ndarray, corrected: np.ndarray, cutpoints: Sequence[float] | None = None) -> Histogram:
-    """distance_m, corrected: [n], without NaN. Bins are (lower, upper], the first one holds its lower end too.
+    """Returns the counts of distance_m [n] in bins, split by corrected [n] bool. There must be no NaN.
 
-    That is how R's cut(..., include.lowest = TRUE) and with it the package Distance counts. Raises ValueError where
-    the cutpoints do not rise or are fewer than two.
+    Bins are (lower, upper]; the first bin includes its lower end, as in R's cut(..., include.lowest = TRUE) and the
+    package Distance. Raises ValueError if the cutpoints do not rise or are fewer than two.
     """
     distance_m = np.asarray(distance_m, float)
     edges = default_cutpoints(distance_m) if cutpoints is None else check_cutpoints(cutpoints).tolist()
@@ -51,10 +51,10 @@ def count(distance_m: np.ndarray, corrected: np.ndarray, cutpoints: Sequence[flo
 
 
 def default_cutpoints(distance_m: np.ndarray) -> list[float]:
-    """Equal steps of 1, 2, 5, 10 m and so on from 0 (or the step below a negative distance) to the largest.
+    """Returns equal steps of 1, 2, 5, 10, ... m from 0 (or the step below a negative distance) to the largest distance.
 
-    A few huge distances do not squeeze the others into one bin: the steps are chosen for the 99th percentile, and what
-    lies farther than twice that is beyond the last bin.
+    The 99th percentile sets the step, so that a few huge distances do not squeeze all others into one bin. Distances
+    beyond twice the 99th percentile are above the last cutpoint.
     """
     if not len(distance_m):
         return [0.0, 1.0]
@@ -67,14 +67,14 @@ def default_cutpoints(distance_m: np.ndarray) -> list[float]:
 
 
 def nice_step(span: float, most: int) -> float:
-    """The smallest step of 1, 2 or 5 times a power of ten of which at most `most` cover the span."""
+    """Returns the smallest step of 1, 2 or 5 times a power of ten such that at most `most` steps cover the span."""
     power = math.floor(math.log10(span / most))
     steps = (factor * 10.0**exponent for exponent in range(power, power + 3) for factor in (1, 2, 5))
     return next(step for step in steps if span / step <= most + 1e-9)
 
 
 def draw_histogram(histogram: Histogram, width_px: int, height_px: int, label: str) -> str:
-    """SVG. Heights are counts, or counts a metre where the bins differ in width, so that areas compare."""
+    """Returns SVG. Heights are counts, or counts per metre if the bins differ in width, so that areas compare."""
     bins = histogram.bins
     start, stop = bins[0].lower_m, bins[-1].upper_m
     heights = [b.n / (b.upper_m - b.lower_m) if histogram.unequal else b.n for b in bins]
@@ -118,7 +118,7 @@ def _grid(step: float, top: float, y, width_px: int) -> str:
 
 
 def _marks(bins: list[Bin], x, y_px: float) -> list[str]:
-    """The cutpoints, as many as there is room for."""
+    """Returns labels for the cutpoints that have room."""
     marks, free_from = [], -math.inf
     for cutpoint in (bins[0].lower_m, *(b.upper_m for b in bins)):
         half = 4 * len(short(cutpoint))
@@ -139,5 +139,5 @@ def _text(kind: str, x_px: float, y_px: float, text: str) -> str:
 
 
 def short(value: float) -> str:
-    """A number as people write it on an axis: 0, 2.5, 12000, 3e+07."""
+    """Returns a number as an axis label: 0, 2.5, 12000, 3e+07."""
     return f'{value:.6g}'

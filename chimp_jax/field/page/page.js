@@ -1,11 +1,12 @@
 'use strict';
+// Draws the charts of the clips and collects corrections. page.py (clip_series) explains the keys of the data.
 (() => {
 const MOST_PRINTED = 400, MOST_DOTS = 130, W = 360, H = 150, LEFT = 34, RIGHT = 18, TOP = 10, BOTTOM = 22;
 const byId = id => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
 document.body.classList.remove('no-script');
 
-// Each clip's own figures, once.
+// Figures of each clip, computed once.
 const numbers = list => (list || []).filter(v => v !== null);
 const quantile = (sorted, q) => sorted.length ? sorted[Math.floor((sorted.length - 1) * q)] : 0;
 for (const clip of data.clips) {
@@ -21,10 +22,10 @@ for (const clip of data.clips) {
   clip.key = (clip.n + ' ' + clip.g).toLowerCase();
 }
 const tops = data.clips.map(c => c.top).sort((a, b) => a - b);
-// Of the 90th percentile, so that a few huge values do not flatten all others; those are drawn as arrowheads.
-const commonTop = niceTop(Math.min(tops[tops.length - 1] || 1, 1.5 * quantile(tops, 0.9) || 1));
+// Based on the 90th percentile, so that a few huge values do not flatten the rest. They are drawn as arrowheads.
+const commonTop = roundTop(Math.min(tops[tops.length - 1] || 1, 1.5 * quantile(tops, 0.9) || 1));
 
-function bounds(clip) {  // [lower, upper] or null of each second: the interval, else the spread
+function bounds(clip) {  // [lower, upper] or null for each second: the interval, else distance -/+ spread
   if (!clip.b) {
     clip.b = clip.t.map((_, i) => {
       const v = clip.v[i];
@@ -36,27 +37,32 @@ function bounds(clip) {  // [lower, upper] or null of each second: the interval,
   }
   return clip.b;
 }
-function niceTop(value) {
+function roundTop(value) {  // a round number for the top of an axis, at least the value
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1e-9)));
   return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map(k => k * power).find(k => k >= value * 0.999) || 10 * power;
 }
-const m = v => v === null ? 'none' : Math.abs(v) < 1e4 ? v.toFixed(1) : v.toPrecision(3);
+const metres = v => v === null ? 'none' : Math.abs(v) < 1e4 ? v.toFixed(1) : v.toPrecision(3);
 const short = v => String(Number(v.toPrecision(3)));
-function tell(clip, i) {  // one second in words
-  const b = clip.lo && clip.hi && clip.v[i] !== null ? bounds(clip)[i] : null;
-  return clip.t[i] + ' s: ' + (clip.v[i] === null ? 'no distance' : m(clip.v[i]) + ' m') +
-    (b ? ' (' + m(b[0]) + ' to ' + m(b[1]) + ')' : '') + (clip.f && clip.f[i] ? ', ' + clip.f[i].replaceAll('_', ' ') : '') + (clip.c && clip.c[i] ? ', corrected' : '');
+const interval = (clip, i) => clip.lo && clip.hi ? bounds(clip)[i] : null;
+const flags = (clip, i) => (clip.f && clip.f[i] || '').replaceAll('_', ' ');
+const corrected = (clip, i) => Boolean(clip.c && clip.c[i]);
+function describeSecond(clip, i) {
+  const b = interval(clip, i);
+  return clip.t[i] + ' s: ' + (clip.v[i] === null ? 'no distance' : metres(clip.v[i]) + ' m') +
+    (b ? ' (' + metres(b[0]) + ' to ' + metres(b[1]) + ')' : '') +
+    (flags(clip, i) ? ', ' + flags(clip, i) : '') + (corrected(clip, i) ? ', corrected' : '');
 }
-function inWords(clip) {
+function describeClip(clip) {
   const n = numbers(clip.v).length;
   if (!n) return 'no distance in ' + clip.t.length + ' s';
-  return n + (n === 1 ? ' second, ' : ' seconds, ') + (n === 1 ? m(clip.near) : m(clip.near) + ' to ' + m(clip.far) +
-    ', median ' + m(clip.middle)) + ' m';
+  if (n === 1) return '1 second, ' + metres(clip.near) + ' m';
+  return n + ' seconds, ' + metres(clip.near) + ' to ' + metres(clip.far) + ', median ' + metres(clip.middle) + ' m';
 }
+const lastSecond = clip => Math.max(clip.d || 0, clip.t[clip.t.length - 1], 1);
 
-// A chart is a string of SVG made of numbers only; texts of the data never pass through innerHTML.
-function chart(clip, top) {
-  const last = Math.max(clip.d || 0, clip.t[clip.t.length - 1], 1), b = bounds(clip);
+// A chart is a string of SVG that contains only numbers. Texts of the data never pass through innerHTML.
+function drawChart(clip, top) {
+  const last = lastSecond(clip), b = bounds(clip);
   const x = t => LEFT + (W - LEFT - RIGHT) * t / last;
   const y = v => Math.min(Math.max(TOP + (H - TOP - BOTTOM) * (1 - v / top), TOP - 4), H - BOTTOM);
   const at = (t, v) => x(t).toFixed(1) + ' ' + y(v).toFixed(1);
@@ -91,9 +97,9 @@ function chart(clip, top) {
   clip.t.forEach((t, i) => {
     const v = clip.v[i], px = x(t).toFixed(1);
     if (v === null) svg += `<path class="missing" d="M${px} ${H - BOTTOM}v-5"/>`;
-    else if (clip.c && clip.c[i]) svg += `<path class="diamond" d="M${at(t, v)}m0-5l5 5l-5 5l-5-5z"/>`;
+    else if (corrected(clip, i)) svg += `<path class="diamond" d="M${at(t, v)}m0-5l5 5l-5 5l-5-5z"/>`;
     else if (v > top) svg += `<path class="dot" d="M${px} ${TOP - 9}l4 7h-8z"/>`;
-    else if (clip.f && clip.f[i]) svg += `<circle class="ring" cx="${px}" cy="${y(v).toFixed(1)}" r="3.2"/>`;
+    else if (flags(clip, i)) svg += `<circle class="ring" cx="${px}" cy="${y(v).toFixed(1)}" r="3.2"/>`;
     else if (clip.t.length <= MOST_DOTS) svg += `<circle class="dot" cx="${px}" cy="${y(v).toFixed(1)}" r="2.4"/>`;
   });
   return `<svg viewBox="0 0 ${W} ${H}" role="img">${svg}<path class="hair" d="M-9 ${TOP}V${H - BOTTOM}"/></svg>`;
@@ -104,138 +110,139 @@ function element(name, properties, ...children) {
   made.append(...children);
   return made;
 }
-function figure(clip) {  // empty until it is near the screen
+function emptyFigure(clip) {  // its chart is drawn when it comes near the screen
   if (clip.figure) return clip.figure;
-  clip.read = element('p', {className: 'read', textContent: inWords(clip)});
+  clip.read = element('p', {className: 'read', textContent: describeClip(clip)});
   const caption = element('figcaption', {}, element('h4', {textContent: clip.n}), clip.read);
   clip.figure = element('figure', {className: 'chart'}, caption);
   clip.figure.clip = clip;
   return clip.figure;
 }
-function fill(clip) {
-  const top = own && own.checked ? niceTop(clip.top) : commonTop;
+function fillFigure(clip) {
+  const top = ownScale && ownScale.checked ? roundTop(clip.top) : commonTop;
   if (clip.drawn === top) return;
   if (clip.plot) clip.plot.remove();
-  const room = element('div', {});
-  room.innerHTML = chart(clip, top);
-  clip.plot = room.firstChild;
-  clip.plot.setAttribute('aria-label', clip.n + ': ' + inWords(clip));
-  clip.plot.addEventListener('pointermove', event => point(clip, event));
+  const holder = element('div', {});
+  holder.innerHTML = drawChart(clip, top);
+  clip.plot = holder.firstChild;
+  clip.plot.setAttribute('aria-label', clip.n + ': ' + describeClip(clip));
+  clip.plot.addEventListener('pointermove', event => showSecond(clip, event));
   clip.plot.addEventListener('pointerleave', () => {
-    clip.read.textContent = inWords(clip);
+    clip.read.textContent = describeClip(clip);
     clip.plot.querySelector('.hair').setAttribute('transform', 'translate(0)');
   });
   clip.figure.insertBefore(clip.plot, clip.figure.children[1] || null);
   if (!clip.numbers) {
     clip.numbers = element('details', {}, element('summary', {textContent: 'numbers'}));
-    clip.numbers.addEventListener('toggle', () => list(clip), {once: true});
+    clip.numbers.addEventListener('toggle', () => listNumbers(clip), {once: true});
     clip.figure.append(clip.numbers);
   }
   clip.drawn = top;
 }
-function point(clip, event) {  // the second below the pointer
-  const place = clip.plot.getBoundingClientRect(), last = Math.max(clip.d || 0, clip.t[clip.t.length - 1], 1);
+function showSecond(clip, event) {  // the second under the pointer
+  const place = clip.plot.getBoundingClientRect(), last = lastSecond(clip);
   const t = ((event.clientX - place.left) / place.width * W - LEFT) / (W - LEFT - RIGHT) * last;
-  let best = 0;
-  clip.t.forEach((s, i) => { if (Math.abs(s - t) < Math.abs(clip.t[best] - t)) best = i; });
-  clip.read.textContent = tell(clip, best);
-  const px = LEFT + (W - LEFT - RIGHT) * clip.t[best] / last;
+  let nearest = 0;
+  clip.t.forEach((s, i) => { if (Math.abs(s - t) < Math.abs(clip.t[nearest] - t)) nearest = i; });
+  clip.read.textContent = describeSecond(clip, nearest);
+  const px = LEFT + (W - LEFT - RIGHT) * clip.t[nearest] / last;
   clip.plot.querySelector('.hair').setAttribute('transform', `translate(${px + 9})`);
 }
-function list(clip) {
+function listNumbers(clip) {
   const heads = ['second', 'distance, m', 'from', 'to', 'flags'];
   const head = element('tr', {}, ...heads.map(text => element('th', {scope: 'col', textContent: text})));
   const body = element('tbody', {}, ...clip.t.map((t, i) => {
-    const b = clip.lo && clip.hi ? bounds(clip)[i] : null, note = (clip.f && clip.f[i] || '').replaceAll('_', ' ');
-    const cells = [t, clip.v[i] === null ? '' : m(clip.v[i]), b ? m(b[0]) : '', b ? m(b[1]) : '',
-      [note, clip.c && clip.c[i] ? 'corrected' : ''].filter(Boolean).join(', ')];
+    const b = interval(clip, i);
+    const cells = [t, clip.v[i] === null ? '' : metres(clip.v[i]), b ? metres(b[0]) : '', b ? metres(b[1]) : '',
+      [flags(clip, i), corrected(clip, i) ? 'corrected' : ''].filter(Boolean).join(', ')];
     return element('tr', {}, ...cells.map(text => element('td', {textContent: text})));
   }));
   const table = element('table', {}, element('thead', {}, head), body);
-  const room = element('div', {className: 'scroll', tabIndex: 0}, table);
-  room.setAttribute('role', 'region');
-  room.setAttribute('aria-label', 'Numbers of ' + clip.n);
-  clip.numbers.append(room);
+  const scroll = element('div', {className: 'scroll', tabIndex: 0}, table);
+  scroll.setAttribute('role', 'region');
+  scroll.setAttribute('aria-label', 'Numbers of ' + clip.n);
+  clip.numbers.append(scroll);
 }
 
-const find = byId('find'), order = byId('order'), own = byId('own'), charts = byId('charts');
-const watch = charts && new IntersectionObserver(seen => seen.forEach(e => e.isIntersecting && fill(e.target.clip)),
-  {rootMargin: '600px'});
-const orders = {
+const find = byId('find'), order = byId('order'), ownScale = byId('own'), charts = byId('charts');
+const observer = charts && new IntersectionObserver(
+  seen => seen.forEach(e => e.isIntersecting && fillFigure(e.target.clip)), {rootMargin: '600px'});
+const comparisons = {
   doubt: (a, b) => b.doubt - a.doubt, near: (a, b) => a.near - b.near, far: (a, b) => b.far - a.far
 };
-function show(only) {  // the clip of that name; without one, those that the fields ask for
+function showClips(only) {  // the clip named `only`, or the clips that match the search field
   const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = data.clips.filter(
     typeof only === 'string' ? c => c.n === only : c => words.every(word => c.key.includes(word)));
-  if (orders[order.value]) chosen.sort(orders[order.value]);
+  if (comparisons[order.value]) chosen.sort(comparisons[order.value]);
   const groups = new Map();
   for (const clip of chosen) {
-    const name = orders[order.value] ? '' : clip.g;
+    const name = comparisons[order.value] ? '' : clip.g;
     if (!groups.has(name)) groups.set(name, []);
     groups.get(name).push(clip);
   }
-  watch.disconnect();
+  observer.disconnect();
   const parts = [];
   for (const name of [...groups.keys()].sort()) {
     const clips = groups.get(name);
     if (name || groups.size > 1) {
-      const title = (name || 'the folder itself') + ' \u00b7 ' + clips.length + (clips.length > 1 ? ' clips' : ' clip');
+      const title = (name || 'the clips folder') + ' \u00b7 ' + clips.length + (clips.length > 1 ? ' clips' : ' clip');
       parts.push(element('h3', {textContent: title}));
     }
-    parts.push(element('div', {className: 'charts'}, ...clips.map(figure)));
+    parts.push(element('div', {className: 'charts'}, ...clips.map(emptyFigure)));
   }
   charts.replaceChildren(...parts);
-  chosen.forEach(clip => watch.observe(clip.figure));
+  chosen.forEach(clip => observer.observe(clip.figure));
   byId('more').hidden = chosen.length <= MOST_PRINTED;
   byId('found').textContent = chosen.length + ' of ' + data.clips.length + ' clips';
 }
 if (charts) {
   let waiting;
-  find.addEventListener('input', () => { clearTimeout(waiting); waiting = setTimeout(show, 150); });
-  order.addEventListener('change', show);
-  own.addEventListener('change', show);
+  find.addEventListener('input', () => { clearTimeout(waiting); waiting = setTimeout(showClips, 150); });
+  order.addEventListener('change', showClips);
+  ownScale.addEventListener('change', showClips);
   byId('tools').addEventListener('submit', event => event.preventDefault());
   addEventListener('beforeprint', () => [...charts.querySelectorAll('.chart')].slice(0, MOST_PRINTED)
-    .forEach(f => fill(f.clip)));
-  show();
+    .forEach(f => fillFigure(f.clip)));
+  showClips();
 }
 document.addEventListener('click', event => {
   const link = event.target.closest('a[data-clip]');
   if (link && charts) {
     find.value = link.dataset.clip;
-    show(link.dataset.clip);
+    showClips(link.dataset.clip);
   }
 });
 const boxes = byId('boxes');
 if (boxes) boxes.addEventListener('change', () => document.body.classList.toggle('no-boxes', !boxes.checked));
 
-// Corrections: what stands in the fields, and those that were typed earlier and have no picture here.
+// Corrections: the values in the fields, and earlier corrections without a picture on this page.
 const fields = [...document.querySelectorAll('input[data-time]')], bar = byId('bar'), csv = byId('csv');
-const start = new Map(fields.map(field => [field, field.value]));
-const value = field => Number(field.value.trim().replace(',', '.'));
-const good = field => field.value.trim() !== '' && Number.isFinite(value(field)) && value(field) >= 0;
+const initial = new Map(fields.map(field => [field, field.value]));
+const distance = field => Number(field.value.trim().replace(',', '.'));
+const isDistance = field => field.value.trim() !== '' && Number.isFinite(distance(field)) && distance(field) >= 0;
 const quoted = text => /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
-function corrections() {
+function correctionsCsv() {
   const rows = data.kept.map(([clip, time, distance]) => [clip, time, distance]);
-  fields.filter(good).forEach(f => rows.push([f.dataset.clip, Number(f.dataset.time), String(value(f))]));
+  fields.filter(isDistance).forEach(f => rows.push([f.dataset.clip, Number(f.dataset.time), String(distance(f))]));
   rows.sort((a, b) => a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]);
   return ['video_id,time,distance', ...rows.map(r => [quoted(r[0]), r[1], r[2]].join(','))].join('\n') + '\n';
 }
 function refresh() {
-  const changed = fields.filter(f => f.value.trim() !== start.get(f)), bad = fields.filter(f => f.value.trim() && !good(f));
+  const changed = fields.filter(f => f.value.trim() !== initial.get(f));
+  const bad = fields.filter(f => f.value.trim() && !isDistance(f));
   for (const f of fields) {
     f.closest('.card').classList.toggle('typed', changed.includes(f));
     if (bad.includes(f)) f.setAttribute('aria-invalid', 'true'); else f.removeAttribute('aria-invalid');
   }
   bar.hidden = !changed.length;
-  csv.value = corrections();
-  const earlier = csv.value.split('\n').length - 2 - changed.filter(good).length;
+  csv.value = correctionsCsv();
+  const earlier = csv.value.split('\n').length - 2 - changed.filter(isDistance).length;
   byId('bar-count').textContent = changed.length + (changed.length === 1 ? ' change' : ' changes') +
-    (earlier > 0 ? ', ' + earlier + ' from before' : '');
-  byId('bar-bad').textContent = bad.length ? bad.length + ' not a distance in m: left out' : '';
+    (earlier > 0 ? ', ' + earlier + ' earlier' : '');
+  byId('bar-bad').textContent = bad.length ? bad.length + ' left out: not a distance in m' : '';
 }
-document.addEventListener('input', event => { if (start.has(event.target)) refresh(); });
+document.addEventListener('input', event => { if (initial.has(event.target)) refresh(); });
 byId('show').addEventListener('click', () => {
   csv.hidden = !csv.hidden;
   byId('show').textContent = csv.hidden ? 'Show' : 'Hide';
@@ -244,7 +251,7 @@ byId('show').addEventListener('click', () => {
 byId('copy').addEventListener('click', async () => {
   try {
     await navigator.clipboard.writeText(csv.value);
-  } catch {  // a page from a disk may not be allowed to
+  } catch {  // the browser may not allow it for a file from a disk
     csv.hidden = false;
     csv.select();
     document.execCommand('copy');

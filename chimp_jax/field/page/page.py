@@ -1,6 +1,6 @@
-"""The page of `chimp-distance report`: one HTML file that needs no network, from what estimate left in a folder.
+"""Writes the page of `chimp-distance report`: one HTML file, without network access, from a folder of estimates.
 
-page.html is its text, page.css its looks, page.js draws the clips' charts and collects corrections.
+page.html has the text and page.css the style. page.js draws the charts of the clips and collects corrections.
 """
 
 import base64
@@ -15,19 +15,21 @@ import pandas as pd
 from etils import epath
 from markupsafe import Markup
 
+from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.field import thumbnails
 from chimp_jax.field.bins import check_cutpoints
-from chimp_jax.field.page.data import BOX, Estimates, read_estimates
+from chimp_jax.field.page.data import Estimates, read_estimates
 from chimp_jax.field.page.histogram import count, draw_histogram, short
+from chimp_jax.field.status import CORRECTED, FAILED, NO_ANIMAL, PARTLY
 from data_prep.files import write_whole
 
-FLAGS = {
-    'outside_training': 'The distance lies outside those that the members learned from: they cannot know better.',
-    'overexposed': 'The clip has nearly white pictures, as from a flash too close; they were darkened (gamma).',
-    'dark': 'The picture is very dark, so that there is little to see.',
-    'wide_spread': 'The members disagree more than on 95 % of the pictures that they learned from.',
+FLAG_TEXTS = {
+    'outside_training': 'The estimate is nearer or farther than every training distance, so it is not reliable.',
+    'overexposed': 'The clip has nearly white frames, for example from a close flash; they were darkened (gamma).',
+    'dark': 'The frame is very dark, so little is visible.',
+    'wide_spread': 'The members disagree more than on 95 % of the training seconds.',
 }
-_MOST_PROBLEMS = 1000  # rows of the table in the page
+_MOST_PROBLEMS = 1000  # rows of the table of problems
 
 
 def write_report(
@@ -35,91 +37,69 @@ def write_report(
 ) -> epath.Path:
     """Writes folder/report.html and returns its path.
 
-    folder: where chimp-distance estimate wrote, local or gs://. clips_folder: where the clips are, if they have moved.
-    n_frames: how many pictures, the doubtful ones first. cutpoints: of the histogram's bins, metres; None: chosen here.
-    Raises ValueError, one line, where a file of the folder is missing or damaged or an argument makes no sense.
+    folder: the output folder of chimp-distance estimate, local or gs://. clips_folder: the folder of the clips, if they
+    have moved. n_frames: number of pictures, the most doubtful first. cutpoints: edges of the histogram's bins,
+    metres; None uses default_cutpoints.
+    Raises ValueError, in one line, if a file of the folder is missing or damaged, or an argument is wrong.
     """
     if n_frames < 0:
         raise ValueError(f'the number of pictures must be 0 or more; got {n_frames}')
     if cutpoints is not None:
-        check_cutpoints(cutpoints)  # before the clips are read
-    found = read_estimates(folder)
-    clips_folder = clips_folder or found.options.get('clips')
-    wanted = thumbnails.doubtful_first(found.rows).head(n_frames)
-    frames, no_frames = {}, ''
-    if not clips_folder:
-        no_frames = 'options.json does not say where the clips are.'
-    elif len(wanted):
-        try:
-            frames = thumbnails.frames_of(wanted, str(clips_folder))
-        except (ValueError, OSError) as error:
-            no_frames = f'The clips cannot be reached: {error}.'
+        check_cutpoints(cutpoints)  # fail before reading the clips
+    estimates = read_estimates(folder)
+    wanted = thumbnails.doubtful_first(estimates.rows).head(n_frames)
+    frames, no_frames = _read_frames(wanted, clips_folder or estimates.options.get('clips'))
     path = epath.Path(folder) / 'report.html'
-    write_whole(path, render(found, wanted, frames, no_frames, cutpoints).encode())
+    write_whole(path, render(estimates, wanted, frames, no_frames, cutpoints).encode())
     return path
 
 
 def render(
-    found: Estimates,
+    estimates: Estimates,
     wanted: pd.DataFrame,
     frames: dict[tuple[str, int], bytes | str],
     no_frames: str = '',
     cutpoints: Sequence[float] | None = None,
 ) -> str:
-    """The page's HTML.
+    """Returns the HTML of the page.
 
-    wanted: the rows of the contact sheet, in their order. frames: (video_id, time) -> JPEG or the reason why there is
-    none. no_frames: why there is no frame at all.
+    wanted: the rows of the contact sheet, in order. frames: (video_id, time) -> JPEG, or the reason why it is missing.
+    no_frames: the reason why all frames are missing, or ''.
     """
-    rows, clips = found.rows, found.clips
-    known = rows[rows['distance'].notna()]
-    corrected = (known['status'] == 'corrected').to_numpy()
-    histogram = count(known['distance'].to_numpy(), corrected, cutpoints)
-    problems = clips[clips['status'].isin(['failed', 'partly'])]
-    per_clip = known.groupby('video_id')['distance'].agg(['size', 'min', 'median', 'max']).reset_index()
+    known = estimates.rows[estimates.rows['distance'].notna()]
+    histogram = count(known['distance'].to_numpy(), (known['status'] == CORRECTED).to_numpy(), cutpoints)
     shown = {(row.video_id, row.time) for row in wanted.itertuples()}
     return _template().render(
-        found=found,
-        summary=found.summary,
+        estimates=estimates,
         known=known,
-        n_clips=len(clips),
-        n_corrected=int(corrected.sum()),
-        n_flagged=int((known['flags'] != '').sum()),
-        has_intervals=bool(known['distance_lower'].notna().any()),
-        has_spread=bool(known['spread'].notna().any()),
-        no_interval=_sentence(found.summary.get('no_interval') or 'summary.json gives no reason for that'),
-        coverage=_coverage(found),
-        members=_members(found),
+        **_overview(estimates, known),
         histogram=histogram,
         draw=lambda width_px, height_px: Markup(
             draw_histogram(histogram, width_px, height_px, 'Histogram of the distances')
         ),
-        cards=[_card(row, frames, found) for row in wanted.itertuples()],
-        has_boxes=bool(len(wanted) and wanted[list(BOX)].notna().all(axis=1).any()),
+        cards=[_card(row, frames, estimates) for row in wanted.itertuples()],
+        has_boxes=bool(len(wanted) and wanted[BOX].notna().all(axis=1).any()),
         no_frames=no_frames,
-        problems=problems.head(_MOST_PROBLEMS),
-        n_problems=len(problems),
-        clip_status=clips['status'].value_counts().to_dict(),
-        row_status=rows['status'].value_counts().to_dict(),
-        flags=FLAGS,
+        **_problems(estimates),
+        flags=FLAG_TEXTS,
         n_by_flag=known['flags'].str.split().explode().value_counts().to_dict(),
-        per_clip=per_clip,
-        data=_json({'clips': clip_series(found), 'kept': _kept(found, shown)}),
-        facts={**_flat(found.options, 'options.json: '), **_flat(found.summary, 'summary.json: ')},
+        per_clip=known.groupby('video_id')['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
+        data=_json({'clips': clip_series(estimates), 'kept': _kept(estimates, shown)}),
+        facts={**_flat(estimates.options, 'options.json: '), **_flat(estimates.summary, 'summary.json: ')},
         css=Markup(_file('page.css')),
         js=Markup(_file('page.js')),
     )
 
 
-def clip_series(found: Estimates) -> list[dict]:
-    """What page.js draws, a dict for each clip that has a row: 2 decimals, columns without values left out.
+def clip_series(estimates: Estimates) -> list[dict]:
+    """Returns the data of page.js: one dict per clip with rows. Numbers have 2 decimals; empty columns are left out.
 
-    n name, g group (its site, else its folder), d duration in s, t seconds, v distances, lo and hi interval, s spread,
-    f flags of each row, c 1 where a person corrected it.
+    Keys are short because the page repeats them for each clip: n name, g group (site, else folder), d duration in s;
+    per row t second, v distance, lo and hi interval, s spread (all metres), f flags, c 1 if a person corrected it.
     """
-    about = found.clips.set_index('video_id')[['duration_s', 'site']]
+    about = estimates.clips.set_index('video_id')[['duration_s', 'site']]
     series = []
-    for video_id, rows in found.rows.groupby('video_id', sort=True):
+    for video_id, rows in estimates.rows.groupby('video_id', sort=True):
         duration_s, site = about.loc[video_id] if video_id in about.index else (np.nan, '')
         clip = {
             'n': video_id,
@@ -131,7 +111,7 @@ def clip_series(found: Estimates) -> list[dict]:
             'hi': _rounded(rows['distance_upper']),
             's': _rounded(rows['spread']),
             'f': rows['flags'].tolist(),
-            'c': (rows['status'] == 'corrected').astype(int).tolist(),
+            'c': (rows['status'] == CORRECTED).astype(int).tolist(),
         }
         always = ('n', 'g', 't', 'v')
         empty = (None, '', 0)
@@ -141,13 +121,56 @@ def clip_series(found: Estimates) -> list[dict]:
 
 
 def format_metres(value: float, digits: int = 1) -> str:
-    """A distance as text, '' where there is none."""
+    """Returns a distance as text, '' if it is missing."""
     if value is None or np.isnan(value):
         return ''
     return f'{value:.{digits}f}' if abs(value) < 10_000 else f'{value:.3g}'
 
 
-def _card(row, frames: dict[tuple[str, int], bytes | str], found: Estimates) -> dict:
+def _read_frames(wanted: pd.DataFrame, clips_folder) -> tuple[dict[tuple[str, int], bytes | str], str]:
+    """Returns the frames of the wanted rows, and the reason why all are missing, or ''."""
+    if not clips_folder:
+        return {}, 'options.json does not name the folder of the clips.'
+    if not len(wanted):
+        return {}, ''
+    try:
+        return thumbnails.frames_of(wanted, str(clips_folder)), ''
+    except (ValueError, OSError) as error:
+        return {}, f'The clips cannot be read: {error}.'
+
+
+def _overview(estimates: Estimates, known: pd.DataFrame) -> dict:
+    """Returns the figures at the top of the page, and what is known about the intervals."""
+    summary, options = estimates.summary, estimates.options
+    coverage = summary.get('coverage', options.get('coverage'))
+    n_members = estimates.rows['members'].dropna()
+    return {
+        'summary': summary,
+        'n_clips': len(estimates.clips),
+        'n_corrected': int((known['status'] == CORRECTED).sum()),
+        'n_flagged': int((known['flags'] != '').sum()),
+        'members': ' to '.join(f'{n:g}' for n in sorted({n_members.min(), n_members.max()})) if len(n_members) else '',
+        'has_intervals': bool(known['distance_lower'].notna().any()),
+        'has_spread': bool(known['spread'].notna().any()),
+        'no_interval': _sentence(summary.get('no_interval') or 'summary.json gives no reason'),
+        'coverage': f'{100 * coverage:g} %' if isinstance(coverage, int | float) and 0 < coverage < 1 else '',
+    }
+
+
+def _problems(estimates: Estimates) -> dict:
+    """Returns the clips with problems, and the number of clips and of rows by status."""
+    status = estimates.clips['status']
+    problems = estimates.clips[status.isin([FAILED, PARTLY])]
+    return {
+        'problems': problems.head(_MOST_PROBLEMS),
+        'n_problems': len(problems),
+        'n_no_animal': int((status == NO_ANIMAL).sum()),
+        'clip_status': status.value_counts().to_dict(),
+        'row_status': estimates.rows['status'].value_counts().to_dict(),
+    }
+
+
+def _card(row, frames: dict[tuple[str, int], bytes | str], estimates: Estimates) -> dict:
     frame = frames.get((row.video_id, row.time), '')
     box = [getattr(row, name) for name in BOX]
     interval = f'{format_metres(row.distance_lower)} to {format_metres(row.distance_upper)} m'
@@ -158,8 +181,8 @@ def _card(row, frames: dict[tuple[str, int], bytes | str], found: Estimates) -> 
         'interval': '' if np.isnan(row.distance_lower) or np.isnan(row.distance_upper) else interval,
         'spread': format_metres(row.spread, 2),
         'flags': row.flags.split(),
-        'corrected': row.status == 'corrected',
-        'typed': found.corrections.get((row.video_id, row.time), ''),
+        'corrected': row.status == CORRECTED,
+        'typed': estimates.corrections.get((row.video_id, row.time), ''),
         'image': base64.b64encode(frame).decode() if isinstance(frame, bytes) else '',
         'reason': frame if isinstance(frame, str) else '',
         'box': '' if np.isnan(box).any() else _box_style(*box),
@@ -170,25 +193,14 @@ def _box_style(x: float, y: float, width: float, height: float) -> str:
     return f'left:{x:.2%};top:{y:.2%};width:{width:.2%};height:{height:.2%}'
 
 
-def _coverage(found: Estimates) -> str:
-    """'90 %', or '' where it is not known."""
-    value = found.summary.get('coverage', found.options.get('coverage'))
-    return f'{100 * value:g} %' if isinstance(value, int | float) and 0 < value < 1 else ''
-
-
 def _sentence(text) -> str:
     text = str(text).strip()
     return text[:1].upper() + text[1:] + ('' if text.endswith(('.', '!', '?')) else '.')
 
 
-def _members(found: Estimates) -> str:
-    counts = found.rows['members'].dropna().unique()
-    return ' to '.join(f'{n:g}' for n in sorted({counts.min(), counts.max()})) if len(counts) else ''
-
-
-def _kept(found: Estimates, shown: set[tuple[str, int]]) -> list[list]:
-    """Corrections without a card in the page: a new corrections.csv must not lose them."""
-    return [[*key, text] for key, text in sorted(found.corrections.items()) if key not in shown]
+def _kept(estimates: Estimates, shown: set[tuple[str, int]]) -> list[list]:
+    """Returns the corrections without a card on the page, so that a new corrections.csv includes them."""
+    return [[*key, text] for key, text in sorted(estimates.corrections.items()) if key not in shown]
 
 
 def _rounded(values: pd.Series) -> list:
@@ -206,7 +218,7 @@ def _flat(content: dict, prefix: str) -> dict[str, str]:
 
 
 def _json(content) -> Markup:
-    """JSON that may stand in a script element: no text of it can end that element or begin a comment."""
+    """Returns JSON for a script element. Its text cannot end the element or begin a comment."""
     text = json.dumps(content, separators=(',', ':'), allow_nan=False)  # ASCII: U+2028 is escaped too
     return Markup(text.replace('<', '\\u003c').replace('>', '\\u003e').replace('&', '\\u0026'))
 

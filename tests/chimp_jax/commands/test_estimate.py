@@ -277,8 +277,8 @@ def test_no_oof_no_interval_and_the_summary_says_why(runs, clips, tmp_path):
     [
         (['--format', 'distance'], '--format distance needs --deployments and --snapshot and --theta'),
         (['--format', 'camtrap-dp'], '--format camtrap-dp needs --camtrap_package'),
-        ([*SURVEY, '--snapshot', '2', '--theta', '400'], 'theta 400.0 is no angle of view'),
-        ([*SURVEY, '--snapshot', '3', '--theta', '42', '--every', '2'], 'moments every 3 s were missed'),
+        ([*SURVEY, '--snapshot', '2', '--theta', '400'], 'theta 400.0 is not an angle of view'),
+        ([*SURVEY, '--snapshot', '3', '--theta', '42', '--every', '2'], 'some moments every 3 s have no distance'),
         ([*SURVEY, '--snapshot', '2', '--theta', '42', '--cutpoints', '0,5', '--truncation', '7'], 'beyond the last'),
         (['--every', '2', '--targets', 'x.csv'], '--every cannot be used with --targets'),
         (['--coverage', '1.5'], '--coverage=1.5'),

@@ -1,3 +1,5 @@
+"""The page of `chimp-distance report`: its order, numbers, pictures and safety."""
+
 import csv
 import html.parser
 import io
@@ -13,16 +15,16 @@ from make_clips import frame_number, numbered_frames, write_clip
 from make_estimates import COLUMNS, walks, write_estimates
 from PIL import Image
 
-from chimp_jax.field import thumbnails
+from chimp_jax.field import flags, thumbnails
 from chimp_jax.field.page.histogram import count, default_cutpoints, draw_histogram
-from chimp_jax.field.page.page import write_report
+from chimp_jax.field.page.page import FLAG_TEXTS, write_report
 from data_prep.decoding.decode import decode_seconds
 
 HOSTILE = '</script ></script><script>alert("1")</script>/<b>\'a\' & "b", c\n--><!--.mp4'
 
 
 class Page(html.parser.HTMLParser):
-    """Elements with their attributes in order, and the text of each kind of element."""
+    """The elements of a page with their attributes, in order, and the text inside each kind of element."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -41,7 +43,7 @@ class Page(html.parser.HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag):
-        assert self._open.pop() == tag  # every element is closed in its place
+        assert self._open.pop() == tag  # elements are closed in the right order
 
     def handle_data(self, data):
         self._texts.append((tuple(self._open), data))
@@ -72,7 +74,7 @@ def report(folder, **arguments) -> Page:
 @pytest.fixture(scope='module')
 def clips_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('clips')
-    # Two pictures a second: second t shows picture 2 t.
+    # Two frames per second: second t shows frame 2 t.
     write_clip(folder / 'site' / 'a.mp4', numbered_frames(12, 480, 640), 2, options={'crf': '12'})
     (folder / 'broken.mp4').write_bytes(b'no clip at all')
     return folder
@@ -89,7 +91,7 @@ ROWS = [
     row('site/a.mp4', 5, 9.0, status='corrected', spread=8.0),
     row('site/a.mp4', 4, math.nan, status='the picture is damaged'),
     row('broken.mp4', 1, 5.0, 2.0, 5.5, flags='dark wide_spread'),  # width 3.5
-    row('gone.mp4', 2, 1.0, spread=0.5),  # no interval: after all that have one
+    row('gone.mp4', 2, 1.0, spread=0.5),  # no interval: after all rows with one
     row('gone.mp4', 7, 2.0, spread=0.75),
 ]
 CLIPS = [
@@ -157,6 +159,11 @@ def test_words_and_tables(page):
     assert all('scope' in th for th in page.all('th'))
 
 
+def test_every_flag_is_explained(page):
+    assert set(FLAG_TEXTS) == set(flags.FLAGS)
+    assert all(text in page.text('dl') for text in FLAG_TEXTS.values())
+
+
 def test_nothing_comes_from_outside(page, folder):
     assert re.search(r'https?://', (folder / 'report.html').read_text()) is None
     for tag, attributes in page.elements:
@@ -188,7 +195,7 @@ def test_hostile_names(tmp_path):
     page = report(found)
     assert page.data['clips'][0]['n'] == HOSTILE and page.data['clips'][0]['g'] == '</style>&amp;'
     (embedded,) = re.findall(r'id="data">(.*)</script>\n<script>', (found / 'report.html').read_text())
-    assert not set('<>&') & set(embedded)  # nothing of it can end the script or begin a comment
+    assert not set('<>&') & set(embedded)  # so the data cannot end the script or begin a comment
     assert page.sheet == [(HOSTILE, 0)]
     assert len(page.all('script')) == 2 and not page.all('img')
     assert not any(page.all(tag) for tag in ('b', 'i', 'u', 's'))
@@ -203,11 +210,11 @@ def test_clips_folder_is_gone_or_has_moved(tmp_path, clips_folder):
     assert len(report(found, clips_folder=str(clips_folder), n_frames=3).all('img')) == 2
 
 
-def test_corrections_of_before_are_kept(tmp_path):
+def test_earlier_corrections_are_kept(tmp_path):
     found = write_estimates(tmp_path, ROWS, CLIPS)
     with open(tmp_path / 'corrections.csv', 'w', newline='') as file:
         csv.writer(file).writerows([('video_id', 'time', 'distance'), ('gone.mp4', 7, '2.25'), (HOSTILE, 3, '8')])
-    page = report(found, n_frames=4)  # its last card is (gone.mp4, 7); the corrected second has none
+    page = report(found, n_frames=4)  # the last card is (gone.mp4, 7); the corrected second has no card
     assert page.all('input', **{'data-clip': 'gone.mp4', 'data-time': '7'})[0]['value'] == '2.25'
     assert page.data['kept'] == [[HOSTILE, 3, '8'], ['site/a.mp4', 5, '9']]
 
@@ -218,7 +225,7 @@ def test_bins_by_hand():
     bins = count(distance_m, np.arange(9) == 4, [0, 2, 4, 8])
     assert bins.bins == [(0, 2, 3, 0), (2, 4, 1, 1), (4, 8, 1, 0)]
     assert (bins.n_nearer, bins.n_farther, bins.unequal) == (1, 2, True)
-    # Counts a metre are 1.5, 1 and 0.25; the axis ends at 1.5, so the bars end at the top, at 2/3 and at 1/6.
+    # Counts per metre are 1.5, 1 and 0.25; the axis ends at 1.5, so the bars end at the top, at 2/3 and at 1/6.
     svg = draw_histogram(bins, 458, 164, 'x')  # the plot is 400 x 100 px, from (46, 22)
     assert re.findall(r'class="(estimated|corrected)" d="M([\d.]+) [\d.]+V([\d.]+)H([\d.]+)', svg) == [
         ('estimated', '47.0', '22.0', '145.0'),
@@ -234,10 +241,10 @@ def test_bins_by_hand():
         ([], [0, 1]),
         ([0.4], [0, 1]),
         ([11.0, 27.9], range(0, 29, 2)),
-        ([11.0, 28.1], range(0, 31, 2)),  # the 99th percentile, 27.93, wants 14 steps of 2; the farthest adds one
-        ([11.0, 29.0], range(0, 31, 5)),  # 28.82 wants more than 14
+        ([11.0, 28.1], range(0, 31, 2)),  # the 99th percentile, 27.93, requires 14 steps of 2; the largest adds one
+        ([11.0, 29.0], range(0, 31, 5)),  # 28.82 requires more than 14
         ([-0.5, 3], range(-1, 4)),
-        # The 99th percentile of 999 times 9 and once 1e9 is 9: what lies beyond 18 is not drawn.
+        # The 99th percentile of 999 times 9 and once 1e9 is 9; distances beyond 18 are not drawn.
         ([9.0] * 999 + [1e9], range(0, 19)),
     ],
 )
@@ -276,9 +283,9 @@ def test_twenty_thousand_rows(tmp_path):
     found = write_estimates(tmp_path, walks(names), [{'video_id': name, 'duration_s': 4} for name in names])
     page = report(found)
     assert len(page.data['clips']) == 5000 and sum(len(c['t']) for c in page.data['clips']) == 20_000
-    # 200 pictures of 320 px in base64, at most about 29 kB each: the whole stays below 10 MB.
+    # 200 pictures of 320 px take at most about 29 kB each in base64, so the page stays below 10 MB.
     assert (found / 'report.html').stat().st_size + 200 * 29_000 < 10e6
-    assert len(page.elements) < 40_000  # charts are drawn when they are looked at
+    assert len(page.elements) < 40_000  # charts are drawn when they come into view
 
 
 def test_same_estimates_same_bytes(folder, page):
@@ -292,15 +299,15 @@ def test_same_estimates_same_bytes(folder, page):
     [
         ('distances.csv', None, r'has no distances\.csv; write it with: chimp-distance estimate'),
         ('clips.csv', None, r'clips\.csv is missing'),
-        ('distances.csv', b'', r'distances\.csv cannot be read as a table: No columns'),
-        ('distances.csv', b'video_id,time\na,1\n', r'distances\.csv has no column distance, '),
-        ('clips.csv', b'\xff\xfe\x00', r'clips\.csv cannot be read as a table: .*utf-8'),
-        ('summary.json', b'{', r'summary\.json is no JSON'),
-        ('options.json', b'[]', r'options\.json should hold names and values, not list'),
+        ('distances.csv', b'', r'distances\.csv is empty'),
+        ('distances.csv', b'video_id,time\na,1\n', r'distances\.csv lacks the column distance, '),
+        ('clips.csv', b'\xff\xfe\x00', r'clips\.csv is not UTF-8'),
+        ('summary.json', b'{', r'summary\.json is not JSON'),
+        ('options.json', b'[]', r'options\.json must hold names and values, not list'),
         (
             'corrections.csv',
             b'video_id,time,distance\na,1,far\n',
-            r"corrections\.csv, row 2: distance 'far' is not a num",
+            r"corrections\.csv:2: distance 'far' is not a num",
         ),
     ],
 )
@@ -315,16 +322,47 @@ def test_damaged_file(tmp_path, name, content, message):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'distance': 'inf'}, "row 3: distance 'inf' is not a number"),
-        ({'distance': 'six'}, "row 3: distance 'six' is not a number"),
-        ({'time': '1.5'}, "row 3: time '1.5' is not a whole second"),
-        ({'time': 0}, "row 3: 'site/a.mp4', 0 stands there twice"),
+        ({'distance': 'inf'}, "distances.csv:3: distance 'inf' is not a number"),
+        ({'distance': 'six'}, "distances.csv:3: distance 'six' is not a number"),
+        ({'time': '1.5'}, "distances.csv:3: time '1.5' is not a whole second"),
+        ({'time': 0}, "distances.csv:3: a second row for 'site/a.mp4', 0;"),
     ],
 )
 def test_damaged_row(tmp_path, change, message):
     write_estimates(tmp_path, [ROWS[0], ROWS[1] | change], CLIPS)
     with pytest.raises(ValueError, match=message):
         write_report(tmp_path)
+
+
+def test_row_with_one_cell_too_many_is_refused(tmp_path):
+    for name in ('distances.csv', 'clips.csv', 'corrections.csv'):
+        write_estimates(tmp_path, ROWS, CLIPS)
+        (tmp_path / 'corrections.csv').write_text('video_id,time,distance\ngone.mp4,2,1\ngone.mp4,7,2\n')
+        lines = (tmp_path / name).read_text().splitlines()
+        lines[2] += ',5'
+        (tmp_path / name).write_text('\n'.join(lines))
+        n = lines[0].count(',') + 1
+        with pytest.raises(ValueError, match=rf'{name}:3 has {n + 1} cells, the header has {n};'):
+            write_report(tmp_path)
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    names = ['007', '1e5', 'NA', 'nan', 'null']
+    rows = [row(name, 1, 2.0) for name in names]
+    found = write_estimates(tmp_path, rows, [{'video_id': name, 'site': '01', 'duration_s': 3} for name in names])
+    (tmp_path / 'corrections.csv').write_text('video_id,time,distance\n007,1,4\nNA,2,5\n')
+    page = report(found)
+    assert [clip['n'] for clip in page.data['clips']] == names
+    assert {clip['g'] for clip in page.data['clips']} == {'01'} and {clip['d'] for clip in page.data['clips']} == {3}
+    assert page.sheet == [(name, 1) for name in names]
+    assert page.all('input', **{'data-clip': '007'})[0]['value'] == '4'
+    assert page.data['kept'] == [['NA', 2, '5']]
+
+
+def test_corrections_saved_by_a_spreadsheet(tmp_path):
+    found = write_estimates(tmp_path, ROWS, CLIPS)
+    (tmp_path / 'corrections.csv').write_bytes('\ufeffvideo_id;time;distance\r\ngone.mp4;7;2,25\r\n'.encode())
+    assert report(found).all('input', **{'data-clip': 'gone.mp4', 'data-time': '7'})[0]['value'] == '2.25'
 
 
 def test_thumbnail_of_a_small_picture_keeps_its_size(clips_folder):
@@ -342,5 +380,5 @@ def test_everything_in_a_bucket(remote, clips_folder):
 
 def test_arguments_are_checked_before_clips_are_read(tmp_path):
     for arguments, message in (({'n_frames': -1}, '0 or more; got -1'), ({'cutpoints': [3, 1]}, 'rising distances')):
-        with pytest.raises(ValueError, match=message):  # and not the missing distances.csv
+        with pytest.raises(ValueError, match=message):  # not the error of the missing distances.csv
             write_report(tmp_path, **arguments)

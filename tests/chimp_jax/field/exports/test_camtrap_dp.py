@@ -1,4 +1,4 @@
-"""Distances in the user's own Camtrap DP package."""
+"""Distances in a copy of the user's Camtrap DP package."""
 
 import json
 
@@ -127,6 +127,14 @@ def test_two_animals_in_a_second_are_two_observations(tmp_path):
     assert table['individualPositionRadius'].tolist() == ['', '3.5', '8']
 
 
+def test_names_stay_text(tmp_path):
+    mine = package(tmp_path / 'mine', media=MEDIA.replace('m1,', '007,').replace('m2,', '1e5,'))
+    given = rows(row('site_1/a.mp4', 4, 3.5), row('site 2/b.mp4', 0, 2.0))
+    merge_camtrap_dp(given, mine, tmp_path / 'out')
+    ids = read(tmp_path / 'out' / 'observations.csv')['observationID'].tolist()
+    assert ids == ['o1', 'chimp_jax-1e5-0', 'chimp_jax-007-4']
+
+
 def test_a_package_without_observations_gains_them(tmp_path):
     header = OBSERVATIONS.splitlines()[0] + '\n'
     summary = merge_camtrap_dp(rows(), package(tmp_path / 'mine', observations=header), tmp_path / 'out')
@@ -154,7 +162,7 @@ def test_position_angle(center, field_of_view, angle):
     assert position_angle(center, field_of_view) == pytest.approx(angle)
 
 
-def test_tags_survive_marks_of_their_own_syntax():
+def test_tags_may_contain_the_marks_of_their_syntax():
     tags = {'a': 'x | y:z', 'b': '100 % %7C', 'c': ''}
     assert tags_text(tags) == 'a:x %7C y%3Az | b:100 %25 %257C'
     assert tags_of(tags_text(tags)) == {'a': 'x | y:z', 'b': '100 % %7C'}
@@ -177,33 +185,35 @@ def refused(tmp_path, match, given=None, field_of_view=None, **changes):
         ('observations.csv:2: .*deployments', {'observations': OBSERVATIONS.replace('o1,d1', 'o1,d9')}),
         ('media.csv:2: .*filePath', {'media': MEDIA.replace('media/site_1', '/media/site_1')}),
         ('media.csv:2: .*filePath', {'media': MEDIA.replace('media/site_1', 'media/../site_1')}),
-        ('media.csv:2: .*no time with a time zone', {'media': MEDIA.replace('58Z', '58')}),
+        ('media.csv:2: .*is not a time with a time zone', {'media': MEDIA.replace('58Z', '58')}),
         ('deployments.csv:2: .*latitude', {'deployments': DEPLOYMENTS.replace('6.1', '96.1')}),
         ('media.csv lacks the column filePath', {'media': MEDIA.replace('filePath', 'path')}),
-        ('media.csv is separated by semicolons', {'media': MEDIA.replace(',', ';')}),
+        ('media.csv is not separated by commas', {'media': MEDIA.replace(',', ';')}),
+        ('media.csv is not separated by commas', {'media': MEDIA.replace(',', '\t')}),
+        ('media.csv:2 has 7 cells, the header has 6', {'media': MEDIA.replace('mp4,false', 'mp4,x,false')}),
         ('media.csv is not UTF-8', {'media': MEDIA.replace('site_1', 'caf\xe9').encode('latin-1')}),
         ('observations.csv is empty', {'observations': ''}),
         (
             'observations.csv:2: the observationID .* rename',
             {'observations': OBSERVATIONS.replace('o1', 'chimp_jax-m1-4')},
         ),
-        ('profile .* is not of Camtrap DP 1.0', {'profile': URL.replace('1.0.2', '0.6')}),
-        ('lists no resource deployments', {'resources': []}),
+        ('profile .* is not Camtrap DP 1.0', {'profile': URL.replace('1.0.2', '0.6')}),
+        ('lacks the resource deployments', {'resources': []}),
         ('media.csv has none of the clips', {'media': MEDIA.replace('a.mp4', 'c.mp4')}),
-        ('may be each of 2 media', {'media': MEDIA + 'm3,d1,2024-03-02T23:59:58Z,x/site_1/a.mp4,false,video/mp4\n'}),
+        ('fits 2 media', {'media': MEDIA + 'm3,d1,2024-03-02T23:59:58Z,x/site_1/a.mp4,false,video/mp4\n'}),
     ],
 )
 def test_faults_of_the_package_are_named(tmp_path, match, changes):
     refused(tmp_path, match, **changes)
 
 
-def test_paths_that_lead_out_of_the_package_are_refused(tmp_path):
+def test_paths_that_leave_the_package_are_refused(tmp_path):
     for k, path in enumerate(('../secret.csv', '/etc/secret.csv', 'C:\\secret.csv')):
         resources = [
             {'name': n, 'path': path if n == 'media' else f'{n}.csv'} for n in ('deployments', 'media', 'observations')
         ]
         (tmp_path / str(k)).mkdir()
-        refused(tmp_path / str(k), 'leads out of the package', resources=resources)
+        refused(tmp_path / str(k), 'leaves the package', resources=resources)
 
 
 def test_a_medium_for_two_clips_is_refused(tmp_path):
@@ -217,7 +227,7 @@ def test_an_equal_path_goes_before_a_longer_one(tmp_path):
     assert read(tmp_path / 'out' / 'observations.csv')['mediaID'].tolist() == ['', 'm3']
 
 
-def test_the_file_name_serves_where_the_path_is_an_address_without_it(tmp_path):
+def test_the_file_name_is_used_if_the_path_is_an_address_without_it(tmp_path):
     media = MEDIA.replace('fileMediatype', 'fileMediatype,fileName').replace('video/mp4', 'video/mp4,a.mp4', 1)
     media = media.replace('video/mp4\n', 'video/mp4,\n').replace('media/site_1/a.mp4', 'https://x.org/77/file')
     merge_camtrap_dp(rows(), package(tmp_path / 'mine', media=media), tmp_path / 'out')
@@ -228,8 +238,8 @@ def test_bad_rows_are_named(tmp_path):
     for k, (match, given, view) in enumerate(
         [
             ('site_1/a.mp4 at 4 s: the distance is negative', rows(row('site_1/a.mp4', 4, -1.0)), None),
-            ('site_1/a.mp4 at 4.5 s: the time is no whole', rows(row('site_1/a.mp4', 4.5, 1.0)), None),
-            ('lack the column flags', rows().drop(columns='flags'), None),
+            ('site_1/a.mp4 at 4.5 s: the time is not a whole', rows(row('site_1/a.mp4', 4.5, 1.0)), None),
+            ('lacks the column flags', rows().drop(columns='flags'), None),
             ('the box 0.5, nan', rows(row('site_1/a.mp4', 4, 1.0, bbox_x=0.5)), None),
             ('field of view of 180 degrees is impossible', None, 180),
         ]
@@ -252,7 +262,7 @@ def test_the_users_folder_is_never_written_to(tmp_path):
             merge_camtrap_dp(rows(), mine, out)
 
 
-def test_the_packages_own_schema_is_used_where_it_is_at_hand(tmp_path):
+def test_the_own_schema_of_the_package_takes_precedence(tmp_path):
     names = ('deployments', 'media', 'observations')
     resources = [{'name': n, 'path': f'{n}.csv'} for n in names]
     resources[2]['schema'] = {

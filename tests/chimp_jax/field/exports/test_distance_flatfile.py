@@ -86,25 +86,28 @@ def test_no_region_is_one_region(tmp_path):
 @pytest.mark.parametrize(
     ('match', 'options'),
     [
-        ('truncation 16 m lies beyond the last cutpoint 15 m', {'cutpoints': [0, 5, 15], 'truncation': 16}),
-        ('truncation 7 m cuts a bin', {'cutpoints': [0, 5, 15], 'truncation': 7}),
-        ('truncation nan is no distance', {'truncation': math.nan}),
+        ('truncation 16 m is beyond the last cutpoint 15 m', {'cutpoints': [0, 5, 15], 'truncation': 16}),
+        ('truncation 7 m is inside a bin', {'cutpoints': [0, 5, 15], 'truncation': 7}),
+        ('truncation nan is not a distance', {'truncation': math.nan}),
         ('cutpoints 0, 5, 5 are not ascending', {'cutpoints': [0, 5, 5]}),
-        ('cutpoints -1, 5 make no bins', {'cutpoints': [-1, 5]}),
-        ('cutpoints 5 make no bins', {'cutpoints': [5]}),
-        ('snapshot interval 0.5 s is no whole', {'snapshot_s': 0.5}),
-        ('snapshot interval 0 s is no whole', {'snapshot_s': 0}),
-        ('estimated every 3 s', {'every_s': 3}),
-        ('theta 0 is no angle', {'theta_deg': 0}),
-        ('theta 361 is no angle', {'theta_deg': 361}),
-        ('theta nan is no angle', {'theta_deg': math.nan}),
+        ('cutpoints -1, 5 do not make bins', {'cutpoints': [-1, 5]}),
+        ('cutpoints 5 do not make bins', {'cutpoints': [5]}),
+        ('snapshot interval 0.5 s is not a whole', {'snapshot_s': 0.5}),
+        ('snapshot interval 0 s is not a whole', {'snapshot_s': 0}),
+        ('distances are 3 s apart', {'every_s': 3}),
+        ('theta 0 is not an angle', {'theta_deg': 0}),
+        ('theta 361 is not an angle', {'theta_deg': 361}),
+        ('theta nan is not an angle', {'theta_deg': math.nan}),
         ('station .C. of C/z.mp4 is not in the deployments', {'deployments': deployments()[:2]}),
-        ('d.csv:3: .*A. stands twice', {'deployments': deployments(station=['A', 'A', 'C'])}),
+        ('d.csv:3: .*A. has two rows', {'deployments': deployments(station=['A', 'A', 'C'])}),
         ('d.csv:2: area_km2 is missing', {'deployments': deployments(area_km2=math.nan)}),
         ('d.csv:3: active_seconds is missing', {'deployments': deployments(active_seconds=[1, math.nan, 1])}),
-        ('d.csv:3: the region .north. has 2 square km', {'deployments': deployments(area_km2=[1.0, 2.0, 3.0])}),
+        (
+            'd.csv:3: .*north. has 2 square km, but 1 in d.csv:2',
+            {'deployments': deployments(area_km2=[1.0, 2.0, 3.0])},
+        ),
         ('A/x.mp4 at 0 s: the distance is negative', {'rows': GIVEN.assign(distance=[1, 1, -1, 1, 1])}),
-        ('lack the column distance_lower', {'rows': GIVEN.drop(columns='distance_lower')}),
+        ('lacks the column distance_lower', {'rows': GIVEN.drop(columns='distance_lower')}),
     ],
 )
 def test_user_errors_are_refused_by_name(tmp_path, match, options):
@@ -130,31 +133,47 @@ def test_a_hand_made_file_is_counted(tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(('separator', 'point'), [(',', '.'), (';', ','), (';', '.'), ('\t', ',')])
+def test_separators_and_decimal_marks_of_hand_made_files(tmp_path, separator, point):
+    rows = [['n', f'1{point}5', '007', '100', f'2{point}25', '1', '2', f'2{point}5'], ['n', f'1{point}5', 'NA', '50']]
+    lines = [HEADER.split(','), rows[0], [*rows[1], '', '', '', '']]
+    (tmp_path / 'f.csv').write_text('\n'.join(separator.join(line) for line in lines))
+    assert check_flatfile(tmp_path / 'f.csv', [2, 2.5]) == {
+        'observations': 1, 'stations': 2, 'stations without any': 1, 'regions': 1
+    }  # fmt: skip
+    with pytest.raises(ValueError, match='distance 2.25 m is outside the cutpoints 3, 4'):
+        check_flatfile(tmp_path / 'f.csv', [3, 4])
+
+
 @pytest.mark.parametrize(
     ('match', 'lines', 'options'),
     [
         ('lacks the column object', [HEADER.replace('object', 'id'), *ROWS], {}),
-        ('has distbegin alone', [HEADER.replace('distend', 'end'), *ROWS], {}),
-        ('f.csv:3: Effort of .A. is 99, in .*f.csv:2 100', [HEADER, ROWS[0], ROWS[1].replace('100', '99')], {}),
+        ('has distbegin only', [HEADER.replace('distend', 'end'), *ROWS], {}),
+        ('f.csv:3: Effort of .A. is 99, but 100 in .*f.csv:2', [HEADER, ROWS[0], ROWS[1].replace('100', '99')], {}),
         ('f.csv:2: Effort is 0', [HEADER, ROWS[2].replace('50', '0')], {}),
         ('f.csv:2: Effort .. is not a number', [HEADER, ROWS[2].replace('50', '')], {}),
         ('f.csv:2: Area .NA. is not a number', [HEADER, ROWS[2].replace('10', 'NA')], {}),
         ('f.csv:3: Area of .n. is 11', [HEADER, ROWS[0], ROWS[2].replace('10', '11')], {}),
-        ('f.csv:3: Sample.Label .A. stands in the regions', [HEADER, ROWS[0], ROWS[1].replace('n', 's')], {}),
-        ('f.csv:3: object 1 stands in', [HEADER, ROWS[0], ROWS[0]], {}),
+        ('f.csv:3: Sample.Label .A. is in the regions', [HEADER, ROWS[0], ROWS[1].replace('n', 's')], {}),
+        ('f.csv:3: object 1 is already in', [HEADER, ROWS[0], ROWS[0]], {}),
         ('f.csv:2: object is empty', [HEADER, 'n,10,A,100,1.5,,0,2'], {}),
-        ('f.csv:2: object without a distance', [HEADER, 'n,10,A,100,,1,,'], {}),
-        ('f.csv:3: a row without distance for the station .A.', [HEADER, ROWS[0], 'n,10,A,100,,,,'], {}),
+        ('f.csv:2: object is given without a distance', [HEADER, 'n,10,A,100,,1,,'], {}),
+        (
+            'f.csv:3: a row without a distance, but the station .A. has',
+            [HEADER, ROWS[0], 'n,10,A,100,,,,'],
+            {},
+        ),
         ('f.csv:3: the station .B. has a row without', [HEADER, ROWS[2], 'n,10,B,50,1,1,0,2'], {}),
         ('f.csv:2: distbegin or distend is empty', [HEADER, 'n,10,A,100,1.5,1,0,'], {}),
         ('f.csv:2: distance 1.5 m is not in its bin', [HEADER, 'n,10,A,100,1.5,1,2,4'], {}),
         ('f.csv:2: distance -1 is out of bounds', [HEADER, 'n,10,A,100,-1,1,0,2'], {}),
-        ('f.csv:3: distance 3 m lies outside', [HEADER, *ROWS], {'cutpoints': [0, 2]}),
-        ('f.csv:2: the bin 0 to 2 m is none of', [HEADER, *ROWS], {'cutpoints': [0, 1, 4]}),
+        ('f.csv:3: distance 3 m is outside', [HEADER, *ROWS], {'cutpoints': [0, 2]}),
+        ('f.csv:2: the bin 0 to 2 m is not a bin of', [HEADER, *ROWS], {'cutpoints': [0, 1, 4]}),
         ('f.csv:3: the bin ends at 4 m, beyond', [HEADER, *ROWS], {'truncation': 3}),
-        ('truncation 5 m lies beyond', [HEADER, *ROWS], {'cutpoints': [0, 2, 4], 'truncation': 5}),
+        ('truncation 5 m is beyond', [HEADER, *ROWS], {'cutpoints': [0, 2, 4], 'truncation': 5}),
         ('f.csv has no rows', [HEADER], {}),
-        ('is separated by semicolons', [HEADER.replace(',', ';')], {}),
+        ('f.csv:3 has 9 cells, the header has 8', [HEADER, ROWS[0], ROWS[1] + ',5'], {}),
     ],
 )
 def test_known_errors_of_hand_made_files(tmp_path, match, lines, options):

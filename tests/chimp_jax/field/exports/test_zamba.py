@@ -1,4 +1,4 @@
-"""zamba's table, and its fault at the start of a clip, which is none of ours."""
+"""The table of zamba, and the windows at the start of a clip, where zamba takes frames from its end."""
 
 import math
 
@@ -43,8 +43,8 @@ def test_no_rows_write_a_header(tmp_path):
     [
         ('a.mp4 at 0 s: the distance is negative or infinite', ('a.mp4', 0, -0.5)),
         ('a.mp4 at 0 s: the distance is negative or infinite', ('a.mp4', 0, math.inf)),
-        ('a.mp4 at 0 s: the distance is no number', ('a.mp4', 0, '3 m')),
-        ('a.mp4 at nan s: the time is no whole second', ('a.mp4', math.nan, 1.0)),
+        ('a.mp4 at 0 s: the distance is not a number', ('a.mp4', 0, '3 m')),
+        ('a.mp4 at nan s: the time is not a whole second', ('a.mp4', math.nan, 1.0)),
     ],
 )
 def test_bad_rows_are_refused(tmp_path, match, given):
