@@ -128,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
     request = EstimateRequest(**vars(options))
     inputs = read_inputs(request)
     with hold(request.out):
-        plan, tasks = plan_clips(request)
+        plan, tasks = plan_targets(request)
         panel = Panel()
         device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
         log.info('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
@@ -174,7 +174,7 @@ def read_inputs(request: EstimateRequest) -> Inputs:
     )
 
 
-def plan_clips(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
+def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
     """Returns the targets of each clip, and what to decode."""
     job = Job(
         out=request.out,
