@@ -82,7 +82,8 @@ def predict_clip(
     from, the full copy's if a member reads it; and a problem, '' if there is none. Raises ValueError if nothing of the
     clip can be decoded.
     """
-    task, frames = ClipTask(path.name, None, str(path)), work / 'frames'
+    task = ClipTask(video_id=path.name, down_path=None, full_path=str(path))
+    frames = work / 'frames'
     if frames.exists():  # an interrupted run left them, perhaps of another clip
         frames.rmtree()
     decoded = in_background(lambda one: local.store_clips([one], str(frames), workers=1), [task], overlap=False)

@@ -23,5 +23,8 @@ def run(options: argparse.Namespace) -> int:
     if not epath.Path(options.folder).is_dir():
         raise ValueError(f'there is no folder {options.folder}; give the --out folder of chimp-distance estimate')
     with hold(options.folder):
-        print(write_report(options.folder, options.clips, options.frames, options.cutpoints))
+        page = write_report(
+            options.folder, clips_folder=options.clips, n_frames=options.frames, cutpoints=options.cutpoints
+        )
+    print(page)
     return 0

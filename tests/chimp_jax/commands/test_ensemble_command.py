@@ -1,4 +1,4 @@
-"""chimp-distance ensemble: its report, its files and its refusals, on tables of two made-up recipes."""
+"""chimp-distance ensemble: report, files and error messages, on tables of two made-up recipes."""
 
 import json
 import subprocess

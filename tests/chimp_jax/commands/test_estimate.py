@@ -39,7 +39,7 @@ def small_model(monkeypatch):
 
 @pytest.fixture(scope='module')
 def clips(tmp_path_factory):
-    """Three clips of 5, 4 and 3 s at two stations, one that is none, and a file that is no clip."""
+    """Three clips of 5, 4 and 3 s at two stations, a damaged clip, and a file of another kind."""
     folder = tmp_path_factory.mktemp('clips')
     write_clip(folder / 'st A' / 'IMG_0001.MP4', numbered_frames(40), 8)
     write_clip(folder / 'st B' / 'IMG_0001.MP4', numbered_frames(32), 8)
@@ -158,12 +158,12 @@ def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, cli
 
 
 def test_the_command_starts_without_tensorflow():
-    # Its import takes seconds, in which the first clips are decoded.
+    # Its import takes seconds. The first clips are decoded meanwhile.
     code = 'import sys, chimp_jax.commands.estimate, chimp_jax.commands.clip; print("tensorflow" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'False\n'
 
 
-def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):
     estimate(runs, clips, tmp_path / 'whole', '--details')
     score, asked = scoring.Panel.score, []
 
@@ -177,17 +177,17 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         estimate(runs, clips, tmp_path / 'killed', '--details')
     estimate(runs, clips, tmp_path / 'killed', '--details')
-    assert len(asked) == 6 + 3  # of the second batch's four answers the first was kept
+    assert len(asked) == 6 + 3  # the first of the second batch's four predictions was saved
     for name in ('distances.csv', 'clips.csv'):
         assert (tmp_path / 'killed' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
     asked.clear()
     with pytest.raises(KeyboardInterrupt):
-        estimate(runs, clips, tmp_path / 'killed', '--every', '3')  # what it has decoded is not for the next command
+        estimate(runs, clips, tmp_path / 'killed', '--every', '3')  # the next command cannot use these frames
     estimate(runs, clips, tmp_path / 'killed', '--every', '2')
     assert read(tmp_path / 'killed')['time'].tolist() == [0, 2, 4, 0, 2, 0, 2]
 
 
-def test_a_clip_that_changed_is_done_anew_and_a_new_one_alone(runs, clips, tmp_path, monkeypatch):
+def test_a_changed_clip_is_computed_again_and_a_new_one_alone(runs, clips, tmp_path, monkeypatch):
     folder = tmp_path / 'clips'
     write_clip(folder / 'a.mp4', numbered_frames(24), 8)
     write_clip(folder / 'b.mp4', numbered_frames(24), 8)
@@ -201,7 +201,7 @@ def test_a_clip_that_changed_is_done_anew_and_a_new_one_alone(runs, clips, tmp_p
     assert read(tmp_path / 'out').groupby('video_id').size().to_dict() == {'a.mp4': 5, 'aa.mp4': 1, 'b.mp4': 3}
 
 
-def test_given_seconds_keep_their_rows_whatever_became_of_the_clip(runs, clips, tmp_path):
+def test_every_given_second_has_a_row_even_if_the_clip_is_unreadable(runs, clips, tmp_path):
     (tmp_path / 'wanted.csv').write_text(
         'video_id,time\nst A/IMG_0001.MP4,1\nst A/IMG_0001.MP4,99\ngone.mp4,0\nst B/broken.mp4,3\n../x.mp4,0\n'
     )
@@ -238,7 +238,7 @@ def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
     ]  # fmt: skip
 
 
-def test_what_a_person_typed_stands_and_known_distances_calibrate(runs, clips, tmp_path, capsys):
+def test_corrections_replace_estimates_and_known_distances_calibrate(runs, clips, tmp_path, capsys):
     out = tmp_path / 'out'
     estimate(runs, clips, out)
     before = read(out)
@@ -250,7 +250,7 @@ def test_what_a_person_typed_stands_and_known_distances_calibrate(runs, clips, t
     after = read(out)
     mine = after[after['video_id'] == name].set_index('time')
     assert mine.loc[3, ['distance', 'distance_lower', 'status']].tolist() == [7.5, '', 'corrected']
-    # The members are 6 m short everywhere at this site: the shrunken correction goes most of the way, elsewhere none.
+    # The known distances at this site are 6 m farther. The shrunken correction moves most of this, elsewhere nothing.
     moved = after['distance'] - before['distance']
     others = after['video_id'] != name
     assert (moved[others] == 0).all()
@@ -258,7 +258,7 @@ def test_what_a_person_typed_stands_and_known_distances_calibrate(runs, clips, t
     assert 'calibration of st A: 5 known distances' in capsys.readouterr().out
 
 
-def test_no_oof_no_interval_and_the_summary_says_why(runs, clips, tmp_path):
+def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips, tmp_path):
     kept = {path: path.read_bytes() for path in runs.glob('*/fold_*/oof.csv')}
     try:
         for path in kept:
@@ -286,7 +286,7 @@ def test_no_oof_no_interval_and_the_summary_says_why(runs, clips, tmp_path):
         (['--calibrate', 'gone.csv'], 'gone.csv'),
     ],
 )
-def test_what_does_not_fit_is_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
+def test_flags_that_do_not_fit_are_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,1,60\n')
     assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
@@ -311,7 +311,7 @@ def test_one_clip_as_a_table_and_a_picture(runs, clips, tmp_path):
 
 
 def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
-    """By the parts: OOF mean of the recipes, their spread, the records' sites; then the rows' own spread."""
+    """Computed step by step: OOF mean of the recipes, their spread, the records' sites; then the spread of the rows."""
     estimate(runs, clips, tmp_path, '--weights', 'mean', '--coverage', '0.5', '--details')
     oof = pd.concat(
         {
@@ -322,7 +322,7 @@ def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
     )
     values = oof.xs('prediction', axis=1, level=1)
     label = oof[RECIPES[0], 'distance']
-    site = np.array(['site s' + name[len('clip ')] for name in oof.index.get_level_values(0)])  # as small.py says
+    site = np.array(['site s' + name[len('clip ')] for name in oof.index.get_level_values(0)])  # as in small.py
     fitted = intervals.fit_intervals(
         np.maximum(values.mean(axis=1), 0), label, values.std(axis=1, ddof=0), site, 0.5, 'clip'
     )

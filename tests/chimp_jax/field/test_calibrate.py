@@ -1,3 +1,5 @@
+"""The correction of a site by known distances: its fit, its limits, its tables."""
+
 import math
 
 import numpy as np
@@ -28,7 +30,7 @@ def test_line_is_the_posterior_mean_of_the_mixed_model():
     estimate_m = rng.uniform(1, 15, 12)
     known_m = np.maximum(1.4 * estimate_m + rng.normal(size=12) * 0.2, 0)
     one = fit_calibration(estimate_m, known_m, ['s'] * 12, EFFECTS).sites['s']
-    # Another way to the same: the conditional mean of the coefficients given the residuals, by the joint normal.
+    # Derived in another way: the conditional mean of the coefficients given the residuals, by the joint normal.
     x = np.stack([np.ones(12), estimate_m - 6], axis=1)
     prior = np.diag([1.0, 0.25])
     expected = prior @ x.T @ np.linalg.inv(x @ prior @ x.T + 4 * np.eye(12)) @ (known_m - estimate_m)
@@ -46,7 +48,7 @@ def test_leave_one_out_by_hand():
     assert one.offset_m == pytest.approx(15 / 9) and one.slope == 0
 
 
-def test_never_applied_where_it_does_not_help():
+def test_never_applied_if_it_does_not_help():
     # Right estimates; and residuals of alternate signs, whose mean is 0 but for the row that is left out.
     for residual_m in (0, 1):
         known_m = 6 + residual_m * np.array([1, -1, 1, -1, 1, -1])
@@ -71,7 +73,7 @@ def test_sites_have_corrections_of_their_own():
 
 @pytest.mark.parametrize('factor', [0.0, 0.3, 3.0])
 def test_order_is_kept_and_nothing_falls_below_zero(factor):
-    # A factor of 0 says that all animals stand at one distance: the map must stay rising all the same.
+    # With a factor of 0 all animals are at one distance. The map must rise even then.
     estimate_m = np.linspace(1, 20, 20)
     strong = SiteEffects(6.0, 0.01, 100.0, 100.0)
     fit = fit_calibration(estimate_m, factor * estimate_m + 0.5, ['s'] * 20, strong)

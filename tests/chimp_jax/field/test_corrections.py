@@ -1,3 +1,5 @@
+"""A person's corrections: the table, and its effect on the estimates."""
+
 import numpy as np
 import pandas as pd
 import pytest

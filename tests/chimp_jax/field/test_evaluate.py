@@ -1,3 +1,5 @@
+"""Errors of the estimates on known distances."""
+
 import json
 
 import numpy as np
@@ -53,7 +55,7 @@ def test_coverage_counts_the_ends_and_the_rows_with_an_interval():
     assert table.loc[0, ['coverage', 'width']].tolist() == pytest.approx([2 / 3, (2 + 1.5 + 1) / 3])
 
 
-def test_what_has_no_partner_is_named_and_counted(tmp_path, caplog, capsys):
+def test_rows_without_a_partner_are_named_and_counted(tmp_path, caplog, capsys):
     distances = write(
         tmp_path / 'distances.csv',
         'video_id,time,distance,distance_lower,distance_upper,status',

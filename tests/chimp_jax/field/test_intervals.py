@@ -1,3 +1,5 @@
+"""Prediction intervals: weights, quantiles, coverage, notes."""
+
 import math
 
 import numpy as np
@@ -24,7 +26,7 @@ def test_sites_weigh_alike_and_the_new_one_too():
     np.testing.assert_allclose(site_weights(sites(2, 1, 1)), [1 / 8, 1 / 8, 1 / 4, 1 / 4])
 
 
-def test_the_quantile_is_the_split_conformal_one_where_each_site_has_one_row():
+def test_the_quantile_is_the_split_conformal_one_if_each_site_has_one_row():
     # Nine scores, coverage 0.9: the ceil(10 * 0.9) = 9th smallest, the largest; 0.8: the 8th; 0.5: the 5th.
     score = np.array([5.0, 1, 9, 3, 7, 2, 8, 4, 6])
     weight = site_weights(np.arange(9).astype(str))
@@ -72,7 +74,7 @@ def simulated_sites(rng, n_sites, n_rows):
 
 
 @pytest.mark.parametrize('coverage', [0.5, 0.8, 0.9])
-def test_coverage_on_new_sites_is_at_least_the_one_asked_for(coverage):
+def test_coverage_on_new_sites_is_at_least_the_requested_one(coverage):
     rng, covered = np.random.default_rng(0), []
     for _ in range(60):
         fit = fit_intervals(*(data := simulated_sites(rng, 30, 10))[:3], data[3], coverage)
