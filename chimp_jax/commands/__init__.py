@@ -1,1 +1,1 @@
-"""What people type, a file for each command: its flags and what it does with them."""
+"""The commands that people type: one file for each, with its flags, its steps and its messages."""

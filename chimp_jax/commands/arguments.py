@@ -1,4 +1,4 @@
-"""What the flags of several commands have in common."""
+"""Flags and types of flags that several commands share."""
 
 import argparse
 
@@ -10,9 +10,9 @@ def metres_list(text: str) -> list[float]:
     try:
         return [float(number) for number in text.split(',')]
     except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is no list of metres such as 0,2,4,6') from None
+        raise argparse.ArgumentTypeError(f'{text!r} is not a list of metres; write for example 0,2,4,6') from None
 
 
 def add_compile_cache(parser: argparse.ArgumentParser) -> None:
-    """Of the commands that compute."""
+    """Adds the flag of the commands that run the model."""
     parser.add_argument('--compile_cache', '--compile-cache', metavar='DIR|off', help=runtime.COMPILE_CACHE)

@@ -1,8 +1,8 @@
-"""What the augmentations do to one's own clips: a sheet with one frame of the records under every operation.
+"""Shows what the augmentations do to your clips: a sheet with one frame of the records under each operation.
 
     chimp-distance augment_sheet --records demo/data --out augmentations.jpg
 
-The sheet docs/augmentations.jpg was made by this command from the demo's records.
+This command made docs/augmentations.jpg from the demo's records.
 """
 
 import argparse
@@ -18,8 +18,8 @@ CAPTION_PX, GAP_PX = 16, 4
 
 
 def draw_sheet(picture: np.ndarray, tile_px: int) -> Image.Image:
-    """uint8 [H, H, 3] -> the picture and its 17 versions as tiles of tile_px, each below its name and sets."""
-    tiles = {'as it is': picture}
+    """uint8 [H, H, 3] -> tiles of tile_px: the picture and its version under each operation, with name and sets."""
+    tiles = {'original': picture}
     for name in augment.OPERATIONS:
         sets = [key for key, names in augment.OPERATION_SETS.items() if name in names]
         tiles[f'{name}  ({" ".join(sets)})'] = augment.apply_operation(picture[None], name).numpy()[0]
@@ -34,15 +34,16 @@ def draw_sheet(picture: np.ndarray, tile_px: int) -> Image.Image:
 
 
 def middle_frame(records: str, stream: str, video_id: str | None, size_px: int) -> np.ndarray:
-    """The frame in the middle of a training clip, the first where none is named: uint8 [size_px, size_px, 3].
+    """Returns the middle frame of a training clip: uint8 [size_px, size_px, 3].
 
-    Raises ValueError where there is no such clip.
+    video_id: None for the first clip. Raises ValueError if the records have no such clip.
     """
     for record in read_records(records, stream, 'train'):
         if video_id in (None, record.video_id):
             middle = record.frame_jpeg[len(record.frame_jpeg) // 2]
             return input_pipeline.decode_frame(middle, size_px).numpy()
-    raise ValueError(f'{records} has no training clip {video_id or ""} in the stream {stream}')
+    wanted = 'no training clip' if video_id is None else f'no training clip {video_id}'
+    raise ValueError(f'{records} has {wanted} in the stream {stream}; give the folder that data_prep.build wrote')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -50,10 +51,10 @@ def make_parser() -> argparse.ArgumentParser:
         prog='chimp-distance augment_sheet', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--records', required=True, help='folder that data_prep.build wrote')
-    parser.add_argument('--stream', choices=('down', 'full'), default='full')
-    parser.add_argument('--video_id', help='which clip; the first training clip by default')
-    parser.add_argument('--size_px', type=int, default=512, help='side of the picture that is augmented')
-    parser.add_argument('--out', default='augmentations.jpg')
+    parser.add_argument('--stream', choices=('down', 'full'), default='full', help='default: full')
+    parser.add_argument('--video_id', help='a training clip (default: the first)')
+    parser.add_argument('--size_px', type=int, default=512, help='side of the augmented picture (default: 512)')
+    parser.add_argument('--out', default='augmentations.jpg', help='picture to write')
     return parser
 
 

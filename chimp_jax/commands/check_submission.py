@@ -1,6 +1,6 @@
-"""Checks a submission: columns, rows and order of the format, distances finite and not below 0:
+"""Checks a submission: the format's columns and rows in its order, and finite distances of 0 or more.
 
-python predict.py check_submission predictions.csv submission_format.csv
+chimp-distance check_submission predictions.csv submission_format.csv
 """
 
 import argparse
@@ -10,12 +10,12 @@ from chimp_jax.ensemble import results
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='predict.py check_submission',
+        prog='chimp-distance check_submission',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('submission')
-    parser.add_argument('submission_format')
+    parser.add_argument('submission', help='CSV to check')
+    parser.add_argument('submission_format', help='CSV with the rows that a submission must have')
     return parser
 
 

@@ -1,31 +1,49 @@
 """Distances of one clip, second by second, as a table and a picture:
 
-    python predict.py --clip X.MP4 --members RUNS --out DIR
+    chimp-distance clip --clip X.MP4 --members RUNS --out DIR
 
 DIR gets distances.csv and clip.png: the distance over time, how far the members differ, and frames of the clip.
 """
 
 import argparse
-import os
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from etils import epath
 
 from chimp_jax import members
-from chimp_jax.clip_stream import stream_clips
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.ensemble import results
 from chimp_jax.ensemble.prediction_tables import recipe_means
+from chimp_jax.field import status
 from chimp_jax.field.clip_figure import MOST_FRAMES, draw_clip, even_places
-from chimp_jax.field.thumbnails import frames_of
+from chimp_jax.progress import Progress
 from chimp_jax.scoring import Panel
+from data_prep.lock import hold
+from data_prep.records import Record
+from data_prep.workers import frame_store, local
+from data_prep.workers.background import in_background
 from data_prep.workers.clip_record import ClipTask
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipRequest:
+    """The flags of `clip`."""
+
+    clip: str  # local or gs://
+    members: str  # folder of train.py --workdir
+    out: str
+    weights: str
+    round: str | None
+    compile_cache: str | None
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='predict.py', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog='chimp-distance clip', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--clip', required=True, help='a clip; local or gs://')
     parser.add_argument('--members', required=True, help='folder of train.py --workdir')
@@ -36,37 +54,70 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    path, out = epath.Path(options.clip), epath.Path(options.out)
+    request = ClipRequest(**vars(options))
+    path, out = epath.Path(request.clip), epath.Path(request.out)
     if not path.exists():
         raise ValueError(f'there is no clip {path}')
-    found = members.find_members(options.members)
-    combined = combining.choose_combination(options, found)
-    task = ClipTask(path.name, None, str(path))
-    streamed = stream_clips([task], found, out / 'work', Panel(), workers=1)
-    problem = streamed.clips['problem'].iloc[0]
-    if streamed.rows.empty:
-        raise ValueError(f'{path}: {problem}')
-    table = streamed.answers()
-    distance = combined.distance(table)
-    results.write_table(out / 'distances.csv', results.result_rows(distance, table, recipe_means(table)))
-    times_s = streamed.rows['time'].to_numpy()
-    chosen = streamed.rows.iloc[even_places(len(times_s), MOST_FRAMES)][['video_id', 'time']]
-    frames = {
-        time_s: frame
-        for (_, time_s), frame in frames_of(chosen, os.path.dirname(str(path)) or '.', 1).items()
-        if isinstance(frame, bytes)
-    }
-    draw_clip(
-        out / 'clip.png',
-        times_s,
-        distance.to_numpy(),
-        np.maximum(table, 0),
-        list(frames),
-        list(frames.values()),
-        path.name,
-    )
+    found = members.find_members(request.members)
+    combined = combining.choose_combination(found, request.weights, request.round)
+    with hold(out):
+        table, record, problem = predict_clip(path, found, out / 'work')
+        distance = combined.distance(table)
+        results.write_table(out / status.DISTANCES, results.result_rows(distance, table, recipe_means(table)))
+        draw_predictions(out / 'clip.png', distance, table, record)
     print('\n'.join(combined.describe()))
-    print(f'{len(table)} distances in {out}/distances.csv, drawn in {out}/clip.png')
+    print(f'{len(table)} distances in {out / status.DISTANCES}, drawn in {out}/clip.png')
     if problem:
-        print(f'partly: {path.name}: {problem}')
+        print(f'{status.PARTLY}: {path.name}: {problem}')
     return 3 if problem else 0
+
+
+def predict_clip(
+    path: epath.Path, found: Sequence[members.Member], work: epath.Path
+) -> tuple[pd.DataFrame, Record, str]:
+    """Decodes the clip once and predicts every second.
+
+    work: folder for the frames, which are deleted afterwards, and for the predictions, which are kept. Returns the
+    predictions [seconds, members] in metres, indexed by (video_id, time); the record of frames that they were made
+    from, the full copy's if a member reads it; and a problem, '' if there is none. Raises ValueError if nothing of the
+    clip can be decoded.
+    """
+    task = ClipTask(video_id=path.name, down_path=None, full_path=str(path))
+    frames = work / 'frames'
+    if frames.exists():  # an interrupted run left them, perhaps of another clip
+        frames.rmtree()
+    decoded = in_background(lambda one: local.store_clips([one], str(frames), workers=1), [task], overlap=False)
+    from chimp_jax import predict  # the import of TensorFlow takes seconds: the clip is decoded meanwhile
+
+    next(decoded)
+    outcome = frame_store.read_outcomes(frames)[task.video_id]
+    problem = outcome.problem[1] if outcome.problem else ''
+    if outcome.row is None:
+        frames.rmtree()
+        raise ValueError(f'{path}: {problem}')
+
+    def read(stream: str) -> list[Record]:
+        return [frame_store.load(frames, stream, task.video_id)]
+
+    progress = Progress('predict', len(found))
+    predictions = predict.predict_records(found, read, work / 'parts', Panel(), progress)
+    streams = {member.config.data.stream for member in found}
+    (record,) = read('full' if 'full' in streams else 'down')
+    frames.rmtree()
+    return predictions.members(augmented=False), record, problem
+
+
+def draw_predictions(path: epath.Path, distance: pd.Series, table: pd.DataFrame, record: Record) -> None:
+    """Draws the distances [seconds] over the members' predictions [seconds, members], with frames of the record."""
+    times_s = distance.index.get_level_values('time').to_numpy()
+    shown_s = times_s[even_places(len(times_s), MOST_FRAMES)]
+    places = np.searchsorted(record.frame_time_s, np.minimum(shown_s, record.frame_time_s[-1]))
+    draw_clip(
+        path,
+        times_s=times_s,
+        distance_m=distance.to_numpy(),
+        member_m=np.maximum(table, 0),
+        frame_time_s=shown_s,
+        frames=[record.frame_jpeg[place] for place in places],
+        title=record.video_id,
+    )

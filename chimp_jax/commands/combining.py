@@ -1,4 +1,4 @@
-"""How the recipes are combined: flags that several commands have."""
+"""How the recipes are combined: the flags that several commands share, and what they choose."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from chimp_jax.members import Member, read_oof
 
 
 class Combined(NamedTuple):
-    """The members' combination, and their OOF predictions [rows, recipes] and labels [rows], None without any."""
+    """The combination of the recipes, with the OOF predictions [rows, recipes] and labels [rows], None if missing."""
 
     combination: Combination
     rounding: str | float
@@ -22,7 +22,7 @@ class Combined(NamedTuple):
     labels: pd.Series | None
 
     def distance(self, members: pd.DataFrame) -> pd.Series:
-        """[rows, members] -> [rows], metres, >= 0, rounded as was asked; NaN where a recipe says nothing."""
+        """Predictions [rows, members] -> [rows], metres, >= 0, rounded; NaN if a recipe has no prediction."""
         recipes = recipe_means(members)
         complete = recipes.notna().all(axis=1).to_numpy()
         levels = None if self.labels is None else self.labels.to_numpy()
@@ -33,7 +33,7 @@ class Combined(NamedTuple):
         return distance
 
     def describe(self) -> list[str]:
-        """The weights, and the error on the OOF rows, with and without rounding."""
+        """Lines with the weights, and the error on the OOF rows with and without rounding."""
         weights = self.combination.weights or [None] * len(self.combination.recipes)
         lines = [
             f'{self.combination.method}: {recipe}' + ('' if weight is None else f' {weight:.4f}')
@@ -42,7 +42,10 @@ class Combined(NamedTuple):
         if self.oof is not None:
             labels = self.labels.to_numpy()
             plain = self.combination.apply(self.oof)
-            lines.append(f'OOF MAE {distances.mae(plain, labels):.4f} m; weights fitted on these rows flatter it')
+            lines.append(
+                f'OOF MAE {distances.mae(plain, labels):.4f} m; this figure is optimistic if the weights were fitted '
+                'on these rows'
+            )
             if self.rounding != 'none':
                 rounded = distances.round_distance(plain, self.rounding, labels)
                 lines.append(f'OOF MAE {distances.mae(rounded, labels):.4f} m with --round={self.rounding}')
@@ -53,24 +56,28 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--weights',
         default='greedy',
-        help=f'of the recipes: {", ".join(METHODS)}, or a weights.json (default: greedy, as published)',
+        help=f'weights of the recipes: {", ".join(METHODS)}, or a weights.json (default: greedy, as published)',
     )
     parser.add_argument(
         '--round',
-        help='train: to the nearest training distance, as published; a step such as 0.5; none '
-        '(default: none, but train with --weights=published)',
+        help='rounding of the distances: train (nearest training distance, as published), a step in metres such as '
+        '0.5, or none (default: none; train with --weights=published)',
     )
 
 
-def choose_combination(options: argparse.Namespace, members: Sequence[Member]) -> Combined:
-    """What the flags ask for. Raises ValueError where they do not fit the members."""
-    rounding = None if options.round is None else distances.parse_rounding(options.round)
+def choose_combination(members: Sequence[Member], weights: str, rounding: str | None) -> Combined:
+    """Returns the combination that --weights and --round ask for.
+
+    weights: a method or the path of a weights.json. rounding: None for the method's default. Raises ValueError if the
+    flags do not fit the members.
+    """
+    parsed = None if rounding is None else distances.parse_rounding(rounding)
     try:
         oof, labels = read_oof(members)
     except (ValueError, OSError):
-        if options.weights in NEEDS_OOF or rounding == 'train':
+        if weights in NEEDS_OOF or parsed == 'train':
             raise
-        oof, labels = None, None  # some folds are not trained yet; nothing is fitted on them
+        oof, labels = None, None  # some folds are not trained yet, and nothing is fitted on them
     recipes = sorted({member.recipe for member in members})
-    combination = load_or_fit(options.weights, recipes, oof, labels)
-    return Combined(combination, rounding or distances.default_rounding(combination.method), oof, labels)
+    combination = load_or_fit(weights, recipes, oof, labels)
+    return Combined(combination, parsed or distances.default_rounding(combination.method), oof, labels)

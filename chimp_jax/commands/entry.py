@@ -1,11 +1,13 @@
-"""The command: `python predict.py` and `chimp-distance` are both this.
+"""The entrance of `chimp-distance` and of `python predict.py`: finds the command and runs it.
 
-Without the name of a command it scores targets of prepared data (score.py), or with --clip one clip (clip.py).
+Flags without a command belong to `score` (score.py). With --clip they belong to `clip` (clip.py).
 """
 
 import argparse
 import contextlib
+import difflib
 import importlib
+import importlib.metadata
 import logging
 import os
 import sys
@@ -14,46 +16,86 @@ from types import ModuleType
 from chimp_jax import runtime
 from data_prep.workers.guard import WorkerError
 
-COMMANDS = (
-    'estimate',
-    'report',
-    'evaluate',
-    'clip',
-    'score',
-    'check_submission',
-    'ensemble',
-    'export',
-    'augment_sheet',
-)
+COMMANDS = {
+    'estimate': 'distances for all clips of a folder',
+    'report': 'an HTML page to look through the estimates and to correct them',
+    'evaluate': 'errors of the estimates, if some distances are known',
+    'clip': 'distances of one clip, as a table and a picture',
+    'score': 'distances for the targets of prepared records',
+    'check_submission': 'checks that a submission matches its format',
+    'ensemble': 'compares the ways to combine the recipes',
+    'export': 'writes a trained member as ONNX files',
+    'augment_sheet': 'shows what each augmentation does to a frame of your records',
+}
 
 log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0, 3 where some of the work could not be done, 1 where nothing was."""
-    return _run(*_parse(arguments))
+    """Runs a command and returns its exit code.
+
+    0: all is done. 3: a part of the work could not be done. 1: nothing was done. 2: the command line is wrong.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    code = _without_command(arguments)
+    return _run(*_parse(arguments)) if code is None else code
 
 
 def start() -> None:
-    """Of a process of its own: the settings that must stand before JAX starts, then the command."""
-    settings = runtime.configure()
-    runtime.start_logging()
-    name, command, options = _parse(None)
-    if 'compile_cache' in options:  # a command that computes
-        log.info('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
-    code = _run(name, command, options)
+    """Runs a command in a process of its own: first the settings that JAX reads when it starts."""
+    code = _without_command(sys.argv[1:])
+    if code is None:
+        settings = runtime.configure()
+        runtime.start_logging()
+        name, command, options = _parse(sys.argv[1:])
+        if 'compile_cache' in options:  # a command that runs the model
+            log.info('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
+        code = _run(name, command, options)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BrokenPipeError):  # nobody reads on
+        with contextlib.suppress(BrokenPipeError):  # the reader has closed the pipe
             stream.flush()
-    os._exit(code)  # TensorFlow takes a second to take itself down
+    os._exit(code)  # a normal exit of TensorFlow takes a second
 
 
-def _parse(arguments: list[str] | None) -> tuple[str, ModuleType, argparse.Namespace]:
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] and arguments[0] in COMMANDS:
+def _without_command(arguments: list[str]) -> int | None:
+    """Answers --help, --version, an empty line and an unknown command.
+
+    Returns the exit code, None if there is a command to run.
+    """
+    first = arguments[0] if arguments else ''
+    if first == '--version':
+        print(f'chimp-distance {_version()}')
+        return 0
+    if first in ('', '-h', '--help'):
+        print(_overview())
+        return 0 if first else 2
+    if first.startswith('-') or first in COMMANDS:
+        return None
+    nearest = difflib.get_close_matches(first, COMMANDS, n=1)
+    hint = f'; did you mean {nearest[0]}?' if nearest else ''
+    print(f'chimp-distance: there is no command {first!r}{hint}\n\n{_overview()}', file=sys.stderr)
+    return 2
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:{width}}  {purpose}' for name, purpose in COMMANDS.items()]
+    usage = 'usage: chimp-distance COMMAND ...     (chimp-distance COMMAND --help lists the flags of a command)'
+    return '\n'.join([usage, '', *lines, '', 'chimp-train trains members. --version prints the version.'])
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version('chimp_jax')
+    except importlib.metadata.PackageNotFoundError:
+        return '(not installed, runs from a checkout)'
+
+
+def _parse(arguments: list[str]) -> tuple[str, ModuleType, argparse.Namespace]:
+    if arguments[0] in COMMANDS:
         name, *arguments = arguments
     else:
-        name = 'clip' if any(part.partition('=')[0] == '--clip' for part in arguments) else 'score'
+        name = 'clip' if any(argument.partition('=')[0] == '--clip' for argument in arguments) else 'score'
     command = importlib.import_module(f'chimp_jax.commands.{name}')
     return name, command, command.make_parser().parse_args(arguments)
 

@@ -1,18 +1,22 @@
-"""Distances for every clip of a folder, ready for distance sampling:
+"""Distances for all clips of a folder, ready for distance sampling:
 
     chimp-distance estimate CLIPS --members RUNS --out DIR
 
-Every second of every clip, or every --every seconds, or the seconds with an animal (--detections), or those of a table
-(--targets). DIR gets distances.csv, clips.csv (a row for every clip, readable or not), summary.json and the --format
-asked for. The same command goes on where it was interrupted; with other flags it computes anew only what they change.
-Distances that a person types into DIR/corrections.csv (video_id,time,distance) replace the estimates on the next run.
+The targets are all seconds of all clips, or every Nth second (--every N), or the seconds with an animal (--detections),
+or the seconds of a table (--targets). DIR gets distances.csv, clips.csv (a row for every clip, readable or not),
+summary.json and the files of --format. Run the same command again to resume after an interruption. With other flags it
+computes only what they change. If you write distances into DIR/corrections.csv (video_id,time,distance), they replace
+the estimates on the next run.
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import logging
 import os
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 from etils import epath
@@ -21,20 +25,74 @@ from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres_list
-from chimp_jax.ensemble.prediction_tables import read_cells, recipe_means
+from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.ensemble.results import write_table
-from chimp_jax.field import calibrate, corrections, estimates, intervals, stations
+from chimp_jax.field import calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
 from chimp_jax.field.exports import formats
+from chimp_jax.field.intervals import NO_INTERVALS, Intervals
 from chimp_jax.scoring import Panel
 from data_prep.archive import Archive
 from data_prep.files import write_json
 from data_prep.job import Job
+from data_prep.lock import hold
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.workers.clip_record import ClipTask
 
-NO_FOLDER = '.'  # the site of clips that lie in no folder of their own, for calibration
+NO_FOLDER = '.'  # the calibration site of the clips that lie in no folder of their own
 
 log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class EstimateRequest:
+    """The flags of `estimate`. options.json keeps them under these names, in this order."""
+
+    clips: str  # folder; local or gs://, as all paths
+    members: str  # folder of train.py --workdir
+    out: str
+    every_s: int | None  # None: 1
+    detections: str | None
+    min_confidence: float
+    targets: str | None
+    details: bool
+    workers: int
+    weights: str
+    round: str | None
+    compile_cache: str | None
+    coverage: float
+    calibrate: str | None
+    deployments: str | None
+    format: Sequence[str]
+    snapshot_s: int | None
+    theta_deg: float | None
+    cutpoints: Sequence[float] | None
+    truncation: float | None
+    camtrap_package: str | None
+
+    def __post_init__(self):
+        """Raises ValueError if the flags do not fit each other."""
+        if self.every_s is not None and (self.targets or self.detections):
+            raise ValueError('--every cannot be used with --targets or --detections, which give the seconds themselves')
+        if not 0 < self.coverage < 1:
+            raise ValueError(f'--coverage={self.coverage} is not a share; give a number between 0 and 1, such as 0.9')
+
+    @property
+    def step_s(self) -> int:
+        """Seconds between the targets."""
+        return 1 if self.every_s is None else self.every_s
+
+
+class Inputs(NamedTuple):
+    """Everything that is read and checked before the first clip is decoded."""
+
+    members: list[members.Member]
+    combined: combining.Combined
+    oof: out_of_fold.OutOfFold | None  # None if the members have no OOF predictions
+    intervals: Intervals | None  # None if oof is
+    survey: formats.Survey
+    known: pd.DataFrame | None  # known distances, for --calibrate
+    corrections: pd.DataFrame | None
+    site: pd.Series  # station of each clip in the folder, '' if unknown; indexed by video_id
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,83 +101,89 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('clips', metavar='CLIPS', help='folder of the clips; local or gs://')
-    add('--members', required=True, help='folder of train.py --workdir')
-    add('--out', required=True, help='folder for what is estimated')
+    add('--members', required=True, help='folder of the trained members (train.py --workdir)')
+    add('--out', required=True, help='folder for the results')
     add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
-    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal')
-    add('--min_confidence', '--min-confidence', type=float, default=0.2, help='of a detection')
-    add('--targets', help='CSV with the columns video_id and time: these seconds')
+    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal are the targets')
+    add('--min_confidence', '--min-confidence', type=float, default=0.2, help='of a detection (default: 0.2)')
+    add('--targets', help='CSV with the columns video_id and time: these seconds are the targets')
     add('--details', action='store_true', help='adds a column for each recipe')
-    add('--workers', type=int, default=os.cpu_count(), help='processes that decode')
+    add('--workers', type=int, default=os.cpu_count(), help='processes that decode clips (default: all cores)')
     combining.add_flags(parser)
     add_compile_cache(parser)
     add('--coverage', type=float, default=0.9, help='of the interval distance_lower..distance_upper (default: 0.9)')
-    add('--calibrate', metavar='KNOWN', help='CSV video_id,time,distance: 5 or more measured distances of a site')
-    add('--deployments', help='CSV of the camera stations; without it a station is a folder of clips')
+    add('--calibrate', metavar='KNOWN', help='CSV video_id,time,distance: 5 or more measured distances for each site')
+    add('--deployments', help='CSV of the camera stations; without it each folder of clips is a station')
     add('--format', nargs='+', default=[], choices=formats.FORMATS, help='files for other programs; docs/exports.md')
     add('--snapshot', type=int, dest='snapshot_s', help='seconds between snapshot moments')
-    add('--theta', type=float, dest='theta_deg', help="degrees: the camera's horizontal angle of view")
-    add('--cutpoints', type=metres_list, help='metres, such as 0,2,4,6,9,13: limits of the distance bins')
-    add('--truncation', type=float, help='metres: farther animals are left out')
+    add('--theta', type=float, dest='theta_deg', help="the camera's horizontal angle of view in degrees")
+    add('--cutpoints', type=metres_list, help='limits of the distance bins in metres, such as 0,2,4,6,9,13')
+    add('--truncation', type=float, help='metres; animals that are farther away are left out')
     add('--camtrap_package', '--camtrap-package', help='folder of your Camtrap DP, with its datapackage.json')
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
-    out = epath.Path(options.out)
-    found = members.find_members(options.members)
-    combined = combining.choose_combination(options, found)
-    survey, known, corrected = _read_inputs(options, out)
-    archive = Archive([options.clips])
-    site = stations.stations_of(archive.clips(), survey.deployments).set_axis(
-        archive.clips()
-    )  # refused before the work
-    plan, tasks = _plan(options)
-    panel = Panel()
-    device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
-    log.info('%d members on %s, %d clips', len(found), device, len(tasks))
-    streamed = stream_clips(tasks, found, out / 'work', panel, options.workers)
+    """Parse, check, plan, predict, estimate, write, tell."""
+    request = EstimateRequest(**vars(options))
+    inputs = read_inputs(request)
+    with hold(request.out):
+        plan, tasks = plan_targets(request)
+        panel = Panel()
+        device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
+        log.info('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
+        work = epath.Path(request.out) / 'work'
+        streamed = stream_clips(tasks, inputs.members, work, panel, request.workers)
+        rows, calibration = estimate_distances(inputs, streamed, estimates.lost_targets(plan, tasks, streamed))
+        problems = {problem.video_id: problem.reason for problem in plan.problems()}
+        idle = status.NO_ANIMAL if request.detections else status.NOT_ASKED
+        clips = estimates.clip_rows(inputs.site, streamed, rows, problems, idle)
+        summary = write_results(request, inputs, rows, clips, summarise(inputs, rows, clips, device, calibration))
+    return tell(request, inputs, rows, clips, summary)
 
-    oof = _out_of_fold(combined, found)
-    distance_m = combined.distance(streamed.answers())
-    calibration = _calibration(known, streamed, distance_m, site, oof)
-    rows = estimates.estimate_rows(
-        streamed,
-        distance_m,
-        recipe_means(streamed.answers()),
-        streamed.rows['video_id'].map(site).replace('', NO_FOLDER),
-        oof,
-        options.coverage,
-        calibration,
+
+def read_inputs(request: EstimateRequest) -> Inputs:
+    """Reads all inputs but the clips. Raises ValueError or OSError if one of them cannot be used."""
+    found = members.find_members(request.members)
+    combined = combining.choose_combination(found, request.weights, request.round)
+    oof = None
+    if combined.oof is not None:
+        estimate_m, label_m = combined.combination.apply(combined.oof), combined.labels.to_numpy(float)
+        oof = out_of_fold.make_out_of_fold(found, combined.oof, estimate_m, label_m)
+    survey = formats.Survey(
+        deployments=stations.read_deployments(request.deployments) if request.deployments else None,
+        every_s=request.step_s,
+        snapshot_s=request.snapshot_s,
+        theta_deg=request.theta_deg,
+        cutpoints_m=request.cutpoints,
+        truncation_m=request.truncation,
+        package=request.camtrap_package,
     )
-    rows = estimates.complete_rows(rows, _lost(plan, tasks, streamed), corrected).round(4)
-    problems = {problem.video_id: problem.reason for problem in plan.problems()}
-    clips = estimates.clip_rows(site, streamed, rows, problems, 'no animal' if options.detections else 'not asked')
-    return _write(options, rows, clips, survey, combined, _about(found, device, options.coverage, oof, calibration))
+    formats.check(request.format, survey)
+    typed = epath.Path(request.out) / status.CORRECTIONS
+    clips = Archive([request.clips]).clips()
+    return Inputs(
+        members=found,
+        combined=combined,
+        oof=oof,
+        intervals=None if oof is None else oof.fit_intervals(request.coverage),
+        survey=survey,
+        known=label_tables.read_label_table(request.calibrate) if request.calibrate else None,
+        corrections=corrections.read_corrections(typed) if typed.exists() else None,
+        site=stations.stations_of(clips, survey.deployments).set_axis(clips),
+    )
 
 
-def _read_inputs(options: argparse.Namespace, out: epath.Path):
-    """The survey, the known distances and the corrections; raises ValueError for what does not fit, before any work."""
-    if options.every_s is not None and (options.targets or options.detections):
-        raise ValueError('--every is for every second of a clip, not for the seconds of --targets or --detections')
-    if not 0 < options.coverage < 1:
-        raise ValueError(f'--coverage={options.coverage}: give a share above 0 and below 1, such as 0.9')
-    survey = _survey(options)
-    formats.check(options.format, survey)
-    known = calibrate.read_known(options.calibrate) if options.calibrate else None
-    typed = out / 'corrections.csv'
-    return survey, known, corrections.read_corrections(typed) if typed.exists() else None
-
-
-def _plan(options: argparse.Namespace) -> tuple[Plan, list[ClipTask]]:
+def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
+    """Returns the targets of each clip, and what to decode."""
     job = Job(
-        out=options.out,
-        clips_full=(options.clips,),
-        tables=options.targets,
-        detections=options.detections,
-        min_confidence=options.min_confidence,
-        every_s=1 if options.every_s is None else options.every_s,
-        workers=options.workers,
+        out=request.out,
+        clips_full=(request.clips,),
+        tables=request.targets,
+        detections=request.detections,
+        min_confidence=request.min_confidence,
+        every_s=request.step_s,
+        workers=request.workers,
     )
     plan = make_plan(job)
     for note in plan.notes():
@@ -127,102 +191,87 @@ def _plan(options: argparse.Namespace) -> tuple[Plan, list[ClipTask]]:
     return plan, make_tasks(plan, job)
 
 
-def _survey(options: argparse.Namespace) -> formats.Survey:
-    return formats.Survey(
-        deployments=stations.read_deployments(options.deployments) if options.deployments else None,
-        every_s=1 if options.every_s is None else options.every_s,
-        snapshot_s=options.snapshot_s,
-        theta_deg=options.theta_deg,
-        cutpoints_m=options.cutpoints,
-        truncation_m=options.truncation,
-        package=options.camtrap_package,
+def estimate_distances(
+    inputs: Inputs, streamed: Streamed, lost: pd.DataFrame
+) -> tuple[pd.DataFrame, calibrate.Calibration | None]:
+    """Returns the rows of distances.csv, with a column for each recipe, and the corrections of the sites."""
+    predictions = streamed.answers()
+    distance_m = inputs.combined.distance(predictions)
+    site = inputs.site.replace('', NO_FOLDER)
+    calibration = None
+    if inputs.known is not None:
+        estimated = streamed.rows[KEY].assign(distance=distance_m.to_numpy())
+        calibration = calibrate_sites(estimated, inputs.known, site, inputs.oof)
+    label_m, spread_m = ([], None) if inputs.oof is None else (inputs.oof.label_m, inputs.oof.spread_m)
+    rows = estimates.estimate_rows(
+        streamed=streamed,
+        distance_m=distance_m,
+        recipes=recipe_means(predictions),
+        site=streamed.rows['video_id'].map(site).fillna(NO_FOLDER),
+        training=flags.training_limits(label_m, spread_m),
+        fitted=inputs.intervals,
+        calibration=calibration,
     )
+    return estimates.complete_rows(rows, lost, inputs.corrections).round(4), calibration
 
 
-def _out_of_fold(combined: combining.Combined, found: list[members.Member]) -> estimates.OutOfFold | None:
-    """The ensemble's own OOF rows, and their sites from the clips.csv that training has left beside the members."""
-    if combined.oof is None:
-        return None
-    data = found[0].config.data
-    video_id = combined.oof.index.get_level_values('video_id').to_numpy(str)
-    path, site = found[0].folder.parent / 'clips.csv', pd.Series('', video_id)
-    if path.exists():
-        table = read_cells(path, ['video_id', 'site']).drop_duplicates('video_id').set_index('video_id')
-        site = table['site'].reindex(video_id).fillna('')
-    else:
-        log.info('note: %s is not there; intervals count each clip as a site of its own', path)
-    return estimates.OutOfFold(
-        estimate_m=combined.combination.apply(combined.oof),
-        label_m=combined.labels.to_numpy(float),
-        spread_m=intervals.comparable_spread(combined.oof),
-        site=intervals.site_groups(video_id, site),
-        folds=data.folds,
-    )
+def calibrate_sites(
+    estimated: pd.DataFrame, known: pd.DataFrame, site: pd.Series, oof: out_of_fold.OutOfFold | None
+) -> calibrate.Calibration:
+    """Fits the corrections of the sites. site: of each clip, indexed by video_id."""
+    matched, notes = calibrate.match_known(estimated, known)
+    for note in notes:
+        log.info('note: %s', note)
+    effects = calibrate.ASSUMED_EFFECTS if oof is None else oof.fit_site_effects()
+    sites = matched['video_id'].map(site).fillna(NO_FOLDER)
+    return calibrate.fit_calibration(matched['estimate'], matched['distance'], sites, effects)
 
 
-def _calibration(
-    known, streamed: Streamed, distance_m: pd.Series, site: pd.Series, oof
-) -> calibrate.Calibration | None:
-    if known is None:
-        return None
-    rows = streamed.rows[['video_id', 'time']].assign(distance=distance_m.to_numpy())
-    matched, lost = calibrate.match_known(rows, known)
-    for line in lost:
-        log.info('note: %s', line)
-    effects = calibrate.ASSUMED_EFFECTS if oof is None else oof.site_effects()
-    where = matched['video_id'].map(site).replace('', NO_FOLDER)
-    return calibrate.fit_calibration(matched['estimate'], matched['distance'], where, effects)
-
-
-def _lost(plan: Plan, tasks: list[ClipTask], streamed: Streamed) -> pd.DataFrame:
-    """(video_id, time, reason) of the targets without a distance."""
-    lost = [tuple(target) for targets in plan.targets.values() for target in targets.lost]
-    there = set(zip(streamed.rows['video_id'], streamed.rows['time'], strict=True))
-    problems = streamed.clips.set_index('video_id')['problem']
-    for task in tasks:
-        wanted = task.target_time_s or []
-        lost += [(task.video_id, t, problems[task.video_id]) for t in wanted if (task.video_id, t) not in there]
-    return pd.DataFrame(lost, columns=['video_id', 'time', 'reason'])
-
-
-def _about(found: list[members.Member], device: str, coverage: float, oof, calibration) -> dict:
-    """Of summary.json, what does not depend on the rows."""
-    about = {
+def summarise(
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    clips: pd.DataFrame,
+    device: str,
+    calibration: calibrate.Calibration | None,
+) -> dict:
+    """Returns the content of summary.json, without the exports."""
+    summary = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'device': device,
-        'members': [member.name for member in found],
+        'members': [member.name for member in inputs.members],
     }
-    if oof is None:
-        about['no_interval'] = 'the members have no out-of-fold predictions (oof.csv of every fold)'
+    if inputs.intervals is None:
+        summary['no_interval'] = NO_INTERVALS
     else:
-        about |= {'coverage': coverage, 'interval': oof.intervals(coverage).note}
+        summary |= {'coverage': inputs.intervals.coverage, 'interval': inputs.intervals.note}
     if calibration is not None:
-        about['calibration'] = json.loads(calibration.table().to_json(orient='records'))
-    return about
-
-
-def _write(options: argparse.Namespace, rows, clips, survey: formats.Survey, combined, about: dict) -> int:
-    """Everything that people and other programs read; says what there is and returns the exit code."""
-    out = epath.Path(options.out)
-    write_table(out / 'distances.csv', rows if options.details else rows[estimates.COLUMNS])
-    write_table(out / 'clips.csv', clips)
-    folder = options.clips if '://' in options.clips else os.path.abspath(options.clips)
-    write_json(out / 'options.json', {**vars(options), 'clips': folder})
-    summary = about | {
+        summary['calibration'] = json.loads(calibration.table().to_json(orient='records'))
+    return summary | {
         'clips': clips['status'].value_counts().to_dict(),
         'targets': len(rows),
         'distances': int(rows['distance'].notna().sum()),
         'flags': rows['flags'].str.split().explode().value_counts().to_dict(),
-        'combination': json.loads(combined.combination.to_json()),
+        'combination': json.loads(inputs.combined.combination.to_json()),
     }
-    for name in options.format:
-        summary[name] = formats.write(name, rows, clips, survey, out, about['date'])
-    write_json(out / 'summary.json', summary)
-    return _say(out, rows, clips, summary, combined)
 
 
-def _say(out: epath.Path, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict, combined) -> int:
-    print('\n'.join(combined.describe()))
+def write_results(
+    request: EstimateRequest, inputs: Inputs, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict
+) -> dict:
+    """Writes all result files. Returns the summary with a part for each export."""
+    out = epath.Path(request.out)
+    write_table(out / status.DISTANCES, rows if request.details else rows[estimates.COLUMNS])
+    write_table(out / status.CLIPS, clips)
+    folder = request.clips if '://' in request.clips else os.path.abspath(request.clips)
+    write_json(out / status.OPTIONS, dataclasses.asdict(request) | {'clips': folder})
+    exports = {name: formats.write(name, rows, clips, inputs.survey, out, summary['date']) for name in request.format}
+    write_json(out / status.SUMMARY, summary | exports)
+    return summary | exports
+
+
+def tell(request: EstimateRequest, inputs: Inputs, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
+    """Prints the result for people. Returns the exit code."""
+    print('\n'.join(inputs.combined.describe()))
     for name in ('no_interval', 'interval', *formats.FORMATS):
         if summary.get(name):
             print(f'{name}: {summary[name]}')
@@ -232,8 +281,9 @@ def _say(out: epath.Path, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict
             f'calibration of {site["site"]}: {site["n"]} known distances, leave-one-out MAE '
             f'{site["mae_without_m"]:.2f} m{after}: ' + ('applied' if site['applied'] else site['reason'])
         )
-    bad = clips[clips['status'].isin(['failed', 'partly'])]
+    bad = clips[clips['status'].isin([status.FAILED, status.PARTLY])]
     for row in bad.itertuples():
         print(f'{row.status}: {row.video_id}: {row.reason}')
-    print(f'{summary["distances"]} distances of {(clips["seconds"] > 0).sum()} clips in {out}/distances.csv')
+    distances = epath.Path(request.out) / status.DISTANCES
+    print(f'{summary["distances"]} distances of {(clips["seconds"] > 0).sum()} clips in {distances}')
     return 3 if len(bad) or rows['distance'].isna().any() else 0

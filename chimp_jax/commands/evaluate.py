@@ -1,17 +1,17 @@
-"""How good estimates are, where distances are known: chimp-distance evaluate DIR --truth labels.csv"""
+"""Errors of the estimates, if some distances are known: chimp-distance evaluate DIR --truth labels.csv"""
 
 import argparse
 
 from etils import epath
 
 from chimp_jax.commands.arguments import metres_list
-from chimp_jax.field import evaluate
+from chimp_jax.field import evaluate, status
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='chimp-distance evaluate', description=__doc__)
     add = parser.add_argument
-    add('folder', metavar='DIR', help='what chimp-distance estimate --out was given')
+    add('folder', metavar='DIR', help='the --out folder of chimp-distance estimate')
     add('--truth', required=True, help='CSV with the columns video_id, time, distance')
     add('--cutpoints', type=metres_list, default=evaluate.CUTPOINTS_M, help='metres, such as 0,2,4,6,9,13')
     return parser
@@ -19,5 +19,5 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     folder = epath.Path(options.folder)
-    evaluate.write_evaluation(folder / 'distances.csv', options.truth, options.cutpoints, folder)
+    evaluate.write_evaluation(folder / status.DISTANCES, options.truth, options.cutpoints, folder)
     return 0

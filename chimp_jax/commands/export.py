@@ -1,13 +1,13 @@
 """Writes a member as two ONNX files: chimp-distance export runs/full-a4p50-f7s1/fold_0 --out model.onnx
 
-Writes model.backbone.onnx and model.head.onnx, for ONNX Runtime, OpenVINO, R, phones, browsers:
+Writes model.backbone.onnx and model.head.onnx for ONNX Runtime, OpenVINO, R, phones and browsers:
 
-    backbone: frames [N, S, S, 3] uint8 RGB, S as `size_px` in the file's metadata -> features [N, 1280] float32
+    backbone: frames [N, S, S, 3] uint8 RGB, S is `size_px` in the file's metadata -> features [N, 1280] float32
     head:     windows [N, T, 1280] float32, T = `n_frames` features `step_s` seconds apart -> distance [N] metres
 
-Frames are resized as in training: bilinear, half-pixel centres, no antialiasing, aspect ratio ignored, then floor.
-Both are run by ONNX Runtime and compared with the Flax model before they are written: a file that is off is refused.
-Needs the extra `onnx`: pip install -e .[onnx].
+Resize the frames as in training: bilinear, half-pixel centres, no antialiasing, aspect ratio ignored, then floor.
+Before the files are written, ONNX Runtime runs them and the results are compared with the Flax model. A file whose
+results differ is not written. The command requires the extra `onnx`: pip install -e .[onnx].
 """
 
 import argparse
@@ -23,8 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='chimp-distance export', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('member', help='RUNS/RECIPE/fold_K')
-    parser.add_argument('--out', required=True, help='NAME.onnx: NAME.backbone.onnx and NAME.head.onnx are written')
+    parser.add_argument('member', help='folder of the member: RUNS/RECIPE/fold_K')
+    parser.add_argument('--out', required=True, help='NAME.onnx; writes NAME.backbone.onnx and NAME.head.onnx')
     return parser
 
 
@@ -51,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def load_member(folder) -> Member:
-    """The member whose folder this is, RUNS/RECIPE/fold_K. Raises ValueError where it is none that is finished."""
+    """Returns the member in RUNS/RECIPE/fold_K. Raises ValueError if the folder holds no finished member."""
     folder = epath.Path(folder)
     if not (folder / 'member.json').exists():
-        raise ValueError(f'{folder} is no finished member: give RUNS/RECIPE/fold_K that holds member.json')
+        raise ValueError(f'{folder} holds no finished member; give a folder RUNS/RECIPE/fold_K with member.json')
     runs = folder.resolve().parent.parent
     return next(member for member in find_members(runs) if member.folder.resolve() == folder.resolve())

@@ -1,8 +1,8 @@
 """Trains members: python train.py --config=configs/deep_chimpact.py:full-a4p50-f7s1 --workdir=runs
 
-Any field of the config can be overridden: --config.train.batch_size=32 --config.model.dtype=bfloat16.
-All twelve published recipes: --config=configs/deep_chimpact.py:all. Some of them: --recipes='full-*,down-a4p50-f7s1'.
-A model ID alone stands for the published recipe: --config=full-a4p50-f7s1.
+You can override any field of the config: --config.train.batch_size=32 --config.model.dtype=bfloat16.
+--config=configs/deep_chimpact.py:all trains the twelve published recipes; --recipes='full-*,down-a4p50-f7s1' selects
+some of them. A model ID alone is the published recipe: --config=full-a4p50-f7s1.
 """
 
 import sys
@@ -13,26 +13,26 @@ from ml_collections import config_flags
 from chimp_jax import runtime
 from chimp_jax.configs import base, recipes
 
-WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder of the members; local or gs://.')
-RECIPES = flags.DEFINE_list('recipes', None, 'With :all, model IDs or patterns such as full-*; all by default.')
-FOLDS = flags.DEFINE_list('folds', None, 'Numbers of the folds to train, comma-separated; all by default.')
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder for the members; local or gs://.')
+RECIPES = flags.DEFINE_list('recipes', None, 'With :all, model IDs or patterns such as full-* (default: all).')
+FOLDS = flags.DEFINE_list('folds', None, 'Folds to train, such as 0,1 (default: all).')
 COMPILE_CACHE = flags.DEFINE_string('compile_cache', None, f'DIR|off: {runtime.COMPILE_CACHE}.')
-MULTIHOST = flags.DEFINE_bool('multihost', False, 'One training on several machines: the same command on each.')
+MULTIHOST = flags.DEFINE_bool('multihost', False, 'Trains on several machines; run the same command on each.')
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Parses the flags. A malformed model ID or an unknown field exits with one line and the nearest name."""
+    """Parses the flags. If a model ID or a field is unknown, exits with one line that gives the nearest name."""
     try:
         return flags.FLAGS(_define_config(argv))
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        # config_flags quotes a KeyError twice, and puts the whole stack of a failing config file into its message.
+        # config_flags quotes a KeyError twice, and its message contains the stack trace of a failing config file.
         text = str(error).strip('"\'').replace('\\n', ' ').replace('\\', '')
         reason = text.splitlines()[-1] if 'Traceback' in text else ' '.join(text.split())
         raise SystemExit(f'train.py: {reason}') from None
 
 
 def _define_config(argv: list[str]) -> list[str]:
-    """Defines the flag --config for FILE.py:ID or for ID; returns the arguments that are left to parse."""
+    """Defines the flag --config, for FILE.py:ID or ID. Returns the arguments that are left to parse."""
     given = next((argument for argument in argv if argument.startswith('--config=')), '')
     value = given.removeprefix('--config=')
     if not value or '.py' in value:
@@ -53,7 +53,7 @@ def main(_) -> None:
             runtime.start_processes()
         train.log.info('%s', runtime.use_compile_cache(COMPILE_CACHE.value))
         if FOLDS.value and not all(fold.strip().isdigit() for fold in FOLDS.value):
-            raise ValueError(f'--folds takes numbers such as 0,1; got {",".join(FOLDS.value)}')
+            raise ValueError(f'--folds={",".join(FOLDS.value)}: give numbers such as 0,1')
         folds = [int(fold) for fold in FOLDS.value] if FOLDS.value else None
         table = train.train_recipes(recipes.each_recipe(config, RECIPES.value), WORKDIR.value, folds)
     except (ValueError, OSError, train.TrainingError) as error:
@@ -64,6 +64,6 @@ def main(_) -> None:
 
 
 def start() -> None:
-    """Runs the command in a process of its own."""
+    """Runs the command as a program."""
     runtime.configure()
     app.run(main, argv=sys.argv, flags_parser=parse)

@@ -1,1 +1,1 @@
-"""From a disk of clips to distances that an ecologist can use."""
+"""What ecologists get from the predictions: intervals, corrections, calibration, evaluation, a page, exports."""

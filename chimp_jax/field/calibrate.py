@@ -1,77 +1,74 @@
-"""A few known distances at a new site correct the estimates there, or leave them alone. Pure NumPy, SciPy, pandas.
+"""Corrects the estimates of a site by a few known distances there, if that helps. Pure NumPy, SciPy, pandas.
 
-At one site estimates err alike: another camera height, lens or species. Correction of a site, with d the estimate and
-c the middle of the training distances: d' = d + offset + slope * (d - c), at least 0. A scale factor of the camera is
-the case offset = slope * c. Known distances are few, so both coefficients are shrunk towards 0: they are the posterior
-mean of a linear mixed model (Laird & Ware 1982) whose variances, between sites and within, come from the members' OOF
-rows by maximum likelihood. On the demo a line lowered the error more than a power law, and a factor alone raised it at
-unseen sites (`python -m bench.demo_alternatives`).
+The errors of one site resemble each other: its camera height, lens or species differ. The correction of a site, with
+the estimate d and the middle c of the training distances: d' = d + offset + slope * (d - c), at least 0. A scale factor
+of the camera is the case offset = slope * c. Known distances are few, so both coefficients are shrunk towards 0: they
+are the posterior mean of a linear mixed model (Laird & Ware 1982). Its variances between and within sites are fitted to
+the members' OOF rows by maximum likelihood. On the demo, a line lowered the error more than a power law, and a factor
+alone raised the error at unseen sites (`python -m bench.demo_alternatives`).
 
-Known rows of one clip resemble each other more than other rows of the site, and the model does not know that: take them
-from several clips.
+The known rows of one clip resemble each other more than other rows of the site, and the model does not know this. Take
+known distances from several clips.
 """
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from chimp_jax.field.label_tables import keyed, named, read_label_table
+from chimp_jax.field.label_tables import keyed, named
 
-LEAST_ROWS = 5  # at a site; of fewer, leave-one-out says too little
+LEAST_ROWS = 5  # at a site; leave-one-out needs them
 LEAST_GAIN = 0.02  # share of the leave-one-out MAE that a correction must save
-_LEAST_SITES = 5  # for the spread between sites
-_LEAST_FACTOR = 0.1  # of 1 + slope: a correction never turns the order of distances round
-
-read_known = read_label_table
+_LEAST_SITES = 5  # to estimate the spread between sites
+_LEAST_FACTOR = 0.1  # of 1 + slope: a correction never reverses the order of distances
 
 
 @dataclasses.dataclass(frozen=True)
 class SiteEffects:
-    """How much sites differ: standard deviations of the mixed model, and the distance about which its lines turn."""
+    """How much sites differ: standard deviations of the mixed model, and the centre c of the distances."""
 
     centre_m: float
-    noise_m: float  # of a row about its site's line
+    noise_m: float  # of the rows around the line of their site
     offset_m: float  # of the sites' offsets
     slope: float  # of the sites' slopes
 
 
-# Without OOF rows, an assumption: errors of 2 m a row, sites that differ by 1 m and a fifth.
+# Assumed if there are no OOF rows: errors of 2 m per row, sites that differ by 1 m and by a fifth of the distance.
 ASSUMED_EFFECTS = SiteEffects(centre_m=6.0, noise_m=2.0, offset_m=1.0, slope=0.2)
 
 
 @dataclasses.dataclass(frozen=True)
 class SiteCalibration:
-    """The correction of one site. MAE: leave-one-out, each known row by the correction fitted on the others, metres."""
+    """The correction of one site. The MAE is leave-one-out, in metres: each row with the fit on the other rows."""
 
     n: int
     mae_without_m: float
-    mae_with_m: float | None  # None with fewer than LEAST_ROWS rows
+    mae_with_m: float | None  # None if there are fewer than LEAST_ROWS rows
     offset_m: float
     slope: float
     applied: bool
-    reason: str  # why it is not applied; '' where it is
+    reason: str  # why it is not applied, '' if it is
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Corrections by site. Made by fit_calibration."""
+    """The corrections of the sites. Made by fit_calibration."""
 
     centre_m: float
     sites: dict[str, SiteCalibration]
 
     def apply(self, distance_m, site) -> np.ndarray:
-        """distance_m [n], site [n] -> corrected [n], metres, never below 0; NaN stays.
+        """distance_m [n], site [n] -> corrected [n], metres, >= 0, NaN if the distance is NaN.
 
-        Estimates and both ends of their intervals take the same map, which keeps their order. Sites without a
-        correction that is applied keep their values.
+        The same map applies to estimates and to both ends of their intervals, so their order is kept. The distances of
+        sites without an applied correction do not change.
         """
         distance_m = np.asarray(distance_m, float)
         site = np.asarray(site, str)
         if site.shape != distance_m.shape:
-            raise ValueError(f'need one site for each of {distance_m.shape} distances, got {site.shape}')
+            raise ValueError(f'give one site for each of {distance_m.shape} distances, not {site.shape}')
         corrected_m = distance_m.copy()
         for name, one in self.sites.items():
             if one.applied:
@@ -80,21 +77,17 @@ class Calibration:
         return corrected_m
 
     def table(self) -> pd.DataFrame:
-        """A row a site: site and the fields of SiteCalibration."""
+        """Returns a row for each site: site and the fields of SiteCalibration."""
         fields = [field.name for field in dataclasses.fields(SiteCalibration)]
         return pd.DataFrame(
             [{'site': s, **dataclasses.asdict(one)} for s, one in self.sites.items()], None, ['site', *fields]
         )
 
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2)
-
 
 def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """rows (distances.csv: video_id, time, distance), known of read_known -> both together, and what has none.
+    """rows (video_id, time, distance), known of read_label_table -> known rows with `estimate`, metres; notes.
 
-    The first: the rows of known with `estimate` beside, metres. The second: a line for each that has none.
-    Raises ValueError where no known row has an estimate.
+    There is a note for each known row without an estimate. Raises ValueError if no known row has an estimate.
     """
     estimate_m = keyed(rows)['distance'].reindex(keyed(known).index)
     known = known.assign(estimate=estimate_m.to_numpy(float))
@@ -103,14 +96,12 @@ def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, 
         for row in known[known['estimate'].isna()].itertuples()
     ]
     if len(lost) == len(known):
-        raise ValueError(
-            f'no known distance has an estimate: {named(lost)}; video_id and time must be those of distances.csv'
-        )
+        raise ValueError(f'no known distance has an estimate: {named(lost)}; copy video_id and time from distances.csv')
     return known.dropna(subset='estimate').reset_index(drop=True), lost
 
 
 def site_effects(estimate_m, label_m, site) -> SiteEffects:
-    """How much sites differ, from OOF rows estimate_m, label_m, site [n]; ASSUMED_EFFECTS with fewer than 5 sites."""
+    """OOF rows estimate_m, label_m, site [n] -> how much sites differ; ASSUMED_EFFECTS with fewer than 5 sites."""
     estimate_m, label_m, site = _checked(estimate_m, label_m, site)
     names = np.unique(site)
     if len(names) < _LEAST_SITES:
@@ -127,8 +118,8 @@ def site_effects(estimate_m, label_m, site) -> SiteEffects:
 def fit_calibration(estimate_m, known_m, site, effects: SiteEffects = ASSUMED_EFFECTS) -> Calibration:
     """estimate_m [n], known_m [n], site [n] of known rows -> a correction for each site.
 
-    It is applied where it lowers the leave-one-out MAE by LEAST_GAIN of it or more, on at least LEAST_ROWS rows.
-    Raises ValueError for values that are no distances, or rows without a site.
+    A correction is applied if the site has at least LEAST_ROWS rows and it lowers their leave-one-out MAE by more than
+    the share LEAST_GAIN. Raises ValueError if a value is not a distance or a row has no site.
     """
     estimate_m, known_m, site = _checked(estimate_m, known_m, site)
     sites = {str(s): _fit_site(estimate_m[site == s], known_m[site == s], effects) for s in np.unique(site)}
@@ -139,7 +130,7 @@ def _fit_site(estimate_m: np.ndarray, known_m: np.ndarray, effects: SiteEffects)
     n = len(known_m)
     without_m = float(np.abs(estimate_m - known_m).mean())
     if n < LEAST_ROWS:
-        return SiteCalibration(n, without_m, None, 0.0, 0.0, False, f'{n} known distances, it takes {LEAST_ROWS}')
+        return SiteCalibration(n, without_m, None, 0.0, 0.0, False, f'{n} known distances, {LEAST_ROWS} are needed')
     errors_m = []
     for i in range(n):
         others = np.arange(n) != i
@@ -147,12 +138,12 @@ def _fit_site(estimate_m: np.ndarray, known_m: np.ndarray, effects: SiteEffects)
         errors_m.append(abs(float(_correct(estimate_m[i], *line, effects.centre_m)) - known_m[i]))
     with_m = float(np.mean(errors_m))
     applied = without_m - with_m > LEAST_GAIN * without_m
-    reason = '' if applied else f'it does not lower the leave-one-out error by {LEAST_GAIN:.0%}'
+    reason = '' if applied else f'not applied, because it does not lower the leave-one-out error by {LEAST_GAIN:.0%}'
     return SiteCalibration(n, without_m, with_m, *_posterior(estimate_m, known_m, effects), bool(applied), reason)
 
 
 def _posterior(estimate_m: np.ndarray, known_m: np.ndarray, effects: SiteEffects) -> tuple[float, float]:
-    """Offset and slope: ridge regression of the residuals, each coefficient by (noise / its spread) ** 2."""
+    """Returns offset and slope: ridge regression of the residuals with the penalties (noise / spread) ** 2."""
     xx, xr, _, _ = _sums(estimate_m, known_m, effects.centre_m)
     ridge = (effects.noise_m / np.array([effects.offset_m, effects.slope])) ** 2
     offset_m, slope = np.linalg.solve(xx + np.diag(ridge), xr)
@@ -164,14 +155,14 @@ def _correct(distance_m, offset_m: float, slope: float, centre_m: float) -> np.n
 
 
 def _sums(estimate_m, label_m, centre_m: float) -> tuple[np.ndarray, np.ndarray, float, int]:
-    """X'X [2, 2], X'r [2], r'r and n of a site's residuals r on X = (1, estimate - centre)."""
+    """Returns X'X [2, 2], X'r [2], r'r and n, with the residuals r of a site and X = (1, estimate - centre)."""
     x = np.stack([np.ones_like(estimate_m), estimate_m - centre_m], axis=1)
     residual_m = label_m - estimate_m
     return x.T @ x, x.T @ residual_m, float(residual_m @ residual_m), len(residual_m)
 
 
 def _negative_log_likelihood(log_deviations: np.ndarray, sums) -> float:
-    """Of the sites' residuals ~ N(0, noise^2 I + X diag(spread^2) X'), up to a constant; by Woodbury's identity."""
+    """Returns it for residuals ~ N(0, noise^2 I + X diag(spread^2) X'), up to a constant; by Woodbury's identity."""
     noise, *spreads = np.exp(2 * np.maximum(log_deviations, np.log(1e-3)))
     total = 0.0
     for xx, xr, rr, n in sums:
@@ -185,12 +176,14 @@ def _checked(estimate_m, label_m, site):
     estimate_m, label_m, site = np.asarray(estimate_m, float), np.asarray(label_m, float), np.asarray(site, str)
     if estimate_m.ndim != 1 or not estimate_m.shape == label_m.shape == site.shape or not estimate_m.size:
         raise ValueError(
-            f'need as many estimates, distances and sites: {estimate_m.shape}, {label_m.shape}, {site.shape}'
+            f'give as many estimates, distances and sites; got {estimate_m.shape}, {label_m.shape}, {site.shape}'
         )
     for name, values in (('estimate', estimate_m), ('known distance', label_m)):
         bad = ~np.isfinite(values) | (values < 0)
         if bad.any():
-            raise ValueError(f'{name} {values[bad][0]:g} m is no distance ({np.count_nonzero(bad)} such rows)')
+            raise ValueError(f'{name} {values[bad][0]:g} m is not a distance ({np.count_nonzero(bad)} such rows)')
     if (site == '').any():
-        raise ValueError(f'{np.count_nonzero(site == "")} known distances are of clips without a site; give their site')
+        raise ValueError(
+            f'{np.count_nonzero(site == "")} known distances belong to clips without a site; give their site'
+        )
     return estimate_m, label_m, site

@@ -1,4 +1,4 @@
-"""One clip for people: the distance over time, how far the members differ, and the frames that it stands on."""
+"""The picture of one clip: the distance over time, how far the members differ, and some frames."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from data_prep.files import write_whole  # noqa: E402
 
 MOST_FRAMES = 8
 _LEAF, _OCHRE, _SOFT = '#2f6149', '#a8560f', '#5b6257'
-_MOST_DOTS = 130  # beyond it the line alone is clearer
+_MOST_DOTS = 130  # with more seconds, the line alone is clearer
 
 
 def draw_clip(
@@ -29,20 +29,20 @@ def draw_clip(
     frames: Sequence[bytes | np.ndarray],
     title: str,
 ) -> None:
-    """Writes a PNG: the distance of every second over the members' range and standard deviation, above some frames.
+    """Writes a PNG: the distance of every second, the members' range and standard deviation, and below them frames.
 
-    times_s, distance_m: [n], rising seconds and metres, NaN where there is no distance; member_m: [n, members] metres.
-    frame_time_s: [k] seconds; frames: [k, H, W, 3] uint8, or k JPEGs; at most MOST_FRAMES of them, evenly spaced, are
-    drawn. Raises ValueError where there is no second or the shapes do not fit.
+    times_s, distance_m: [n], rising seconds, and metres, NaN if missing; member_m: [n, members] metres.
+    frame_time_s: [k] seconds; frames: [k, H, W, 3] uint8, or k JPEGs. At most MOST_FRAMES of them are drawn, evenly
+    spaced. Raises ValueError if there is no second or the shapes do not fit.
     """
     times_s, distance_m, member_m = np.asarray(times_s), np.asarray(distance_m, float), np.asarray(member_m, float)
     if not len(times_s) or distance_m.shape != times_s.shape or member_m.shape[:-1] != times_s.shape:
         raise ValueError(
-            f'a clip wants one distance a second and [seconds, members] values; got {times_s.shape} seconds, '
-            f'{distance_m.shape} distances, {member_m.shape} values of members'
+            f'the picture requires one distance per second and [seconds, members] values; got {times_s.shape} seconds, '
+            f'{distance_m.shape} distances and {member_m.shape} values of members'
         )
     if len(frame_time_s) != len(frames):
-        raise ValueError(f'{len(frames)} frames have {len(frame_time_s)} seconds')
+        raise ValueError(f'got {len(frame_time_s)} seconds for {len(frames)} frames')
     chosen = even_places(len(frames), MOST_FRAMES)
     pictures = [_picture(frames[i]) for i in chosen]
     seconds = [int(frame_time_s[i]) for i in chosen]
@@ -55,12 +55,12 @@ def draw_clip(
 
 
 def even_places(n: int, most: int) -> list[int]:
-    """At most `most` of the places 0..n-1, evenly spaced, with both ends."""
+    """Returns at most `most` of the places 0..n-1, evenly spaced, with both ends."""
     return np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()
 
 
 def _picture(frame: bytes | np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3], no wider than a strip needs."""
+    """Returns the frame as uint8 [H, W, 3], scaled down to at most 480 pixels."""
     picture = Image.open(io.BytesIO(frame)).convert('RGB') if isinstance(frame, bytes) else Image.fromarray(frame)
     picture.thumbnail((480, 480), Image.Resampling.BOX)
     return np.asarray(picture)
@@ -96,7 +96,7 @@ def _draw(times_s, distance_m, member_m, seconds, pictures, title) -> plt.Figure
 def _draw_distances(axes: plt.Axes, times_s, distance_m, member_m) -> None:
     known = ~np.isnan(distance_m) & ~np.isnan(member_m).any(1)
     n_members = member_m.shape[1]
-    half = 0.5 * float(np.diff(times_s).min()) if len(times_s) > 1 else 0.5  # a lone second still gets a bar
+    half = 0.5 * float(np.diff(times_s).min()) if len(times_s) > 1 else 0.5  # a single second gets a bar, too
     if n_members > 1 and known.any():
         values = np.where(known[:, None], member_m, 0)
         mean, sd = values.mean(1), values.std(1)
@@ -131,7 +131,7 @@ def _draw_distances(axes: plt.Axes, times_s, distance_m, member_m) -> None:
 
 
 def _band(axes, times_s, lower, upper, known, half, **style) -> None:
-    """Unlike fill_between alone, a second between two without a distance gets a bar of its own."""
+    """Fills between lower and upper. A second between two missing ones gets a bar, which fill_between does not draw."""
     edges = np.flatnonzero(np.diff(np.r_[False, known, False]))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
         at = times_s[start:stop]

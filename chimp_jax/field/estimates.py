@@ -1,37 +1,22 @@
-"""The members' answers -> the rows of distances.csv: combined, calibrated, with intervals, flags and corrections.
+"""Predictions of the members -> the rows of distances.csv and clips.csv. Tables in, tables out.
 
-Pure: tables in, tables out. The order is that of the steps: a correction of the site moves the estimate and both ends
-of its interval; what a person has measured replaces them.
+The order of the steps: intervals around the estimates; the correction of the site, which moves an estimate and both
+ends of its interval; flags; a person's corrections, which replace estimate and interval.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from chimp_jax.clip_stream import BOX, Streamed
-from chimp_jax.ensemble.prediction_tables import KEY
-from chimp_jax.ensemble.results import OK, with_lost
-from chimp_jax.field import calibrate, corrections, flags, intervals
+from chimp_jax.clip_stream import Streamed
+from chimp_jax.ensemble.prediction_tables import BOX, KEY
+from chimp_jax.ensemble.results import with_lost
+from chimp_jax.field import calibrate, corrections, flags, intervals, status
+from data_prep.plan import Plan
+from data_prep.workers.clip_record import ClipTask
 
 COLUMNS = [*KEY, 'distance', 'distance_lower', 'distance_upper', 'spread', 'members', 'flags', 'status', *BOX]
-
-
-class OutOfFold(NamedTuple):
-    """OOF rows of the ensemble, [n] each: what is known of its error."""
-
-    estimate_m: np.ndarray
-    label_m: np.ndarray
-    spread_m: np.ndarray | None  # of intervals.comparable_spread; None with one recipe
-    site: np.ndarray  # of intervals.site_groups
-    folds: str  # how they were dealt: 'site' or 'clip'
-
-    def intervals(self, coverage: float) -> intervals.Intervals:
-        return intervals.fit_intervals(self.estimate_m, self.label_m, self.spread_m, self.site, coverage, self.folds)
-
-    def site_effects(self) -> calibrate.SiteEffects:
-        return calibrate.site_effects(self.estimate_m, self.label_m, self.site)
 
 
 def estimate_rows(
@@ -39,35 +24,44 @@ def estimate_rows(
     distance_m: pd.Series,
     recipes: pd.DataFrame,
     site: pd.Series,
-    oof: OutOfFold | None,
-    coverage: float,
-    calibration: calibrate.Calibration | None = None,
+    training: flags.Training,
+    fitted: intervals.Intervals | None,
+    calibration: calibrate.Calibration | None,
 ) -> pd.DataFrame:
-    """The rows of distances.csv with a distance, with a column for each recipe behind COLUMNS.
+    """Returns the rows of distances.csv that have a distance: COLUMNS, then a column for each recipe.
 
-    distance_m [rows], recipes [rows, recipes] and site [rows] in the order of streamed.rows. oof: None where the
-    members have none; there are no intervals then.
+    distance_m [rows], recipes [rows, recipes] and site [rows] are in the order of streamed.rows. fitted: None if there
+    are no OOF rows; the rows have no interval then.
     """
     members = streamed.answers()
     comparable_m = intervals.comparable_spread(members)
     rows = streamed.rows[[*KEY, *BOX]].copy()
     rows['distance'] = distance_m.to_numpy()
     rows['distance_lower'] = rows['distance_upper'] = np.nan
-    if oof is not None:
-        ends = oof.intervals(coverage).apply(rows['distance'].to_numpy(), comparable_m)
-        rows['distance_lower'], rows['distance_upper'] = ends
+    if fitted is not None:
+        rows['distance_lower'], rows['distance_upper'] = fitted.apply(rows['distance'].to_numpy(), comparable_m)
     if calibration is not None:
         for name in ('distance', 'distance_lower', 'distance_upper'):
             rows[name] = calibration.apply(rows[name], site)
-    limits = flags.training_limits(*(([], None) if oof is None else (oof.label_m, oof.spread_m)))
     gamma = streamed.clips.set_index('video_id')['gamma'].reindex(rows['video_id']).fillna(False).astype(bool)
-    rows['flags'] = flags.flag_rows(limits, rows['distance'], gamma, streamed.rows['brightness'], comparable_m)
-    rows['spread'], rows['members'], rows['status'] = intervals.spread(members), members.shape[1], OK
+    rows['flags'] = flags.flag_rows(training, rows['distance'], gamma, streamed.rows['brightness'], comparable_m)
+    rows['spread'], rows['members'], rows['status'] = intervals.spread(members), members.shape[1], status.OK
     return pd.concat([rows[COLUMNS], recipes.reset_index(drop=True)], axis=1)
 
 
+def lost_targets(plan: Plan, tasks: Sequence[ClipTask], streamed: Streamed) -> pd.DataFrame:
+    """Returns (video_id, time, reason) of the targets without a prediction."""
+    lost = [tuple(target) for targets in plan.targets.values() for target in targets.lost]
+    predicted = set(zip(streamed.rows['video_id'], streamed.rows['time'], strict=True))
+    problems = streamed.clips.set_index('video_id')['problem']
+    for task in tasks:
+        times_s = task.target_time_s or []
+        lost += [(task.video_id, t, problems[task.video_id]) for t in times_s if (task.video_id, t) not in predicted]
+    return pd.DataFrame(lost, columns=[*KEY, 'reason'])
+
+
 def complete_rows(rows: pd.DataFrame, lost: pd.DataFrame, corrected: pd.DataFrame | None) -> pd.DataFrame:
-    """With the targets that have no distance (video_id, time, reason), and with a person's corrections."""
+    """Adds the targets without a distance (video_id, time, reason), and applies a person's corrections."""
     whole = with_lost(rows, lost).fillna({'flags': ''})
     return whole if corrected is None else corrections.apply_corrections(whole, corrected)
 
@@ -75,10 +69,10 @@ def complete_rows(rows: pd.DataFrame, lost: pd.DataFrame, corrected: pd.DataFram
 def clip_rows(
     site: pd.Series, streamed: Streamed, rows: pd.DataFrame, problems: Mapping[str, str], idle: str
 ) -> pd.DataFrame:
-    """A row for every clip: clips.csv.
+    """Returns the rows of clips.csv: one for each clip.
 
-    site: of all clips of the folder, indexed by video_id. problems: {video_id: reason} of clips that were refused
-    before they were decoded. idle: status of the clips that nothing was asked about.
+    site: of all clips in the folder, indexed by video_id. problems: {video_id: reason} of the clips that were refused
+    before they were decoded. idle: the status of the clips without targets.
     """
     streams = streamed.clips.set_index('video_id')
     table = streams.reindex(sorted({*site.index, *problems, *streams.index})).assign(site=site)
@@ -86,6 +80,6 @@ def clip_rows(
     reason = reason.where(reason != '', pd.Series(problems, dtype=object).reindex(table.index).fillna(''))
     seconds = rows[rows['distance'].notna()].groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
     asked = table.index.isin(streams.index) | (reason != '')
-    status = np.select([~asked, reason == '', seconds > 0], [idle, OK, 'partly'], 'failed')
-    whole = table.assign(status=status, reason=reason, seconds=seconds).rename_axis('video_id').reset_index()
+    state = np.select([~asked, reason == '', seconds > 0], [idle, status.OK, status.PARTLY], status.FAILED)
+    whole = table.assign(status=state, reason=reason, seconds=seconds).rename_axis('video_id').reset_index()
     return whole[['video_id', 'status', 'reason', 'seconds', 'duration_s', 'site', 'gamma', 'white_fraction']]

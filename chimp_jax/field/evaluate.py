@@ -1,10 +1,9 @@
-"""How far distances are from known ones: error by distance band, share in the right bin, coverage.
+"""Errors of the estimates on known distances: error by distance band, share in the right bin, coverage.
 
-Error = estimate - truth, so a bias above 0 means that estimates are too far, which makes a density too low.
+Error = estimate - truth. If the bias is above 0, the estimates are too far, and a density estimate becomes too low.
 """
 
 import itertools
-import json
 import logging
 
 import numpy as np
@@ -13,9 +12,10 @@ from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field.bins import bin_of, check_cutpoints
-from chimp_jax.field.corrections import CORRECTED
 from chimp_jax.field.label_tables import keyed, named, read_label_table
-from data_prep.files import write_whole
+from chimp_jax.field.status import CLIPS, CORRECTED
+from data_prep.files import write_json, write_whole
+from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
 log = logging.getLogger(__name__)
 
@@ -24,34 +24,23 @@ BOUNDS = ['distance_lower', 'distance_upper']
 
 
 def read_distances(path) -> pd.DataFrame:
-    """distances.csv, or any CSV video_id, time, distance -> KEY, distance, BOUNDS (NaN where absent), status.
+    """Reads distances.csv, or any CSV video_id, time, distance -> KEY, distance, BOUNDS (NaN if missing), status.
 
-    Raises ValueError in one line where it is no such table, or names a target twice.
+    Raises ValueError, in one line with file and row, if it cannot be read or has a target twice.
     """
-    try:
-        with epath.Path(path).open() as file:
-            rows = pd.read_csv(file, dtype={'video_id': str, 'status': str})
-        if not isinstance(rows.index, pd.RangeIndex):  # pandas takes the first cells for an index: all columns shift
-            raise ValueError('its rows have more cells than its header')
-        missing = [name for name in [*KEY, 'distance'] if name not in rows]
-        if missing:
-            raise ValueError(f'it lacks the column {", ".join(missing)}; it has {", ".join(rows.columns)}')
-        rows = rows.reindex(columns=[*KEY, 'distance', *BOUNDS, 'status'])
-        rows = rows.astype({'time': int, 'distance': float, **dict.fromkeys(BOUNDS, float)})
-    except (OSError, ValueError) as error:  # pandas' errors on broken tables are ValueErrors
-        raise ValueError(f'{path}: {" ".join(str(error).split())}') from None
-    twice = rows[rows.duplicated(KEY)]
-    if len(twice):
-        first = twice.iloc[0]
-        raise ValueError(f'{path}: more than one row for {first["video_id"]} at {first["time"]} s')
+    table = read_table(path, [*KEY, 'distance'], numbers=['distance', *BOUNDS])
+    numbers = {name: numbers_of(table, name, path) for name in ('distance', *BOUNDS) if name in table}
+    rows = table.assign(time=seconds_of(table, path), **numbers)
+    check_unique(rows, KEY, path)
+    rows = rows.reindex(columns=[*KEY, 'distance', *BOUNDS, 'status']).reset_index(drop=True)
     return rows.assign(status=rows['status'].fillna(''))
 
 
 def join_truth(rows: pd.DataFrame, truth: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """rows of read_distances, truth of read_label_table -> the rows of both, with `truth` and `site`; and what is not.
+    """rows of read_distances, truth of read_label_table -> the common rows with `truth` and `site`; the others.
 
-    The second: {what: ['clip at t s', ...]} of truths without a row, of rows without a distance, of a person's values
-    (they are no estimates), and of rows without a truth. Raises ValueError where nothing is left to compare.
+    The others, {kind: ['clip at t s', ...]}: known distances without a row, rows without a distance, a person's
+    corrections (they are not estimates), and rows without a known distance. Raises ValueError if no row is left.
     """
     joined = rows.merge(truth[[*KEY, 'distance', 'site']].rename(columns={'distance': 'truth'}), on=KEY)
     corrected, empty = joined['status'] == CORRECTED, joined['distance'].isna()
@@ -62,19 +51,19 @@ def join_truth(rows: pd.DataFrame, truth: pd.DataFrame) -> tuple[pd.DataFrame, d
         'estimated, but not known': rows[~keyed(rows).index.isin(keyed(truth).index)],
     }
     joined = joined[~(corrected | empty)].reset_index(drop=True)
-    names = {what: [f'{v} at {t} s' for v, t in part[KEY].itertuples(index=False)] for what, part in left_out.items()}
+    names = {kind: [f'{v} at {t} s' for v, t in part[KEY].itertuples(index=False)] for kind, part in left_out.items()}
     if joined.empty:
         raise ValueError(f'no known distance has an estimate to compare with: {named(names["known, without a row"])}')
     return joined, names
 
 
 def evaluate(joined: pd.DataFrame, cutpoints_m=CUTPOINTS_M) -> pd.DataFrame:
-    """joined of join_truth -> a row for all, each band of the true distance, and each site.
+    """Rows of join_truth -> a row for all, for each band of the true distance, and for each site.
 
-    Columns: scope ('all', 'band', 'site'), name, n; mae, rmse, bias (estimate - truth), metres; right_bin, the share of
-    estimates in the same bin as the truth, of the truths within the cutpoints; coverage, the share of truths within
-    their interval, and width, its mean in metres, of the rows that have one. NaN where there is nothing to average.
-    Bins hold their upper cutpoint, and the first the lower too, as in the R package Distance (create_bins).
+    Columns: scope ('all', 'band', 'site'), name, n; mae, rmse, bias (estimate - truth) in metres; right_bin: among the
+    true distances within the cutpoints, the share of estimates in the same bin; coverage: among the rows with an
+    interval, the share of true distances inside; width: mean width of the intervals in metres. NaN without rows.
+    A bin includes its upper cutpoint, the first bin also the lower one, as in the R package Distance (create_bins).
     """
     edges = check_cutpoints(cutpoints_m)
     true_m, errors_m = joined['truth'].to_numpy(float), (joined['distance'] - joined['truth']).to_numpy(float)
@@ -94,10 +83,10 @@ def evaluate(joined: pd.DataFrame, cutpoints_m=CUTPOINTS_M) -> pd.DataFrame:
 
 
 def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> pd.DataFrame:
-    """The table of evaluate, printed; and written to OUT/evaluation.csv and OUT/evaluation.json where `out` is given.
+    """Prints the table of evaluate, and writes OUT/evaluation.csv and OUT/evaluation.json if `out` is given.
 
-    A clip's site is that of the truth, else of clips.csv beside distances_csv. Raises ValueError in one line for bad
-    input.
+    The site of a clip comes from the table of known distances, else from clips.csv beside distances_csv. Raises
+    ValueError in one line for bad input.
     """
     distances_csv = epath.Path(distances_csv)
     check_cutpoints(cutpoints_m)
@@ -106,24 +95,23 @@ def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None
         joined['site'] != '', joined['video_id'].map(_sites_beside(distances_csv)).fillna('')
     )
     table = evaluate(joined, cutpoints_m)
-    for what, names in left_out.items():
+    for kind, names in left_out.items():
         if names:
-            log.info('%d %s: %s', len(names), what, named(names))
+            log.info('%d %s: %s', len(names), kind, named(names))
     print(table.round(3).to_string(index=False, na_rep=''))
     if out is not None:
         write_whole(epath.Path(out) / 'evaluation.csv', table.to_csv(index=False))
         lines = [{k: None if v != v else v for k, v in line.items()} for line in table.to_dict('records')]
         content = {'cutpoints_m': list(map(float, cutpoints_m)), 'left_out': left_out, 'table': lines}
-        write_whole(epath.Path(out) / 'evaluation.json', json.dumps(content, indent=2) + '\n')
+        write_json(epath.Path(out) / 'evaluation.json', content)
     return table
 
 
 def _sites_beside(distances_csv: epath.Path) -> dict[str, str]:
-    path = distances_csv.parent / 'clips.csv'
+    path = distances_csv.parent / CLIPS
     if not path.exists():
         return {}
-    with path.open() as file:
-        clips = pd.read_csv(file, dtype=str, keep_default_na=False)
+    clips = read_table(path)
     return dict(zip(clips['video_id'], clips['site'], strict=True)) if {'video_id', 'site'} <= set(clips) else {}
 
 

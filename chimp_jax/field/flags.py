@@ -1,26 +1,26 @@
-"""What a person should look at twice: names for each row. A flag changes no distance."""
+"""Flags for rows that a person should check. A flag changes no distance."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 FLAGS = ('outside_training', 'overexposed', 'dark', 'wide_spread')
-# `python -m bench.frame_luma FOLDER`: in 12 real clips a frame whose exposure had not settled, where no animal can be
-# made out, has 13.9, the next darkest clip 32; infrared nights of the demo with a lit foreground go down to 22.9.
+# Measured with `python -m bench.frame_luma FOLDER`: in 12 real clips, a frame whose exposure had not settled has 13.9,
+# and no animal can be seen in it; the next darkest clip has 32. Lit infrared nights of the demo go down to 22.9.
 DARK_LUMA = 20.0
 _WIDE_SPREAD_QUANTILE = 0.95
 
 
 class Training(NamedTuple):
-    """What the members' OOF rows say; None where unknown, and then the flag is never set."""
+    """Limits from the members' OOF rows. If a limit is None, its flag is never set."""
 
-    least_m: float | None  # the nearest and the farthest label
-    most_m: float | None
+    least_m: float | None  # nearest label
+    most_m: float | None  # farthest label
     wide_spread_m: float | None  # the 95th percentile of the OOF rows' comparable spread
 
 
 def training_limits(label_m, spread_m=None) -> Training:
-    """label_m [n] of OOF rows; spread_m [n] of intervals.comparable_spread on their table, None with one recipe."""
+    """OOF labels label_m [n] and their spread_m [n] (intervals.comparable_spread, None with one recipe) -> limits."""
     label_m = np.asarray(label_m, float)
     if not label_m.size:
         return Training(None, None, None)
@@ -29,15 +29,15 @@ def training_limits(label_m, spread_m=None) -> Training:
 
 
 def flag_rows(training: Training, estimate_m, overexposed, brightness, spread_m=None) -> list[str]:
-    """The flags of each row, separated by spaces, in the order of FLAGS; '' where there is none.
+    """Returns the flags of each row in the order of FLAGS, separated by spaces.
 
-    estimate_m [n], metres, NaN where there is none; overexposed [n] bool: the clip took the gamma correction;
-    brightness [n]: mean luma of the target's frame, 0..255, NaN where unknown; spread_m [n] of
-    intervals.comparable_spread, None with one recipe. Raises ValueError where lengths differ.
+    estimate_m [n]: metres, NaN if missing; overexposed [n] bool: the clip was gamma corrected; brightness [n]: mean
+    luma of the target's frame, 0..255, NaN if unknown; spread_m [n]: intervals.comparable_spread, None with one recipe.
+    Raises ValueError if the lengths differ.
 
     outside_training: the estimate is nearer or farther than every training label. dark: the frame's mean luma is below
-    DARK_LUMA. wide_spread: recipes differ by more than in 95 of 100 training rows; since the spread of new rows is a
-    mean over folds, fewer than 5 of 100 alike rows get it.
+    DARK_LUMA. wide_spread: the recipes differ by more than in 95 of 100 training rows. The spread of new rows is a mean
+    over folds, so fewer than 5 of 100 similar rows get this flag.
     """
     n = len(estimate_m)
     columns = {
@@ -48,7 +48,7 @@ def flag_rows(training: Training, estimate_m, overexposed, brightness, spread_m=
     }
     for name, column in columns.items():
         if column.shape != (n,):
-            raise ValueError(f'{name}: {column.shape} values for {n} rows')
+            raise ValueError(f'{name} has {column.shape} values for {n} rows')
     table = np.stack([columns[name] for name in FLAGS], axis=1)
     return [' '.join(name for name, is_set in zip(FLAGS, row, strict=True) if is_set) for row in table]
 

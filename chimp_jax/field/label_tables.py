@@ -1,6 +1,6 @@
-"""Tables that a person types: video_id, time, distance. They are read as the labels of training are, but strictly.
+"""Tables that a person types: video_id, time, distance. They are read like training labels, but strictly.
 
-A training table may have bad rows: thousands of others go on without them. Here each row was typed for a purpose.
+A training table may have bad rows, because thousands of good rows remain. In these short tables every row matters.
 """
 
 import pandas as pd
@@ -13,29 +13,29 @@ _NAMED = 3  # rows that a message names
 
 
 def read_label_table(path, may_be_empty: bool = False) -> pd.DataFrame:
-    """CSV -> rows video_id (str), time (int, s), distance (float, m), site ('' where unknown), row ('file:line').
+    """Reads a CSV -> video_id (str), time (int, s), distance (float, m), site ('' if unknown), row ('file:line').
 
-    Times are floored to the second, as in training. Raises ValueError in one line that names the rows: a cell that is
-    no number, negative, NaN; a second with two rows; a path that leaves the clips folder; a table without rows.
+    Times are floored to the second, as in training. Raises ValueError, in one line with the rows, if a cell is not a
+    number, is negative or NaN, a second has two rows, a path leaves the clips folder, or the table is empty.
     """
     path = epath.Path(path)
     targets = read_targets(path)
     bad = [f'{problem.row}: {problem.reason}' for problem in targets.problems]
     bad += [note for note in targets.notes if 'repeated rows' in note]
     if bad:
-        raise ValueError(f'{path}: {named(bad)}; mend or remove them')
+        raise ValueError(f'{path}: {named(bad)}; correct or remove these rows')
     rows = targets.rows.rename(columns={'time_s': 'time', 'distance_m': 'distance'})
     if rows.empty and not may_be_empty:
-        raise ValueError(f'{path} has no row; it takes one for each known distance: video_id,time,distance')
+        raise ValueError(f'{path} has no row; write one for each known distance: video_id,time,distance')
     return rows[[*KEY, 'distance', 'site', 'row']]
 
 
 def keyed(rows: pd.DataFrame) -> pd.DataFrame:
-    """rows with their index (video_id, time)."""
+    """Returns rows, indexed by (video_id, time)."""
     return rows.set_index(pd.MultiIndex.from_frame(rows[KEY]))
 
 
 def named(texts: list[str]) -> str:
-    """The first few, and how many more there are."""
+    """Returns the first few texts, and the number of the others."""
     more = len(texts) - _NAMED
     return '; '.join(texts[:_NAMED]) + (f'; and {more} more' if more > 0 else '')

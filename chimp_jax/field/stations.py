@@ -1,4 +1,4 @@
-"""Which camera station a clip belongs to, and how long each station was active."""
+"""The camera station of each clip, and how long each station was active."""
 
 import math
 import posixpath
@@ -11,21 +11,21 @@ from data_prep.inputs.tables import number, read_table
 
 COLUMNS = ('station', 'folder', 'region', 'area_km2', 'active_seconds', 'latitude', 'longitude', 'row')
 
-# The names of Camtrap DP 1.0's deployments.csv for the same things.
+_NUMBERS = ('area_km2', 'active_seconds', 'latitude', 'longitude')
+# Columns of Camtrap DP 1.0's deployments.csv -> the columns here.
 _CAMTRAP_DP = {'deploymentID': 'station', 'deploymentStart': 'start', 'deploymentEnd': 'end'}
 _NAMED = 5  # how many clips or stations a message names
 
 
 def read_deployments(path) -> pd.DataFrame:
-    """The user's table of stations, a row each, with the COLUMNS; unknown text is '', unknown numbers are NaN.
+    """Reads the user's table of stations -> a row for each, with the COLUMNS; unknown texts are '', numbers NaN.
 
-    The file has the column station, and of the others those that are known: folder (where the clips of the station
-    lie below the clips folder; without it, in a folder that is called as the station), region, area_km2,
-    active_seconds or start and end (ISO 8601), latitude, longitude. A deployments.csv of Camtrap DP serves as well:
-    its deployments are the stations. `row` is 'file:line'.
-    Raises ValueError with file and row where a station is unnamed or stands twice, or a cell makes no sense.
+    The file must have the column station. It may have folder (of the station's clips, below the clips folder; by
+    default a folder with the name of the station), region, area_km2, active_seconds or start and end (ISO 8601),
+    latitude, longitude. It may also be a deployments.csv of Camtrap DP, whose deployments are the stations. `row` is
+    'file:line'. Raises ValueError with file and row if a station has no name or two rows, or a cell is not valid.
     """
-    texts = read_table(path)
+    texts = read_table(path, numbers=_NUMBERS)
     if 'station' not in texts and 'deploymentID' in texts:
         texts = texts.rename(columns=_CAMTRAP_DP)
     if 'station' not in texts:
@@ -33,7 +33,7 @@ def read_deployments(path) -> pd.DataFrame:
             f'{path} lacks the column station (or deploymentID, as in Camtrap DP); it has {", ".join(texts.columns)}'
         )
     if texts.empty:
-        raise ValueError(f'{path} names no station; write a row for each camera station')
+        raise ValueError(f'{path} has no row; write one for each camera station')
     first: dict[str, int] = {}
     deployments = []
     for line, cells in zip(texts.index, texts.to_dict('records'), strict=True):
@@ -42,8 +42,8 @@ def read_deployments(path) -> pd.DataFrame:
         before = first.setdefault(deployment['station'], line)
         if before != line:
             raise ValueError(
-                f'{place}: the station {deployment["station"]!r} stands in line {before} already; '
-                'write one row a station, with the sum of its active_seconds'
+                f'{place}: line {before} has the station {deployment["station"]!r} too; '
+                'write one row for each station, with the sum of its active_seconds'
             )
         deployments.append(deployment)
     return pd.DataFrame(deployments, columns=list(COLUMNS))
@@ -51,13 +51,13 @@ def read_deployments(path) -> pd.DataFrame:
 
 def _deployment(cells: dict[str, str], place: str) -> dict:
     if not cells['station']:
-        raise ValueError(f'{place}: the station has no name; name it')
+        raise ValueError(f'{place}: the station has no name; write one')
     folder = cells.get('folder', '').replace('\\', '/').rstrip('/')
     if folder.startswith('/') or '..' in folder.split('/') or ':' in folder:
-        raise ValueError(f'{place}: the folder {folder!r} must lie below the clips folder; write it relative to that')
+        raise ValueError(f'{place}: the folder {folder!r} is not below the clips folder; write it relative to that')
     bounds = {'area_km2': (0, math.inf), 'latitude': (-90, 90), 'longitude': (-180, 180)}
     numbers = {
-        name: number(cells[name].replace(',', '.'), place, name, *limits) if cells.get(name) else math.nan
+        name: number(cells[name], place, name, *limits) if cells.get(name) else math.nan
         for name, limits in bounds.items()
     }
     return {
@@ -72,16 +72,16 @@ def _deployment(cells: dict[str, str], place: str) -> dict:
 
 def _active_seconds(cells: dict[str, str], place: str) -> float:
     if text := cells.get('active_seconds'):
-        return number(text.replace(',', '.'), place, 'active_seconds', 0)
+        return number(text, place, 'active_seconds', 0)
     start, end = (_moment(cells.get(name, ''), place, name) for name in ('start', 'end'))
     if start is None and end is None:
         return math.nan
     if start is None or end is None:
         raise ValueError(f'{place}: only one of start and end is given; give both, or active_seconds')
     if (start.tzinfo is None) != (end.tzinfo is None):
-        raise ValueError(f'{place}: only one of start and end has a time zone; give it for both or for none')
+        raise ValueError(f'{place}: only one of start and end has a time zone; give it for both, or for neither')
     if end <= start:
-        raise ValueError(f'{place}: the end {end.isoformat()} is not after the start; exchange or mend them')
+        raise ValueError(f'{place}: the end {end.isoformat()} is not after the start; correct them')
     return (end - start).total_seconds()
 
 
@@ -92,17 +92,16 @@ def _moment(text: str, place: str, name: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(
-            f'{place}: {name} {text!r} is no ISO 8601 time; write it as 2024-03-01T08:00:00+02:00'
+            f'{place}: {name} {text!r} is not an ISO 8601 time; write for example 2024-03-01T08:00:00+02:00'
         ) from None
 
 
 def stations_of(video_ids, deployments: pd.DataFrame | None = None) -> pd.Series:
-    """The station of each clip, aligned with video_ids (an array, or a Series, whose index is kept).
+    """Returns the station of each clip, aligned with video_ids (an array, or a Series, whose index is kept).
 
-    Without deployments it is the folder part of the video_id, '' where there is none. With them it is the one station
-    whose folder the clip lies in; a deployment without a folder means a folder that is called as the station, at any
-    depth.
-    Raises ValueError with the clips' names where a clip lies in the folder of no station, or of two.
+    Without deployments the station is the folder part of the video_id, '' if it has none. With deployments it is the
+    station whose folder contains the clip. A deployment without a folder stands for any folder with the name of the
+    station, at any depth. Raises ValueError with the clips that lie in the folder of no station or of two.
     """
     video_ids = video_ids if isinstance(video_ids, pd.Series) else pd.Series(np.asarray(video_ids, object))
     folders = {video_id: posixpath.dirname(video_id) for video_id in video_ids.unique()}
@@ -113,14 +112,14 @@ def stations_of(video_ids, deployments: pd.DataFrame | None = None) -> pd.Series
     homeless = [video_id for video_id, folder in folders.items() if not fitting[folder]]
     if homeless:
         raise ValueError(
-            f'{_some(homeless)}: in no folder of the deployments table; add the station, or give its column folder '
-            'the path below the clips folder'
+            f'{_some(homeless)}: in no folder of the deployments table; add the station, or write the path below the '
+            'clips folder into its column folder'
         )
     for video_id, folder in folders.items():
         if len(fitting[folder]) > 1:
             raise ValueError(
                 f'{video_id} lies in the folders of {len(fitting[folder])} stations ({_some(fitting[folder])}); '
-                'give each a folder of its own in the column folder'
+                'give each station its own folder in the column folder'
             )
     return video_ids.map({video_id: fitting[folder][0] for video_id, folder in folders.items()}).astype(object)
 

@@ -1,4 +1,4 @@
-"""The status words and the file names of the folder that `estimate` writes."""
+"""Status words and file names that several commands share."""
 
 from chimp_jax.ensemble import results
 
@@ -11,5 +11,6 @@ FAILED = 'failed'  # no target has a distance
 NO_ANIMAL = 'no animal'  # the detector found no animal in the clip
 NOT_ASKED = 'not asked'  # the table of targets does not name the clip
 
-DISTANCES, CLIPS, CORRECTIONS = 'distances.csv', 'clips.csv', 'corrections.csv'
+DISTANCES, CORRECTIONS = 'distances.csv', 'corrections.csv'
+CLIPS = 'clips.csv'  # a row for each clip; beside trained members: the sites of the training clips
 SUMMARY, OPTIONS = 'summary.json', 'options.json'

@@ -1,4 +1,4 @@
-"""The pictures of the page: which seconds are worth a look, and their frames out of the clips."""
+"""The pictures of the report page: which seconds a person should see first, and their frames from the clips."""
 
 import io
 import os
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from chimp_jax.field import status
 from data_prep.archive import Archive, local_copy, size_bytes
 from data_prep.decoding.container import ClipError
 from data_prep.decoding.decode import decode_seconds
@@ -27,16 +28,16 @@ class ThumbnailTask(NamedTuple):
 
 
 def doubtful_first(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with a distance, in the order in which a person should look at them.
+    """Returns the rows with a distance, the most doubtful first.
 
-    Widest interval first; then those without an interval, widest spread of the members first; then those without
-    either, most flags first; last those that a person has corrected already. Equal ones by clip and second.
+    First the rows with an interval, widest first; then the rows with only a spread of the members, widest first; then
+    the rows with neither, most flags first; last the corrected rows. Ties are sorted by clip and second.
     """
     rows = rows[rows['distance'].notna()]
     width = (rows['distance_upper'] - rows['distance_lower']).rename('width')
     keys = pd.DataFrame(
         {
-            'corrected': rows['status'] == 'corrected',
+            'corrected': rows['status'] == status.CORRECTED,
             'kind': np.select([width.notna(), rows['spread'].notna()], [0, 1], 2),
             'doubt': -width.fillna(rows['spread']).fillna(rows['flags'].str.split().str.len()),
             'video_id': rows['video_id'],
@@ -49,10 +50,10 @@ def doubtful_first(rows: pd.DataFrame) -> pd.DataFrame:
 def frames_of(
     wanted: pd.DataFrame, clips_folder: str, n_workers: int | None = None
 ) -> dict[tuple[str, int], bytes | str]:
-    """(video_id, time) -> JPEG of WIDTH_PX or less, or the reason why there is none: one line.
+    """Returns {(video_id, time): JPEG of at most WIDTH_PX, or one line with the reason why it is missing}.
 
-    wanted: a row for each frame, with video_id and time. Only the wanted seconds are decoded, each clip in a worker
-    that may crash. Raises ValueError where there is no such folder.
+    wanted: a row for each frame, with video_id and time. Each clip is decoded in a worker, so a crash loses only this
+    clip. Raises ValueError if the folder does not exist.
     """
     archive = Archive([clips_folder])
     found: dict[tuple[str, int], bytes | str] = {}
@@ -63,7 +64,7 @@ def frames_of(
             found |= _each(video_id, seconds, 'the clip is not in the folder')
         else:
             tasks.append(ThumbnailTask(video_id, path, seconds))
-    progress = Progress('pictures of', len(tasks))
+    progress = Progress('pictures', len(tasks))
     for task, result in guard.run_guarded(
         'chimp_jax.field.thumbnails:thumbnails', tasks, n_workers or os.cpu_count() or 1, _deadline_s
     ):
@@ -75,7 +76,7 @@ def frames_of(
 
 
 def thumbnails(task: ThumbnailTask) -> dict[tuple[str, int], bytes] | str:
-    """Runs in a worker. A second past the clip's end shows the last frame, as it did for the members."""
+    """Returns the frames of one clip, or a reason. Runs in a worker. A second after the end gives the last frame."""
     try:
         with local_copy(task.path) as path:
             info, by_second = decode_seconds(path, task.seconds, convert=lambda rgb, _: to_jpeg(rgb))

@@ -233,7 +233,7 @@ def test_a_target_without_a_distance_keeps_its_row_and_its_reason(trained, tmp_p
         assert rows['distance'].isna().tolist() == [True, True, False]
         assert 'no distance: cut.mp4, 1 targets: no frame' in capsys.readouterr().out
         assert run(folder, tmp_path / 'a.csv', *arguments) == 3
-        assert 'no valid submission' in capsys.readouterr().out
+        assert 'not a valid submission' in capsys.readouterr().out
         assert run(folder, tmp_path / 'b.csv', '--details') == 3
         assert pd.read_csv(tmp_path / 'b.csv')[KEY].values.tolist().count(['cut.mp4', 5]) == 1
     finally:

@@ -1,4 +1,4 @@
-"""chimp-distance ensemble: its report, its files and its refusals, on tables of two made-up recipes."""
+"""chimp-distance ensemble: report, files and error messages, on tables of two made-up recipes."""
 
 import json
 import subprocess
@@ -64,7 +64,7 @@ def test_published_weights_round_to_training_distances_unless_told(tmp_path, cap
     runs = write_runs(tmp_path / 'runs', recipes=PUBLISHED)
     tables = [f'{recipe}={write_predictions(tmp_path, recipe, [("t.avi", 1, 7.5)])}' for recipe in PUBLISHED]
     arguments = ['--method', 'published', '--out', tmp_path / 'out', '--predictions', *tables]
-    for more, expected, said in (
+    for more, expected, line in (
         ([], 9.0, 'rounded: to the nearest training distance'),  # of 2, 4, 5 and 9
         (['--round', '2'], 8.0, 'rounded: to steps of 2 m'),
         (['--round', 'none'], 7.5, 'rounded: to the nearest training distance'),
@@ -72,14 +72,14 @@ def test_published_weights_round_to_training_distances_unless_told(tmp_path, cap
         run(runs, *arguments, *more)
         assert pd.read_csv(tmp_path / 'out' / 'predictions.csv')['distance'].tolist() == pytest.approx([expected])
         text = capsys.readouterr().out
-        assert said in text and 'published: nothing is fitted here' in text
+        assert line in text and 'published: not fitted here' in text
 
 
 def test_mean_needs_no_oof(tmp_path, capsys):
     runs = write_runs(tmp_path / 'runs')
     (runs / TWO / 'fold_1' / 'oof.csv').unlink()
     run(runs, '--method', 'mean', '--out', tmp_path / 'out')
-    assert capsys.readouterr().out.startswith(f'no figures: {TWO}/fold_1 has no out-of-fold predictions')
+    assert capsys.readouterr().out.startswith(f'no errors can be computed: {TWO}/fold_1 has no out-of-fold predictions')
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['weights.json']
     assert run(runs, '--method', 'greedy') == 1
     assert capsys.readouterr().err.startswith(f'ensemble failed: {TWO}/fold_1 has no out-of-fold predictions')

@@ -1,5 +1,6 @@
 """chimp-distance estimate: a row for every target and every clip, resumable, with what ecologists need around it."""
 
+import io
 import json
 import subprocess
 import sys
@@ -8,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import small
-from make_clips import numbered_frames, write_clip
+from make_clips import frame_number, numbered_frames, write_clip
+from PIL import Image
 
 from chimp_jax import clip_stream, scoring
-from chimp_jax.commands import entry
+from chimp_jax.commands import clip, entry
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field import intervals
 from chimp_jax.field.estimates import COLUMNS
+from data_prep import archive, lock
 
 SURVEY = ['--format', 'distance', '--deployments', 'stations.csv']
 RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
@@ -36,7 +39,7 @@ def small_model(monkeypatch):
 
 @pytest.fixture(scope='module')
 def clips(tmp_path_factory):
-    """Three clips of 5, 4 and 3 s at two stations, one that is none, and a file that is no clip."""
+    """Three clips of 5, 4 and 3 s at two stations, a damaged clip, and a file of another kind."""
     folder = tmp_path_factory.mktemp('clips')
     write_clip(folder / 'st A' / 'IMG_0001.MP4', numbered_frames(40), 8)
     write_clip(folder / 'st B' / 'IMG_0001.MP4', numbered_frames(32), 8)
@@ -81,6 +84,70 @@ def test_every_second_and_a_row_for_every_clip(runs, clips, tmp_path):
     assert summary['clips'] == {'ok': 3, 'failed': 1} and summary['distances'] == 12 and summary['coverage'] == 0.9
 
 
+def test_intervals_are_fitted_once_and_the_folder_is_held_meanwhile(runs, clips, tmp_path, monkeypatch):
+    fit, fitted, held = intervals.fit_intervals, [], []
+    score = scoring.Panel.score
+    monkeypatch.setattr(intervals, 'fit_intervals', lambda *given: fitted.append(given) or fit(*given))
+
+    def looks(self, *chunk):
+        held.append((tmp_path / lock.NAME).exists())
+        return score(self, *chunk)
+
+    monkeypatch.setattr(scoring.Panel, 'score', looks)
+    assert estimate(runs, clips, tmp_path) == 3
+    assert len(fitted) == 1 and held and all(held) and not (tmp_path / lock.NAME).exists()
+
+
+def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
+    estimate(runs, clips, tmp_path, '--cutpoints', '0,2')
+    options = json.loads((tmp_path / 'options.json').read_text())
+    assert (
+        list(options)
+        == (
+            'clips members out every_s detections min_confidence targets details workers weights round compile_cache '
+            'coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation camtrap_package'
+        ).split()
+    )
+    assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])
+
+
+def test_recipes_with_folds_of_both_kinds_get_a_note(runs, clips, tmp_path):
+    path = runs / RECIPES[0] / 'config.json'
+    kept = path.read_text()
+    config = json.loads(kept)
+    assert config['data']['folds'] == 'clip'
+    config['data']['folds'] = 'site'
+    try:
+        path.write_text(json.dumps(config))
+        estimate(runs, clips, tmp_path, '--coverage', '0.5')
+    finally:
+        path.write_text(kept)
+    note = json.loads((tmp_path / 'summary.json').read_text())['interval']
+    assert note.startswith('some recipes were trained with folds by clip')
+
+
+def test_clips_called_like_numbers_or_gaps_keep_their_names(runs, tmp_path):
+    names = ['007', '1e5', '7', 'NA']
+    for name in names:
+        write_clip(tmp_path / 'clips' / f'{name}.mp4', numbered_frames(40), 8).rename(tmp_path / 'clips' / name)
+    targets = '\n'.join(f'{name},{t}' for name in names for t in range(5))
+    (tmp_path / 'targets.csv').write_text(f'video_id,time\n{targets}\n')
+    out, flags = tmp_path / 'out', ['--targets', str(tmp_path / 'targets.csv')]
+    assert estimate(runs, tmp_path / 'clips', out, *flags) == 0
+    before = pd.read_csv(out / 'distances.csv', dtype={'video_id': str}, keep_default_na=False)
+    assert before.groupby('video_id').size().to_dict() == dict.fromkeys(names, 5)
+    (out / 'corrections.csv').write_text('video_id,time,distance\n007,0,7.5\nNA,1,8.5\n1e5,2,9.5\n')
+    known = before[before['video_id'] == '1e5'].assign(distance=lambda rows: rows['distance'].astype(float) + 6)
+    known[[*KEY, 'distance']].to_csv(tmp_path / 'known.csv', index=False)
+    assert estimate(runs, tmp_path / 'clips', out, *flags, '--calibrate', str(tmp_path / 'known.csv')) == 0
+    after = pd.read_csv(out / 'distances.csv', dtype={'video_id': str}, keep_default_na=False).set_index(KEY)
+    corrected = after.index[after['status'] == 'corrected'].tolist()
+    assert corrected == [('007', 0), ('1e5', 2), ('NA', 1)]
+    assert after.loc[corrected, 'distance'].astype(float).tolist() == [7.5, 9.5, 8.5]
+    (site,) = json.loads((out / 'summary.json').read_text())['calibration']
+    assert (site['site'], site['n']) == ('.', 5)
+
+
 def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, clips, tmp_path, monkeypatch):
     assert estimate(runs, clips, tmp_path / 'in_turn') == 3
     monkeypatch.setattr(scoring.Panel, 'leaves_the_cpu_free', True)
@@ -91,12 +158,12 @@ def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, cli
 
 
 def test_the_command_starts_without_tensorflow():
-    # Its import takes seconds, in which the first clips are decoded.
+    # Its import takes seconds. The first clips are decoded meanwhile.
     code = 'import sys, chimp_jax.commands.estimate, chimp_jax.commands.clip; print("tensorflow" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'False\n'
 
 
-def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):
     estimate(runs, clips, tmp_path / 'whole', '--details')
     score, asked = scoring.Panel.score, []
 
@@ -110,17 +177,17 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(runs, clips, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         estimate(runs, clips, tmp_path / 'killed', '--details')
     estimate(runs, clips, tmp_path / 'killed', '--details')
-    assert len(asked) == 6 + 3  # of the second batch's four answers the first was kept
+    assert len(asked) == 6 + 3  # the first of the second batch's four predictions was saved
     for name in ('distances.csv', 'clips.csv'):
         assert (tmp_path / 'killed' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
     asked.clear()
     with pytest.raises(KeyboardInterrupt):
-        estimate(runs, clips, tmp_path / 'killed', '--every', '3')  # what it has decoded is not for the next command
+        estimate(runs, clips, tmp_path / 'killed', '--every', '3')  # the next command cannot use these frames
     estimate(runs, clips, tmp_path / 'killed', '--every', '2')
     assert read(tmp_path / 'killed')['time'].tolist() == [0, 2, 4, 0, 2, 0, 2]
 
 
-def test_a_clip_that_changed_is_done_anew_and_a_new_one_alone(runs, clips, tmp_path, monkeypatch):
+def test_a_changed_clip_is_computed_again_and_a_new_one_alone(runs, clips, tmp_path, monkeypatch):
     folder = tmp_path / 'clips'
     write_clip(folder / 'a.mp4', numbered_frames(24), 8)
     write_clip(folder / 'b.mp4', numbered_frames(24), 8)
@@ -134,7 +201,7 @@ def test_a_clip_that_changed_is_done_anew_and_a_new_one_alone(runs, clips, tmp_p
     assert read(tmp_path / 'out').groupby('video_id').size().to_dict() == {'a.mp4': 5, 'aa.mp4': 1, 'b.mp4': 3}
 
 
-def test_given_seconds_keep_their_rows_whatever_became_of_the_clip(runs, clips, tmp_path):
+def test_every_given_second_has_a_row_even_if_the_clip_is_unreadable(runs, clips, tmp_path):
     (tmp_path / 'wanted.csv').write_text(
         'video_id,time\nst A/IMG_0001.MP4,1\nst A/IMG_0001.MP4,99\ngone.mp4,0\nst B/broken.mp4,3\n../x.mp4,0\n'
     )
@@ -171,7 +238,7 @@ def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
     ]  # fmt: skip
 
 
-def test_what_a_person_typed_stands_and_known_distances_calibrate(runs, clips, tmp_path, capsys):
+def test_corrections_replace_estimates_and_known_distances_calibrate(runs, clips, tmp_path, capsys):
     out = tmp_path / 'out'
     estimate(runs, clips, out)
     before = read(out)
@@ -183,7 +250,7 @@ def test_what_a_person_typed_stands_and_known_distances_calibrate(runs, clips, t
     after = read(out)
     mine = after[after['video_id'] == name].set_index('time')
     assert mine.loc[3, ['distance', 'distance_lower', 'status']].tolist() == [7.5, '', 'corrected']
-    # The members are 6 m short everywhere at this site: the shrunken correction goes most of the way, elsewhere none.
+    # The known distances at this site are 6 m farther. The shrunken correction moves most of this, elsewhere nothing.
     moved = after['distance'] - before['distance']
     others = after['video_id'] != name
     assert (moved[others] == 0).all()
@@ -191,7 +258,7 @@ def test_what_a_person_typed_stands_and_known_distances_calibrate(runs, clips, t
     assert 'calibration of st A: 5 known distances' in capsys.readouterr().out
 
 
-def test_no_oof_no_interval_and_the_summary_says_why(runs, clips, tmp_path):
+def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips, tmp_path):
     kept = {path: path.read_bytes() for path in runs.glob('*/fold_*/oof.csv')}
     try:
         for path in kept:
@@ -213,13 +280,13 @@ def test_no_oof_no_interval_and_the_summary_says_why(runs, clips, tmp_path):
         ([*SURVEY, '--snapshot', '2', '--theta', '400'], 'theta 400.0 is not an angle of view'),
         ([*SURVEY, '--snapshot', '3', '--theta', '42', '--every', '2'], 'some moments every 3 s have no distance'),
         ([*SURVEY, '--snapshot', '2', '--theta', '42', '--cutpoints', '0,5', '--truncation', '7'], 'beyond the last'),
-        (['--every', '2', '--targets', 'x.csv'], '--every is for every second'),
+        (['--every', '2', '--targets', 'x.csv'], '--every cannot be used with --targets'),
         (['--coverage', '1.5'], '--coverage=1.5'),
         (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
         (['--calibrate', 'gone.csv'], 'gone.csv'),
     ],
 )
-def test_what_does_not_fit_is_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
+def test_flags_that_do_not_fit_are_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,1,60\n')
     assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
@@ -244,7 +311,7 @@ def test_one_clip_as_a_table_and_a_picture(runs, clips, tmp_path):
 
 
 def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
-    """By the parts: OOF mean of the recipes, their spread, the records' sites; then the rows' own spread."""
+    """Computed step by step: OOF mean of the recipes, their spread, the records' sites; then the spread of the rows."""
     estimate(runs, clips, tmp_path, '--weights', 'mean', '--coverage', '0.5', '--details')
     oof = pd.concat(
         {
@@ -255,7 +322,7 @@ def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
     )
     values = oof.xs('prediction', axis=1, level=1)
     label = oof[RECIPES[0], 'distance']
-    site = np.array(['site s' + name[len('clip ')] for name in oof.index.get_level_values(0)])  # as small.py says
+    site = np.array(['site s' + name[len('clip ')] for name in oof.index.get_level_values(0)])  # as in small.py
     fitted = intervals.fit_intervals(
         np.maximum(values.mean(axis=1), 0), label, values.std(axis=1, ddof=0), site, 0.5, 'clip'
     )
@@ -268,3 +335,27 @@ def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
     lower, upper = fitted.apply(estimate_m, np.mean(by_fold, axis=0))
     np.testing.assert_allclose(rows['distance_lower'], lower, atol=1e-3)
     np.testing.assert_allclose(rows['distance_upper'], upper, atol=1e-3)
+
+
+def test_a_clip_is_decoded_once_and_its_folder_is_not_listed(runs, tmp_path, monkeypatch):
+    path = write_clip(tmp_path / 'a.mp4', numbered_frames(96), 8)  # 12 s; second t shows frame 8 t
+    score, drawn = scoring.Panel.score, {}
+
+    def deletes_the_clip(self, *chunk):
+        path.unlink(missing_ok=True)
+        return score(self, *chunk)
+
+    def lists(*_):
+        raise AssertionError('a folder is listed')
+
+    monkeypatch.setattr(scoring.Panel, 'score', deletes_the_clip)
+    monkeypatch.setattr(archive.Archive, '__init__', lists)
+    monkeypatch.setattr(clip, 'draw_clip', lambda path, **what: drawn.update(what))
+    assert entry.main(['--clip', str(path), '--members', str(runs), '--out', str(tmp_path / 'out')]) == 0
+    assert not path.exists()
+    # Eight of twelve seconds, evenly spaced: 0, 11/7, 22/7, ..., 11, rounded.
+    assert list(drawn['frame_time_s']) == [0, 2, 3, 5, 6, 8, 9, 11]
+    pictures = [np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in drawn['frames']]
+    assert [frame_number(picture) for picture in pictures] == [8 * t for t in drawn['frame_time_s']]
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['distances.csv', 'work']
+    assert [path.name for path in (tmp_path / 'out' / 'work').iterdir()] == ['parts']

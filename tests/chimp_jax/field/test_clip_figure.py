@@ -1,3 +1,5 @@
+"""The picture of one clip."""
+
 import io
 
 import matplotlib.pyplot as plt
@@ -17,7 +19,7 @@ def jpeg(shade: int) -> bytes:
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures that are drawn, kept open to look at."""
+    """The drawn figures, kept open for the test."""
     kept = []
     monkeypatch.setattr(clip_figure.plt, 'close', kept.append)
     yield kept
@@ -25,7 +27,7 @@ def figures(monkeypatch):
     plt.close('all')
 
 
-def test_what_is_drawn(tmp_path, figures):
+def test_bands_frames_and_legend(tmp_path, figures):
     member_m = np.array([[1.0, 3.0], [2.0, 6.0], [4.0, 4.0]])  # means 2, 4, 4; standard deviations 1, 2, 0
     draw_clip(tmp_path / 'x.png', [0, 1, 2], [2, 4, 4], member_m, [0, 2], [jpeg(0), jpeg(255)], 'a <clip> $.mp4')
     assert Image.open(tmp_path / 'x.png').format == 'PNG'
@@ -43,7 +45,7 @@ def test_what_is_drawn(tmp_path, figures):
     ]  # fmt: skip
 
 
-def test_bands_end_where_there_is_no_distance(tmp_path, figures):
+def test_bands_end_at_a_missing_distance(tmp_path, figures):
     distance_m = np.array([3, 3, np.nan, 5, np.nan])
     draw_clip(tmp_path / 'x.png', range(5), distance_m, distance_m[:, None] + [0, 1], [2], [jpeg(9)], 'x')
     top, below = figures[0].axes
@@ -83,6 +85,6 @@ def test_even_places():
     ],
 )
 def test_shapes_that_do_not_fit(tmp_path, times_s, distance_m, member_m, seconds, frames):
-    with pytest.raises(ValueError, match='a clip wants|have 2 seconds'):
+    with pytest.raises(ValueError, match='the picture requires|got 2 seconds'):
         draw_clip(tmp_path / 'x.png', times_s, distance_m, member_m, seconds, frames, 'x')
     assert not (tmp_path / 'x.png').exists()

@@ -1,3 +1,5 @@
+"""A person's corrections: the table, and its effect on the estimates."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,3 +51,11 @@ def test_training_reads_the_file(tmp_path):
     (split, targets), *others = read_tables(path).items()
     assert split == 'train' and not others and not targets.problems
     assert targets.rows[['video_id', 'time_s', 'distance_m']].to_numpy().tolist() == [['b/c.mp4', 2, 7.5]]
+
+
+def test_names_that_look_like_numbers_or_gaps_stay_names(tmp_path):
+    names = ['007', '7', 'NA', '1e5']
+    rows = ROWS.iloc[[0, 0, 0, 0]].assign(video_id=names).reset_index(drop=True)
+    corrections = read_corrections(write(tmp_path / 'corrections.csv', '007,0,1', 'NA,0,2', '1e5,0,4'))
+    assert corrections['video_id'].tolist() == ['007', 'NA', '1e5']
+    assert apply_corrections(rows, corrections)['distance'].tolist() == [1, 3, 2, 4]

@@ -1,10 +1,12 @@
+"""Errors of the estimates on known distances."""
+
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from chimp_jax.field.evaluate import check_cutpoints, evaluate, join_truth, read_distances, write_evaluation
+from chimp_jax.field.evaluate import check_cutpoints, evaluate, read_distances, write_evaluation
 
 
 def joined(**columns):
@@ -53,7 +55,7 @@ def test_coverage_counts_the_ends_and_the_rows_with_an_interval():
     assert table.loc[0, ['coverage', 'width']].tolist() == pytest.approx([2 / 3, (2 + 1.5 + 1) / 3])
 
 
-def test_what_has_no_partner_is_named_and_counted(tmp_path, caplog, capsys):
+def test_rows_without_a_partner_are_named_and_counted(tmp_path, caplog, capsys):
     distances = write(
         tmp_path / 'distances.csv',
         'video_id,time,distance,distance_lower,distance_upper,status',
@@ -92,11 +94,11 @@ def test_no_overlap(tmp_path):
     [
         (b'', 'd.csv'),
         (b'video_id,time\na.mp4,0\n', 'lacks the column distance'),
-        (b'video_id,time,distance\na.mp4,0,far\n', 'd.csv'),
-        (b'video_id,time,distance\na.mp4,,1\n', 'd.csv'),
-        (b'video_id,time,distance\na.mp4,0,1\na.mp4,0,2\n', 'more than one row for a.mp4 at 0 s'),
-        (b'video_id,time,distance\n\xff.mp4,0,1\n', 'd.csv'),
-        (b'video_id,time,distance\na.mp4,0,1,5\n', 'more cells than its header'),
+        (b'video_id,time,distance\na.mp4,0,far\n', "d.csv:2: distance 'far' is not a number"),
+        (b'video_id,time,distance\na.mp4,,1\n', "d.csv:2: time '' is not a whole second"),
+        (b'video_id,time,distance\na.mp4,0,1\na.mp4,0,2\n', "d.csv:3: a second row for 'a.mp4', 0"),
+        (b'video_id,time,distance\n\xff.mp4,0,1\n', 'd.csv is not UTF-8'),
+        (b'video_id,time,distance\na.mp4,0,1,5\n', 'd.csv:2 has 4 cells, the header has 3'),
     ],
 )
 def test_bad_distances(tmp_path, text, message):
@@ -108,10 +110,22 @@ def test_bad_distances(tmp_path, text, message):
         read_distances(tmp_path / 'none.csv')
 
 
-def test_a_number_as_a_name_stays_text(tmp_path):
-    rows = read_distances(write(tmp_path / 'd.csv', 'video_id,time,distance', '007,0,2'))
-    truth = pd.DataFrame({'video_id': ['007'], 'time': [0], 'distance': [2.0], 'site': ['']})
-    assert len(join_truth(rows, truth)[0]) == 1
+def test_names_that_look_like_numbers_or_gaps_stay_names(tmp_path):
+    names = ['007', '7', 'NA', '1e5', '100000']
+    lines = [f'{name},0,{i}' for i, name in enumerate(names)]
+    distances = write(tmp_path / 'distances.csv', 'video_id,time,distance', *lines)
+    write(tmp_path / 'clips.csv', 'video_id,site', '007,NA', '7,01', 'NA,01', '1e5,01', '100000,1')
+    # Errors of -1 m for the three clips that are known.
+    truth = write(tmp_path / 'truth.csv', 'video_id,time,distance', '007,0,1', 'NA,0,3', '1e5,0,4')
+    table = write_evaluation(distances, truth, [0, 9]).set_index(['scope', 'name'])
+    assert table.loc['all', 'all'][['n', 'bias']].tolist() == [3, -1]
+    assert table.loc['site']['n'].to_dict() == {'NA': 1, '01': 2}
+
+
+def test_semicolons_and_decimal_commas(tmp_path):
+    rows = read_distances(write(tmp_path / 'd.csv', 'video_id;time;distance;distance_lower', 'a.mp4;1;2,5;1,25'))
+    assert rows[['distance', 'distance_lower']].values.tolist() == [[2.5, 1.25]]
+    assert np.isnan(rows['distance_upper'][0]) and rows['status'].tolist() == ['']
 
 
 @pytest.mark.parametrize('cutpoints', [[], [1], [0, 0], [2, 1], [-1, 2], [0, np.nan], [0, np.inf]])

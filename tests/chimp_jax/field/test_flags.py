@@ -1,3 +1,5 @@
+"""Flags for rows that a person should check."""
+
 import math
 
 import pytest
@@ -31,7 +33,7 @@ def test_limits_of_training():
     assert training_limits([]) == Training(None, None, None)
 
 
-def test_what_is_unknown_is_never_flagged():
+def test_unknown_values_are_never_flagged():
     assert flag_rows(Training(None, None, None), [99.0], [False], [math.nan], [9.0]) == ['']
     assert flag_rows(Training(1.0, 2.0, 0.1), [1.5], [False], [99.0]) == ['']
     assert flag_rows(Training(1.0, 2.0, None), [], [], []) == []

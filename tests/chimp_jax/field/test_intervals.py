@@ -1,4 +1,5 @@
-import json
+"""Prediction intervals: weights, quantiles, coverage, notes."""
+
 import math
 
 import numpy as np
@@ -7,8 +8,6 @@ import pytest
 from scipy.optimize import lsq_linear
 
 from chimp_jax.field.intervals import (
-    Intervals,
-    NoOutOfFold,
     comparable_spread,
     fit_intervals,
     site_groups,
@@ -27,7 +26,7 @@ def test_sites_weigh_alike_and_the_new_one_too():
     np.testing.assert_allclose(site_weights(sites(2, 1, 1)), [1 / 8, 1 / 8, 1 / 4, 1 / 4])
 
 
-def test_the_quantile_is_the_split_conformal_one_where_each_site_has_one_row():
+def test_the_quantile_is_the_split_conformal_one_if_each_site_has_one_row():
     # Nine scores, coverage 0.9: the ceil(10 * 0.9) = 9th smallest, the largest; 0.8: the 8th; 0.5: the 5th.
     score = np.array([5.0, 1, 9, 3, 7, 2, 8, 4, 6])
     weight = site_weights(np.arange(9).astype(str))
@@ -75,7 +74,7 @@ def simulated_sites(rng, n_sites, n_rows):
 
 
 @pytest.mark.parametrize('coverage', [0.5, 0.8, 0.9])
-def test_coverage_on_new_sites_is_at_least_the_one_asked_for(coverage):
+def test_coverage_on_new_sites_is_at_least_the_requested_one(coverage):
     rng, covered = np.random.default_rng(0), []
     for _ in range(60):
         fit = fit_intervals(*(data := simulated_sites(rng, 30, 10))[:3], data[3], coverage)
@@ -102,15 +101,14 @@ def test_bounds_keep_their_order_and_widen_with_estimate_spread_and_coverage():
     assert upper[0] - 1 < upper[1] - 2 < upper[2] - 2
 
 
-def test_too_few_sites_are_said():
+def test_too_few_sites_are_reported():
     # Eight sites reach 8/9 = 0.889; 0.9 takes 0.9 / 0.1 = 9.
     estimate_m = np.full(8, 5.0)
     label_m = estimate_m + np.arange(1, 9)
     fit = fit_intervals(estimate_m, label_m, None, sites(*[1] * 8), 0.9)
-    assert '8 sites' in fit.note and 'it takes 9' in fit.note
+    assert '8 sites' in fit.note and '(9 are needed)' in fit.note
     np.testing.assert_allclose(fit.apply([5.0])[1], [13])  # the largest error, 8 m
     assert fit_intervals(estimate_m, label_m, None, sites(*[1] * 8), 0.88).note == ''
-    assert 'by clip' in fit_intervals(estimate_m, label_m, None, sites(*[1] * 8), 0.5, folds='clip').note
 
 
 def test_one_row_and_members_without_error():
@@ -119,8 +117,19 @@ def test_one_row_and_members_without_error():
     assert lower.tolist() == [0, 3] == upper.tolist()
 
 
-def test_no_oof_rows_is_a_reason():
-    with pytest.raises(NoOutOfFold, match=r'no intervals: .*oof\.csv'):
+def test_the_note_tells_whose_folds_are_by_clip():
+    notes = {
+        folds: fit_intervals([5.0] * 8, [6.0] * 8, None, sites(*[1] * 8), 0.5, folds=folds).note
+        for folds in ('site', 'clip', 'mixed')
+    }
+    assert notes['site'] == ''
+    assert notes['clip'].startswith('all recipes were trained with folds by clip')
+    assert notes['mixed'].startswith('some recipes were trained with folds by clip')
+    assert all('these rows are optimistic' in notes[folds] for folds in ('clip', 'mixed'))
+
+
+def test_no_oof_rows_are_refused():
+    with pytest.raises(ValueError, match='intervals need out-of-fold rows'):
         fit_intervals([], [], None, [], 0.9)
 
 
@@ -133,7 +142,7 @@ def test_no_oof_rows_is_a_reason():
         ({'estimate_m': [-1.0, 1]}, 'OOF estimate: -1 m'),
         ({'spread_m': [math.inf, 1]}, 'OOF spread: inf'),
         ({'site': ['a', '']}, '1 OOF rows have no site'),
-        ({'label_m': [1.0]}, 'label: need one value'),
+        ({'label_m': [1.0]}, 'label must have one value'),
         ({'folds': 'video'}, "not 'video'"),
     ],
 )
@@ -149,15 +158,6 @@ def test_a_spread_that_the_fit_had_is_needed():
         fit.apply([1.0])
     with pytest.raises(ValueError, match='estimate: -1 m'):
         fit.apply([-1.0], [0.1])
-
-
-def test_json_comes_back_and_nonsense_does_not():
-    fit = fit_intervals([1.0, 2], [1.5, 3], [0.1, 0.5], ['a', 'b'], 0.5)
-    assert Intervals.from_json(fit.to_json()) == fit
-    values = json.loads(fit.to_json())
-    for bad in ('', '[]', '{}', json.dumps(values | {'quantile': -1}), json.dumps(values | {'coverage': 'x'})):
-        with pytest.raises(ValueError, match='no intervals of this project'):
-            Intervals.from_json(bad)
 
 
 def test_clips_without_a_site_are_groups_of_their_own():

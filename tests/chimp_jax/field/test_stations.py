@@ -40,6 +40,11 @@ def test_semicolons_decimal_commas_and_a_byte_order_mark_are_understood(tmp_path
     assert read_deployments(path)[['station', 'area_km2']].values.tolist() == [['A', 12.5]]
 
 
+def test_tabs_separate_too(tmp_path):
+    path = write(tmp_path / 'd.csv', 'station\tfolder\tarea_km2', '007\tNA\t12,5')
+    assert read_deployments(path)[['station', 'folder', 'area_km2']].values.tolist() == [['007', 'NA', 12.5]]
+
+
 def test_deployments_of_camtrap_dp_serve(tmp_path):
     lines = (
         'deploymentID,locationName,latitude,longitude,deploymentStart,deploymentEnd',
@@ -53,24 +58,25 @@ def test_deployments_of_camtrap_dp_serve(tmp_path):
     ('match', 'lines'),
     [
         ('d.csv is empty', ['']),
-        ('names no station', ['station']),
+        ('d.csv has no row', ['station']),
         ('lacks the column station', ['site', 'A']),
         ('has the column .folder. twice', ['station,folder,folder', 'A,a,b']),
-        ('d.csv:3: the station .A. stands in line 2', ['station', 'A', 'A']),
+        ('d.csv:3: line 2 has the station .A. too', ['station', 'A', 'A']),
         ('d.csv:3: the station has no name', ['station,folder', 'A,a', ' ,b']),
         ('d.csv:2 has 3 cells, the header has 2', ['station,folder', 'A,a,b']),
         ('d.csv:2: area_km2 .nan. is not a number', ['station,area_km2', 'A,nan']),
         ('d.csv:2: area_km2 -1 is out of bounds', ['station,area_km2', 'A,-1']),
         ('d.csv:2: latitude 91 is out of bounds', ['station,latitude', 'A,91']),
         ('d.csv:2: active_seconds .1 h. is not', ['station,active_seconds', 'A,1 h']),
-        ('d.csv:2: start .1.3.2024. is no ISO 8601', ['station,start,end', 'A,1.3.2024,2024-03-02']),
+        ('d.csv:2: start .1.3.2024. is not an ISO 8601', ['station,start,end', 'A,1.3.2024,2024-03-02']),
         ('d.csv:2: only one of start and end is given', ['station,start,end', 'A,2024-03-01,']),
         ('d.csv:2: only one .* time zone', ['station,start,end', 'A,2024-03-01T00:00:00Z,2024-03-02']),
         ('d.csv:2: the end .* not after', ['station,start,end', 'A,2024-03-02,2024-03-02']),
-        ('d.csv:2: the folder .* below', ['station,folder', 'A,../a']),
-        ('d.csv:2: the folder .* below', ['station,folder', 'A,/a']),
-        ('d.csv:2: the folder .* below', ['station,folder', 'A,C:\\a']),
+        ('d.csv:2: the folder .* is not below', ['station,folder', 'A,../a']),
+        ('d.csv:2: the folder .* is not below', ['station,folder', 'A,/a']),
+        ('d.csv:2: the folder .* is not below', ['station,folder', 'A,C:\\a']),
         ('d.csv:2: .*quotes', ['station,folder', 'A,"a']),
+        ('d.csv:2: area_km2 .12,5. is not a number', ['station,area_km2', 'A,"12,5"']),
     ],
 )
 def test_bad_tables_are_refused_by_row(tmp_path, match, lines):

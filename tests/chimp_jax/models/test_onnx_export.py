@@ -114,7 +114,7 @@ def test_the_command_writes_both_files(tmp_path, monkeypatch, capsys):
 
 def test_what_is_no_member_is_one_line(tmp_path, capsys):
     for out, message in (
-        ('model.onnx', 'is no finished member: give RUNS/RECIPE/fold_K'),
+        ('model.onnx', 'holds no finished member; give a folder RUNS/RECIPE/fold_K'),
         ('model', 'requires a name that ends in .onnx'),
     ):
         assert entry.main(['export', str(tmp_path), '--out', str(tmp_path / out)]) == 1

@@ -1,0 +1,69 @@
+"""The ensemble's out-of-fold (OOF) rows: what is known about its error, from the folders of the members."""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from chimp_jax.field import calibrate, intervals, status
+from chimp_jax.members import Member
+from data_prep.inputs.tables import read_table
+
+log = logging.getLogger(__name__)
+
+
+class OutOfFold(NamedTuple):
+    """OOF rows of the ensemble, [n] each."""
+
+    estimate_m: np.ndarray
+    label_m: np.ndarray
+    spread_m: np.ndarray | None  # from intervals.comparable_spread; None with one recipe
+    site: np.ndarray  # from intervals.site_groups
+    folds: str  # one of intervals.FOLDS
+
+    def fit_intervals(self, coverage: float) -> intervals.Intervals:
+        return intervals.fit_intervals(self.estimate_m, self.label_m, self.spread_m, self.site, coverage, self.folds)
+
+    def fit_site_effects(self) -> calibrate.SiteEffects:
+        return calibrate.site_effects(self.estimate_m, self.label_m, self.site)
+
+
+def make_out_of_fold(
+    members: Sequence[Member], recipes: pd.DataFrame, estimate_m: np.ndarray, label_m: np.ndarray
+) -> OutOfFold:
+    """OOF predictions recipes [n, recipes], indexed by (video_id, time), their combination and labels [n] -> OutOfFold.
+
+    The sites of the clips come from the clips.csv of all recipes.
+    """
+    video_id = recipes.index.get_level_values('video_id').to_numpy(str)
+    site = read_sites({member.folder.parent for member in members}).reindex(video_id).fillna('')
+    unknown = set(video_id[(site == '').to_numpy()])
+    if unknown:
+        log.info(
+            'note: %d of %d training clips have no site in %s of their recipe; the intervals count each as a site',
+            len(unknown),
+            len(set(video_id)),
+            status.CLIPS,
+        )
+    kinds = {member.config.data.folds for member in members}
+    return OutOfFold(
+        estimate_m=estimate_m,
+        label_m=label_m,
+        spread_m=intervals.comparable_spread(recipes),
+        site=intervals.site_groups(video_id, site),
+        folds=kinds.pop() if len(kinds) == 1 else intervals.MIXED,
+    )
+
+
+def read_sites(recipe_folders) -> pd.Series:
+    """Returns the site of each clip, indexed by video_id, from the clips.csv that training wrote beside the members.
+
+    Folders are read by name. A clip's site is the first one that is not empty. A folder without clips.csv is skipped.
+    """
+    paths = [epath.Path(folder) / status.CLIPS for folder in sorted(recipe_folders)]
+    tables = [read_table(path, ['video_id', 'site'])[['video_id', 'site']] for path in paths if path.exists()]
+    rows = pd.concat(tables) if tables else pd.DataFrame({'video_id': [], 'site': []}, dtype=object)
+    return rows[rows['site'] != ''].drop_duplicates('video_id').set_index('video_id')['site']
