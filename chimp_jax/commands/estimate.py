@@ -21,13 +21,14 @@ from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres_list
-from chimp_jax.ensemble.prediction_tables import read_cells, recipe_means
+from chimp_jax.ensemble.prediction_tables import recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import calibrate, corrections, estimates, intervals, stations
 from chimp_jax.field.exports import formats
 from chimp_jax.scoring import Panel
 from data_prep.archive import Archive
 from data_prep.files import write_json
+from data_prep.inputs.tables import read_table
 from data_prep.job import Job
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.workers.clip_record import ClipTask
@@ -147,7 +148,7 @@ def _out_of_fold(combined: combining.Combined, found: list[members.Member]) -> e
     video_id = combined.oof.index.get_level_values('video_id').to_numpy(str)
     path, site = found[0].folder.parent / 'clips.csv', pd.Series('', video_id)
     if path.exists():
-        table = read_cells(path, ['video_id', 'site']).drop_duplicates('video_id').set_index('video_id')
+        table = read_table(path, ['video_id', 'site']).drop_duplicates('video_id').set_index('video_id')
         site = table['site'].reindex(video_id).fillna('')
     else:
         log.info('note: %s is not there; intervals count each clip as a site of its own', path)

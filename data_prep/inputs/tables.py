@@ -78,7 +78,7 @@ def check_unique(table: pd.DataFrame, key: list[str], path) -> None:
     again = table.duplicated(key)
     if again.any():
         line = table.index[int(np.argmax(again))]
-        values = ', '.join(repr(value) for value in table.loc[line, key])
+        values = ', '.join(repr(value) if isinstance(value, str) else str(value) for value in table.loc[line, key])
         raise ValueError(f'{path}:{line}: a second row for {values}; remove one')
 
 

@@ -45,29 +45,29 @@ def test_groups_hold_whole_sites_and_as_many_rows(tmp_path):
     assert again.group.tolist() == expected.tolist()
 
 
-def test_few_and_unknown_sites_are_said(tmp_path):
+def test_the_note_tells_of_few_and_unknown_sites(tmp_path):
     labels = make_labels()
     places = read_places(tmp_path, labels)
-    said = 'sites and parks are unknown, the 5 groups are of clips'
-    assert places.note == f'no {tmp_path}/clips.csv: {said}'
+    unknown = 'sites and parks are unknown, so the 5 groups are of clips'
+    assert places.note == f'{tmp_path}/clips.csv is missing: {unknown}'
     assert set(places.group) == set(range(5)) and set(places.park) == {''}
     assert pd.Series(places.group).groupby(labels.index.get_level_values('video_id')).nunique().max() == 1
     for site, note, n_groups in (
-        (lambda _: '', f'{tmp_path}/clips.csv knows no site: the 5 groups are of clips', 5),
+        (lambda _: '', f'{tmp_path}/clips.csv names no site, so the 5 groups are of clips', 5),
         (lambda name: 'ABC'[int(name[:2]) % 3], '3 groups of 3 sites', 3),
-        (lambda name: '' if name < '02' else 'A', '3 groups of 3 sites, 2 clips of unknown site among them', 3),
-        (lambda _: 'A', 'all rows are of one site: nothing can be held out', 1),
+        (lambda name: '' if name < '02' else 'A', '3 groups of 3 sites, which include 2 clips of unknown site', 3),
+        (lambda _: 'A', 'all rows are of one site: no site can be held out', 1),
     ):
         write_clips(tmp_path, labels, site)
         places = read_places(tmp_path, labels)
         assert (places.note, len(set(places.group))) == (note, n_groups)
-    # Clips that the table does not hold are of unknown site and park.
+    # Clips that the table lacks have an unknown site and park.
     write_clips(tmp_path, labels.iloc[30:], lambda _: 'A')
     places = read_places(tmp_path, labels)
-    assert '5 groups of 11 sites, 10 clips of unknown site' in places.note
+    assert '5 groups of 11 sites, which include 10 clips of unknown site' in places.note
     assert (places.park == '').sum() == 30
     (tmp_path / 'clips.csv').write_text('video_id,site\n')
-    with pytest.raises(ValueError, match="clips.csv: no column 'park'"):
+    with pytest.raises(ValueError, match='clips.csv lacks the column park'):
         read_places(tmp_path, labels)
 
 
