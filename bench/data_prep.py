@@ -150,8 +150,8 @@ def check_content(ours: Path, original: Path) -> float:
 def _check_target(record, example) -> float:
     time_s, theirs = example['time'].int64_list.value[0], _decode(example['frames'].bytes_list.value[5])
     place = int(np.searchsorted(record.frame_time_s, min(time_s, record.frame_time_s[-1])))
-    beside = place + 1 if place + 1 < len(record.frame_jpeg) else place - 1
-    difference, other = (np.abs(_decode(record.frame_jpeg[k]) - theirs).mean() for k in (place, beside))
+    neighbour = place + 1 if place + 1 < len(record.frame_jpeg) else place - 1
+    difference, other = (np.abs(_decode(record.frame_jpeg[k]) - theirs).mean() for k in (place, neighbour))
     if difference > MOST_DIFFERENCE or difference >= other:
         text = f'{difference:.1f} grey levels from the original, our next frame {other:.1f}'
         raise ValueError(f'{record.video_id}, second {time_s}: our frame is {text}')
@@ -210,7 +210,7 @@ def summarise(results: dict) -> dict[str, dict]:
 def print_table(rows: dict[str, dict], start: dict[str, list[dict]]) -> None:
     walls = {side: sorted(result['wall_s'] for result in start[side]) for side in SIDES}
     texts = [f'{side} {statistics.median(s):.1f} s ({s[0]:.1f}-{s[-1]:.1f})' for side, s in walls.items()]
-    print(f'\nstart-up: {", ".join(texts)}; speed and disk: original / ours; -: too short to tell from start-up')
+    print(f'\nstart-up: {", ".join(texts)}; speed and disk: original / ours; -: too short compared with start-up')
     head = ('kind', 's ours', 's orig', 'speed', 'net s', 'net s', 'net speed (range)', 'net CPU', 'goal')
     head += ('MB ours', 'MB orig', '+ files', 'disk', 'goal')
     form = '{:15}{:>7}{:>7}{:>7}{:>7}{:>7}{:>20}{:>9}{:>6}{:>9}{:>9}{:>9}{:>7}{:>6}'

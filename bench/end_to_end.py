@@ -136,8 +136,8 @@ def net_ratio(seconds: dict[tuple, list[float]], times_ours: int = 1) -> dict[st
     for side, values in net.items():
         least = max(SHORTEST_S, 2 * spread[side])
         if min(values) < least:
-            beside = f'a start-up of {start[side]:.1f} s that varies by {spread[side]:.1f} s'
-            raise RuntimeError(f'{side}: {min(values):.1f} s beside {beside} are too short to compare')
+            start_text = f'a start-up of {start[side]:.1f} s that varies by {spread[side]:.1f} s'
+            raise RuntimeError(f'{side}: {min(values):.1f} s after {start_text} are too short to compare')
     net['ours'] = [s / times_ours for s in net['ours']]
     each = [theirs / ours for ours, theirs in zip(net['ours'], net['published'], strict=True)]
     middle = {side: statistics.median(net[side]) for side in net}

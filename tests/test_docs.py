@@ -17,7 +17,7 @@ from absl import flags
 from configs import base
 
 ROOT = Path(__file__).resolve().parents[1]
-# CHANGELOG.md is not among them: it names what older versions had.
+# CHANGELOG.md is not checked, because it names things of older versions.
 DOCS = [path for path in [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted((ROOT / 'docs').glob('*.md'))]]
 DOCS = [path for path in DOCS if path.exists()]
 ROOMS = ('chimp_jax', 'data_prep', 'configs', 'bench', 'tests')
@@ -30,14 +30,14 @@ SCRIPTS = {'chimp-distance': 'chimp_jax.commands.entry', 'chimp-train': 'chimp_j
 
 
 def spans(text: str) -> list[str]:
-    """The inline code of a document, without its blocks."""
+    """Returns the inline code of a document, without its blocks."""
     outside = re.sub(r'^```.*?^```', '', text, flags=re.MULTILINE | re.DOTALL)
     outside = '\n'.join('' if line.startswith('    ') else line for line in outside.splitlines())
     return [' '.join(span.split()) for span in re.findall(r'`([^`]+)`', outside)]
 
 
 def block_lines(text: str) -> list[str]:
-    """The lines of fenced and indented blocks. A backslash joins a line with the next one."""
+    """Returns the lines of fenced and indented blocks. A backslash joins a line with the next one."""
     fenced = re.findall(r'^```[^\n]*\n(.*?)^```', text, flags=re.MULTILINE | re.DOTALL)
     indented = re.findall(r'^ {4}.*', text, flags=re.MULTILINE)
     return '\n'.join([*fenced, *indented]).replace('\\\n', ' ').splitlines()
@@ -45,7 +45,7 @@ def block_lines(text: str) -> list[str]:
 
 @functools.cache
 def definitions(path: Path) -> set[str]:
-    """The names that a module defines, and those of its classes as Class.name."""
+    """Returns the names that a module defines, and the names of its classes as Class.name."""
     found = set()
 
     def visit(body: list[ast.stmt], prefix: str) -> None:
@@ -62,7 +62,7 @@ def definitions(path: Path) -> set[str]:
 
 
 def files_called(name: str) -> list[Path]:
-    """The files that a path below the root, or the name of a module alone, may mean. `*` stands for any letters."""
+    """Returns the files that a path from the root, or a module's name alone, can mean. `*` matches any letters."""
     if '/' in name or '*' in name:
         return [path.resolve() for path in ROOT.glob(name)]
     return [path for path in CODE if path.name == name]
@@ -87,7 +87,7 @@ def is_config_field(name: str) -> bool:
 
 
 def module_symbol(name: str) -> bool:
-    """Whether a dotted name is a module of the project, or a symbol in one. Its packages may be left out."""
+    """Returns whether a dotted name is a module of the project or a symbol in one. Its packages may be omitted."""
     parts = name.split('.')
     for n in range(len(parts), 0, -1):
         stem = '/'.join(parts[:n])
@@ -126,11 +126,11 @@ test_faults.__test__ = False
 
 
 class ParserFound(BaseException):
-    """Carries the parser of a command out of it, before it does any work."""
+    """Carries the parser out of a command before the command does any work."""
 
 
 def parser_of(module: str, arguments: list[str]) -> argparse.ArgumentParser:
-    """The parser to which a module's `main` gives these arguments."""
+    """Returns the parser to which a module's `main` passes these arguments."""
 
     def stop(parser, *_, **__):
         raise ParserFound(parser)
@@ -148,7 +148,7 @@ def parser_of(module: str, arguments: list[str]) -> argparse.ArgumentParser:
 
 
 def split_command(line: str) -> tuple[str, list[str]]:
-    """The module that a line of a shell runs, and its arguments; '' for the programs of others."""
+    """Returns the module that a shell line runs and its arguments, or '' for programs of other projects."""
     words = shlex.split(line, comments=True)
     while words and (words[0] == '$' or re.fullmatch(r'\w+=.*', words[0])):
         words = words[1:]
@@ -164,7 +164,7 @@ def split_command(line: str) -> tuple[str, list[str]]:
 
 
 def flag_faults(line: str, whole: bool) -> Iterator[str]:
-    """Faults of a command line. whole: the line can be typed, so that required flags are checked too."""
+    """Yields faults of a command line. whole: the line is complete, so required flags are checked too."""
     try:
         module, arguments = split_command(line)
     except ValueError:  # an odd apostrophe: not a command
@@ -193,7 +193,7 @@ def flag_faults(line: str, whole: bool) -> Iterator[str]:
 
 @functools.cache
 def all_flags() -> set[str]:
-    """Every text in the code that looks like a flag, and every flag of training."""
+    """Returns every text in the code that looks like a flag, and every flag of training."""
     importlib.import_module('chimp_jax.commands.train')
     trees = [ast.parse(path.read_text()) for path in CODE if ROOT / 'tests' not in path.parents]
     texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}

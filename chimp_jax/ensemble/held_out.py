@@ -20,7 +20,7 @@ class Places(NamedTuple):
     """Groups of sites, and parks, of the rows."""
 
     group: np.ndarray  # int [rows]: number of the group; at most GROUPS groups, each of whole sites
-    park: np.ndarray  # text [rows], '' where unknown
+    park: np.ndarray  # text [rows], '' if unknown
     note: str  # one line about how the groups were made
 
 

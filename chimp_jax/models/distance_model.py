@@ -114,7 +114,7 @@ class DistanceModel(nn.Module):
     bn_over_replicas: bool = False
     lstm_units: int = 1024
     dense_units: int = 300
-    stages: tuple[Stage, ...] = STAGES  # tests use fewer stages, which compile quickly
+    stages: tuple[Stage, ...] = STAGES  # tests use fewer stages, which compile faster
 
     def setup(self):
         dtype = jnp.dtype(self.dtype)  # config.model.dtype is a name

@@ -146,7 +146,7 @@ class EfficientNet(nn.Module):
 
     backbone: a key of BACKBONES; another name raises ValueError.
     axis_name: mapped axes (frames, replicas) over which batch statistics are taken besides the batch, or None.
-    stages: the blocks; a model of the first stages only compiles quickly.
+    stages: the blocks; a model of fewer stages compiles faster.
     """
 
     drop_connect: float = 0.2

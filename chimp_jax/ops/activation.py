@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# sigmoid(x) - 1/2 = x P(x^2) / Q(x^2) within 4e-8 for |x| up to LARGEST, where sigmoid is 1 within 4e-7. This is the
-# best quotient of these degrees: Lawson's method reweights a least-squares fit until all extremes are equal. The lowest
-# power comes first.
+# sigmoid(x) - 1/2 = x P(x^2) / Q(x^2) within 4e-8 for |x| up to LARGEST; beyond it sigmoid is 1 within 4e-7. This is
+# the best quotient of these degrees: Lawson's method reweights a least-squares fit until all extremes are equal. The
+# lowest power comes first.
 NUMERATOR = (0.24999990789890086, 0.008098903737484285, 4.666999262309918e-05, 4.623896134801483e-08)
 DENOMINATOR = (1.0, 0.11572859583110094, 0.0014974950558676386, 3.8102833637501375e-06, 1.0134418413791883e-09)
 LARGEST = 15.0

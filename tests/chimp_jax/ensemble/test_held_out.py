@@ -1,4 +1,4 @@
-"""The figures of an ensemble: groups of whole sites, held-out weights, bands and parks, by hand."""
+"""Errors of ensembles: groups of whole sites, held-out weights, bands and parks, compared with values by hand."""
 
 import numpy as np
 import pandas as pd
@@ -79,7 +79,7 @@ def test_sites_are_dealt_by_hand():
     assert set(deal_sites(np.array(['a'] * 50 + ['b', 'c']), 3)) == {0, 1, 2}
 
 
-# Two groups of two rows. `far` is right in the first and 4 m too far in the second, `near` the other way round.
+# Two groups of two rows. `far` is correct in the first and 4 m too far in the second, `near` the reverse.
 LABELS = pd.Series(
     [1.0, 5.0, 6.0, 14.0], pd.MultiIndex.from_tuples([('a', 0), ('a', 1), ('b', 0), ('b', 1)], names=KEY)
 )
@@ -88,7 +88,7 @@ PLACES = Places(np.array([0, 0, 1, 1]), np.array(['x', 'y', 'x', ''], object), '
 
 
 def test_weights_are_fitted_on_the_other_groups():
-    # On group 1 `near` is right, so it gets all the weight, and on group 0 it is 4 m off; and the other way round.
+    # `near` is correct on group 1, so it has all the weight for group 0, on which it is 4 m wrong; `far` the reverse.
     for method in ('greedy', 'simplex'):
         held_out = predict_held_out(method, OOF, LABELS, PLACES.group)
         np.testing.assert_allclose(held_out, LABELS + 4, atol=1e-9)
@@ -108,7 +108,7 @@ def test_scores_by_hand():
         (('mean', FITTED, 'none', 'all', ''), 4, 2.0, 2.0),
         (('mean', HELD_OUT, 'none', 'all', ''), 4, 2.0, 2.0),
         (('simplex', HELD_OUT, 'none', 'all', ''), 4, 4.0, 4.0),
-        (('far', FITTED, 'none', 'distance', '6-9'), 1, 4.0, 4.0),  # 6 m belongs to the band that begins there
+        (('far', FITTED, 'none', 'distance', '6-9'), 1, 4.0, 4.0),  # a band contains its lower edge, 6 m
         (('far', FITTED, 'none', 'distance', '4-6'), 1, 0.0, 0.0),
         (('far', FITTED, 'none', 'park', 'x'), 2, 2.0, np.sqrt(8)),
         # 3, 7, 8, 16 to the nearest of 1, 5, 6, 14, the tie at 3 to the lower: 1, 6, 6, 14, errors 0, 1, 0, 0.
