@@ -17,7 +17,7 @@ def read_predictions(path, columns: Sequence[str]) -> pd.DataFrame:
     column, or has a time that is not a whole second or another cell that is not a number.
     """
     table = read_table(path, required=[*KEY, *columns], numbers=['time', *columns])
-    read = pd.DataFrame({'video_id': table['video_id'], 'time': seconds_of(table, path)}, columns=KEY)
+    read = pd.DataFrame({'video_id': table['video_id'].astype(str), 'time': seconds_of(table, path)}, columns=KEY)
     return read.assign(**{name: numbers_of(table, name, path) for name in columns})
 
 

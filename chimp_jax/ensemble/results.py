@@ -37,7 +37,7 @@ def read_lost(records, split: str) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame({'video_id': [], 'time': np.zeros(0, int), 'reason': []})
     table = read_table(path, required=['split', *KEY, 'reason'])
-    table = table.assign(time=seconds_of(table, path))
+    table = table.astype(str).assign(time=seconds_of(table, path))
     return table.loc[table['split'] == split, [*KEY, 'reason']].reset_index(drop=True)
 
 

@@ -27,6 +27,8 @@ def test_clips_keep_their_names_in_lost_csv(tmp_path):
     assert lost.values.tolist() == [['007', 5, 'no frame'], ['NA', 7, 'cut, short'], ['1e5', 8, '']]
     assert list(lost.columns) == [*KEY, 'reason'] and lost['time'].dtype == np.int64
     table = results.with_lost(result_table(NAMES), lost)
+    # The dtype of text decides about the bytes of a parquet file.
+    pd.testing.assert_series_equal(table.dtypes, result_table(NAMES).dtypes)
     # Each clip has its own row at 3 s and a second one without a distance.
     assert table[KEY].values.tolist() == [['007', 3], ['007', 5], ['1e5', 3], ['1e5', 8], ['NA', 3], ['NA', 7]]
     assert table['distance'].isna().tolist() == [False, True] * 3
@@ -48,6 +50,7 @@ def test_clips_keep_their_names_in_a_submission_format(tmp_path):
     rows = results.in_order(result_table(NAMES), results.read_order(tmp_path / 'format.csv'))
     assert rows['video_id'].tolist() == ['NA', '1e5', '007', '100000']
     np.testing.assert_array_equal(rows['distance'], [2.0, 3.0, 1.0, np.nan])
+    pd.testing.assert_series_equal(rows.dtypes, result_table(NAMES).dtypes)
     results.write_table(tmp_path / 'a.csv', rows.iloc[:3][[*KEY, 'distance']])
     assert (tmp_path / 'a.csv').read_text() == 'video_id,time,distance\nNA,3,2.0\n1e5,3,3.0\n007,3,1.0\n'
     (tmp_path / 'format.csv').write_text('video_id,time,distance\nNA,3,0\n1e5,3,0\n\n007,3,0\n')
