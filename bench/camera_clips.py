@@ -1,6 +1,6 @@
-"""Clips for benchmarks: a static scene with leaves that sway, an animal that walks by, and sensor grain.
+"""Renders clips for benchmarks: a static scene with swaying leaves, a walking animal, and sensor grain.
 
-Rendered with the ffmpeg program at a camera's bit rates, so that decoding costs what it costs on real clips.
+The ffmpeg program encodes them at a camera's bit rates, so that decoding takes as long as for real clips.
 """
 
 import os
@@ -14,18 +14,18 @@ import numpy as np
 
 FPS = 30
 FULL_PX, DOWN_PX = (1280, 720), (640, 360)  # width, height
-SWAYS, GRAINS = 24, 12  # different pictures of the leaves and of the grain
+SWAYS, GRAINS = 24, 12  # number of different pictures of the leaves and of the grain
 
-# A camera's encoder does not look ahead; with mbtree x264 would make key frames of a still scene half as large again.
+# A camera's encoder does not look ahead. With mbtree, x264 would make key frames of a still scene 50 % larger.
 _H264 = '-c:v libx264 -preset veryfast -pix_fmt yuv420p -x264-params threads=1:mbtree=0:{}'
 
 
 class Kind(NamedTuple):
-    """A way to encode clips, and how many times quicker than the original its preparation is to be."""
+    """A way to encode clips, and the goal for the speed of its preparation relative to the original."""
 
     suffix: str
     encoder: str
-    mbit_s: tuple[float, float]  # of the full and of the downsampled copy
+    mbit_s: tuple[float, float]  # the full and the downsampled copy
     speed_goal: float
 
 
@@ -38,7 +38,7 @@ KINDS = {
 
 
 def render_clip(full: Path, down: Path, kind: Kind, seconds: float, seed: int) -> None:
-    """Writes the two copies of a clip; one that stands is left as it is."""
+    """Writes the two copies of a clip. If both exist, the function does nothing."""
     if full.exists() and down.exists():
         return
     parts = [path.with_name(f'part_{path.name}') for path in (full, down)]
@@ -59,14 +59,14 @@ def render_clip(full: Path, down: Path, kind: Kind, seconds: float, seed: int) -
 
 
 def _pictures(n_frames: int, seed: int) -> Iterator[bytes]:
-    """Planes of yuv420p one after the other."""
+    """Yields the yuv420p planes of each frame."""
     rng = np.random.default_rng(seed)
     width, height = FULL_PX
     swaying, chroma = _scene(rng)
     coat = (70 + 18 * _noise(rng, 160, 260, 1.0)).astype(np.int16)
     grains = [np.round(2.0 * rng.normal(size=(height, width))).astype(np.int16) for _ in range(GRAINS)]
     for k in range(n_frames):
-        luma = swaying[int(SWAYS * k / FPS / 3) % SWAYS].copy()  # the leaves come back every 3 s
+        luma = swaying[int(SWAYS * k / FPS / 3) % SWAYS].copy()  # the leaves repeat every 3 s
         left = round((k * 1.7) % (width - coat.shape[1]))
         top = 380 + round(8 * np.sin(k / 5))
         luma[top : top + coat.shape[0], left : left + coat.shape[1]] = coat
@@ -75,11 +75,11 @@ def _pictures(n_frames: int, seed: int) -> Iterator[bytes]:
 
 
 def _scene(rng) -> tuple[list[np.ndarray], bytes]:
-    """Luma [H, W] int16 for each state of the leaves, and the two chroma planes."""
+    """Returns the luma [H, W] int16 for each state of the leaves, and the two chroma planes."""
     width, height = FULL_PX
     ground = 105 + 30 * _noise(rng, height, width, 1.3)
     leaves = 115 + 30 * _noise(rng, height, width, 1.1)
-    near = _noise(rng, height, width, 2.0) > 0.6  # where leaves hide the ground
+    near = _noise(rng, height, width, 2.0) > 0.6  # leaves hide the ground here
     shifts = np.round(5 * np.sin(2 * np.pi * np.arange(SWAYS) / SWAYS)).astype(int)
     swaying = [
         np.where(near, np.roll(leaves, (shift // 2, shift), (0, 1)), ground).astype(np.int16) for shift in shifts
@@ -89,7 +89,7 @@ def _scene(rng) -> tuple[list[np.ndarray], bytes]:
 
 
 def _noise(rng, height: int, width: int, power: float) -> np.ndarray:
-    """[H, W], mean 0, deviation 1; spectrum as frequency ** -power, which is how nature looks."""
+    """Returns noise [H, W], mean 0, deviation 1, with the spectrum frequency ** -power of natural scenes."""
     fy, fx = np.fft.fftfreq(height)[:, None] * height, np.fft.rfftfreq(width)[None] * width
     falloff = np.maximum(np.hypot(fx, fy), 1) ** -power
     noise = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(height, width))) * falloff, (height, width))

@@ -1,9 +1,9 @@
-"""Our data preparation against the original's way, on the same clips, in turn, each on the same one core.
+"""Compares our data preparation with the original's way, on the same clips and the same core, in turn.
 
     python -m bench.data_prep [--quick] [--clips N] [--rounds N] [--folder DIR] [--json PATH]
 
-Seconds are those of whole commands. `net` is without start-up, which is what the same command costs on a clip of one
-picture; so it holds for thousands of clips. Disk counts the records alone, for both streams.
+Seconds are those of whole commands. `net` is without start-up, which is the time of the same command for a clip of one
+picture, so it applies to thousands of clips. Disk space is that of the records only, for both streams.
 """
 
 import argparse
@@ -26,13 +26,14 @@ from PIL import Image
 
 from bench import camera_clips
 from bench.camera_clips import KINDS
+from chimp_jax.ensemble.prediction_tables import read_predictions
 
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = ROOT.parent / 'shared' / 'data' / 'deep_chimpact' / 'train_labels.csv'
 DISK_GOAL = 4
-MOST_DIFFERENCE = 6  # grey levels, mean over a frame: two JPEG losses
+MOST_DIFFERENCE = 6  # grey levels, mean over a frame: the loss of two JPEG encodings
 MB = 1e6
-SHORTEST_S = 0.5  # net seconds that start-up, which varies by some tenths, leaves sure
+SHORTEST_S = 0.5  # shortest reliable net seconds, because start-up varies by some tenths
 QUIET = {'TF_CPP_MIN_LOG_LEVEL': '3', 'TF_ENABLE_ONEDNN_OPTS': '0', 'CUDA_VISIBLE_DEVICES': '-1'}
 SIDES = {
     'ours': [sys.executable, '-m', 'data_prep.build', '--workers', '1'],
@@ -44,17 +45,18 @@ SIDES = {
 
 
 def choose_patterns(n_clips: int, typical: str, seconds: int) -> list[list[int]]:
-    """The labelled seconds of n_clips clips.
+    """Returns the labelled seconds of n_clips clips.
 
-    They are the challenge's clips whose numbers of labels and of distinct frames are nearest to the table's mean or
-    median, of those that differ; the mean is what the disk space of the whole table goes by. Without the table:
-    patterns of its kind.
+    The patterns are those of the challenge's clips whose numbers of labels and of distinct frames are nearest to the
+    mean or median of the table, each pattern once. The mean determines the disk space of the whole table. If the table
+    is missing, similar patterns are used.
     """
     if not LABELS.exists():
         built_in = [[0, 2, 4, 6, 8, 10, 20], [30, 32, 34, 36, 38, 40, 42, 52], [0, 2, 4, 6, 8, 10, 12]]
         patterns = built_in[:n_clips]
     else:
-        times = pd.read_csv(LABELS).groupby('video_id')['time'].agg(lambda column: tuple(sorted(column)))
+        table = read_predictions(LABELS, [])
+        times = table.groupby('video_id')['time'].agg(lambda column: tuple(sorted(column)))
         counts = pd.DataFrame({'labels': times.map(len), 'frames': times.map(_n_frames)})
         distance = ((counts - counts.agg(typical)) / counts.agg(typical)).abs().sum(axis=1)
         patterns = list(dict.fromkeys(times[distance.sort_values(kind='stable').index]))[:n_clips]
@@ -65,7 +67,7 @@ def choose_patterns(n_clips: int, typical: str, seconds: int) -> list[list[int]]
 
 
 def _n_frames(pattern, last_s: int = 59) -> int:
-    """Distinct frames of the windows of 11 frames at steps of 1 and 2 s."""
+    """Returns the number of distinct frames in the windows of 11 frames at steps of 1 and 2 s."""
     offsets = np.arange(-5, 6)
     return len({s for t in pattern for step in (1, 2) for s in np.clip(t + step * offsets, 0, last_s).tolist()})
 
@@ -77,7 +79,7 @@ def _describe(patterns) -> str:
 
 
 def make_inputs(folder: Path, name: str, patterns: list[list[int]], seconds: float) -> Path:
-    """A folder with down/, full/ and submission_format.csv of clips of a kind."""
+    """Writes down/, full/ and submission_format.csv with clips of a kind, and returns the folder."""
     kind, rows = KINDS[name], []
     for number, pattern in enumerate(patterns):
         clip = f'clip_{number}{kind.suffix}'
@@ -91,7 +93,7 @@ def make_inputs(folder: Path, name: str, patterns: list[list[int]], seconds: flo
 
 
 def run_side(side: str, inputs: Path, out: Path) -> dict[str, float]:
-    """Wall and processor seconds, MB of the records and of all that was written."""
+    """Returns wall and processor seconds, and the MB of the records and of all files."""
     shutil.rmtree(out, ignore_errors=True)
     command = [*SIDES[side], '--tables', inputs, '--clips_down', inputs / 'down', '--clips_full', inputs / 'full']
     os.sync()
@@ -113,13 +115,14 @@ def _size_mb(folder: Path) -> float:
     return sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / MB
 
 
-# ---------------------------------------------------------------- is it the same content?
+# ---------------------------------------------------------------- comparison of the content
 
 
 def check_content(ours: Path, original: Path) -> float:
-    """The largest difference of a target's middle frame, grey levels. Raises ValueError where they disagree.
+    """Returns the largest difference of a target's middle frame from the original, in grey levels.
 
-    A frame must also be nearer to the original's than our next stored second is, or it would be another second.
+    Raises ValueError if a frame differs too much. It must also be nearer to the original's frame than our next stored
+    second is, because otherwise it would be another second.
     """
     import absl.logging
     import tensorflow as tf
@@ -147,8 +150,8 @@ def check_content(ours: Path, original: Path) -> float:
 def _check_target(record, example) -> float:
     time_s, theirs = example['time'].int64_list.value[0], _decode(example['frames'].bytes_list.value[5])
     place = int(np.searchsorted(record.frame_time_s, min(time_s, record.frame_time_s[-1])))
-    beside = place + 1 if place + 1 < len(record.frame_jpeg) else place - 1
-    difference, other = (np.abs(_decode(record.frame_jpeg[k]) - theirs).mean() for k in (place, beside))
+    neighbour = place + 1 if place + 1 < len(record.frame_jpeg) else place - 1
+    difference, other = (np.abs(_decode(record.frame_jpeg[k]) - theirs).mean() for k in (place, neighbour))
     if difference > MOST_DIFFERENCE or difference >= other:
         text = f'{difference:.1f} grey levels from the original, our next frame {other:.1f}'
         raise ValueError(f'{record.video_id}, second {time_s}: our frame is {text}')
@@ -163,9 +166,9 @@ def _decode(jpeg: bytes) -> np.ndarray:
 
 
 def measure(inputs: dict[str, Path], out: Path, rounds: int) -> dict[str, dict[str, list[dict]]]:
-    """{kind or 'start': {side: a result a round}}; the sides take turns at being first."""
+    """Returns {kind or 'start': {side: one result per round}}. The sides take turns at being first."""
     results = {name: {side: [] for side in SIDES} for name in inputs}
-    for side in SIDES:  # what is read from disk the first time would count as start-up
+    for side in SIDES:  # warm-up: reading files from disk for the first time would count as start-up
         run_side(side, inputs['start'], out / side)
     for number, (name, folder) in itertools.product(range(rounds), inputs.items()):
         for side in list(SIDES)[:: -1 if number % 2 else 1]:
@@ -179,7 +182,7 @@ def measure(inputs: dict[str, Path], out: Path, rounds: int) -> dict[str, dict[s
 
 
 def summarise(results: dict) -> dict[str, dict]:
-    """A row a kind, and one of all: the kinds' net seconds and a single start-up. Start-up: median of the rounds."""
+    """Returns a row for each kind, and a row `all` with their net seconds and one start-up (median of the rounds)."""
     rounds = range(len(results['start']['ours']))
     kinds = [name for name in results if name != 'start']
     rows = {}
@@ -207,7 +210,7 @@ def summarise(results: dict) -> dict[str, dict]:
 def print_table(rows: dict[str, dict], start: dict[str, list[dict]]) -> None:
     walls = {side: sorted(result['wall_s'] for result in start[side]) for side in SIDES}
     texts = [f'{side} {statistics.median(s):.1f} s ({s[0]:.1f}-{s[-1]:.1f})' for side, s in walls.items()]
-    print(f'\nstart-up: {", ".join(texts)}; speed and disk: original / ours; -: too short to tell from start-up')
+    print(f'\nstart-up: {", ".join(texts)}; speed and disk: original / ours; -: too short compared with start-up')
     head = ('kind', 's ours', 's orig', 'speed', 'net s', 'net s', 'net speed (range)', 'net CPU', 'goal')
     head += ('MB ours', 'MB orig', '+ files', 'disk', 'goal')
     form = '{:15}{:>7}{:>7}{:>7}{:>7}{:>7}{:>20}{:>9}{:>6}{:>9}{:>9}{:>9}{:>7}{:>6}'
@@ -215,7 +218,7 @@ def print_table(rows: dict[str, dict], start: dict[str, list[dict]]) -> None:
     for name, row in rows.items():
         sure = row['net_wall_s_ours'] > SHORTEST_S
         cells = [f'{row[key]:.1f}' for key in ('wall_s_ours', 'wall_s_original')]
-        cells += [f'{row["speed"]:.2f}' if sure or name != 'all' else '-']  # seconds of all are made from net ones
+        cells += [f'{row["speed"]:.2f}' if sure or name != 'all' else '-']  # the seconds of `all` come from net seconds
         cells += [f'{row[key]:.1f}' for key in ('net_wall_s_ours', 'net_wall_s_original')]
         net = [f'{row["net"]:.2f} ({row["net_range"][0]:.2f}-{row["net_range"][1]:.2f})', f'{row["net_cpu"]:.2f}']
         cells += net if sure else ['-', '-']
@@ -226,14 +229,14 @@ def print_table(rows: dict[str, dict], start: dict[str, list[dict]]) -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--clips', type=int, default=2, help='of each kind')
+    parser.add_argument('--clips', type=int, default=2, help='clips of each kind')
     parser.add_argument('--seconds', type=int, default=60, help='length of a clip')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS))
-    parser.add_argument('--typical', choices=('mean', 'median'), default='mean', help='which clips give the labels')
-    parser.add_argument('--quick', action='store_true', help='1 clip of 15 s a kind, 1 round; shows that all works')
-    parser.add_argument('--folder', type=Path, help='keeps the clips, which are then rendered once')
-    parser.add_argument('--json', type=Path, help='where to write the figures')
+    parser.add_argument('--typical', choices=('mean', 'median'), default='mean', help='how typical clips are chosen')
+    parser.add_argument('--quick', action='store_true', help='1 clip of 15 s of each kind, 1 round')
+    parser.add_argument('--folder', type=Path, help='keep the clips here for later runs')
+    parser.add_argument('--json', type=Path, help='file for the figures')
     options = parser.parse_args()
     if options.quick:
         options.clips, options.seconds, options.rounds = 1, 15, 1
@@ -248,7 +251,7 @@ def main() -> None:
         clips = (options.folder or Path(scratch)) / f'{options.seconds}s_clips'
         inputs = {'start': make_inputs(clips / 'one_picture', 'mjpeg', [[0]], 1 / camera_clips.FPS)}
         inputs |= {name: make_inputs(clips / name, name, patterns, options.seconds) for name in options.kinds}
-        # One worker each: ffmpeg's stages would else run side by side on other cores.
+        # One core for all, because ffmpeg's stages would run in parallel on several.
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         results = measure(inputs, Path(scratch) / 'out', options.rounds)
     rows = summarise(results)

@@ -1,8 +1,8 @@
-"""What was tried for chimp_jax/field and not taken, on the demo: python -m bench.demo_alternatives [demo], 10 seconds.
+"""Measures alternatives to the methods of chimp_jax/field on the demo: python -m bench.demo_alternatives [demo]
 
-Intervals with two-sided signed residuals in the place of symmetric ones, by 8 folds of training sites and on the unseen
-sites; corrections of a site by a factor alone and by a power law, in the place of a line. Both are applied by the same
-leave-one-out rule.
+Intervals: two-sided signed residuals instead of symmetric ones, on 8 folds of training sites and on the unseen sites.
+Corrections of a site: a factor alone and a power law instead of a line. All corrections use the same leave-one-out
+rule. Takes 10 seconds.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.demo_field import DRAWS, LABELS, read_test
+from bench.demo_field import DRAWS, LABELS, read_sites, read_test
 from chimp_jax.ensemble.combination import combine
 from chimp_jax.ensemble.distances import clamp_distance
 from chimp_jax.ensemble.weights import greedy_weights
@@ -21,12 +21,12 @@ from chimp_jax.field.intervals import comparable_spread, fit_intervals, site_wei
 from chimp_jax.members import find_members, read_oof
 
 COVERAGE = 0.9
-LEAST_M = 0.5  # below it a logarithm says too much
+LEAST_M = 0.5  # nearer distances have logarithms that vary too much
 
 
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else 'demo')
-    site_of = pd.read_csv(folder / 'data' / 'clips.csv').set_index('video_id')['site']
+    site_of = read_sites(folder)
     recipes, labels = read_oof(find_members(folder / 'runs'))
     weights = greedy_weights(recipes.to_numpy(), labels.to_numpy())
     oof = recipes.index.to_frame(index=False).assign(truth=labels.to_numpy(), spread=comparable_spread(recipes))
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def covered(train: pd.DataFrame, rows: pd.DataFrame, two_sided: bool) -> pd.DataFrame:
-    """Covered and width of rows by intervals fitted on `train`."""
+    """Returns whether intervals fitted on `train` cover each row, and their widths."""
     fit = fit_intervals(train['distance'], train['truth'], train['spread'], train['site'], COVERAGE)
     below_m = above_m = fit.quantile
     if two_sided:
@@ -64,9 +64,9 @@ def covered(train: pd.DataFrame, rows: pd.DataFrame, two_sided: bool) -> pd.Data
 
 
 def correctors(oof: pd.DataFrame) -> dict:
-    """name -> (estimate [n], known [n]) -> the function that corrects distances."""
+    """Returns functions by name. Each fits (estimate [n], known [n]) and returns a function that corrects distances."""
     line = site_effects(oof['distance'], oof['truth'], oof['site'])
-    # Of logarithms: an offset is a factor, a slope a power. Shifted, since the functions take no negative numbers.
+    # An offset of logarithms is a factor, a slope a power. The shift keeps them above 0, which the functions require.
     logs = site_effects(_log(oof['distance']), _log(oof['truth']), oof['site'])
     factor = SiteEffects(logs.centre_m, logs.noise_m, logs.offset_m, 1e-6)
 
@@ -79,7 +79,7 @@ def correctors(oof: pd.DataFrame) -> dict:
         return fit
 
     return {
-        'line (taken)': on_line(line, False),
+        'line (in use)': on_line(line, False),
         'power law': on_line(logs, True),
         'factor alone': on_line(factor, True),
     }
@@ -94,7 +94,7 @@ def _distance(log_m) -> np.ndarray:
 
 
 def corrected_mae(rows: pd.DataFrame, fit) -> tuple[float, float]:
-    """MAE of a site's other rows without and with a correction on LABELS of its rows, over DRAWS."""
+    """Returns the MAE of a site's other rows without and with a correction fitted on LABELS rows, over DRAWS."""
     rng, errors = np.random.default_rng(0), []
     for _ in range(DRAWS):
         for _, part in rows.groupby('site'):

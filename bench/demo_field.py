@@ -1,8 +1,9 @@
-"""Intervals and calibration on the demo's unseen sites: python -m bench.demo_field [demo], 10 seconds.
+"""Measures intervals and calibration on the demo's unseen sites: python -m bench.demo_field [demo]
 
-Needs what `make demo` leaves: members with OOF predictions, member predictions and the hidden distances of the test
-sites. Prints the coverage and mean width of the intervals by distance band, and the MAE with and without a correction
-fitted on 10 labels of each site, evaluated on the site's other rows, over 20 draws of the labels.
+Requires the files of `make demo`: members with OOF predictions, their predictions of the test sites, and the hidden
+distances of the test sites. Prints the coverage and mean width of the intervals by distance band. Also prints the MAE
+with and without a correction that is fitted on 10 labels of each site and evaluated on the site's other rows, over 20
+draws of the labels. Takes 10 seconds.
 """
 
 import sys
@@ -13,10 +14,11 @@ import pandas as pd
 
 from chimp_jax.ensemble.combination import combine
 from chimp_jax.ensemble.distances import clamp_distance
-from chimp_jax.ensemble.prediction_tables import KEY, join_predictions
+from chimp_jax.ensemble.prediction_tables import KEY, join_predictions, read_predictions, recipe_means
 from chimp_jax.ensemble.weights import greedy_weights
 from chimp_jax.field import calibrate, evaluate, flags, intervals
 from chimp_jax.members import find_members, read_oof
+from data_prep.inputs.tables import read_table
 
 COVERAGES = (0.5, 0.8, 0.9)
 LABELS, DRAWS = 10, 20
@@ -24,7 +26,7 @@ LABELS, DRAWS = 10, 20
 
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else 'demo')
-    site_of = pd.read_csv(folder / 'data' / 'clips.csv').set_index('video_id')['site']
+    site_of = read_sites(folder)
     recipes, labels = read_oof(find_members(folder / 'runs'))
     label_m, site = labels.to_numpy(), recipes.index.get_level_values('video_id').map(site_of).to_numpy(str)
     weights = greedy_weights(recipes.to_numpy(), label_m)
@@ -37,7 +39,7 @@ def main() -> None:
         fit = intervals.fit_intervals(oof_m, label_m, oof_spread_m, site, coverage)
         rows['distance_lower'], rows['distance_upper'] = fit.apply(rows['distance'], spread_m)
         table = evaluate.evaluate(rows)
-        print(f'\ncoverage {coverage} asked, {fit.n_sites} sites: {fit}')
+        print(f'\nnominal coverage {coverage}, {fit.n_sites} sites: {fit}')
         print(table[table['scope'] != 'site'].round(3).to_string(index=False))
     limits = flags.training_limits(label_m, oof_spread_m)
     named = flags.flag_rows(limits, rows['distance'], [False] * len(rows), [np.nan] * len(rows), spread_m)
@@ -50,16 +52,21 @@ def main() -> None:
     print_calibration('OOF', oof, effects)
 
 
+def read_sites(folder: Path) -> pd.Series:
+    """Returns the site of each clip of the demo, by video_id."""
+    return read_table(folder / 'data' / 'clips.csv', ['video_id', 'site']).set_index('video_id')['site']
+
+
 def read_test(folder: Path, recipes, weights: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The test rows with their truth, and [rows, members], both in one order."""
+    """Returns the test rows with their true distances, and predictions [rows, members] in the same order."""
     tables = {}
     for path in sorted((folder / 'predictions.csv.parts').glob('*/fold_*')):
-        parts = [pd.read_csv(part) for part in sorted(path.glob('*.csv'))]
+        parts = [read_predictions(part, ['distance']) for part in sorted(path.glob('*.csv'))]
         tables[f'{path.parent.name}/{path.name}'] = pd.concat(parts)
     members = join_predictions(tables)
-    by_recipe = members.T.groupby(lambda name: name.rsplit('/', 1)[0]).mean().T
-    distance_m = clamp_distance(combine(by_recipe[list(recipes)].to_numpy(), weights))
-    truth = pd.read_csv(folder / 'clips' / 'test_distances.csv').rename(columns={'distance': 'truth'})
+    distance_m = clamp_distance(combine(recipe_means(members)[list(recipes)].to_numpy(), weights))
+    truth = read_predictions(folder / 'clips' / 'test_distances.csv', ['distance'])
+    truth = truth.rename(columns={'distance': 'truth'})
     rows = members.index.to_frame(index=False).assign(distance=distance_m)
     return rows.merge(truth, on=KEY, how='left', validate='1:1'), members
 
@@ -91,7 +98,7 @@ def print_calibration(what: str, rows: pd.DataFrame, effects: calibrate.SiteEffe
     better = (mae['with'] < mae['without']).sum()
     print(
         f'{what}: MAE {mae["without"].mean():.3f} m without, {mae["with"].mean():.3f} m with; lower in {better} of '
-        f'{DRAWS} draws; applied at {table["applied"].mean():.0%} of the sites; the intervals moved along cover '
+        f'{DRAWS} draws; applied at {table["applied"].mean():.0%} of the sites; the corrected intervals cover '
         f'{by_draw["covered"].sum() / by_draw["n"].sum():.3f}'
     )
     for applied, part in table.groupby('applied'):

@@ -1,7 +1,7 @@
-"""Whole commands: from clips to distances against the published way, start-up, and memory.
+"""Measures whole commands: from clips to distances compared with the published way, start-up, and memory.
 
-Seconds are those of whole commands; `net` is without start-up, which is what the same command costs on a clip of one
-picture, so net ratios hold for many clips.
+Seconds are those of whole commands. `net` is without start-up, which is the time of the same command for a clip of one
+picture, so net ratios apply to many clips.
 """
 
 import io
@@ -22,20 +22,21 @@ from PIL import Image
 
 from bench import camera_clips
 from bench.turns import ROOT, Absent
+from chimp_jax.ensemble.prediction_tables import read_predictions
 from configs.recipes import PUBLISHED
 from data_prep.records import Record, write_records
 
 PATTERN = ROOT.parent / 'shared' / 'data' / 'deep_chimpact' / 'submission_format.csv'
 ONE = 'full-a4p50-f7s1'
 SHORT_CLIP_S = 5
-SHORTEST_S = 0.5  # net seconds that can be told from start-up
+SHORTEST_S = 0.5  # shortest net seconds that differ clearly from start-up
 
 
 # ---------------------------------------------------------------- commands
 
 
 def run(command: list, most_s: float = 900) -> float:
-    """Seconds of the command. Raises RuntimeError with its last lines where it fails."""
+    """Runs a command and returns its seconds. Raises RuntimeError with its last lines if it fails."""
     began = time.perf_counter()
     result = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=most_s)
     if result.returncode:
@@ -46,15 +47,17 @@ def run(command: list, most_s: float = 900) -> float:
 
 
 def make_members(folder: Path, recipes: list[str], size_px: int, folds: int = 1) -> Path:
-    """A folder of members with random weights."""
+    """Writes members with random weights and returns their folder."""
     command = [sys.executable, '-m', 'bench.random_members', '--runs', folder, '--size_px', size_px]
     run([*command, '--folds', folds, '--recipes', *recipes])
     return folder
 
 
 def make_clips(folder: Path, seconds_of_targets: list[list[int]], seconds: float, kind: str = 'h264_long') -> Path:
-    """A folder with down/, full/ and submission_format.csv; for each list of targets a clip, all of the same pictures:
-    neither way keeps anything from clip to clip."""
+    """Writes down/, full/ and submission_format.csv with one clip for each list of targets, and returns the folder.
+
+    All clips have the same pictures, because neither way reuses anything between clips.
+    """
     encoded = camera_clips.KINDS[kind]
     names = [f'clip_{number}{encoded.suffix}' for number in range(len(seconds_of_targets))]
     camera_clips.render_clip(folder / 'full' / names[0], folder / 'down' / names[0], encoded, seconds, seed=0)
@@ -72,13 +75,13 @@ def make_clips(folder: Path, seconds_of_targets: list[list[int]], seconds: float
 
 
 def ours_every_second(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: int) -> float:
-    """chimp-distance estimate, over every second of the clips."""
+    """Runs chimp-distance estimate over every second of the clips and returns its seconds."""
     command = [sys.executable, 'predict.py', 'estimate', inputs / 'full', '--members', runs, '--weights', 'mean']
     return run([*command, '--out', out])
 
 
 def ours_of_targets(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: int) -> float:
-    """data_prep.build, then predict.py over its records."""
+    """Runs data_prep.build, then predict.py over its records, and returns their seconds."""
     build = [sys.executable, '-m', 'data_prep.build', '--tables', inputs, '--out', out / 'data']
     build += ['--clips_down', inputs / 'down', '--clips_full', inputs / 'full']
     predict = [sys.executable, 'predict.py', '--members', runs, '--records', out / 'data', '--weights', 'mean']
@@ -86,7 +89,7 @@ def ours_of_targets(inputs: Path, runs: Path, out: Path, recipes: list[str], siz
 
 
 def published(inputs: Path, runs: Path, out: Path, recipes: list[str], size_px: int) -> float:
-    """bench/published_way.py."""
+    """Runs bench/published_way.py and returns its seconds."""
     command = [sys.executable, '-m', 'bench.published_way', '--tables', inputs, '--out', out, '--size_px', size_px]
     return run([*command, '--clips_down', inputs / 'down', '--clips_full', inputs / 'full', '--recipes', *recipes])
 
@@ -101,14 +104,14 @@ def against_published(
     times_ours: int = 1,
     size_px: int = 512,
 ) -> dict[str, Any]:
-    """Both ways in turn over inputs['ours'] and inputs['published']; what `net_ratio` says of it.
+    """Runs both ways in turn over inputs['ours'] and inputs['published'] and returns the row of `net_ratio`.
 
-    times_ours: how many times the published way's work ours is given, so that it is long beside start-up.
+    times_ours: our input is this many times the published way's, so that it takes long compared with start-up.
     """
     out = start.parent / 'out'
     sides = {'ours': ours, 'published': published}
     seconds: dict[tuple, list[float]] = {(side, what): [] for side in sides for what in ('start', 'whole')}
-    for side in sides:  # compiled programs, and what is read from disk the first time
+    for side in sides:  # warm-up: compiled programs, files read from disk
         shutil.rmtree(out, ignore_errors=True)
         sides[side](start, runs, out, recipes, size_px)
     for number in range(rounds):
@@ -121,11 +124,11 @@ def against_published(
 
 
 def net_ratio(seconds: dict[tuple, list[float]], times_ours: int = 1) -> dict[str, Any]:
-    """{(side, 'start' or 'whole'): seconds a round} -> the ratios published / ours of the net seconds, and the medians.
+    """Returns the ratios published / ours of the net seconds, and the medians.
 
-    Net seconds are those of the published way's work; those of ours are divided by times_ours. `whole` is the ratio
-    for that work with one start-up each. Raises RuntimeError where a net time is too short to tell from what start-up
-    varies by: a ratio of it would say nothing.
+    seconds: {(side, 'start' or 'whole'): seconds of each round}. Net seconds are for the published way's input; ours
+    are divided by times_ours. `whole` is the ratio for that input with one start-up each. Raises RuntimeError if a net
+    time is too short compared with the variation of start-up, because its ratio would be meaningless.
     """
     start = {side: statistics.median(seconds[side, 'start']) for side in ('ours', 'published')}
     spread = {side: max(seconds[side, 'start']) - min(seconds[side, 'start']) for side in start}
@@ -133,8 +136,8 @@ def net_ratio(seconds: dict[tuple, list[float]], times_ours: int = 1) -> dict[st
     for side, values in net.items():
         least = max(SHORTEST_S, 2 * spread[side])
         if min(values) < least:
-            beside = f'a start-up of {start[side]:.1f} s that varies by {spread[side]:.1f} s'
-            raise RuntimeError(f'{side}: {min(values):.1f} s beside {beside} are too short to compare')
+            start_text = f'a start-up of {start[side]:.1f} s that varies by {spread[side]:.1f} s'
+            raise RuntimeError(f'{side}: {min(values):.1f} s after {start_text} are too short to compare')
     net['ours'] = [s / times_ours for s in net['ours']]
     each = [theirs / ours for ours, theirs in zip(net['ours'], net['published'], strict=True)]
     middle = {side: statistics.median(net[side]) for side in net}
@@ -145,7 +148,7 @@ def net_ratio(seconds: dict[tuple, list[float]], times_ours: int = 1) -> dict[st
 
 
 def one_clip(scratch: Path, quick: bool, kind: str) -> dict[str, Any]:
-    """One model over every second of a clip; of ours over several such clips, which are then counted as one.
+    """Runs one model over every second of a clip. Ours runs over several such clips, and its time is divided by them.
 
     kind: a key of camera_clips.KINDS.
     """
@@ -162,11 +165,11 @@ def one_clip(scratch: Path, quick: bool, kind: str) -> dict[str, Any]:
 
 
 def twelve_recipes(scratch: Path, quick: bool) -> dict[str, Any]:
-    """All published recipes over clips whose targets are as the challenge's. Raises Absent without its table."""
+    """Runs all published recipes over clips with targets as in the challenge. Raises Absent without its table."""
     if not PATTERN.exists():
-        raise Absent(f'{PATTERN} is not here')
+        raise Absent(f'{PATTERN} is missing')
     n_clips, recipes = (1, list(PUBLISHED[::4])) if quick else (3, list(PUBLISHED))
-    times = pd.read_csv(PATTERN).groupby('video_id')['time'].agg(lambda column: sorted(column))
+    times = read_predictions(PATTERN, []).groupby('video_id')['time'].agg(lambda column: sorted(column))
     typical = (times.map(len) - times.map(len).mean()).abs().sort_values(kind='stable').index
     patterns = list({tuple(times[clip]): None for clip in typical if max(times[clip]) < 60})[:n_clips]
     clips = make_clips(scratch / 'twelve', [list(pattern) for pattern in patterns], 60)
@@ -178,7 +181,7 @@ def twelve_recipes(scratch: Path, quick: bool) -> dict[str, Any]:
 
 
 def start_up(scratch: Path, quick: bool) -> dict[str, Any]:
-    """estimate of one short clip: seconds from the command to its end, with compiled programs in the cache."""
+    """Measures `estimate` for one short clip, from start to end, with compiled programs in the cache."""
     inputs = make_clips(scratch / 'short', [[0]], SHORT_CLIP_S)
     runs = make_members(scratch / 'runs_one', [ONE], 512)
     seconds = []
@@ -193,7 +196,7 @@ def start_up(scratch: Path, quick: bool) -> dict[str, Any]:
 
 
 def tiny_records(folder: Path, n_clips: int, n_frames: int = 4, targets: int = 2) -> Path:
-    """Records of the test split: clips of noise of 64 x 36 pixels."""
+    """Writes records of the test split with clips of noise, 64 x 36 pixels, and returns the folder."""
     if folder.exists():
         return folder
     jpeg = io.BytesIO()
@@ -222,7 +225,7 @@ def tiny_records(folder: Path, n_clips: int, n_frames: int = 4, targets: int = 2
 
 
 def peak_mb(command: list, every_s: float = 0.05) -> tuple[float, float]:
-    """Seconds of the command, and the largest resident memory of its processes together, MB."""
+    """Runs a command and returns its seconds and the peak resident memory of all its processes in MB."""
     process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     began, peak, ended = time.perf_counter(), 0, threading.Event()
 
@@ -243,7 +246,7 @@ def peak_mb(command: list, every_s: float = 0.05) -> tuple[float, float]:
 
 
 def tree_rss(pid: int) -> int:
-    """Resident bytes of a process and all that it started, 0 where it has ended."""
+    """Returns the resident bytes of a process and its descendants, 0 if it has ended."""
     try:
         parent = psutil.Process(pid)
         return sum(_rss(one) for one in [parent, *parent.children(recursive=True)])
@@ -259,7 +262,7 @@ def _rss(process: psutil.Process) -> int:
 
 
 def memory(scratch: Path, quick: bool) -> dict[str, Any]:
-    """predict.py over few and many clips: how many times the memory of the few the many take."""
+    """Measures by how much the memory of predict.py grows from few to many clips."""
     runs = make_members(scratch / 'runs_tiny', [ONE], 32)
     peaks = {}
     for n_clips, _ in itertools.product((10, 1000), range(1 if quick else 2)):

@@ -1,10 +1,10 @@
-"""How long do the weights take? Greedy and simplex on made-up OOF predictions, as many as the challenge's: one core.
+"""Measures how long the greedy and the simplex weights take on generated OOF predictions, on one core.
 
-    python -m bench.ensemble                       # 15,229 rows x 12 recipes, and x 60 members as if each were one
+    python -m bench.ensemble                       # 15,229 rows, as in the challenge, x 12 recipes and x 60 models
     python -m bench.ensemble --rows 500 --models 3
 
-Prints JSON: seconds, the mean absolute error that the weights reach, and the seconds allowed (greedy 1, simplex 30).
-Exit code 1 where one took longer. The errors of models of one target are alike, as those of real ones are.
+Prints JSON: seconds, the mean absolute error with these weights, and the allowed seconds (greedy 1, simplex 30). The
+exit code is 1 if a method takes longer. As with real models, the errors of different models for one target correlate.
 """
 
 import os
@@ -24,11 +24,14 @@ from chimp_jax.ensemble.distances import mae  # noqa: E402
 from chimp_jax.ensemble.weights import greedy_weights, simplex_weights  # noqa: E402
 
 ALLOWED_S = {'greedy': 1.0, 'simplex': 30.0}
-LEVELS_M = np.r_[0:8.5:0.5, 9:26]  # distances like those of the challenge's labels
+LEVELS_M = np.r_[0:8.5:0.5, 9:26]  # distances as in the challenge's labels
 
 
 def make_predictions(n_rows: int, n_models: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """OOF predictions [n_rows, n_models] and targets [n_rows], metres: MAEs of 1.3 to 2.4 m, far distances too low."""
+    """Returns OOF predictions [n_rows, n_models] and targets [n_rows], metres.
+
+    The MAEs are 1.3 to 2.4 m, and far distances are predicted too low.
+    """
     rng = np.random.default_rng(seed)
     target = rng.choice(LEVELS_M, n_rows)
     shared = rng.normal(0, 1.3, (n_rows, 1))
@@ -37,7 +40,7 @@ def make_predictions(n_rows: int, n_models: int, seed: int = 0) -> tuple[np.ndar
 
 
 def measure(n_rows: int, n_models: int) -> list[dict]:
-    """A row for each method: method, rows, models, seconds (best of three), allowed_s, mae_m."""
+    """Returns a row for each method: method, rows, models, seconds (best of three), allowed_s, mae_m."""
     oof, target = make_predictions(n_rows, n_models)
     rows = []
     for method, find in (('greedy', greedy_weights), ('simplex', simplex_weights)):

@@ -1,4 +1,7 @@
-"""Mean luma, 0..255, of the frames of clips: python -m bench.frame_luma FOLDER. What the flag `dark` was set by."""
+"""Prints the mean luma, 0..255, of the frames of clips: python -m bench.frame_luma FOLDER
+
+The threshold of the flag `dark` was chosen with it.
+"""
 
 import sys
 from pathlib import Path
@@ -13,11 +16,11 @@ def main() -> None:
     for path in sorted(Path(sys.argv[1]).iterdir()):
         if path.is_file():
             luma = np.array(list(lumas(path)))
-            print(f'{path.name}: {len(luma)} s, least {luma.min():.1f}, median {np.median(luma):.1f}', flush=True)
+            print(f'{path.name}: {len(luma)} s, minimum {luma.min():.1f}, median {np.median(luma):.1f}', flush=True)
 
 
 def lumas(path: Path):
-    """Of the first frame of every second."""
+    """Yields the mean luma of the first frame of every second."""
     last_s = -1
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):

@@ -1,9 +1,9 @@
-"""Damaged clips by the thousand: does the build survive, and does each file get its row?
+"""Checks with thousands of damaged clips that the build survives and writes a row for each file.
 
     python -m bench.fuzz_clips --clips FOLDER --n 1000
 
-FOLDER holds sound clips; those of the demo's simulator are added. Each damaged file is a copy that was truncated,
-bit-flipped, overwritten with zeros, spliced with another, or emptied.
+FOLDER contains undamaged clips; clips of the demo's simulator are added. Each damaged file is a copy that is truncated,
+bit-flipped, overwritten with zeros, spliced with another clip, or emptied.
 """
 
 import argparse
@@ -18,17 +18,18 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from data_prep.archive import is_clip
+from data_prep.inputs.tables import read_table
 from data_prep.records import read_records
 
 KINDS = ('truncated', 'bits flipped', 'zeroed', 'spliced', 'empty')
-_SEEN_DIFFERENCE = 12.0  # mean of absolute differences of the channel values, above which a frame is another
+_SEEN_DIFFERENCE = 12.0  # a larger mean absolute difference of channel values means another picture
 
 
 def damage(kind: str, content: bytes, other: bytes, draw: random.Random) -> bytes:
+    """Returns a damaged copy of a clip's content. other: the clip to splice with."""
     start = draw.randrange(len(content))
     if kind == 'truncated':
         return content[:start]
@@ -47,11 +48,11 @@ def damage(kind: str, content: bytes, other: bytes, draw: random.Random) -> byte
 
 
 def make_files(sound: list[Path], folder: Path, n: int, seed: int) -> dict[str, tuple[str, Path]]:
-    """{video_id: (kind, the sound clip)} of n damaged files below `folder`."""
+    """Writes n damaged files below `folder` and returns {video_id: (kind, the undamaged clip)}."""
     draw = random.Random(seed)
     made = {}
     for number in range(n):
-        # Files of no bytes are all the same: one in fifty.
+        # All empty files are the same, so only one in fifty is empty.
         kind = 'empty' if number % 50 == 0 else draw.choice(KINDS[:-1])
         source, other = draw.choice(sound), draw.choice(sound)
         name = f'{kind}/{number:04d}{source.suffix}'
@@ -62,7 +63,7 @@ def make_files(sound: list[Path], folder: Path, n: int, seed: int) -> dict[str, 
 
 
 def build(clips: Path, out: Path, workers: int) -> tuple[int, str, float]:
-    """(exit code, what it printed, seconds)."""
+    """Builds records and returns the exit code, the printed text and the seconds."""
     command = [sys.executable, '-m', 'data_prep.build', f'--clips_full={clips}', f'--out={out}', f'--workers={workers}']
     began = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -70,12 +71,13 @@ def build(clips: Path, out: Path, workers: int) -> tuple[int, str, float]:
 
 
 def frames(record) -> dict[int, np.ndarray]:
+    """Returns the decoded frames of a record by second."""
     pictures = [np.asarray(Image.open(io.BytesIO(jpeg)).convert('RGB'), np.int16) for jpeg in record.frame_jpeg]
     return dict(zip(record.frame_time_s.tolist(), pictures, strict=True))
 
 
-def looks_another(record, sound) -> set[int]:
-    """Seconds that do not look like those of the sound clip."""
+def changed_seconds(record, sound) -> set[int]:
+    """Returns the seconds whose pictures differ from those of the undamaged clip."""
     expected = frames(sound)
     return {
         second
@@ -87,19 +89,19 @@ def looks_another(record, sound) -> set[int]:
 
 
 def survey(made: dict[str, tuple[str, Path]], sound_out: Path, out: Path) -> dict:
-    """Counts of files and of the targets that look other than those of the sound clip, kept or left out."""
-    clips = pd.read_csv(out / 'clips.csv').set_index('video_id')
-    problems = pd.read_csv(out / 'problems.csv').set_index('video_id')
+    """Counts the files, and the kept targets whose pictures differ from the undamaged clip."""
+    clips = read_table(out / 'clips.csv', ['video_id', 'doubtful']).set_index('video_id')
+    problems = read_table(out / 'problems.csv', ['video_id', 'reason']).set_index('video_id')
     without_row = [name for name in made if name not in clips.index and name not in problems.index]
     sound = {Path(record.video_id).name: record for record in read_records(sound_out, 'full', 'test')}
     counts = Counter(what='')
     for record in read_records(out, 'full', 'test'):
         kind, source = made[record.video_id]
         kept = set(record.target_time_s.tolist())
-        other = looks_another(record, sound[source.name])
-        doubted = record.video_id in problems.index or isinstance(clips.loc[record.video_id, 'doubtful'], str)
+        other = changed_seconds(record, sound[source.name])
+        doubted = record.video_id in problems.index or clips.loc[record.video_id, 'doubtful'] != ''
         counts['targets kept'] += len(kept)
-        counts['targets kept that look other than in the sound clip'] += len(other & kept)
+        counts['targets kept with another picture than the undamaged clip'] += len(other & kept)
         counts[f'{kind}: decoded, ' + ('doubted' if doubted else 'not doubted')] += 1
         counts[f'{kind}: not doubted, with such a target'] += bool(other & kept) and not doubted
     del counts['what']
@@ -116,7 +118,7 @@ def survey(made: dict[str, tuple[str, Path]], sound_out: Path, out: Path) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--clips', type=Path, nargs='*', default=[], help='folders of sound clips')
+    parser.add_argument('--clips', type=Path, nargs='*', default=[], help='folders of undamaged clips')
     parser.add_argument('--n', type=int, default=1000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2)

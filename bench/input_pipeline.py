@@ -1,10 +1,10 @@
-"""Does the input pipeline keep up? Windows a second alone, steps alone, and both together as training runs them.
+"""Measures whether the input pipeline keeps up with training: windows alone, steps alone, and both together.
 
-    python -m bench.input_pipeline                                  # small: ends in three minutes on two cores
+    python -m bench.input_pipeline                                  # small: three minutes on two cores
     python -m bench.input_pipeline --size_px=512 --batch_size=96    # as published, on an accelerator
 
-Clips of noise, 960 x 540 JPEG, as many as two epochs' worth of windows need; the published model and augmentation.
-`together` near the slower of the two alone means that decoding and the step overlap.
+The clips contain noise as 960 x 540 JPEG, enough for the windows of two epochs. Model and augmentation are those of the
+recipe. If `together` takes about as long as the slower of the two alone, decoding and training overlap.
 """
 
 import argparse
@@ -24,16 +24,17 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from chimp_jax import parallel, steps, train  # noqa: E402
+from chimp_jax import parallel, steps  # noqa: E402
 from chimp_jax.data.folds import load_folds  # noqa: E402
+from chimp_jax.trainer import ARRAYS, Trainer  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
 
-TARGETS = 8  # of a clip, two seconds apart
+TARGETS = 8  # targets of a clip, two seconds apart
 
 
 def write_data(folder: Path, n_windows: int) -> None:
-    """Clips in two folds, each fold with at least n_windows windows to train on; smoothed noise, 60 kB a JPEG."""
+    """Writes clips of smoothed noise (60 kB per JPEG) in two folds of at least n_windows training windows each."""
     n_clips = 2 * -(-n_windows // TARGETS)
     rng = np.random.default_rng(0)
     records = {}
@@ -69,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--size_px', type=int, default=88)
     parser.add_argument('--batch_size', type=int, default=8)
-    parser.add_argument('--steps', type=int, default=6, help='that are timed, of each kind')
+    parser.add_argument('--steps', type=int, default=6, help='timed steps of each kind')
     parser.add_argument('--recipe', default='full-a4p50-f7s1')
     options = parser.parse_args()
     runtime.quiet_tensorflow()
@@ -80,22 +81,22 @@ def main() -> None:
         config = base.get_config(options.recipe)
         config.data.update(records=scratch, size_px=options.size_px, n_folds=2)
         config.train.batch_size = options.batch_size
-        trainer = train.Trainer(config)
+        trainer = Trainer(config)
         report(measure(trainer, load_folds(scratch, 'clip', 2)[0], options.steps), options.batch_size)
 
 
-def measure(trainer: train.Trainer, fold, n_steps: int) -> dict[str, float]:
-    """Seconds a batch: of the pipeline alone, of the step alone on a batch that is there, of both together."""
+def measure(trainer: Trainer, fold, n_steps: int) -> dict[str, float]:
+    """Returns the seconds per batch of the pipeline alone, of the step alone, and of both together."""
     seconds = {}
     batches = trainer.data.batches(fold, epoch=1)
-    batch = next(batches)  # it fills the shuffle buffer
+    batch = next(batches)  # fills the shuffle buffer
     began = time.perf_counter()
     n_read = sum(1 for _ in itertools.islice(batches, n_steps))
     seconds['pipeline alone'] = (time.perf_counter() - began) / n_read
 
     fresh = steps.initial_state(trainer.model, trainer.optimizer, trainer.plateau, seed=0)
     state, rate = parallel.replicate(fresh, trainer.devices), np.float32(1e-3)
-    arrays, _ = next(parallel.prefetch([batch], train.ARRAYS, trainer.devices))
+    arrays, _ = next(parallel.prefetch([batch], ARRAYS, trainer.devices))
     state, error = trainer._train_step(state, arrays, rate)  # compiles
     jax.block_until_ready(error)
     began = time.perf_counter()
@@ -107,8 +108,8 @@ def measure(trainer: train.Trainer, fold, n_steps: int) -> dict[str, float]:
     return seconds
 
 
-def together(trainer: train.Trainer, state, fold, n_steps: int) -> float:
-    """Seconds a step of the training loop itself, its first step not counted."""
+def together(trainer: Trainer, state, fold, n_steps: int) -> float:
+    """Returns the seconds per step of the real training loop, without its first step."""
     marks = []
 
     class Marks:
@@ -126,7 +127,7 @@ def report(seconds: dict[str, float], batch_size: int) -> None:
     for name, one in seconds.items():
         print(f'{name:15} {1 / one:8.2f} steps/s {batch_size / one:9.1f} windows/s')
     bound = max(seconds['pipeline alone'], seconds['step alone'])
-    print(f'together takes {seconds["together"] / bound:.2f} of the slower of the two alone')
+    print(f'together takes {seconds["together"] / bound:.2f} times as long as the slower of the two alone')
 
 
 if __name__ == '__main__':

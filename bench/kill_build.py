@@ -1,9 +1,9 @@
-"""kill -9 at random moments of a build: does the same command end with the same bytes as an uninterrupted one?
+"""Kills a build at random moments (kill -9), resumes it, and compares its bytes with an uninterrupted build.
 
     python -m bench.kill_build --kills 20
 
-The whole process group is killed or, every second time, the parent alone, whose workers then have to end by
-themselves.
+The kills alternate between the whole process group and the parent process alone. In the second case the workers must
+end by themselves.
 """
 
 import argparse
@@ -23,7 +23,7 @@ COMMAND += ['--clips_full=../clips/full', '--out=out', '--n_folds=2', '--workers
 
 
 def start(folder: Path) -> subprocess.Popen:
-    """In a folder of its own, so that even the command that is noted in dataset.json is the same."""
+    """Starts a build in `folder`. The command is the same for every folder, because dataset.json records it."""
     folder.mkdir(exist_ok=True)
     environment = os.environ | {'PYTHONPATH': str(Path(__file__).resolve().parents[1])}
     with (folder / 'log').open('a') as log:
@@ -33,17 +33,20 @@ def start(folder: Path) -> subprocess.Popen:
 
 
 def kill(process: subprocess.Popen, with_workers: bool) -> None:
+    """Kills a process that may have ended, with or without its process group."""
     with contextlib.suppress(ProcessLookupError):
         (os.killpg if with_workers else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def finish(process: subprocess.Popen, folder: Path) -> None:
+    """Waits for a build. Raises SystemExit with its log if it fails."""
     if process.wait() not in (0, 3):
         raise SystemExit(f'the build failed:\n{(folder / "log").read_text()}')
 
 
 def digests(out: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file below `out` by its path."""
     files = sorted(path for path in out.rglob('*') if path.is_file())
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
@@ -52,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--kills', type=int, default=20)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--full', action='store_true', help="all of the demo's clips, not 36 short ones")
+    parser.add_argument('--full', action='store_true', help='all clips of the demo instead of 36 short ones')
     options = parser.parse_args()
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
@@ -68,7 +71,7 @@ def main() -> None:
             moment = draw.uniform(0, whole_s)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(moment)
-            if process.poll() is not None:  # it was done before: begin anew, so that all kills count
+            if process.poll() is not None:  # the build has ended: start a new one, because only real kills count
                 done_before += 1
                 finish(process, scratch / 'killed')
                 if digests(scratch / 'killed' / 'out') != digests(scratch / 'whole' / 'out'):
@@ -79,12 +82,12 @@ def main() -> None:
             killed += 1
             moments.append(round(moment, 1))
         finish(start(scratch / 'killed'), scratch / 'killed')
-        time.sleep(2)  # an orphan would write now
+        time.sleep(2)  # a worker that is still alive would write now
         same = digests(scratch / 'killed' / 'out') == digests(scratch / 'whole' / 'out')
         n_files = len(digests(scratch / 'whole' / 'out'))
     print(f'uninterrupted: {whole_s:.1f} s; killed after {moments} s')
     print(f'{killed} kills, {done_before + 1} data sets finished, {n_files} files each: ', end='')
-    print('every byte the same' if same else 'they differ')
+    print('all bytes are equal' if same else 'they differ')
     raise SystemExit(not same)
 
 

@@ -1,8 +1,9 @@
-"""kill -9 at random moments of a prediction: does the same command end with the same bytes as an uninterrupted one?
+"""Kills predictions at random moments (kill -9), resumes them, and compares their bytes with uninterrupted ones.
 
     python -m bench.kill_predict --folder demo --kills 20
 
---folder: of demo.py. Two commands in turn: the targets of the records, and every 5 s of every clip.
+--folder is the folder of demo.py. There are two commands: `score` for the targets of the records, and `estimate` for
+every 5 s of every clip.
 """
 
 import argparse
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def commands(folder: Path, out: Path) -> dict[str, list[str]]:
+    """Returns the commands by name."""
     predict = [sys.executable, str(ROOT / 'predict.py')]
     members = f'--members={folder}/runs'
     return {
@@ -29,16 +31,18 @@ def commands(folder: Path, out: Path) -> dict[str, list[str]]:
 
 
 def results(out: Path) -> dict[str, str]:
-    """Digests of what a user reads; summary.json and options.json hold the hour and the folder."""
+    """Returns the digests of the CSV files. summary.json and options.json differ, with the time and the folder."""
     return {name: one for name, one in digests(out).items() if name.endswith('.csv') and 'work' not in name}
 
 
 def start(command: list[str], log: Path) -> subprocess.Popen:
+    """Starts a command in a process group of its own; its output goes to `log`."""
     with log.open('a') as file:
         return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def finish(command: list[str], log: Path) -> float:
+    """Runs a command to its end and returns its seconds. Raises SystemExit with its log if it fails."""
     began = time.monotonic()
     if start(command, log).wait() not in (0, 3):
         raise SystemExit(f'{command} failed:\n{log.read_text()[-2000:]}')
@@ -67,11 +71,9 @@ def main() -> None:
                     process.wait(moment)
                 kill(process, with_workers=number % 2 == 0)
             left_s = finish(again, killed / 'log')
-            print(
-                f'{name}: {whole_s:.0f} s uninterrupted; killed after {moments} s, the last start took {left_s:.0f} s'
-            )
+            print(f'{name}: {whole_s:.0f} s uninterrupted; killed after {moments} s; the last run took {left_s:.0f} s')
         same = results(killed) == results(whole)
-        print(f'{len(results(whole))} files: ' + ('every byte the same' if same else 'they differ'))
+        print(f'{len(results(whole))} files: ' + ('all bytes are equal' if same else 'they differ'))
     raise SystemExit(not same)
 
 

@@ -1,9 +1,9 @@
-"""kill -9 at random moments of a small training: does the same command end with the same bits as an uninterrupted one?
+"""Kills a small training at random moments (kill -9), resumes it, and compares it bit by bit with an uninterrupted one.
 
     python -m bench.kill_train --kills 20
 
-Every second kill comes at any moment, the others while a checkpoint is written. Compared are metrics.csv, oof.csv and
-member.json by their bytes, and every array of every checkpoint that is kept. The model is the tests' (two blocks).
+The kills alternate between a random moment and the writing of a checkpoint. The comparison covers the bytes of
+metrics.csv, oof.csv and member.json, and every array of every checkpoint. The model is that of the tests (two blocks).
 """
 
 import argparse
@@ -22,7 +22,7 @@ import numpy as np
 from chimp_jax import runtime
 
 ROOT = Path(__file__).resolve().parents[1]
-# The tests' model in the place of the published one; everything else is the program as it is.
+# The tests' model replaces the published one. Everything else is the real program.
 CHILD = """
 import sys
 import small
@@ -37,7 +37,7 @@ train.train_recipe(config, sys.argv[2], [int(fold) for fold in sys.argv[4:]])
 
 
 def start(data: Path, runs: Path, epochs: int, folds: tuple[int, ...] = (0, 1)) -> subprocess.Popen:
-    """A training on the tests' data; its log is RUNS.log."""
+    """Starts a training on the tests' data; its log is RUNS.log."""
     environment = os.environ | {
         'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}',
         'XLA_FLAGS': os.environ.get('XLA_FLAGS', '--xla_force_host_platform_device_count=2'),
@@ -49,19 +49,20 @@ def start(data: Path, runs: Path, epochs: int, folds: tuple[int, ...] = (0, 1)) 
 
 
 def finish(process: subprocess.Popen, runs: Path) -> None:
+    """Waits for a training. Raises SystemExit with its log if it fails."""
     if process.wait():
         raise SystemExit(f'the training failed:\n{runs.with_suffix(".log").read_text()}')
 
 
 def kill_after(process: subprocess.Popen, seconds: float) -> bool:
-    """Kills it then; False where it was done before."""
+    """Kills a process after some seconds. Returns False if it had ended before."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
     return _kill(process)
 
 
 def kill_in_checkpoint(process: subprocess.Popen, runs: Path, number: int, delay_s: float) -> bool:
-    """Kills it that long after it has begun to write its number-th checkpoint (from 1)."""
+    """Kills a process delay_s after it starts to write its number-th checkpoint (from 1). False if it ended before."""
     before, seen = unfinished(runs), set()
     while process.poll() is None:
         seen |= unfinished(runs) - before
@@ -73,7 +74,7 @@ def kill_in_checkpoint(process: subprocess.Popen, runs: Path, number: int, delay
 
 
 def unfinished(runs: Path) -> set[Path]:
-    """Checkpoints that are being written, or were when the run was killed."""
+    """Returns the checkpoints that are being written, or were when the run was killed."""
     return set(runs.glob('*/fold_*/checkpoints/*.orbax-checkpoint-tmp*'))
 
 
@@ -86,7 +87,7 @@ def _kill(process: subprocess.Popen) -> bool:
 
 
 def differences(a: Path, b: Path) -> list[str]:
-    """What is not the same in two trained recipes; [] for bit-identical ones."""
+    """Returns the names of files and arrays that differ between two trained recipes."""
     found = []
     for name in ('metrics.csv', 'oof.csv', 'member.json'):
         files = [{path.relative_to(runs): path.read_bytes() for path in runs.glob(f'*/*/{name}')} for runs in (a, b)]
@@ -94,7 +95,7 @@ def differences(a: Path, b: Path) -> list[str]:
             found.append(name)
     arrays = [_arrays(runs) for runs in (a, b)]
     if arrays[0].keys() != arrays[1].keys() or not arrays[0]:
-        found.append('the checkpoints that are kept')
+        found.append('the set of checkpoints')
     found += [
         name
         for name in sorted(arrays[0].keys() & arrays[1].keys())
@@ -104,7 +105,7 @@ def differences(a: Path, b: Path) -> list[str]:
 
 
 def _arrays(runs: Path) -> dict[str, object]:
-    """Every array of every checkpoint below RUNS, by its path."""
+    """Returns every array of every checkpoint below RUNS by its path."""
     import jax
     import orbax.checkpoint as ocp
 
@@ -132,7 +133,7 @@ def main() -> None:
         scratch = Path(scratch)
         data, whole = scratch / 'data', scratch / 'whole'
         small.write_data(data)
-        for runs in (scratch / 'warm_up', whole):  # the first fills the compile cache
+        for runs in (scratch / 'warm_up', whole):  # the first run fills the compile cache
             began = time.monotonic()
             finish(start(data, runs, options.epochs), runs)
             whole_s = time.monotonic() - began
@@ -147,7 +148,7 @@ def main() -> None:
             if in_time:
                 killed += 1
                 in_checkpoint += bool(unfinished(runs) - left)
-            else:  # compare, and begin anew, so that all kills count
+            else:  # the training has ended: compare, and start a new one, because only real kills count
                 finish(process, runs)
                 different += differences(whole, runs)
                 rounds += 1
@@ -155,7 +156,7 @@ def main() -> None:
         different += differences(whole, runs)
     print(f'uninterrupted: {whole_s:.1f} s; {killed} kills, {in_checkpoint} of them left a half-written checkpoint')
     print(f'{rounds + 1} trainings finished: ', end='')
-    print(f'they differ in {different[:5]}' if different else 'every bit the same as the uninterrupted one')
+    print(f'they differ in {different[:5]}' if different else 'every bit equals the uninterrupted one')
     raise SystemExit(bool(different))
 
 

@@ -1,9 +1,9 @@
-"""The original's data preparation, written anew from its description, to compare ours with.
+"""The original's data preparation, rewritten from its description, for a comparison with ours.
 
     python -m bench.original_prep --tables DIR --clips_down DIR --clips_full DIR --out DIR
 
-Every second of every clip becomes a JPEG file (the ffmpeg program), every target a NumPy file of its 11 frames for
-step 1 and one for step 2, and these become one TFRecord file a fold. Its search for overexposed clips is left out.
+The ffmpeg program writes every second of every clip as a JPEG file. Every target becomes a NumPy file of its 11 frames
+for step 1 and one for step 2. These become one TFRecord file per fold. The search for overexposed clips is left out.
 """
 
 import argparse
@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from chimp_jax.ensemble.prediction_tables import read_predictions
+
 STEPS, HALF, N_FOLDS = (1, 2), 5, 5
 
 
 def prepare(tables: Path, folders: dict[str, Path], out: Path, steps: Sequence[int] = STEPS) -> None:
-    """folders: of the clips of each stream. Makes frames/, windows/ and records/ below `out`."""
-    targets = pd.read_csv(tables / 'submission_format.csv')
+    """Writes frames/, windows/ and records/ below `out`. folders: the clips of each stream."""
+    targets = read_predictions(tables / 'submission_format.csv', ['distance'])
     clips = list(targets['video_id'].unique())
     for stream in folders:
         files = {clip: _extract(folders[stream] / clip, out / 'frames' / stream / clip) for clip in clips}
@@ -37,7 +39,7 @@ def prepare(tables: Path, folders: dict[str, Path], out: Path, steps: Sequence[i
 
 
 def _extract(clip: Path, folder: Path) -> list[Path]:
-    """The JPEG files of a clip's seconds, in their order."""
+    """Writes each second of a clip as a JPEG file and returns the files in order."""
     folder.mkdir(parents=True)
     one = ['-threads', '1']
     command = [imageio_ffmpeg.get_ffmpeg_exe(), '-v', 'error', *one, '-i', str(clip), '-filter_threads', '1']
@@ -53,7 +55,7 @@ def _write_window(path: Path, files: list[Path], time_s: int, step: int) -> None
 
 
 def _write_fold(path: Path, windows: Path, rows: pd.DataFrame) -> None:
-    """One tf.train.Example for each target."""
+    """Writes one tf.train.Example for each target."""
     with tf.io.TFRecordWriter(str(path)) as writer:
         for clip, time_s, distance_m in zip(rows['video_id'], rows['time'], rows['distance'], strict=True):
             with np.load(windows / f'{clip}_{time_s}.npz') as arrays:

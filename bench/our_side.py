@@ -1,8 +1,6 @@
-"""Our sides of the comparisons, as training and prediction run them: encoding frames, and updates of the model.
+"""Our side of the comparisons: encoding frames and updating the model, as prediction and training do.
 
-    python -m bench.our_side --out b0.onnx
-
-writes the backbone with random weights as ONNX, for other engines.
+python -m bench.our_side --out b0.onnx    # writes the backbone with random weights as ONNX, for other engines
 """
 
 import argparse
@@ -19,19 +17,20 @@ from typing import Any  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
-from chimp_jax import optim, parallel, steps, train  # noqa: E402
+from chimp_jax import optim, parallel, steps  # noqa: E402
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel  # noqa: E402
 from chimp_jax.scoring import Scorer  # noqa: E402
+from chimp_jax.trainer import ARRAYS  # noqa: E402
 from configs import base  # noqa: E402
 
 
 def frames(n: int, size_px: int) -> np.ndarray:
-    """Noise [n, size_px, size_px, 3] uint8, the same for all sides."""
+    """Returns noise [n, size_px, size_px, 3] uint8, the same for all sides."""
     return np.random.default_rng(0).integers(0, 256, (n, size_px, size_px, 3), dtype=np.uint8)
 
 
 def fresh() -> tuple[Any, steps.TrainState, Any]:
-    """The published model with random weights, its state and its optimizer."""
+    """Returns the published model, its state with random weights, and its optimizer."""
     runtime.use_compile_cache()
     config = base.get_config()
     model, settings = DistanceModel(**config.model), config.train
@@ -41,7 +40,7 @@ def fresh() -> tuple[Any, steps.TrainState, Any]:
 
 
 def encode(options: dict[str, Any]) -> Callable[[], None]:
-    """options: n, size_px. Features of n frames, in float32."""
+    """Returns the work: encoding n frames in float32. options: n, size_px."""
     model, state, _ = fresh()
     scorer = Scorer(model, options['size_px'])
     weights = scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
@@ -54,7 +53,7 @@ def encode(options: dict[str, Any]) -> Callable[[], None]:
 
 
 def update(options: dict[str, Any]) -> Callable[[], None]:
-    """options: batch (windows), n_frames, size_px. One update of the full model, with batch statistics."""
+    """Returns the work: one update of the full model. options: batch (windows), n_frames, size_px."""
     model, state, optimizer = fresh()
     batch, n_frames, size_px = options['batch'], options['n_frames'], options['size_px']
     devices = jax.local_devices()[: batch if batch < jax.local_device_count() else None]
@@ -70,7 +69,7 @@ def update(options: dict[str, Any]) -> Callable[[], None]:
 
     def work() -> None:
         nonlocal placed
-        ((pictures, _),) = parallel.prefetch([dict(arrays)], train.ARRAYS, devices)
+        ((pictures, _),) = parallel.prefetch([dict(arrays)], ARRAYS, devices)
         placed, error = mapped(placed, pictures, np.float32(1e-3))
         float(error.total)
 

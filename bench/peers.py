@@ -1,4 +1,4 @@
-"""The peers' sides of the comparisons: Keras on TensorFlow, ONNX Runtime, OpenVINO. Each as its own manual advises."""
+"""The peers in the comparisons: Keras on TensorFlow, ONNX Runtime, OpenVINO, each used as its manual advises."""
 
 import os
 import tempfile
@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'  # TensorFlow's quick kernels, which our own processes do not need
+os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'  # TensorFlow's fast kernels; our own processes do not use them
 
 
 def frames(n: int, size_px: int) -> np.ndarray:
-    """Noise [n, size_px, size_px, 3] uint8, the same for all sides."""
+    """Returns noise [n, size_px, size_px, 3] uint8, the same for all sides."""
     return np.random.default_rng(0).integers(0, 256, (n, size_px, size_px, 3), dtype=np.uint8)
 
 
 def keras_backbone(size_px: int):
-    """EfficientNet-B0 with pooled features, fed with pixels / 255 as published: Keras' own input layers left out."""
+    """Returns EfficientNet-B0 with pooled features for pixels / 255, as published, without Keras' input layers."""
     import keras
 
     whole = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(size_px, size_px, 3))
@@ -25,7 +25,7 @@ def keras_backbone(size_px: int):
 
 
 def keras_model(size_px: int, n_frames: int):
-    """The published model: frames merged with the batch, LSTM, Dense, Dense (Ivanov 2021, section 6)."""
+    """Returns the published model: frames merged with the batch, LSTM, Dense, Dense (Ivanov 2021, section 6)."""
     import keras
 
     inputs = keras.Input((n_frames, size_px, size_px, 3))
@@ -36,7 +36,7 @@ def keras_model(size_px: int, n_frames: int):
 
 
 def keras_encode(options: dict[str, Any]) -> Callable[[], None]:
-    """options: n, size_px, batch."""
+    """Returns the work: encoding n frames with Keras. options: n, size_px, batch."""
     import tensorflow as tf
 
     backbone, batch = keras_backbone(options['size_px']), options.get('batch', 8)
@@ -51,7 +51,7 @@ def keras_encode(options: dict[str, Any]) -> Callable[[], None]:
 
 
 def keras_update(options: dict[str, Any]) -> Callable[[], None]:
-    """options: batch, n_frames, size_px. One update by train_on_batch's compiled step."""
+    """Returns the work: one update of the model in a compiled step. options: batch, n_frames, size_px."""
     import keras
     import tensorflow as tf
 
@@ -75,7 +75,7 @@ def keras_update(options: dict[str, Any]) -> Callable[[], None]:
 
 
 def onnx_encode(options: dict[str, Any]) -> Callable[[], None]:
-    """options: n, size_px, path (the backbone as ONNX), batch. ONNX Runtime with its default threads."""
+    """Returns the work: encoding by ONNX Runtime with default threads. options: n, size_px, path (ONNX), batch."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(options['path'], providers=['CPUExecutionProvider'])
@@ -89,11 +89,10 @@ def onnx_encode(options: dict[str, Any]) -> Callable[[], None]:
 
 
 def openvino_encode(options: dict[str, Any]) -> Callable[[], dict]:
-    """options: n, size_px, path, precision ('f32' or 'bf16'). As many requests in flight as OpenVINO advises.
+    """Returns the work: encoding n frames by OpenVINO, with the number of parallel requests that OpenVINO advises.
 
-    path: a file of ONNX, or 'keras': Keras' model, converted by OpenVINO.
-
-    Notes the largest difference of the features from those in float32, relative to the largest feature.
+    options: n, size_px, path (an ONNX file, or 'keras' for Keras' model converted by OpenVINO), precision ('f32' or
+    'bf16'). The work returns the largest error of the features against float32, relative to the largest feature.
     """
     import openvino
 

@@ -1,9 +1,9 @@
-"""The published way from clips to distances, in Keras: to compare ours with.
+"""The published way from clips to distances, in Keras, for a comparison with ours.
 
     python -m bench.published_way --tables DIR --clips_down DIR --clips_full DIR --recipes full-a4p50-f7s1 --out DIR
 
-Every second of every clip becomes a JPEG file, every target a window of 11 of them, windows become TFRecord files
-(bench/original_prep.py); then each model encodes all frames of the window of each target. Weights are random.
+Every second of every clip becomes a JPEG file, every target a window of 11 files, and the windows become TFRecord files
+(bench/original_prep.py). Then each model encodes all frames of the window of each target. The weights are random.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'  # TensorFlow's quick kernels
+os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'  # TensorFlow's fast kernels
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
@@ -21,11 +21,11 @@ from bench import original_prep  # noqa: E402
 from bench.peers import keras_model  # noqa: E402
 from configs.recipes import parse_recipe  # noqa: E402
 
-BATCH = 2  # windows of a call: 14 or 18 frames
+BATCH = 2  # windows per call: 14 or 18 frames
 
 
 def windows(records: Path, n_frames: int, size_px: int) -> Iterator[tuple[np.ndarray, list]]:
-    """Batches of windows [B, T, size_px, size_px, 3] uint8 and their (video_id, time)."""
+    """Yields batches of windows [B, T, size_px, size_px, 3] uint8 and their (video_id, time)."""
     first = original_prep.HALF - n_frames // 2
 
     def read(raw):
@@ -50,17 +50,17 @@ def windows(records: Path, n_frames: int, size_px: int) -> Iterator[tuple[np.nda
 
 
 def predict(recipe: str, out: Path, size_px: int) -> pd.Series:
-    """Distances of all targets by one model, metres, indexed by (video_id, time)."""
-    said = parse_recipe(recipe)
-    model = keras_model(size_px, said['n_frames'])
-    shape = [None, said['n_frames'], size_px, size_px, 3]
+    """Returns the distances of all targets by one model, metres, indexed by (video_id, time)."""
+    parts = parse_recipe(recipe)
+    model = keras_model(size_px, parts['n_frames'])
+    shape = [None, parts['n_frames'], size_px, size_px, 3]
     step = tf.function(
         lambda x: model(tf.cast(x, tf.float32) / 255.0, training=False),
         input_signature=[tf.TensorSpec(shape, tf.uint8)],
     )
-    records = out / 'records' / f'{said["stream"]}_s{said["step_s"]}'
+    records = out / 'records' / f'{parts["stream"]}_s{parts["step_s"]}'
     keys, values = [], []
-    for frames, some in windows(records, said['n_frames'], size_px):
+    for frames, some in windows(records, parts['n_frames'], size_px):
         values += step(frames).numpy()[:, 0].tolist()
         keys += [(video_id.decode(), int(time_s)) for video_id, time_s in some]
     return pd.Series(values, pd.MultiIndex.from_tuples(keys, names=['video_id', 'time']), name=recipe)
@@ -73,9 +73,9 @@ def main() -> None:
     parser.add_argument('--recipes', nargs='+', required=True)
     parser.add_argument('--size_px', type=int, default=512)
     options = parser.parse_args()
-    said = [parse_recipe(recipe) for recipe in options.recipes]
-    folders = {stream: getattr(options, f'clips_{stream}') for stream in sorted({one['stream'] for one in said})}
-    original_prep.prepare(options.tables, folders, options.out, sorted({one['step_s'] for one in said}))
+    recipes = [parse_recipe(recipe) for recipe in options.recipes]
+    folders = {stream: getattr(options, f'clips_{stream}') for stream in sorted({one['stream'] for one in recipes})}
+    original_prep.prepare(options.tables, folders, options.out, sorted({one['step_s'] for one in recipes}))
     columns = [predict(recipe, options.out, options.size_px) for recipe in options.recipes]
     pd.concat(columns, axis=1).mean(axis=1).rename('distance').to_csv(options.out / 'distances.csv')
 

@@ -1,4 +1,4 @@
-"""Members with random weights, for measurements of speed: python -m bench.random_members --runs DIR --recipes ID ..."""
+"""Writes members with random weights, to measure speed: python -m bench.random_members --runs DIR --recipes ID"""
 
 import argparse
 import json
@@ -18,13 +18,13 @@ from configs import base  # noqa: E402
 
 
 def write_members(runs: Path, recipes: list[str], size_px: int, folds: int = 1) -> None:
-    """RUNS/RECIPE/fold_K for all recipes, as train.py leaves them; what stands is left as it is."""
+    """Writes RUNS/RECIPE/fold_K for all recipes, as train.py does. Members that exist are not changed."""
     config = base.get_config()
     settings = config.train
     optimizer = optim.make_optimizer(settings.adam_b1, settings.adam_b2, settings.adam_eps)
     plateau = optim.make_plateau(settings.learning_rate, **settings.plateau)
     state = steps.initial_state(DistanceModel(**config.model), optimizer, plateau, seed=0)
-    # Prediction reads no optimizer: without its two copies of the parameters a member is a third as large.
+    # Prediction does not read the optimizer. Without its two copies of the parameters a member is a third as large.
     state = state.replace(opt_state=np.zeros(1, np.float32))
     for recipe, fold in ((recipe, fold) for recipe in recipes for fold in range(folds)):
         folder = runs / recipe / f'fold_{fold}'

@@ -1,9 +1,9 @@
-"""How time and memory grow: python -m bench.scaling [--quick], or make scaling.
+"""Measures how time and memory grow: python -m bench.scaling [--quick], or make scaling.
 
-predict.py over records of tiny pictures with more and more clips, targets, frames or members, and over larger pictures.
-The slope of log(seconds) on log(count), start-up taken off, is the power of growth: 1 is linear. Writes
-bench/scaling.json, docs/scaling.png and the section `growth` of docs/performance.md, with what 100,000 clips would
-cost by these fits: an estimate.
+Runs predict.py over records of tiny pictures with more and more clips, targets, frames or members, and with larger
+pictures. The slope of log(seconds) over log(count), without start-up, is the power of growth: 1 is linear. Writes
+bench/scaling.json, docs/scaling.png and the section `growth` of docs/performance.md. The section contains an estimate,
+from these fits, of the time for 100,000 clips.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from bench.turns import ROOT
 
 RESULTS, PLOT = ROOT / 'bench' / 'scaling.json', ROOT / 'docs' / 'scaling.png'
 TINY_PX = 32
-# What is counted, and how far; all else stays at BASE.
+# The counts to measure. All other settings keep their value in BASE.
 BASE = {'clips': 100, 'targets': 4, 'frames': 8, 'members': 1, 'size_px': TINY_PX}
 COUNTS = {
     'clips': [100, 400, 1600],
@@ -37,7 +37,7 @@ CLIPS, CLIP_S = 100_000, 60
 
 
 def measure(scratch: Path, counts: dict[str, list[int]]) -> dict[str, list[dict[str, Any]]]:
-    """{what is counted: [{count, seconds, mb}, ...]}; seconds of whole commands, the first at a count a warm-up."""
+    """Returns {setting: [{count, seconds, mb}, ...]} with the seconds and the peak memory of whole commands."""
     results: dict[str, list[dict[str, Any]]] = {'start': [run(scratch, BASE | {'clips': 1})]}
     for name, some in counts.items():
         rows = []
@@ -51,7 +51,7 @@ def measure(scratch: Path, counts: dict[str, list[int]]) -> dict[str, list[dict[
 
 
 def run(scratch: Path, setting: dict[str, int]) -> tuple[float, float]:
-    """Seconds and peak MB of predict.py, its programs compiled before."""
+    """Runs predict.py, after a warm-up that compiles its programs, and returns seconds and peak MB."""
     key = '_'.join(map(str, setting.values()))
     records = tiny_records(scratch / f'records_{key}', setting['clips'], setting['frames'], setting['targets'])
     runs = scratch / f'runs_{setting["size_px"]}_{setting["members"]}'
@@ -67,14 +67,14 @@ def run(scratch: Path, setting: dict[str, int]) -> tuple[float, float]:
 
 
 def power(counts: list[float], values: list[float]) -> float:
-    """The slope of log(value) on log(count), by least squares: 1 where the value is proportional to the count."""
+    """Returns the slope of log(value) over log(count) by least squares. It is 1 for proportional values."""
     return float(np.polyfit(np.log(counts), np.log(values), 1)[0])
 
 
 def fit(rows: list[dict[str, Any]], start_s: float) -> dict[str, float]:
-    """Powers of growth of the net seconds and of the memory, and the seconds of one more.
+    """Returns the powers of growth of the net seconds and of the memory, and the seconds for one more.
 
-    Counts whose work cannot be told from start-up have no part in the first, which is NaN with fewer than two others.
+    The first fit skips counts whose seconds do not differ clearly from start-up. It is NaN if fewer than two are left.
     """
     counts = [row['count'] for row in rows]
     seconds = [row['seconds'] for row in rows]
@@ -87,10 +87,10 @@ def fit(rows: list[dict[str, Any]], start_s: float) -> dict[str, float]:
 
 
 def real_clips(scratch: Path, quick: bool) -> dict[str, float]:
-    """Seconds that one more real clip takes of predict.py, every second of it, one member of 512 px; and start-up."""
+    """Measures one more real clip, every second of it, with one member of 512 px. Returns its seconds and start-up."""
     seconds, few, many = (15, 1, 2) if quick else (CLIP_S, 1, 4)
     runs, out, took = make_members(scratch / 'runs_512', [ONE], 512), scratch / 'out', {}
-    for n_clips in (few, many, few, many):  # the first two warm up: compiled programs, files read once
+    for n_clips in (few, many, few, many):  # the first two are a warm-up: compiled programs, files read from disk
         inputs = make_clips(scratch / f'clips_{n_clips}', [[0]] * n_clips, seconds)
         shutil.rmtree(out, ignore_errors=True)
         took[n_clips] = ours_every_second(inputs, runs, out, [ONE], 512)
@@ -99,20 +99,22 @@ def real_clips(scratch: Path, quick: bool) -> dict[str, float]:
 
 
 def cost_text(clip_s: float, fits: dict[str, dict[str, float]]) -> str:
-    """What CLIPS clips cost, by the seconds of one."""
+    """Returns the estimate of the hours for CLIPS clips from the seconds of one."""
     hours = CLIPS * clip_s / 3600
     machines = ', '.join(f'{n} machines {hours / n:.1f} h' for n in (10, 100))
     return (
-        f'**Estimate**, not a measurement: one more clip of {CLIP_S} s, every second of it, takes one member '
-        f'{clip_s:.1f} s here, and time grows as clips to the power of {fits["clips"]["seconds_power"]:.2f}. '
-        f'{CLIPS:,} such clips are then {hours:.0f} h on this machine for one member. With the clips split evenly over '
-        f'n such machines (Beam for the preparation, a share of the clips each for the prediction) it is {hours:.0f} / '
-        f'n hours: {machines}; start-up and what one waits for the slowest machine are not in it. A second member adds '
-        'encoding only, not decoding.'
+        f'**Estimate**, not a measurement: scoring every second of one more clip of {CLIP_S} s takes {clip_s:.1f} s '
+        f'on this machine with one member, and time grows as clips to the power of '
+        f'{fits["clips"]["seconds_power"]:.2f}. '
+        f'{CLIPS:,} such clips then take {hours:.0f} h on this machine with one member. If n such machines share the '
+        f'clips evenly (Beam for the preparation, a part of the clips each for the prediction), it takes {hours:.0f} / '
+        f'n hours: {machines}. Start-up and waiting for the slowest machine are not included. A second member adds '
+        'only encoding, no decoding.'
     )
 
 
 def growth_text(fits: dict[str, dict[str, float]], results: dict[str, list]) -> str:
+    """Returns the powers of growth as a Markdown table."""
     lines = ['| more of | from, to | seconds grow as count to the power of | memory |', '|---|---|---|---|']
     for name, found in fits.items():
         counts = [row['count'] for row in results[name]]
@@ -122,6 +124,7 @@ def growth_text(fits: dict[str, dict[str, float]], results: dict[str, list]) -> 
 
 
 def plot(results: dict[str, list[dict[str, Any]]], start_s: float, path: Path) -> None:
+    """Draws the net seconds and the memory over the relative counts."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -141,7 +144,7 @@ def plot(results: dict[str, list[dict[str, Any]]], start_s: float, path: Path) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='fewer counts; prints, writes nothing')
+    parser.add_argument('--quick', action='store_true', help='fewer counts; prints the figures and writes no file')
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         real = real_clips(Path(scratch), options.quick)

@@ -1,9 +1,9 @@
-"""All benchmarks: python -m bench.suite [--quick] [--only NAME ...], or make bench, make bench-quick.
+"""Runs all benchmarks: python -m bench.suite [--quick] [--only NAME ...], or make bench, make bench-quick.
 
-Writes bench/results.json and the table of docs/performance.md. Same work, same machine, same run: sides take turns,
-ratios are those of a round, and the table has their median and range. Peers that are not installed and rows that fail
-are named; the rest goes on. What is written keeps other parts' rows as they were measured before. A quick run's figures
-are printed and nothing is written, unless --write asks for it.
+Writes bench/results.json and the table of docs/performance.md. All sides do the same work on the same machine in the
+same run. They take turns, a ratio compares times of one round, and the table has the median and range of the ratios. If
+a peer is not installed or a row fails, the table says so and the other rows are measured. Rows of parts that were not
+run keep their earlier figures. A quick run prints its figures and writes them only with --write.
 """
 
 import argparse
@@ -33,7 +33,7 @@ Rows = list[dict[str, Any]]
 
 
 def features(scratch: Path, quick: bool) -> Rows:
-    """B0's features: ours, Keras', ONNX Runtime's, OpenVINO's."""
+    """Compares B0's features: ours, Keras, ONNX Runtime and OpenVINO."""
     model = scratch / 'b0.onnx'
     subprocess.run([sys.executable, '-m', 'bench.our_side', '--out', str(model)], cwd=ROOT, check=True)
     n = 32
@@ -59,7 +59,7 @@ def features(scratch: Path, quick: bool) -> Rows:
 
 
 def fastest_mode(run: Race, n: int) -> Rows:
-    """Ours in JAX and our exported file in OpenVINO's bfloat16, against Keras' there; the goal is the faster one's."""
+    """Compares ours in JAX, and our file in OpenVINO's bfloat16, with Keras there. The faster of ours has the goal."""
     peer, modes = 'OpenVINO bf16, from Keras', {'ours': 'JAX float32', 'OpenVINO bf16': 'our file in OpenVINO bf16'}
     rows = [ratio_row(run, f'the same, {mode}', side, peer, None, n) for side, mode in modes.items()]
     error = run.notes.get('OpenVINO bf16', {}).get('error')
@@ -72,7 +72,7 @@ def fastest_mode(run: Race, n: int) -> Rows:
 
 
 def updates(scratch: Path, quick: bool) -> Rows:
-    """Updates of the full model."""
+    """Compares updates of the full model."""
     rows = []
     for size_px, (batch, goal) in UPDATES.items():
         if quick and size_px != 128:
@@ -89,7 +89,7 @@ def updates(scratch: Path, quick: bool) -> Rows:
 
 
 def ratio_row(run, work: str, ours: str, theirs: str, goal: float | None, n: int) -> dict[str, Any]:
-    """A row of the table: how many times quicker `ours` is than `theirs`; n frames each turn."""
+    """Returns a row of the table: how many times faster `ours` is than `theirs`, with n frames in each turn."""
     row = {'work': work, 'against': theirs, 'goal': goal, 'unit': ' x'}
     missing = [name for name in (ours, theirs) if not run.seconds.get(name)]
     if missing:
@@ -102,7 +102,7 @@ def ratio_row(run, work: str, ours: str, theirs: str, goal: float | None, n: int
 
 
 def published(function: Callable, goal: float, what: str) -> Callable[[Path, bool], Rows]:
-    """A row against the published way."""
+    """Returns a part that compares with the published way."""
 
     def rows(scratch: Path, quick: bool) -> Rows:
         found = function(scratch, quick)
@@ -118,7 +118,7 @@ def published(function: Callable, goal: float, what: str) -> Callable[[Path, boo
 
 
 def clips(scratch: Path, quick: bool) -> Rows:
-    """One clip by one model, for a kind of clip of which few pictures have to be decoded, and one of which most."""
+    """Compares one clip and one model, for clips of which few pictures must be decoded, and of which many."""
     rows = []
     for kind, keys in list(CLIPS.items())[: 1 if quick else None]:
         what = f'one model over every second of a clip, {keys}, from file to distances, net'
@@ -127,6 +127,7 @@ def clips(scratch: Path, quick: bool) -> Rows:
 
 
 def start(scratch: Path, quick: bool) -> Rows:
+    """Measures the whole command on a short clip."""
     found = end_to_end.start_up(scratch, quick)
     work = f'predict.py on a clip of {end_to_end.SHORT_CLIP_S} s, from command to end, warm cache'
     row = {'work': work, 'against': '-', 'goal': 8, 'unit': ' s', 'less_is_better': True}
@@ -134,6 +135,7 @@ def start(scratch: Path, quick: bool) -> Rows:
 
 
 def memory(scratch: Path, quick: bool) -> Rows:
+    """Compares the memory for many clips with that for few."""
     found = end_to_end.memory(scratch, quick)
     row = {'work': 'memory of predict.py, 1,000 clips', 'against': '10 clips', 'goal': 1.1, 'unit': ' x'}
     note = f'{found["many_mb"]:.0f} and {found["few_mb"]:.0f} MB, all processes, tiny pictures'
@@ -149,11 +151,11 @@ PARTS: dict[str, Callable[[Path, bool], Rows]] = {
     'memory': memory,
 }
 
-QUICK = ('features', 'updates', 'clip')  # what gives a figure in minutes
+QUICK = ('features', 'updates', 'clip')  # parts that take minutes
 
 
 def measure(name: str, quick: bool, scratch: Path) -> Rows:
-    """The rows of a part; where it fails, a row that says so."""
+    """Returns the rows of a part, or one row with the reason if the part fails."""
     began = time.perf_counter()
     try:
         rows = PARTS[name](scratch, quick)
@@ -164,7 +166,7 @@ def measure(name: str, quick: bool, scratch: Path) -> Rows:
 
 
 def write(parts: dict[str, Rows], days: dict[str, str], quick: bool) -> None:
-    """bench/results.json and the table of the page. days: when each part was measured, the last of them here."""
+    """Writes bench/results.json and the table of the page. days: the day on which each part was measured."""
     described = table.machine()
     content = {'days': days, 'quick': quick, 'machine': described, 'parts': parts}
     RESULTS.write_text(json.dumps(content, indent=1) + '\n')
@@ -176,9 +178,9 @@ def write(parts: dict[str, Rows], days: dict[str, str], quick: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='few rounds, small work: minutes')
-    parser.add_argument('--only', nargs='+', choices=list(PARTS), help='these parts; with --quick three by default')
-    parser.add_argument('--write', action='store_true', help='writes also what a quick run has measured')
+    parser.add_argument('--quick', action='store_true', help='few rounds, small work: takes minutes')
+    parser.add_argument('--only', nargs='+', choices=list(PARTS), help='only these parts; --quick has three by default')
+    parser.add_argument('--write', action='store_true', help='write the figures of a quick run too')
     options = parser.parse_args()
     names = options.only or list(QUICK if options.quick else PARTS)
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {'parts': {}, 'days': {}}
@@ -187,7 +189,7 @@ def main() -> None:
         for name in names:
             parts[name] = measure(name, options.quick, Path(scratch))
             days[name] = datetime.datetime.now(datetime.UTC).date().isoformat()
-            if options.write or not options.quick:  # after each part: a run that is ended loses one at most
+            if options.write or not options.quick:  # after each part: an interrupted run loses at most one
                 write({part: parts[part] for part in PARTS if part in parts}, days, options.quick)
 
 

@@ -1,4 +1,4 @@
-"""Results of the benchmarks as a table in docs/performance.md, between two marks; the text around it stays."""
+"""Formats results of the benchmarks as Markdown and puts them between two marks of docs/performance.md."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ PACKAGES = ('jax', 'jaxlib', 'flax', 'tensorflow', 'tensorflow-cpu', 'keras', 'o
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory in GB, system, and the versions of what is compared."""
+    """Returns the processor, cores, memory in GB, system, and the versions of the compared packages."""
     cpu = next(
         (line.split(':', 1)[1].strip() for line in _lines('/proc/cpuinfo') if line.startswith('model name')),
         platform.processor(),
@@ -39,7 +39,7 @@ def _lines(path: str) -> list[str]:
 
 
 def verdict(row: dict[str, Any]) -> str:
-    """'yes' or 'no': whether the median reaches the goal; '' without a goal or figure."""
+    """Returns 'yes' if the median reaches the goal, else 'no'; '' without a goal or figure."""
     if row.get('goal') is None or row.get('value') is None:
         return ''
     reached = row['value'] <= row['goal'] if row.get('less_is_better') else row['value'] >= row['goal']
@@ -47,7 +47,10 @@ def verdict(row: dict[str, Any]) -> str:
 
 
 def rows_text(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table. Rows: work, against, value, range, unit, goal, less_is_better, note; or failed; and the day."""
+    """Returns a Markdown table.
+
+    Keys of a row: work, against, day, and either failed or value, range, unit, goal, less_is_better, note.
+    """
     lines = ['| work | against | result (range) | goal | reached | measured | |', '|---|---|---|---|---|---|---|']
     for row in rows:
         day = row.get('day', '')
@@ -64,6 +67,7 @@ def rows_text(rows: list[dict[str, Any]]) -> str:
 
 
 def machine_text(described: dict[str, Any]) -> str:
+    """Returns the description of `machine` as text."""
     versions = ', '.join(f'{name} {version}' for name, version in described['versions'].items())
     instructions = ' '.join(described['instructions'])
     head = f'{described["cores"]} cores of {described["cpu"]} ({instructions}), {described["memory_gb"]} GB'
@@ -71,8 +75,8 @@ def machine_text(described: dict[str, Any]) -> str:
 
 
 def replace_section(page: str, name: str, text: str) -> str:
-    """The page with what stands between its two marks of that name replaced. Raises ValueError without the marks."""
+    """Returns the page with new text between its two marks of that name. Raises ValueError if a mark is missing."""
     begin, end = f'<!-- {name}: written by the command, do not edit -->', f'<!-- end of {name} -->'
     if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
-        raise ValueError(f'the page wants one line {begin!r} and after it one line {end!r}')
+        raise ValueError(f'the page needs one line {begin!r} and after it one line {end!r}')
     return f'{page[: page.index(begin)]}{begin}\n{text}\n{page[page.index(end) :]}'

@@ -1,12 +1,12 @@
-"""Compiles the published training on a machine without a TPU, and writes down what the TPU's compiler says of it.
+"""Compiles the published training with the TPU compiler and writes its estimates. It needs no TPU.
 
-    make tpu-check         # all variants -> bench/tpu_v3_8.json; needs no TPU
-    make tpu-check-quick   # the real steps on small pictures: do they compile for a TPU v3-8, and fit?
+    make tpu-check         # all variants -> bench/tpu_v3_8.json
+    make tpu-check-quick   # the real steps on small pictures: checks that they compile for a TPU v3-8 and fit
     .venv-tpu/bin/python -m bench.tpu_check --variants f7-bfloat16
 
 The steps are those of training (steps.train_step through parallel.map_train_step), for the devices of a described
-topology. All seconds and hours are the compiler's estimates (bench/tpu_estimates.py); nothing was run on a TPU.
-Exit code 1 where a variant does not fit into a core's memory or needs more seconds than it may.
+topology. All seconds and hours are compiler estimates (bench/tpu_estimates.py), not measurements on a TPU. The exit
+code is 1 if a variant does not fit into a core's memory or exceeds its limit of seconds.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# This process only compiles: it must neither look for a TPU, nor wait for another process that compiles.
+# This process only compiles: it must not look for a TPU or wait for another process that compiles.
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'
 os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
@@ -31,10 +31,7 @@ from jax.experimental import topologies  # noqa: E402
 from bench.tpu_estimates import HBM_LIMIT_GIB, estimates, members_hours  # noqa: E402
 from chimp_jax import optim, parallel, scoring, steps  # noqa: E402
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel  # noqa: E402
-from configs import (
-    base,  # noqa: E402
-    recipes,  # noqa: E402
-)
+from configs import base, recipes  # noqa: E402
 
 RESULT = Path(__file__).with_name('tpu_v3_8.json')
 
@@ -48,16 +45,16 @@ class Variant(NamedTuple):
     batch_size: int = 96  # windows of an update, over all cores
     topology: str = 'v3:2x2'  # v3:2x2 has the 8 cores of a v3-8
     size_px: int = 512
-    encode: int = 0  # frames a core of the step for validation and prediction, instead of training's
-    most_s: float = float('inf')  # estimated by cycles; somewhat more than it was, so that a relapse shows
+    encode: int = 0  # frames per core of the step for validation and prediction; 0: the training step
+    most_s: float = float('inf')  # limit of the seconds by cycles, slightly above the present estimate
 
 
 VARIANTS = (
     Variant('f7-bfloat16', most_s=0.44),
     Variant('f9-bfloat16', 'full-a1p50-f9s1'),
     Variant('encode-bfloat16', encode=scoring.frames_per_device(512)),
-    Variant('encode-bfloat16-128', encode=128),  # as many frames as a core has lanes
-    Variant('f7-bfloat16-batch144', batch_size=144),  # 126 pictures a core, for 128 lanes
+    Variant('encode-bfloat16-128', encode=128),  # one frame for each lane of a core
+    Variant('f7-bfloat16-batch144', batch_size=144),  # 126 pictures per core, for 128 lanes
     Variant('f7-bfloat16-v3-32', batch_size=384, topology='v3:4x4'),  # 32 cores, 12 windows each as on 8
     Variant('f7-float32', dtype='float32'),
     Variant('f9-float32', 'full-a1p50-f9s1', dtype='float32'),
@@ -69,7 +66,7 @@ QUICK = (
 
 
 def lower(variant: Variant) -> jax.stages.Lowered:
-    """The variant's step, mapped over the topology's cores, with all shapes and no data."""
+    """Lowers the variant's step, mapped over the topology's cores, from shapes without data."""
     config = base.get_config(variant.recipe)
     config.model.dtype = variant.dtype
     devices = topologies.get_topology_desc(platform='tpu', topology_name=variant.topology).devices
@@ -98,7 +95,7 @@ def lower(variant: Variant) -> jax.stages.Lowered:
 
 
 def check(variant: Variant) -> dict[str, Any]:
-    """Compiles the variant; its description and the compiler's figures, or why it does not fit."""
+    """Compiles a variant and returns its description with the compiler estimates, or why it does not fit."""
     print(f'{variant.name}: compiling', flush=True)
     began = time.monotonic()
     described = {key: value for key, value in variant._asdict().items() if key not in ('name', 'most_s')}
@@ -109,7 +106,7 @@ def check(variant: Variant) -> dict[str, Any]:
             raise
         figures = {'fits': False, 'why': ' '.join(str(error).split())[:300]}
     if figures['fits']:
-        # Of all cores together; those that encode are the eight of v3:2x2.
+        # For all cores together; the variants that encode use the eight cores of v3:2x2.
         done = ('ms_per_frame', 8 * variant.encode) if variant.encode else ('ms_per_window', variant.batch_size)
         figures[done[0]] = round(1000 * figures['cycles_s'] / done[1], 3)
     row = described | figures | {'compile_s': round(time.monotonic() - began)}
@@ -120,7 +117,7 @@ def check(variant: Variant) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='two small programs; writes nothing')
+    parser.add_argument('--quick', action='store_true', help='two small programs; writes no file')
     parser.add_argument('--variants', nargs='*', choices=[variant.name for variant in VARIANTS], help='only these')
     options = parser.parse_args()
     known = json.loads(RESULT.read_text()) if RESULT.exists() else {'variants': {}}
@@ -131,7 +128,7 @@ def main() -> None:
             continue
         row = check(variant)
         if not row['fits']:
-            complaints.append(f'{variant.name} needs more than {HBM_LIMIT_GIB} GiB a core')
+            complaints.append(f'{variant.name} needs more than {HBM_LIMIT_GIB} GiB per core')
         if row.get('cycles_s', 0) > variant.most_s:
             complaints.append(f'{variant.name} takes {row["cycles_s"]} s by cycles, more than {variant.most_s}')
         if not options.quick:
@@ -142,7 +139,7 @@ def main() -> None:
 
 
 def report(rows: dict[str, dict]) -> dict[str, Any]:
-    """The file's contents: what made it, hours of all published members where the figures stand, the variants."""
+    """Returns the content of the file: versions, hours of all published members if known, and the variants."""
     versions = {name: importlib.metadata.version(name) for name in ('jax', 'flax', 'libtpu')}
     hours = {}
     for dtype in ('bfloat16', 'float32'):

@@ -1,8 +1,8 @@
-"""What a program compiled for a TPU says of itself: memory, work, and two estimates of its seconds. No measurement.
+"""Reads the compiler estimates of a program for a TPU: memory, work, and two estimates of seconds. No measurement.
 
-The TPU compiler writes into the program's text how many cycles it expects of each operation. Their sum, with the body
-of a loop counted as often as it runs, is an estimate that sees the matrix and the vector unit; it charges nothing for
-communication and nothing for an operation without a figure. `optimal_seconds` of the cost analysis is bytes over
+The TPU compiler writes the expected cycles of each operation into the program's text. The first estimate is their
+sum, with the body of a loop counted as often as it runs. It covers the matrix unit and the vector unit, but not
+communication or operations without a figure. The second estimate, `optimal_seconds` of the cost analysis, is bytes over
 bandwidth: a floor.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 CLOCK_HZ = 940e6  # a TPU v3 core
-HBM_LIMIT_GIB = 15.5  # of the 16 GiB of a core, what a program may use
+HBM_LIMIT_GIB = 15.5  # memory for a program, of the 16 GiB of a core
 
 _COMPUTATION = re.compile(r'^(ENTRY )?%?([\w.\-]+) \(.*\{$')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
@@ -23,7 +23,7 @@ _COMPARE = re.compile(r'^ROOT .*compare\((?:\S+ )?%?[\w.\-]+, (?:\S+ )?%?([\w.\-
 
 
 def split_computations(text: str) -> tuple[dict[str, list[str]], str]:
-    """A module's text -> ({computation: its instructions, one a line}, name of the entry computation)."""
+    """Splits a module's text into {computation: its instructions, one per line} and the entry computation's name."""
     computations, current, entry = {}, [], ''
     for line in text.splitlines():
         if start := _COMPUTATION.match(line):
@@ -35,10 +35,10 @@ def split_computations(text: str) -> tuple[dict[str, list[str]], str]:
 
 
 def cycles_by_operation(text: str) -> collections.Counter[str]:
-    """A compiled module's text -> {op_name: estimated cycles of one run of the program on one core}.
+    """Returns the estimated cycles of one run on one core by op_name, from a compiled module's text.
 
-    An operation's figure counts as often as the loops around it run. Raises ValueError for a loop whose number of
-    runs cannot be read.
+    An operation counts as often as the loops around it run. Raises ValueError if the number of runs of a loop is
+    unknown.
     """
     computations, entry = split_computations(text)
     total: collections.Counter[str] = collections.Counter()
@@ -60,7 +60,7 @@ def cycles_by_operation(text: str) -> collections.Counter[str]:
 
 
 def part_of_step(op_name: str) -> str:
-    """What an operation belongs to: 'depthwise forward', 'convolution backward', 'other' …, by its op_name."""
+    """Returns the part of the step by the op_name: 'depthwise forward', 'convolution backward', 'other forward' …"""
     way = 'backward' if 'transpose(' in op_name else 'forward'
     if '/depthwise/' in op_name:
         return f'depthwise {way}'
@@ -70,12 +70,12 @@ def part_of_step(op_name: str) -> str:
 
 
 def estimates(compiled: Any) -> dict[str, Any]:
-    """Figures of one core: GiB of HBM, FLOPs, GB moved, seconds by either estimate, cycles by part of the step.
+    """Returns the figures of one core: GiB of HBM, FLOPs, GB moved, both estimates of seconds, cycles by part.
 
     compiled: jax.stages.Compiled for a TPU.
     """
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
-    # What is donated is in the arguments and in the output, but once in memory.
+    # Donated arrays are in the arguments and in the output, but only once in memory.
     used = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -99,9 +99,10 @@ def estimates(compiled: Any) -> dict[str, Any]:
 
 
 def members_hours(step_s: Sequence[float], folds: int = 5, epochs: int = 40, steps: int = 126) -> float:
-    """Seconds a step of each recipe -> hours of all updates of all members: no validation, no reading, no compiling.
+    """Returns the hours of all updates of all members, without validation, reading or compiling.
 
-    126 steps: an epoch of the challenge's labelled rows, four folds of five, 96 an update.
+    step_s: seconds per step of each recipe. An epoch of the challenge's labelled rows, four of five folds in batches of
+    96, has 126 steps.
     """
     return sum(step_s) * folds * epochs * steps / 3600
 
@@ -111,7 +112,7 @@ def _attribute(line: str, name: str) -> str:
 
 
 def _trip_count(line: str, computations: dict[str, list[str]]) -> int:
-    """Runs of a loop: as the compiler notes them, or the bound of a condition `counter < constant`, counted from 0."""
+    """Returns the number of runs of a loop, from the compiler's note or a condition `counter < constant`."""
     if noted := _TRIPS.search(line):
         return int(noted[1])
     condition = computations[_attribute(line, 'condition')]

@@ -1,8 +1,8 @@
-"""Sides of a comparison in turn: each is a process of its own that waits for its turn, so that none runs in another's.
+"""Runs the sides of a comparison in turn. Each side is a process of its own that waits for its turn.
 
-A side is a module of bench/ with a function NAME(options) -> work, where work() does the job once. Its process sets up,
-works once to warm up, says so, and then answers each line of its standard input by working twice, with the seconds that
-the second time took.
+A side is a module of bench/ with a function NAME(options) -> work; work() does the job once. Its process sets up, works
+once as a warm-up and reports it. For each line of its standard input it then works twice and reports the seconds of the
+second time.
 """
 
 import argparse
@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Absent(Exception):
-    """A side cannot run here, for the reason that the message says."""
+    """A side cannot run here. The message gives the reason."""
 
 
 class Side(NamedTuple):
-    """What is compared: `function` of the module bench.`module`, called with `options`; `needs` are packages."""
+    """One side: `function` of bench/`module`, called with `options`. `needs` are the required packages."""
 
     name: str
     module: str
@@ -36,7 +36,7 @@ class Side(NamedTuple):
 
 
 class Worker:
-    """A side's process, which sets up as soon as it is made. Raises Absent where a package is missing."""
+    """The process of a side, which sets up at once. Raises Absent if a package is missing."""
 
     def __init__(self, side: Side):
         self.side = side
@@ -48,14 +48,14 @@ class Worker:
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
     def first(self) -> dict[str, Any]:
-        """Waits for the first time: its seconds, and whatever the side notes of itself.
+        """Waits for the warm-up and returns its seconds and the side's notes.
 
-        Raises RuntimeError with the side's last lines where it fails.
+        Raises RuntimeError with the side's last lines if it fails.
         """
         return self._answer()
 
     def turn(self) -> float:
-        """Seconds of the work, done twice more, the second time."""
+        """Lets the side work twice and returns the seconds of the second time."""
         self.process.stdin.write('go\n')
         self.process.stdin.flush()
         return self._answer()['seconds']
@@ -73,7 +73,7 @@ class Worker:
 
 
 class Race(NamedTuple):
-    """Seconds a side and round; what each noted of itself; why the sides that are missing are."""
+    """Seconds of each round by side, the notes of each side, and the reasons for missing sides."""
 
     seconds: dict[str, list[float]]
     notes: dict[str, dict[str, Any]]
@@ -81,9 +81,9 @@ class Race(NamedTuple):
 
 
 def race(sides: list[Side], rounds: int, most_s: float = 600.0) -> Race:
-    """The sides in turn; each round begins with another one. Ends after `most_s` seconds, then with fewer rounds."""
+    """Runs the sides in turn. Each round starts with another side. No round starts after `most_s` seconds."""
     workers, notes, absent = {}, {}, []
-    for side in sides:  # they set up side by side: that is not timed
+    for side in sides:  # all sides set up in parallel, without timing
         try:
             workers[side.name] = Worker(side)
         except Absent as error:
@@ -107,18 +107,18 @@ def race(sides: list[Side], rounds: int, most_s: float = 600.0) -> Race:
 
 
 def ratio(ours: list[float], theirs: list[float]) -> dict[str, Any]:
-    """How many times quicker we are: the median of the rounds' ratios theirs / ours, and the least and the most."""
+    """Returns the median and the range of the ratios theirs / ours of the rounds: how many times faster we are."""
     each = [b / a for a, b in zip(ours, theirs, strict=True)]
     return {'ratio': statistics.median(each), 'range': [min(each), max(each)]}
 
 
 def serve(work: Callable[[], dict | None]) -> None:
-    """Works once, says what that took and what it notes, then twice for each line that comes."""
+    """Works once and prints its seconds and notes. Then works twice for each input line."""
     began = time.perf_counter()
     note = work() or {}
     print(json.dumps({'seconds': time.perf_counter() - began} | note), flush=True)
     for _ in sys.stdin:
-        work()  # untimed: while a process waits, a virtual machine's host takes back the memory that it had freed
+        work()  # untimed: a virtual machine's host takes back the memory that a waiting process has freed
         began = time.perf_counter()
         work()
         print(json.dumps({'seconds': time.perf_counter() - began}), flush=True)
@@ -126,9 +126,9 @@ def serve(work: Callable[[], dict | None]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('module', help='of bench/')
+    parser.add_argument('module', help='module of bench/')
     parser.add_argument('function')
-    parser.add_argument('options', type=json.loads, help='as JSON')
+    parser.add_argument('options', type=json.loads, help='options as JSON')
     options = parser.parse_args()
     os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
     os.environ['CUDA_VISIBLE_DEVICES'] = '-1'

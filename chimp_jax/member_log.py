@@ -16,7 +16,7 @@ from etils import epath
 
 from chimp_jax import checkpoint
 from chimp_jax.data.processes import write_shared
-from chimp_jax.ensemble.prediction_tables import read_cells
+from data_prep.inputs.tables import read_table
 
 PACKAGES = ('chimp_jax', 'jax', 'jaxlib', 'libtpu', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow')
 
@@ -34,7 +34,7 @@ def write_places(folder: epath.Path, records) -> None:
     """
     path = epath.Path(records) / 'clips.csv'
     if path.exists():
-        table = read_cells(path, ['video_id', 'site', 'park'])
+        table = read_table(path, ['video_id', 'site', 'park'])
         write_shared(folder / 'clips.csv', table[['video_id', 'site', 'park']].to_csv(index=False))
 
 

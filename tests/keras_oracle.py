@@ -1,7 +1,7 @@
-"""The published model in Keras, from section 6 of its facts: an oracle that shares no line with ours.
+"""The published model in Keras, written from its description (section 6): an oracle that shares no code with ours.
 
-The frames are merged with the batch by a reshape, as TensorFlow 2.4's TimeDistributed did; Keras 3's runs its layer
-once for each step, so that batch norm would see one frame at a time.
+A reshape merges the frames with the batch, as TensorFlow 2.4's TimeDistributed did. Keras 3's TimeDistributed runs its
+layer once for each step, so its batch norm would see one frame at a time.
 """
 
 import keras
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def backbone(size_px: int) -> keras.Model:
-    """EfficientNet-B0 without top and without Keras' input layers (rescaling, normalisation), drop-connect off."""
+    """Returns EfficientNet-B0 without classifier, input layers (rescaling, normalisation) and drop-connect."""
     whole = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(size_px, size_px, 3))
     for layer in whole.layers:
         if isinstance(layer, keras.layers.Dropout):
@@ -18,7 +18,7 @@ def backbone(size_px: int) -> keras.Model:
 
 
 def published_model(size_px: int, n_frames: int) -> keras.Model:
-    """Pictures / 255, [B, T, H, W, 3] float -> [B, 1] metres; drop-connect off."""
+    """Returns the model from pictures / 255, [B, T, H, W, 3] float, to [B, 1] metres, without drop-connect."""
     inputs = keras.Input((n_frames, size_px, size_px, 3))
     merged = keras.ops.reshape(inputs, (-1, size_px, size_px, 3))
     features = keras.layers.GlobalAveragePooling2D()(backbone(size_px)(merged))
@@ -29,10 +29,10 @@ def published_model(size_px: int, n_frames: int) -> keras.Model:
 
 
 def randomize(model: keras.Model, pictures: np.ndarray, seed: int) -> None:
-    """Random values for all that starts as 1 or 0, batch statistics too.
+    """Sets random values for scales, offsets and batch statistics, which start as 1 or 0.
 
-    These are random about those of `pictures` [B, T, H, W, 3]: else no picture's signal would reach the end, or, far
-    from them, every rounding error would grow a thousandfold on its way.
+    The batch statistics vary around those of `pictures` [B, T, H, W, 3]. With the initial statistics no picture's
+    signal would reach the output; with others, rounding errors would grow a thousandfold.
     """
     rng = np.random.default_rng(seed)
     for variable in model.weights:
@@ -41,7 +41,7 @@ def randomize(model: keras.Model, pictures: np.ndarray, seed: int) -> None:
             variable.assign(rng.uniform(0.5, 1.5, value.shape))
         elif variable.path.endswith(('beta', 'bias')):
             variable.assign(value + rng.normal(0, 0.1, value.shape))
-    model.get_layer('dense_1').bias.assign([5.5])  # distances of some metres, as a trained head has them
+    model.get_layer('dense_1').bias.assign([5.5])  # distances of some metres, as from a trained head
     norms = [layer for layer in model.get_layer('efficientnetb0').layers if 'bn' in layer.name]
     for layer in norms:
         layer.momentum = 0.0

@@ -1,1 +1,1 @@
-"""Predictions of several recipes combined into one distance. NumPy, SciPy and pandas only."""
+"""Combines the predictions of several recipes into one distance. Uses NumPy, SciPy and pandas, no JAX."""

@@ -1,4 +1,4 @@
-"""What each way to combine recipes errs by: on the OOF rows, and on sites that its weights were not fitted on."""
+"""Errors of each way to combine recipes: on the OOF rows, and on sites that its weights were not fitted on."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -9,47 +9,49 @@ from etils import epath
 
 from chimp_jax.ensemble.combination import Combination, fit
 from chimp_jax.ensemble.distances import mae, rmse, round_distance
-from chimp_jax.ensemble.prediction_tables import read_cells
+from data_prep.inputs.tables import read_table
 
-GROUPS = 5  # of sites: weights are fitted on all but one, and scored on that one
-BAND_EDGES_M = (0, 2, 4, 6, 9, 13)  # of the true distance; a band holds its lower edge, the last has no upper one
+GROUPS = 5  # groups of sites; weights are fitted on all groups but one and scored on that one
+BAND_EDGES_M = (0, 2, 4, 6, 9, 13)  # true distance; a band contains its lower edge, the last one has no upper edge
 FITTED, HELD_OUT = 'fitted rows', 'held-out groups'
 
 
 class Places(NamedTuple):
-    """Where the rows were filmed."""
+    """Groups of sites, and parks, of the rows."""
 
-    group: np.ndarray  # int [rows]: one of GROUPS, or fewer, of whole sites
-    park: np.ndarray  # text [rows], '' where unknown
+    group: np.ndarray  # int [rows]: number of the group; at most GROUPS groups, each of whole sites
+    park: np.ndarray  # text [rows], '' if unknown
     note: str  # one line about how the groups were made
 
 
 def read_places(folder, labels: pd.Series) -> Places:
-    """Groups of sites, with about equally many rows, and parks of the labelled rows.
+    """Returns groups of sites with about equally many rows, and the parks, of the labelled rows.
 
-    folder: of a recipe, where training has left clips.csv (video_id, site, park). A clip whose site is unknown counts
-    as a site of its own. labels: metres, indexed by (video_id, time). Raises ValueError for a file without these
-    columns.
+    folder: a recipe's folder, into which training writes clips.csv (video_id, site, park). A clip of unknown site is
+    a site of its own. labels: metres, indexed by (video_id, time). Raises ValueError if the file lacks a column.
     """
     path = epath.Path(folder) / 'clips.csv'
     clip = labels.index.get_level_values('video_id').to_numpy(str)
     site, park = np.full((2, len(clip)), '', object)
     if path.exists():
-        clips = read_cells(path, ['video_id', 'site', 'park'])
+        clips = read_table(path, required=['video_id', 'site', 'park'])
         known = clips.drop_duplicates('video_id').set_index('video_id').reindex(clip)[['site', 'park']].fillna('')
         site, park = known['site'].to_numpy(object), known['park'].to_numpy(object)
     own = site == ''
-    # A clip may bear the name of a site.
+    # The prefixes keep a clip and a site of the same name apart.
     sites = np.array([f'c {c}' if o else f's {s}' for c, s, o in zip(clip, site, own, strict=True)])
     n_sites = len(set(sites))
     n_groups = min(GROUPS, n_sites)
     if n_groups < 2:
-        return Places(np.zeros(len(clip), int), park, 'all rows are of one site: nothing can be held out')
+        return Places(np.zeros(len(clip), int), park, 'all rows are of one site: no site can be held out')
     return Places(deal_sites(sites, n_groups), park, _note(path, own, clip, n_sites, n_groups))
 
 
 def deal_sites(site: np.ndarray, n_groups: int) -> np.ndarray:
-    """Group [rows] int of each row: whole sites, the largest first (by name where equal), go to the smallest group."""
+    """Deals whole sites to groups: site [rows] text -> group [rows] int.
+
+    The largest site comes first (by name if equal) and goes to the smallest group.
+    """
     names, row_site, counts = np.unique(site, return_inverse=True, return_counts=True)
     group = np.empty(len(names), int)
     n_rows = np.zeros(n_groups, int)
@@ -61,16 +63,16 @@ def deal_sites(site: np.ndarray, n_groups: int) -> np.ndarray:
 
 def _note(path: epath.Path, own: np.ndarray, clip: np.ndarray, n_sites: int, n_groups: int) -> str:
     if not path.exists():
-        return f'no {path}: sites and parks are unknown, the {n_groups} groups are of clips'
+        return f'{path} is missing: sites and parks are unknown, so the {n_groups} groups are of clips'
     if own.all():
-        return f'{path} knows no site: the {n_groups} groups are of clips'
+        return f'{path} names no site, so the {n_groups} groups are of clips'
     if own.any():
-        return f'{n_groups} groups of {n_sites} sites, {len(set(clip[own]))} clips of unknown site among them'
+        return f'{n_groups} groups of {n_sites} sites, which include {len(set(clip[own]))} clips of unknown site'
     return f'{n_groups} groups of {n_sites} sites'
 
 
 def predict_held_out(method: str, oof: pd.DataFrame, labels: pd.Series, group: np.ndarray) -> np.ndarray:
-    """Each row by the combination that is fitted on the rows of the other groups: [rows], metres."""
+    """Predicts each row by a combination fitted on the rows of the other groups: -> [rows], metres."""
     distance = np.full(len(oof), np.nan)
     for held_out in np.unique(group):
         theirs = group == held_out
@@ -79,7 +81,7 @@ def predict_held_out(method: str, oof: pd.DataFrame, labels: pd.Series, group: n
 
 
 def _round_held_out(distance_m: np.ndarray, rounding: str | float, labels: pd.Series, group: np.ndarray) -> np.ndarray:
-    """The distances that were seen in training are those of the other groups."""
+    """Rounds the distances of each group. Its training distances are the labels of the other groups."""
     rounded = np.empty(len(distance_m))
     for held_out in np.unique(group):
         theirs = group == held_out
@@ -94,11 +96,11 @@ def score_methods(
     places: Places,
     rounding: str | float = 'train',
 ) -> pd.DataFrame:
-    """The errors of each recipe alone and of each combination, which was fitted on all of these rows.
+    """Returns the errors of each recipe alone and of each combination. The combinations were fitted on all these rows.
 
-    Returns a row for each method (or recipe), rows that it is scored on (FITTED, HELD_OUT), rounding ('none', and the
-    given one), and part of the rows: by ('all', 'distance', 'park'), part, rows (int), mae_m, rmse_m. There is no
-    HELD_OUT where the rows are of one group.
+    The table has a row for each method or recipe, each scored_on (FITTED, HELD_OUT), each rounding ('none' and the
+    given one) and each part of the rows. Its columns: method, scored_on, rounding, by ('all', 'distance', 'park'),
+    part, rows (int), mae_m, rmse_m. If all rows are in one group, there are no HELD_OUT rows.
     """
     band = distance_band(labels.to_numpy(float))
     scored = []
@@ -120,7 +122,7 @@ def score_methods(
 
 
 def distance_band(distance_m: np.ndarray) -> np.ndarray:
-    """'0-2', '2-4', … '13+' of each distance: [n] metres -> [n] text."""
+    """Returns the band of each distance, '0-2', '2-4', … '13+': [n] metres -> [n] text."""
     names = [f'{low}-{high}' for low, high in zip(BAND_EDGES_M, BAND_EDGES_M[1:], strict=False)]
     names.append(f'{BAND_EDGES_M[-1]}+')
     return np.array(names, object)[np.searchsorted(BAND_EDGES_M[1:], distance_m, side='right')]
@@ -135,7 +137,7 @@ def _parts(band: np.ndarray, park: np.ndarray) -> Iterator[tuple[str, str, np.nd
 
 
 def to_text(scores: pd.DataFrame, notes: Sequence[str]) -> str:
-    """The table of score_methods for people. The parts are of held-out rows where there are any."""
+    """Formats the table of score_methods for a terminal. Errors by part use the held-out rows if there are any."""
     every = scores[scores['by'] == 'all']
     rounding = next((how for how in every['rounding'] if how != 'none'), 'none')
     table = pd.DataFrame(index=pd.Index(every['method'].unique(), name='metres'))

@@ -1,4 +1,4 @@
-"""The table of distances that people get: which targets, in which order, in which file; the rules of a submission."""
+"""The table of distances that users get: its rows, their order, its file, and the rules of a submission."""
 
 import io
 from collections.abc import Sequence
@@ -9,16 +9,17 @@ from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import KEY, read_predictions
 from data_prep.files import write_whole
+from data_prep.inputs.tables import check_unique, read_table, seconds_of
 from data_prep.records import LOST
 
-OK = 'ok'  # the status of a row with a distance; any other is the reason why there is none
+OK = 'ok'  # the status of a row with a distance; any other status is the reason why the distance is missing
 
 
 def result_rows(distance: pd.Series, members: pd.DataFrame, recipes: pd.DataFrame) -> pd.DataFrame:
-    """The ensemble's distance [rows], the members' [rows, members] and the recipes' [rows, recipes] -> one table.
+    """Returns one table of the distances of the ensemble [rows], the members [rows, members] and the recipes.
 
-    Columns video_id, time, distance, a column for each recipe, all metres; spread, the standard deviation over the
-    members, NaN with one; members, their number; status.
+    Columns: video_id, time, distance, one for each recipe, all distances in metres; spread, the standard deviation
+    over the members, NaN if there is one member; members, their number; status.
     """
     n_members = members.notna().sum(axis=1)
     status = np.where(distance.notna(), OK, 'not every recipe has a member that did not train on this clip')
@@ -27,17 +28,21 @@ def result_rows(distance: pd.Series, members: pd.DataFrame, recipes: pd.DataFram
 
 
 def read_lost(records, split: str) -> pd.DataFrame:
-    """(video_id, time, reason) of the targets of a split that are in no record; none where nothing is known of them."""
+    """Returns (video_id, time, reason) of the targets of a split that no record contains.
+
+    Returns no rows if the folder has no lost.csv, as records from elsewhere. Raises ValueError with file and row if the
+    table cannot be read.
+    """
     path = epath.Path(records) / LOST
-    if not path.exists():  # records of another maker
+    if not path.exists():
         return pd.DataFrame({'video_id': [], 'time': np.zeros(0, int), 'reason': []})
-    with path.open() as file:
-        table = pd.read_csv(file, keep_default_na=False)
-    return table[table['split'] == split].drop(columns='split').reset_index(drop=True)
+    table = read_table(path, required=['split', *KEY, 'reason'])
+    table = table.astype(str).assign(time=seconds_of(table, path))
+    return table.loc[table['split'] == split, [*KEY, 'reason']].reset_index(drop=True)
 
 
 def with_lost(rows: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
-    """Rows and, without a distance, the targets (video_id, time, reason) that could not be predicted; sorted by key."""
+    """Adds the targets (video_id, time, reason) that could not be predicted, without a distance. Sorted by key."""
     new = lost.rename(columns={'reason': 'status'}).assign(members=0)
     new = new[~pd.MultiIndex.from_frame(new[KEY]).isin(pd.MultiIndex.from_frame(rows[KEY]))]
     table = pd.concat([rows, new.drop_duplicates(KEY)]) if len(new) else rows
@@ -45,7 +50,7 @@ def with_lost(rows: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_order(rows: pd.DataFrame, order: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `order` (video_id, time), in its order; without a distance where there is no prediction."""
+    """Returns the rows of `order` (video_id, time), in its order. A row without a prediction has no distance."""
     asked = pd.MultiIndex.from_frame(order[KEY])
     found = rows.set_index(KEY).reindex(asked)
     found['status'] = found['status'].fillna('not among the targets of the records')
@@ -53,7 +58,7 @@ def in_order(rows: pd.DataFrame, order: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(path, rows: pd.DataFrame) -> None:
-    """CSV, or parquet where the name ends so; whole or not at all."""
+    """Writes a CSV file, or a parquet file if the name ends in .parquet. The file appears whole or not at all."""
     path = epath.Path(path)
     if path.suffix == '.parquet':
         content = io.BytesIO()
@@ -64,19 +69,20 @@ def write_table(path, rows: pd.DataFrame) -> None:
 
 
 def read_order(path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """A submission_format.csv. Raises ValueError, which names file and line, where it cannot be used."""
+    """Reads a submission_format.csv: video_id, time and the named columns; the index is the line of each row.
+
+    Raises ValueError with file and line if the table cannot be read or has a key twice.
+    """
     table = read_predictions(path, columns)
-    again = np.flatnonzero(table.duplicated(KEY))
-    if again.size:
-        video_id, time_s = table.loc[again[0], KEY]
-        raise ValueError(f'{path}, line {again[0] + 2}: {video_id} at {time_s} s stands there for the second time')
+    check_unique(table, KEY, path)
     return table
 
 
 def check_submission(path, order_path) -> int:
-    """The number of rows of a valid submission: the columns and rows of the format in its order, finite, >= 0.
+    """Returns the number of rows of a valid submission.
 
-    Raises ValueError, which names file, line and fault, for the first rule that is broken.
+    A valid submission has the columns video_id,time,distance, the rows of the format in the order of the format, and
+    finite distances of 0 or more. Raises ValueError, with file, line and fault, for the first rule that is broken.
     """
     order, table = read_order(order_path), read_order(path, ['distance'])
     header = epath.Path(path).read_text().partition('\n')[0].strip()
@@ -85,15 +91,13 @@ def check_submission(path, order_path) -> int:
     if len(table) != len(order):
         raise ValueError(f'{path} has {len(table)} rows, {order_path} has {len(order)}')
     rules = (
-        ((table[KEY] != order[KEY]).any(axis=1), f'is not the row that {order_path} has there'),
-        (~np.isfinite(table['distance']), 'has no finite distance'),
-        (table['distance'] < 0, 'has a distance below 0'),
+        ((table[KEY].to_numpy() != order[KEY].to_numpy()).any(axis=1), f'is not the row at this place in {order_path}'),
+        (~np.isfinite(table['distance'].to_numpy()), 'has no finite distance'),
+        (table['distance'].to_numpy() < 0, 'has a distance below 0'),
     )
     for broken, fault in rules:
         if broken.any():
-            row = int(np.flatnonzero(broken)[0])
-            video_id, time_s = table.loc[row, KEY]
-            raise ValueError(
-                f'{path}, line {row + 2}: {video_id} at {time_s} s {fault} ({int(broken.sum())} such rows)'
-            )
+            line = table.index[np.argmax(broken)]
+            video_id, time_s = table.loc[line, KEY]
+            raise ValueError(f'{path}:{line}: {video_id} at {time_s} s {fault} ({int(broken.sum())} such rows)')
     return len(table)

@@ -1,6 +1,6 @@
-"""Weights of recipes: the published greedy search, the published weights, and the best convex ones.
+"""Weights of recipes: the published greedy search, the published weights, and the best convex weights.
 
-Source: Ivanov 2021, section 8 (published_method). Pure NumPy and SciPy; all distances are metres.
+Source: Ivanov 2021, section 8. All distances are in metres.
 """
 
 from collections.abc import Sequence
@@ -11,28 +11,28 @@ from scipy.optimize import linprog
 from chimp_jax.configs.recipes import PUBLISHED, PUBLISHED_CHAIN
 from chimp_jax.ensemble.distances import mae
 
-GREEDY_COEFFICIENTS = np.arange(0, 1.11, 0.01)  # 112 floats: rounding lets 1.11 in, as published
+GREEDY_COEFFICIENTS = np.arange(0, 1.11, 0.01)  # 112 floats: rounding includes 1.11, as published
 
-_GAP = 1e-6  # of the total error: how far the two sides of the linear programme may be apart
+_GAP = 1e-6  # largest gap between the two sides of the linear programme, as a part of the total error
 
 
 def _checked(oof_m: np.ndarray, target_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """-> columns [n_models, n_rows] and targets [n_rows], finite floats."""
+    """Returns columns [n_models, n_rows] and targets [n_rows] as floats. Raises ValueError if one is not finite."""
     columns, target_m = np.ascontiguousarray(np.asarray(oof_m, float).T), np.asarray(target_m, float)
     if columns.ndim != 2 or not len(columns):
         raise ValueError(f'OOF predictions must be [n_rows, n_models], got {np.shape(oof_m)}')
     if not (np.isfinite(columns).all() and np.isfinite(target_m).all()):
-        raise ValueError('OOF predictions and targets must be finite: drop rows with no distance')
+        raise ValueError('OOF predictions and targets must be finite; drop rows without a distance')
     return columns, target_m
 
 
 def greedy_chain(oof_m: np.ndarray, target_m: np.ndarray) -> tuple[list[int], list[float]]:
-    """The published greedy pairwise search: models by OOF MAE, each mixed into those before it.
+    """Runs the published greedy pairwise search: sorts models by OOF MAE and mixes in one after the other.
 
-    oof_m: [n_rows, n_models]; target_m: [n_rows]. Returns the order (n_models indices) and its
-    coefficients (n_models - 1): prediction = c * prediction + (1 - c) * next model, with c the
-    first minimum over GREEDY_COEFFICIENTS if strictly better than all before, else 1.
-    Models of equal MAE keep the order of their columns.
+    oof_m: [n_rows, n_models]; target_m: [n_rows]. Returns the order (n_models indices) and the coefficients
+    (n_models - 1). Each step computes prediction = c * prediction + (1 - c) * next model. Its c is the first minimum
+    over GREEDY_COEFFICIENTS if that is strictly better than all steps before, else 1. Models of equal MAE keep the
+    order of their columns.
     """
     columns, target_m = _checked(oof_m, target_m)
     scores = [mae(column, target_m) for column in columns]
@@ -51,7 +51,7 @@ def greedy_chain(oof_m: np.ndarray, target_m: np.ndarray) -> tuple[list[int], li
 
 
 def chain_weights(order: Sequence[int], coefficients: Sequence[float]) -> np.ndarray:
-    """The effective weight of each model in a chain: [n_models], sum 1, some may be negative."""
+    """Returns the effective weight of each model in a chain: [n_models], sum 1, some may be negative."""
     if sorted(order) != list(range(len(order))) or len(coefficients) != len(order) - 1:
         raise ValueError(
             f'a chain of n models needs each of 0..n-1 once and n - 1 coefficients; got order '
@@ -66,14 +66,14 @@ def chain_weights(order: Sequence[int], coefficients: Sequence[float]) -> np.nda
 
 
 def greedy_weights(oof_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
-    """Weights [n_models] of the greedy pairwise search on OOF predictions [n_rows, n_models]."""
+    """Returns the weights [n_models] of the greedy pairwise search on OOF predictions [n_rows, n_models]."""
     return chain_weights(*greedy_chain(oof_m, target_m))
 
 
 def published_weights(recipes: Sequence[str]) -> np.ndarray:
-    """The weights of the published ensemble, by model ID: [n_recipes], 0 for a recipe that was not in it.
+    """Returns the weights of the published ensemble by model ID: [n_recipes], 0 for recipes that it does not contain.
 
-    Raises ValueError with the recipes that are missing: eleven of twelve weights are no ensemble.
+    Raises ValueError with the missing recipes: the ensemble needs all twelve.
     """
     published = [recipe for recipe, _ in PUBLISHED_CHAIN]
     missing = [recipe for recipe in PUBLISHED if recipe not in recipes]
@@ -88,11 +88,12 @@ def published_weights(recipes: Sequence[str]) -> np.ndarray:
 
 
 def simplex_weights(oof_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
-    """The weights w >= 0 of sum 1 that minimise the MAE of oof_m @ w: [n_rows, n_models], [n_rows] -> [n_models].
+    """Returns the weights w >= 0 of sum 1 that minimise the MAE of oof_m @ w.
 
-    Exact, by linear programming (HiGHS). Solved is the dual, which has a constraint a model and no slack variables:
-        maximise s - target . d   where   s <= (oof.T d)[model] for each model, and -1 <= d[row] <= 1;
-    w are the multipliers of its constraints. Where several w are best, it is one of them.
+    Shapes: [n_rows, n_models], [n_rows] -> [n_models]. The solution is exact, by linear programming (HiGHS). The
+    program is the dual, which has one constraint for each model and no slack variables:
+        maximise s - target . d   subject to   s <= (oof.T d)[model] for each model, and -1 <= d[row] <= 1
+    Its constraints' multipliers are w. If several w are best, the function returns one of them.
     """
     columns, target_m = _checked(oof_m, target_m)
     n_models, n_rows = columns.shape
@@ -106,11 +107,14 @@ def simplex_weights(oof_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
         method='highs',
     )
     if solution.status != 0:
-        raise ValueError(f'the simplex weights were not found: {solution.message}')
+        raise ValueError(f'the simplex weights were not found: {solution.message}; choose greedy, mean or median')
     weights = np.maximum(-solution.ineqlin.marginals, 0)
     weights /= weights.sum()
-    # Each side bounds the other: equal totals are the proof that no weights are better.
+    # The primal and the dual bound each other: if both totals are equal, no weights are better.
     total = np.abs(weights @ columns - target_m).sum()
     if abs(total + solution.fun) > _GAP * max(total, 1):
-        raise ValueError(f'the simplex weights were not found: {total} m in all, and {-solution.fun} m possible')
+        raise ValueError(
+            f'the simplex weights were not found: their total error is {total} m, and {-solution.fun} m is possible; '
+            'choose greedy, mean or median'
+        )
     return weights

@@ -1,1 +1,1 @@
-"""The networks, and weights from elsewhere for them."""
+"""The networks, and readers for weights from other projects."""

@@ -1,7 +1,8 @@
-"""Names and layouts of Keras, timm and EfficientNet-Lite0's PyTorch port -> ours.
+"""Converts weights of Keras, timm and EfficientNet-Lite0's PyTorch port to our names and layouts.
 
-Every function returns arrays by the flat names of a DistanceModel's variables, 'params/encoder/backbone/stem/kernel'
-and so on. Layers of a classifier are left out; whatever else is not known keeps its name, so that it is reported.
+Every function returns arrays by the flat names of a DistanceModel's variables, such as
+'params/encoder/backbone/stem/kernel'. The functions skip the layers of a classifier. Any other unknown layer keeps its
+name, so that the caller reports it.
 """
 
 import re
@@ -9,7 +10,7 @@ import re
 import numpy as np
 
 _BACKBONE = 'encoder/backbone'
-# Layers of Keras that hold no weights of ours: the input's normalisation and the classifier.
+# Keras layers that our model does not have: the normalisation of the input and the classifier.
 _KERAS_IGNORED = re.compile(r'normalization(_\d+)?|predictions|probs')
 _KERAS_BLOCK = re.compile(r'(block\d+[a-z])_(\w+)')
 _KERAS_LAYERS = {
@@ -36,7 +37,7 @@ _KERAS_VARIABLES = {
     'moving_mean': 'batch_stats/{}/mean',
     'moving_variance': 'batch_stats/{}/var',
 }
-# Of the blocks of timm; those of the first stage have no expansion and number the rest one lower.
+# Layers of a timm block. Blocks of the first stage have no expansion, so their other layers have lower numbers.
 _TIMM_EXPANDED = {
     'conv_pw': 'expand',
     'bn1': 'expand_bn',
@@ -61,12 +62,12 @@ _TORCH_VARIABLES = {
     'running_mean': 'batch_stats/{}/mean',
     'running_var': 'batch_stats/{}/var',
 }
-# Lite0 was trained on (x - 127) / 128 of the 0..255 pixel; our pixels are x / 255.
+# Lite0 was trained on (x - 127) / 128 of a pixel x in 0..255. Our pixels are x / 255.
 LITE0_MEAN, LITE0_STD = 127.0, 128.0
 
 
 def convert_keras(layers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """B0 of keras.applications (or of the package `efficientnet`), with or without LSTM and dense layers behind it."""
+    """Converts B0 of keras.applications or of the package `efficientnet`, with or without LSTM and dense layers."""
     blocks = sorted({match[1] for match in map(_KERAS_BLOCK.fullmatch, layers) if match})
     arrays = {}
     for layer, variables in layers.items():
@@ -84,7 +85,7 @@ def convert_keras(layers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndar
 
 
 def _keras_layer(layer: str, variables: dict[str, np.ndarray], blocks: list[str]) -> str:
-    """Our path of a layer. LSTM and dense layers are known by their weights: Keras numbers their names as it likes."""
+    """Returns our path of a layer. LSTM and dense layers are found by their weights, because their names vary."""
     match = _KERAS_BLOCK.fullmatch(layer)
     if match and match[2] in _KERAS_LAYERS:
         return f'{_BACKBONE}/block{blocks.index(match[1]):02d}/{_KERAS_LAYERS[match[2]]}'
@@ -98,10 +99,10 @@ def _keras_layer(layer: str, variables: dict[str, np.ndarray], blocks: list[str]
 
 
 def convert_timm(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """tf_efficientnet_b0 and tf_efficientnet_lite0 of timm, which pad as TensorFlow does.
+    """Converts timm's tf_efficientnet_b0 and tf_efficientnet_lite0, which pad as TensorFlow does.
 
-    timm's own efficientnet_b0 has the same names, but pads symmetrically at stride 2 and has epsilon 1e-5: its
-    features come out slightly shifted here.
+    timm's efficientnet_b0 has the same names, but pads symmetrically at stride 2 and uses epsilon 1e-5. With its
+    weights our features differ slightly from timm's.
     """
     order = sorted({tuple(map(int, name.split('.')[1:3])) for name in tensors if re.match(r'blocks\.\d+\.\d+\.', name)})
     index_of = {f'blocks.{stage}.{block}': index for index, (stage, block) in enumerate(order)}
@@ -120,7 +121,7 @@ def convert_timm(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _from_torch(ours: str, variable: str, value: np.ndarray) -> dict[str, np.ndarray]:
-    """One tensor of a convolution or batch norm, {our name: array in our layout}."""
+    """Converts one tensor of a convolution or batch norm to {our name: array in our layout}."""
     path = f'{_BACKBONE}/{ours}'
     if variable != 'weight':
         return {_TORCH_VARIABLES.get(variable, '{}/' + variable).format(path): value}
@@ -131,9 +132,10 @@ def _from_torch(ours: str, variable: str, value: np.ndarray) -> dict[str, np.nda
 
 
 def convert_lite0(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """EfficientNet-Lite0's PyTorch port, with its pixel normalisation folded into the stem.
+    """Converts EfficientNet-Lite0's PyTorch port and folds its pixel normalisation into the stem.
 
-    The fold is exact but for the rim of one pixel that SAME pads with zeros: there Lite0 saw mid-grey, here black.
+    The fold is exact except at the rim of one pixel that SAME pads with zeros: zero is mid-grey for Lite0 and black for
+    us.
     """
     arrays: dict[str, np.ndarray] = {}
 
@@ -145,7 +147,7 @@ def convert_lite0(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     take('stem', '_conv_stem')
     take('stem_bn', '_bn0')
     kernel, mean = f'params/{_BACKBONE}/stem/kernel', f'batch_stats/{_BACKBONE}/stem_bn/mean'
-    # (255 u - 127) / 128 differs from 255 u / 128 by a constant, which the batch norm's mean takes up.
+    # (255 u - 127) / 128 differs from 255 u / 128 by a constant, which the mean of the batch norm absorbs.
     arrays[mean] = arrays[mean] + arrays[kernel].sum((0, 1, 2)) * (LITE0_MEAN / LITE0_STD)
     arrays[kernel] = arrays[kernel] * (255.0 / LITE0_STD)
     n_blocks = 1 + max(int(name.split('.')[1]) for name in tensors if name.startswith('_blocks.'))

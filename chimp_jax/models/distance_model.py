@@ -1,7 +1,7 @@
 """The published model: EfficientNet-B0 on every frame, an LSTM over the window, a dense head (Ivanov 2021, section 6).
 
-It has two halves, so that a frame which several windows share is encoded once: `encode` turns frames into features,
-`distance` turns windows of features into metres. `__call__` is both, for training.
+The model has two halves, so that a frame that several windows share is encoded once: `encode` turns frames into
+features, and `distance` turns windows of features into metres. Training calls both by `__call__`.
 """
 
 from typing import Any
@@ -18,7 +18,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(frames: jax.Array, kind: str, dtype: Any) -> jax.Array:
-    """uint8 pictures -> floats. `unit`: x / 255, as published; `imagenet`: then ImageNet's mean and deviation."""
+    """Converts uint8 pictures to floats by x / 255 (kind `unit`, as published).
+
+    With kind `imagenet` the function then subtracts ImageNet's mean and divides by its standard deviation.
+    """
     x = frames.astype(jnp.float32) / 255.0
     if kind == 'imagenet':
         x = (x - jnp.array(IMAGENET_MEAN)) / jnp.array(IMAGENET_STD)
@@ -28,10 +31,10 @@ def normalize(frames: jax.Array, kind: str, dtype: Any) -> jax.Array:
 
 
 class FrameEncoder(nn.Module):
-    """Frames [B, S, H, W, 3] float -> features [B, S, 1280]: the backbone mapped over the frames.
+    """Maps the backbone over frames: [B, S, H, W, 3] float -> features [B, S, 1280].
 
-    All frames share the weights. Batch statistics are taken over batch and frames of a replica, as if both axes were
-    merged. In evaluation both axes are merged. Drop-connect is drawn for each frame.
+    All frames share the weights. Batch statistics cover the batch and the frames of a replica, as if both axes were
+    merged. Evaluation merges both axes. Drop-connect is drawn for each frame.
     """
 
     drop_connect: float = 0.2
@@ -53,8 +56,8 @@ class FrameEncoder(nn.Module):
             'backbone': self.backbone,
             'name': 'backbone',
         }
-        if not train:  # no batch statistics are taken, so frames need no axis of their own
-            return EfficientNet(**settings)(frames.reshape(b * s, *picture), train=False).reshape(b, s, -1)
+        if not train:  # evaluation takes no batch statistics, so the frames need no axis of their own
+            return EfficientNet(**settings)(x=frames.reshape(b * s, *picture), train=False).reshape(b, s, -1)
         mapped = nn.vmap(
             EfficientNet,
             in_axes=(1, None),
@@ -63,13 +66,14 @@ class FrameEncoder(nn.Module):
             split_rngs={'params': False, 'dropout': True},
             axis_name='frame',
         )
-        return mapped(**settings)(frames, train)  # nn.vmap maps keyword arguments, so `train` is positional
+        return mapped(**settings)(frames, train)  # positional: nn.vmap maps every keyword argument, also `train`
 
 
 class LSTM(nn.Module):
     """Keras' LSTM: features [N, T, F] -> output of the last step [N, U].
 
-    Gates in the order i, f, c, o from one kernel, one recurrent kernel and one bias; forget bias 1.
+    The gates have the order i, f, c, o. They share one kernel, one recurrent kernel and one bias; the forget bias
+    starts at 1.
     """
 
     units: int
@@ -82,7 +86,7 @@ class LSTM(nn.Module):
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), (f, 4 * u))
         recurrent = self.param('recurrent_kernel', nn.initializers.orthogonal(), (u, 4 * u)).astype(self.dtype)
         bias = self.param('bias', lambda _: jnp.zeros(4 * u).at[u : 2 * u].set(1.0))
-        # The inputs of all steps in one product; only the recurrent product has to wait for the step before.
+        # One product for the inputs of all steps. Only the recurrent product must wait for the step before.
         inputs = features.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
 
         def step(carry, x):
@@ -97,9 +101,9 @@ class LSTM(nn.Module):
 
 
 class DistanceModel(nn.Module):
-    """uint8 frames and windows of them -> distances in metres, float32, unbounded.
+    """The network from uint8 frames and their windows to distances in metres, float32, unbounded.
 
-    The fields are those of config.model (configs/base.py gives their units and reasons), and `stages`.
+    The fields are the fields of config.model (configs/base.py gives their units and reasons) and `stages`.
     """
 
     dtype: Any = jnp.float32
@@ -110,7 +114,7 @@ class DistanceModel(nn.Module):
     bn_over_replicas: bool = False
     lstm_units: int = 1024
     dense_units: int = 300
-    stages: tuple[Stage, ...] = STAGES  # fewer compile quickly, for tests
+    stages: tuple[Stage, ...] = STAGES  # tests use fewer stages, which compile faster
 
     def setup(self):
         dtype = jnp.dtype(self.dtype)  # config.model.dtype is a name
@@ -124,21 +128,22 @@ class DistanceModel(nn.Module):
         )
         self.lstm = LSTM(units=self.lstm_units, dtype=dtype)
         self.dense = nn.Dense(self.dense_units, dtype=dtype, kernel_init=nn.initializers.glorot_uniform())
-        # Metres stay float32: in bfloat16 distances of 16 m and more would move in steps of 1/8 m.
+        # The output stays float32: in bfloat16 distances from 16 m on would have steps of 1/8 m.
         self.output = nn.Dense(1, dtype=jnp.float32, kernel_init=nn.initializers.glorot_uniform())
 
     def __call__(self, frames: jax.Array, window: jax.Array, train: bool = False) -> jax.Array:
-        """frames [B, S, H, W, 3] uint8, window [B, K, T] int positions among the S frames -> [B, K] metres."""
+        """Predicts distances: frames [B, S, H, W, 3] uint8, window [B, K, T] positions of frames -> [B, K] metres."""
         b, k, t = window.shape
-        features = self.encode(frames, train)
+        features = self.encode(frames=frames, train=train)
         windows = jax.vmap(lambda table, index: table[index])(features, window)
-        return self.distance(windows.reshape(b * k, t, -1)).reshape(b, k)
+        return self.distance(windows=windows.reshape(b * k, t, -1)).reshape(b, k)
 
     def encode(self, frames: jax.Array, train: bool = False) -> jax.Array:
-        """frames [B, S, H, W, 3] uint8 -> features [B, S, 1280]."""
-        return self.encoder(normalize(frames, kind=self.normalization, dtype=jnp.dtype(self.dtype)), train=train)
+        """Encodes frames [B, S, H, W, 3] uint8 -> features [B, S, 1280]."""
+        pixels = normalize(frames, kind=self.normalization, dtype=jnp.dtype(self.dtype))
+        return self.encoder(frames=pixels, train=train)
 
     def distance(self, windows: jax.Array) -> jax.Array:
-        """windows of features [N, T, 1280] -> [N] metres, float32."""
-        hidden = nn.relu(self.dense(self.lstm(windows)))
-        return self.output(hidden.astype(jnp.float32))[:, 0]
+        """Predicts the distance of each window of features: [N, T, 1280] -> [N] metres, float32."""
+        hidden = nn.relu(self.dense(inputs=self.lstm(features=windows)))
+        return self.output(inputs=hidden.astype(jnp.float32))[:, 0]

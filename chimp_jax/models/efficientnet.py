@@ -1,8 +1,8 @@
-"""EfficientNet-B0 and -Lite0 without their top, as a Flax Linen module (Tan and Le 2019, arXiv:1905.11946).
+"""EfficientNet-B0 and -Lite0 without the classifier, as a Flax Linen module (Tan and Le 2019, arXiv:1905.11946).
 
-As keras.applications has B0: TensorFlow's SAME padding, batch norm with epsilon 1e-3, swish, squeeze-excite with a
-quarter of the block's *input* filters, drop-connect that grows with the block's depth. Lite0 is B0 without
-squeeze-excite and with ReLU6 in the place of swish. A 1x1 convolution is a Dense layer on the channels.
+The modules follow B0 of keras.applications: TensorFlow's SAME padding, batch norm with epsilon 1e-3, swish,
+squeeze-excite with a quarter of the block's *input* filters, drop-connect that grows with the block's depth. Lite0 is
+B0 without squeeze-excite and with ReLU6 instead of swish. A 1x1 convolution is a Dense layer over the channels.
 """
 
 from collections.abc import Callable
@@ -23,14 +23,14 @@ from chimp_jax.ops.strips import depthwise_between
 
 FEATURES = 1280
 
-# Keras' kernel initialiser for convolutions here: variance scaling 2.0, fan_out, truncated normal.
+# Keras' initialiser for the kernels of these convolutions.
 conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
-# Keras stores a depthwise kernel as [k, k, C, 1] and so counts k * k as its fan_out; here that is the fan_in.
+# Keras stores a depthwise kernel as [k, k, C, 1], so k * k is its fan_out. In our layout k * k is the fan_in.
 depthwise_init = nn.initializers.variance_scaling(2.0, 'fan_in', 'truncated_normal')
 
 
 class Stage(NamedTuple):
-    """Blocks of one resolution: how many, depthwise kernel, stride of the first, filters in and out, expansion."""
+    """Blocks of one resolution: number, depthwise kernel size, stride of the first, filters in and out, expansion."""
 
     repeats: int
     kernel: int
@@ -40,7 +40,7 @@ class Stage(NamedTuple):
     expand: int
 
 
-# Of B0 and Lite0 alike.
+# B0 and Lite0 have the same stages.
 STAGES = (
     Stage(1, 3, 1, 32, 16, 1),
     Stage(2, 3, 2, 16, 24, 6),
@@ -52,12 +52,12 @@ STAGES = (
 )
 
 
-# A Dense layer on the channels; what a TPU's compiler is told of it: chimp_jax/ops/pointwise.py.
+# A Dense layer over the channels. chimp_jax/ops/pointwise.py explains its form on a TPU.
 Conv1x1 = partial(nn.Dense, dot_general=pointwise_dot_general)
 
 
 class Style(NamedTuple):
-    """What B0 and Lite0 do not share."""
+    """The differences between B0 and Lite0."""
 
     activation: Callable[[jax.Array], jax.Array]
     squeeze_excite: bool
@@ -70,7 +70,7 @@ BACKBONES = {
 
 
 class DepthwiseKernel(nn.Module):
-    """The weights [k, k, 1, C] of a depthwise convolution."""
+    """Holds the weights [k, k, 1, C] of a depthwise convolution."""
 
     size: int
     channels: int
@@ -81,7 +81,7 @@ class DepthwiseKernel(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Gate of each channel from the picture's mean: [B, H, W, C] -> [B, 1, 1, C]."""
+    """Computes a gate for each channel from the picture's mean: [B, H, W, C] -> [B, 1, 1, C]."""
 
     filters: int
     dtype: Any = jnp.float32
@@ -89,12 +89,12 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=conv_init)
-        squeezed = swish(dense(self.filters, name='reduce')(picture_mean(x)))
-        return nn.sigmoid(dense(x.shape[-1], name='expand')(squeezed))
+        squeezed = swish(dense(self.filters, name='reduce')(inputs=picture_mean(x)))
+        return nn.sigmoid(dense(x.shape[-1], name='expand')(inputs=squeezed))
 
 
 class MBConv(nn.Module):
-    """Inverted bottleneck: expand 1x1, depthwise, squeeze-excite, project 1x1, skip where shapes allow."""
+    """Inverted bottleneck: expand 1x1, depthwise, squeeze-excite, project 1x1. Adds its input if shapes allow."""
 
     stage: Stage
     stride: int
@@ -115,36 +115,38 @@ class MBConv(nn.Module):
         depthwise_bn = self.norm(name='depthwise_bn')
 
         def before(x):
-            return expand_bn(expand(x), activation) if self.stage.expand > 1 else x.astype(self.dtype)
+            if self.stage.expand == 1:
+                return x.astype(self.dtype)
+            return expand_bn(x=expand(inputs=x), activation=activation)
 
         def after(h):
-            return depthwise_bn(h, activation)
+            return depthwise_bn(x=h, activation=activation)
 
         if train or self.is_initializing():
-            h = after(depthwise_conv(before(x), kernel, self.stride))
-        else:  # by the running statistics each pixel is normalised by itself
-            h = depthwise_between(x, kernel, self.stride, before, after)
+            h = after(depthwise_conv(before(x), kernel, stride=self.stride))
+        else:  # running statistics normalise each pixel alone
+            h = depthwise_between(x, kernel, stride=self.stride, before=before, after=after)
         product = pointwise_dot_general
         if self.style.squeeze_excite:
-            gate = SqueezeExcite(filters=max(1, filters_in // 4), dtype=self.dtype, name='se')(h)
+            gate = SqueezeExcite(filters=max(1, filters_in // 4), dtype=self.dtype, name='se')(x=h)
             if train:
                 h = h * gate
             else:
                 product = gated_dot_general(gate)
-        h = conv1x1(self.stage.filters_out, name='project', dot_general=product)(h)
-        h = self.norm(name='project_bn')(h)
+        h = conv1x1(self.stage.filters_out, name='project', dot_general=product)(inputs=h)
+        h = self.norm(name='project_bn')(x=h)
         if self.stride != 1 or filters_in != self.stage.filters_out:
             return h
-        # Drop-connect: the whole branch of a frame is dropped, so the mask has one value a frame.
-        return x + nn.Dropout(self.drop_rate, broadcast_dims=(1, 2, 3), deterministic=not train)(h)
+        # Drop-connect drops the whole branch of a frame, so the mask has one value per frame.
+        return x + nn.Dropout(self.drop_rate, broadcast_dims=(1, 2, 3), deterministic=not train)(inputs=h)
 
 
 class EfficientNet(nn.Module):
-    """Pictures [B, H, W, 3] float -> features [B, 1280], globally average-pooled.
+    """Encodes pictures [B, H, W, 3] float -> features [B, 1280], globally average-pooled.
 
     backbone: a key of BACKBONES; another name raises ValueError.
-    axis_name: the mapped axes (frames, replicas) over which batch statistics are taken besides the batch, if any.
-    stages: the blocks; the first stages alone compile quickly.
+    axis_name: mapped axes (frames, replicas) over which batch statistics are taken besides the batch, or None.
+    stages: the blocks; a model of fewer stages compiles faster.
     """
 
     drop_connect: float = 0.2
@@ -177,7 +179,7 @@ class EfficientNet(nn.Module):
             name='stem',
             conv_general_dilated=stem_convolution,
         )
-        x = norm(name='stem_bn')(stem(x), style.activation)
+        x = norm(name='stem_bn')(x=stem(inputs=x), activation=style.activation)
         block, n_blocks = 0, sum(stage.repeats for stage in self.stages)
         for stage in self.stages:
             for repeat in range(stage.repeats):
@@ -191,8 +193,8 @@ class EfficientNet(nn.Module):
                     dtype=self.dtype,
                     name=f'block{block:02d}',
                 )
-                x = mbconv(x, train=train)
+                x = mbconv(x=x, train=train)
                 block += 1
-        x = Conv1x1(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(x)
-        x = norm(name='top_bn')(x, style.activation)
+        x = Conv1x1(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(inputs=x)
+        x = norm(name='top_bn')(x=x, activation=style.activation)
         return picture_mean(x)[:, 0, 0]

@@ -1,4 +1,4 @@
-"""A model as two ONNX graphs, compared with the Flax model before anyone gets them. Requires the extra `onnx`."""
+"""Exports a model as two ONNX graphs and compares them with the Flax model. Requires the extra `onnx`."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ TOLERANCE = 1e-4  # of the largest value, or of 1 if all values are smaller
 def export(
     model: DistanceModel, weights: dict[str, Any], size_px: int, n_frames: int, note: dict[str, str]
 ) -> dict[str, onnx.ModelProto]:
-    """{'backbone', 'head'}, compared with the model in float32; `note` and the shapes stand in their metadata.
+    """Returns the graphs {'backbone', 'head'}. Their metadata contains `note` and the shapes.
 
-    Raises ValueError where ONNX Runtime's results differ from the Flax model's by more than TOLERANCE.
+    Raises ValueError if ONNX Runtime's results differ from those of the float32 Flax model by more than TOLERANCE.
     """
     model = model.clone(dtype=np.float32)
     graphs = {'backbone': backbone_graph(model, weights, size_px), 'head': head_graph(weights)}
@@ -26,20 +26,20 @@ def export(
     for graph in graphs.values():
         onnx.helper.set_model_props(graph, note)
     for name, error in compare(graphs, model, weights, size_px, n_frames).items():
-        if not error <= TOLERANCE:  # also where it is no number
-            raise ValueError(f'the {name} as ONNX differs from the Flax model by {error:.1e}, more than {TOLERANCE}')
+        if not error <= TOLERANCE:  # written so that NaN fails too
+            raise ValueError(f'the ONNX {name} differs from the Flax model by {error:.1e}, more than {TOLERANCE}')
     return graphs
 
 
 def compare(graphs: dict[str, onnx.ModelProto], model: DistanceModel, weights, size_px: int, n_frames: int) -> dict:
-    """Largest difference of each graph's results from the Flax model's, relative to their largest value or to 1."""
+    """Returns each graph's largest difference from the Flax model, relative to the largest value or to 1."""
     rng = np.random.default_rng(0)
-    # Not noise alone: its frames look all the same to the last layers.
+    # Each frame has its own colour, because frames of pure noise give almost equal features.
     frames = rng.integers(0, 256, (n_frames, 1, 1, 3)) * rng.uniform(0, 1, (n_frames, size_px, size_px, 1))
     frames = frames.astype(np.uint8)
-    features = jax.jit(lambda w, x: model.apply(w, x[None], method='encode')[0])(weights, frames)
+    features = jax.jit(lambda w, x: model.apply(w, frames=x[None], method='encode')[0])(weights, frames)
     windows = np.stack([features, features[::-1]])
-    distance = jax.jit(lambda w, x: model.apply(w, x, method='distance'))(weights, windows)
+    distance = jax.jit(lambda w, x: model.apply(w, windows=x, method='distance'))(weights, windows)
     pairs = {
         'backbone': (run_onnx(graphs['backbone'], frames), np.asarray(features)),
         'head': (run_onnx(graphs['head'], windows), np.asarray(distance)),
@@ -48,6 +48,6 @@ def compare(graphs: dict[str, onnx.ModelProto], model: DistanceModel, weights, s
 
 
 def run_onnx(graph: onnx.ModelProto, array: np.ndarray) -> np.ndarray:
-    """The graph's one output for its one input, by ONNX Runtime on the CPU."""
+    """Runs a graph with one input and one output by ONNX Runtime on the CPU."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=['CPUExecutionProvider'])
     return session.run(None, {session.get_inputs()[0].name: array})[0]

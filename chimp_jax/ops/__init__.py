@@ -1,1 +1,1 @@
-"""Operations of the networks: one meaning, a plain form, and a form that is fast on a platform."""
+"""Operations of the networks. Each has one meaning, a plain form, and a form that is fast on one platform."""

@@ -1,12 +1,12 @@
-"""Swish: one meaning, and a form of it that is quick on a CPU."""
+"""Swish, with a form that is fast on a CPU."""
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-# sigmoid(x) - 1/2 = x P(x^2) / Q(x^2) within 4e-8 for |x| up to LARGEST, where sigmoid is 1 within 4e-7. The best
-# quotient of its degrees, by least squares that Lawson's method reweights until all extremes are equal; lowest power
-# first.
+# sigmoid(x) - 1/2 = x P(x^2) / Q(x^2) within 4e-8 for |x| up to LARGEST; beyond it sigmoid is 1 within 4e-7. This is
+# the best quotient of these degrees: Lawson's method reweights a least-squares fit until all extremes are equal. The
+# lowest power comes first.
 NUMERATOR = (0.24999990789890086, 0.008098903737484285, 4.666999262309918e-05, 4.623896134801483e-08)
 DENOMINATOR = (1.0, 0.11572859583110094, 0.0014974950558676386, 3.8102833637501375e-06, 1.0134418413791883e-09)
 LARGEST = 15.0
@@ -14,10 +14,10 @@ LARGEST = 15.0
 
 @jax.custom_jvp
 def swish(x: jax.Array) -> jax.Array:
-    """x * sigmoid(x), in float32: rounding in between would cost a TPU 0.5 GiB in training.
+    """Returns x * sigmoid(x), computed in float32. The result has the dtype of x.
 
-    As a quotient of polynomials on a CPU; elsewhere by tanh, which takes a TPU a fifth less memory in training than
-    exp. The gradient is by tanh everywhere.
+    A CPU uses a quotient of polynomials, other platforms tanh. The gradient uses tanh everywhere. By the compiler
+    estimate for a TPU, rounding in between would cost 0.5 GiB in training, and tanh needs a fifth less memory than exp.
     """
     wide = x.astype(jnp.float32)
     return lax.platform_dependent(wide, cpu=rational, default=by_tanh).astype(x.dtype)
@@ -25,7 +25,7 @@ def swish(x: jax.Array) -> jax.Array:
 
 @swish.defjvp
 def _swish_jvp(primals, tangents):
-    # In closed form, of one tanh: from the automatic one XLA makes three passes over the map more.
+    # In closed form with one tanh. For the automatic derivative, XLA makes three more passes over the map.
     (x,), (tangent,) = primals, tangents
     half = 0.5 * x.astype(jnp.float32)
     t = jnp.tanh(half)
@@ -34,14 +34,14 @@ def _swish_jvp(primals, tangents):
 
 
 def by_tanh(x: jax.Array) -> jax.Array:
-    """float32 -> float32."""
+    """Computes swish with tanh: float32 -> float32."""
     half = 0.5 * x
     return half * jnp.tanh(half) + half
 
 
 def rational(x: jax.Array) -> jax.Array:
-    """Equals `by_tanh`, with fewer operations than XLA spends on tanh; for float32."""
-    x = jnp.maximum(x, -LARGEST)  # below it swish is 0 within 5e-6; -inf is not to become NaN
+    """Computes swish with polynomials: float32 -> float32. Takes fewer operations than XLA's tanh."""
+    x = jnp.maximum(x, -LARGEST)  # below it, swish is 0 within 5e-6; the limit keeps -inf from becoming NaN
     inside = jnp.minimum(x, LARGEST)
     square = lax.square(inside)
     return x * (0.5 + inside * _polynomial(NUMERATOR, square) / _polynomial(DENOMINATOR, square))

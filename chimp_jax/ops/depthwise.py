@@ -1,12 +1,12 @@
-"""Depthwise convolution: one meaning, a form of it that is quick on a CPU, and one for a TPU's first layers.
+"""Depthwise convolution, with a form that is fast on a CPU and one for a TPU's first layers.
 
 XLA's CPU backend runs a grouped convolution about 30 times slower than a sum of k * k shifted multiply-adds, and its
-gradient slower still. A TPU runs it on its vector unit; with few channels a dense convolution on the matrix unit is
-quicker by the compiler's own account (docs/tpu_compiler.md). On a GPU the plain convolution is right.
-`depthwise_conv` chooses inside one program, by the platform that the program is compiled for; tests hold all forms
-equal, forward and gradient.
+gradient slower still. On a TPU a grouped convolution runs on the vector unit; by the compiler estimate a dense
+convolution on the matrix unit is faster if there are few channels (docs/tpu_compiler.md). On a GPU the plain
+convolution is right. `depthwise_conv` chooses the form by the platform for which the program is compiled. Tests hold
+all forms equal, forward and gradient.
 
-Shapes: x [B, H, W, C]; kernel [k, k, 1, C]; y [B, ceil(H / stride), ceil(W / stride), C]; padding as TensorFlow's
+Shapes: x [B, H, W, C]; kernel [k, k, 1, C]; y [B, ceil(H / stride), ceil(W / stride), C]. The padding is TensorFlow's
 SAME (asymmetric at stride 2).
 """
 
@@ -18,14 +18,14 @@ from jax import lax
 
 from chimp_jax.ops.mapped_frames import all_pictures_at_once
 
-# Rows of a TPU's matrix unit: with as many channels or fewer a dense convolution is one pass for each of its taps.
+# Rows of a TPU's matrix unit. With at most this many channels, a dense convolution takes one pass for each tap.
 MATRIX_UNIT = 128
 
 GROUP = 16  # rows, see _group
 
 
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Depthwise convolution with TensorFlow's SAME padding; equals `plain`."""
+    """Returns the depthwise convolution with TensorFlow's SAME padding; equals `plain_depthwise`."""
     return lax.platform_dependent(
         x,
         kernel,
@@ -36,7 +36,7 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def plain_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """The definition: a convolution in as many groups as channels."""
+    """The definition: a convolution with one group for each channel."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -49,15 +49,18 @@ def plain_depthwise(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def dense(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`plain` as one convolution of all channels with all, zero but for its diagonal; so is the input's gradient."""
+    """Computes `plain_depthwise` as a convolution of all channels with all, whose kernel is zero off the diagonal.
+
+    The gradient of the input has the same form.
+    """
     return _dense(x, kernel, stride)
 
 
 @dense.defjvp
 def _dense_jvp(stride, primals, tangents):
     x, kernel = primals
-    # The kernel's gradient comes from the plain form: from the dense one, most of what is computed is thrown away.
-    # A custom_jvp, not a custom_vjp, for the reason in `_shifted`.
+    # The kernel's gradient uses the plain form: the dense form computes mostly values off the diagonal, which are
+    # discarded. `_shifted` explains why this is a custom_jvp and not a custom_vjp.
     tangent = _dense(tangents[0], kernel, stride) + plain_depthwise(x, tangents[1], stride)
     return dense(x, kernel, stride), tangent
 
@@ -69,8 +72,11 @@ def _dense(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _shifted(x, kernel, stride, size):
-    """The CPU's form. Only it has a gradient of its own: a custom_vjp around the plain form would, under a vmap over
-    frames, compute the kernel's gradient for each frame, in layouts that cost a TPU more than the convolution."""
+    """The form for a CPU, the only one with a custom_vjp.
+
+    Under a vmap over frames, a custom_vjp around the plain form would compute the kernel's gradient for each frame, in
+    layouts that by the compiler estimate cost a TPU more than the convolution.
+    """
     return _forward(x, kernel, stride, size)[0]
 
 
@@ -89,24 +95,24 @@ _shifted.defvjp(_forward, _backward)
 
 
 def same_padding(size: int, k: int, stride: int) -> tuple[int, int, int]:
-    """Output size, padding before and after (the odd one after), as TensorFlow's SAME."""
+    """Returns the output size and TensorFlow's SAME padding before and after. An odd pixel of padding goes after."""
     out = -(-size // stride)
     total = max((out - 1) * stride + k - size, 0)
     return out, total // 2, total - total // 2
 
 
 def pad_same(x: jax.Array, k: int, stride: int) -> jax.Array:
-    """The pictures in the zeros that the convolution sees around them."""
+    """Pads pictures [B, H, W, C] with the zeros that the convolution sees around them."""
     _, top, bottom = same_padding(x.shape[1], k, stride)
     _, left, right = same_padding(x.shape[2], k, stride)
     around = ((0, 0), (top, bottom), (left, right), (0, 0))
-    # Without the barrier XLA computes what is before the padding k * k times, once for each shift.
+    # Without the barrier, XLA computes the operation before the padding k * k times, once for each shift.
     (padded,) = all_pictures_at_once(lambda _, x: (lax.optimization_barrier(jnp.pad(x, around)),))(None, x)
     return padded
 
 
 def sum_shifted(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """The convolution of pictures [B, H, W, C] that have their padding: the sum of k * k shifted ones."""
+    """Convolves padded pictures [B, H, W, C]: returns the sum of k * k shifted pictures."""
     k = len(kernel)
     rows, columns = ((size - k) // stride + 1 for size in padded.shape[1:3])
     return sum(
@@ -120,16 +126,19 @@ def sum_shifted(padded: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 def _gradients(
     kernel: jax.Array, padded: jax.Array, grad: jax.Array, size: tuple[int, int], stride: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Of the pictures [B, *size, C] before the padding, and of the kernel."""
+    """Returns the gradients of the pictures [B, *size, C] before padding and of the kernel."""
     of_kernel = _tap_sums(padded, grad, len(kernel), stride).reshape(kernel.shape).astype(kernel.dtype)
     if stride == 1:
         return _input_gradient(size, kernel, grad, stride), of_kernel
-    # Picture by picture: the interleaved phases stay in the cache, and nothing computes them again.
+    # Picture by picture, the interleaved phases stay in the cache, and XLA does not recompute them.
     return lax.map(lambda one: _input_gradient(size, kernel, one[None], stride)[0], grad), of_kernel
 
 
 def _input_gradient(size: tuple[int, int], kernel: jax.Array, grad: jax.Array, stride: int) -> jax.Array:
-    """Again a shifted sum. At stride 2 each of the four parities of a pixel has its own taps; they are interleaved."""
+    """Returns the gradient of the pictures, again a shifted sum.
+
+    At stride 2, each of the four parities of a pixel has its own taps. The four sums are interleaved.
+    """
     (h, w), k = size, len(kernel)
     b, _, _, c = grad.shape
     rows, top, _ = same_padding(h, k, stride)
@@ -162,10 +171,10 @@ def _input_gradient(size: tuple[int, int], kernel: jax.Array, grad: jax.Array, s
 
 
 def _tap_sums(padded: jax.Array, grad: jax.Array, k: int, stride: int) -> jax.Array:
-    """[k * k, C] float32: of each tap, the sum over all pixels of what it saw times the gradient.
+    """Returns the sum over all pixels of input times gradient for each tap: [k * k, C] float32.
 
-    A scan over groups of rows that stay in the cache: products of a group's rows are added first, then the columns,
-    as a product with ones.
+    The function scans groups of rows that stay in the cache. It first adds the products of a group's rows, then the
+    columns, as a product with ones.
     """
     b, rows, columns, c = grad.shape
     r, n = _group(rows, b)
@@ -187,10 +196,10 @@ def _tap_sums(padded: jax.Array, grad: jax.Array, k: int, stride: int) -> jax.Ar
 
 
 def _group(rows: int, pictures: int) -> tuple[int, int]:
-    """Rows, and pictures, that are added in one go: 16 rows or a few more, in whole groups.
+    """Returns the number of rows and of pictures in a group: together 16 rows or a few more, in whole groups.
 
-    XLA copies a slice, which then stays in the cache, only if there are 16 uses of it or more; of fewer rows the
-    sums are three times slower.
+    XLA copies a slice, which then stays in the cache, only if the slice has 16 uses or more. With fewer rows the sums
+    are three times slower.
     """
     fitting = [r for r in range(1, min(rows, 3 * GROUP) + 1) if rows % r == 0]
     r = min((r for r in fitting if r >= GROUP), default=fitting[-1])

@@ -1,4 +1,4 @@
-"""Functions of pictures under the vmap over frames: on all frames' pictures in one go."""
+"""Runs a function of pictures on the pictures of all frames at once, under the vmap over frames."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,12 @@ from jax.custom_batching import custom_vmap
 
 
 def all_pictures_at_once(function: Callable, sums: tuple[int, ...] = ()) -> Callable:
-    """function(kernel or None, *arrays [B, ...]) -> arrays [B, ...]; under a vmap over frames all pictures are one B.
+    """Wraps function(kernel or None, *arrays [B, ...]) -> arrays [B, ...].
 
-    Mapped as it is written, it is what XLA's CPU backend computes twice, once for each shape in which it is asked for.
-    sums: the outputs that are sums over pictures, a gradient of what all frames share; only their sum over frames
-    matters then, and each frame gets an equal part of it. A kernel that is mapped itself is mapped as usual.
+    Under a vmap over frames, the wrapped function gets the pictures of all frames as one batch B. Under a plain vmap,
+    XLA's CPU backend computes the result twice, once for each shape in which it is used.
+    sums: positions of outputs that are sums over pictures, such as the gradient of a shared kernel. Only their sum over
+    frames matters, so each frame gets an equal part of it. If the kernel itself is mapped, the usual vmap applies.
     """
 
     @custom_vmap

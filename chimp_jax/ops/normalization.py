@@ -14,10 +14,10 @@ BN_EPSILON = 1e-3
 class BatchNorm(nn.Module):
     """Batch norm of the last axis, then `activation`: [..., C] -> [..., C].
 
-    As TensorFlow 2.4's fused batch norm: the batch is normalised by its plain variance, while the variance of n
-    numbers enters the running average times n / (n - 1). With the n of 512 px that is nothing, with the few positions
-    of small pictures it is some percent; flax's own has no such choice. axis_name: mapped axes over which the
-    statistics are taken as well.
+    Follows TensorFlow 2.4's fused batch norm: the plain variance normalises the batch, and the running average takes
+    the variance of n numbers times n / (n - 1). At 512 px n is so large that the factor does not matter; small pictures
+    have few positions, and the factor changes the variance by some percent. Flax's module has no such option.
+    axis_name: mapped axes over which the statistics are taken too.
     """
 
     use_running_average: bool
@@ -46,13 +46,13 @@ class BatchNorm(nn.Module):
         shift = bias - mean * factor
         if self.use_running_average:
             return scaled(x, factor, shift)
-        # A CPU is quicker where the gradient computes this again from x: fewer maps go through memory. A TPU's compiler
-        # chooses better itself: told to do so, it expects more cycles than `make tpu-check-quick` allows.
+        # On a CPU, recomputing this from x in the gradient is faster: fewer maps go through memory. On a TPU the
+        # compiler chooses: with the checkpoint, its estimate exceeds the cycles that `make tpu-check-quick` allows.
         return lax.platform_dependent(x, factor, shift, cpu=jax.checkpoint(scaled), default=scaled)
 
 
 def batch_statistics(x: jax.Array, axis_name: str | tuple[str, ...] | None) -> tuple[jax.Array, jax.Array, int]:
-    """Mean and plain variance of each channel [C], and of how many numbers, over the mapped axes too."""
+    """Returns the mean and plain variance of each channel [C], and the count of numbers, over the mapped axes too."""
     x = x.astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
     mean, square = jnp.mean(x, axes), jnp.mean(lax.square(x), axes)

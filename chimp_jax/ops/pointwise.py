@@ -1,4 +1,4 @@
-"""1x1 convolution: a product on the channels, of which a TPU's compiler has to be told that it is a convolution."""
+"""1x1 convolution: a product over the channels, written as a convolution for a TPU."""
 
 import functools
 from collections.abc import Callable
@@ -14,14 +14,14 @@ NUMBERS = (((3,), (0,)), ((), ()))
 
 
 def pointwise_dot_general(x: jax.Array, kernel: jax.Array, dimension_numbers: Any, precision: Any = None) -> jax.Array:
-    """x [B, H, W, C], kernel [C, F] -> [B, H, W, F], for `dot_general` of nn.Dense.
+    """The `dot_general` of nn.Dense for pictures: x [B, H, W, C], kernel [C, F] -> [B, H, W, F].
 
-    Around products the TPU's compiler lays pictures out with W in the lanes, around convolutions with B; a network
-    of both spends a fourth of its step in copies from one to the other (docs/tpu_compiler.md).
+    The TPU compiler puts W into the lanes around products, and B around convolutions. By its estimate, a network of
+    both spends a fourth of its step on copies between the two layouts (docs/tpu_compiler.md).
     Raises ValueError for any other product.
     """
     if x.ndim != 4 or dimension_numbers != NUMBERS:
-        raise ValueError(f'a product over the channels of pictures is meant, not {dimension_numbers} of {x.shape}')
+        raise ValueError(f'expected a product over the channels of pictures, not {dimension_numbers} of {x.shape}')
 
     return lax.platform_dependent(
         x,
@@ -33,12 +33,12 @@ def pointwise_dot_general(x: jax.Array, kernel: jax.Array, dimension_numbers: An
 
 
 def plain_pointwise(x: jax.Array, kernel: jax.Array, precision: Any = None) -> jax.Array:
-    """The definition."""
+    """The definition: a product over the channels."""
     return lax.dot_general(x, kernel, NUMBERS, precision=precision)
 
 
 def pointwise_convolution(x: jax.Array, kernel: jax.Array, precision: Any = None) -> jax.Array:
-    """The same, said as a convolution."""
+    """The same product, written as a convolution."""
     numbers = ('NHWC', 'HWIO', 'NHWC')
     return lax.conv_general_dilated(
         x, kernel[None, None], (1, 1), 'VALID', dimension_numbers=numbers, precision=precision
@@ -47,7 +47,7 @@ def pointwise_convolution(x: jax.Array, kernel: jax.Array, precision: Any = None
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def cpu_product(x: jax.Array, kernel: jax.Array, precision: Any = None) -> jax.Array:
-    """`plain`, with a gradient for a CPU."""
+    """`plain_pointwise` with a gradient that is fast on a CPU."""
     return plain_pointwise(x, kernel, precision)
 
 
@@ -64,7 +64,10 @@ cpu_product.defvjp(_forward, _backward)
 
 
 def _gradients(kernel: jax.Array, x: jax.Array, grad: jax.Array, precision: Any) -> tuple[jax.Array, jax.Array]:
-    """One of a product's operands is transposed: for the kernel's gradient the narrow one, 6 times less to move."""
+    """Returns the gradients of x and of the kernel.
+
+    A product transposes one operand. The kernel's gradient transposes the narrow one, which moves 6 times fewer bytes.
+    """
     channels, filters = kernel.shape
     pixels, grads = x.reshape(-1, channels), grad.reshape(-1, filters)
     narrow, wide = (pixels, grads) if channels < filters else (grads, pixels)
@@ -74,9 +77,9 @@ def _gradients(kernel: jax.Array, x: jax.Array, grad: jax.Array, precision: Any)
 
 
 def gated_dot_general(gate: jax.Array) -> Callable:
-    """`pointwise_dot_general` of x times gate [B, 1, 1, C]: on a CPU the gate is multiplied into the kernel.
+    """Returns `pointwise_dot_general` of x times gate [B, 1, 1, C]. On a CPU the gate is multiplied into the kernel.
 
-    For evaluation, where a CPU works picture by picture: many kernels in one product are no quicker.
+    It is for evaluation, in which a CPU works picture by picture. With many pictures, the many kernels save no time.
     """
 
     def product(x: jax.Array, kernel: jax.Array, dimension_numbers: Any, precision: Any = None) -> jax.Array:

@@ -1,5 +1,6 @@
-"""What the benchmarks say of what they measured: ratios, verdicts, the table, the fits. Nothing here measures."""
+"""The arithmetic of the benchmarks: ratios, verdicts, the table, the fits. These tests measure nothing."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def test_net_seconds_are_without_start_up():
 
 
 def test_our_work_may_be_several_times_as_much():
-    """Three clips in 11 - 5 = 6 s are one in 2 s; the other way takes 20 s for one."""
+    """Three clips in 11 - 5 = 6 s are one clip in 2 s. The other way takes 20 s for one."""
     seconds = {('ours', 'start'): [5.0], ('ours', 'whole'): [11.0]}
     seconds |= {('published', 'start'): [10.0], ('published', 'whole'): [30.0]}
     row = end_to_end.net_ratio(seconds, times_ours=3)
@@ -43,7 +44,7 @@ def test_our_work_may_be_several_times_as_much():
 
 
 @pytest.mark.parametrize('starts,whole', [([5.0], 5.1), ([5.0, 7.0], 8.0), ([5.0], 4.0)])
-def test_what_cannot_be_told_from_start_up_gives_no_ratio(starts, whole):
+def test_work_as_short_as_the_variation_of_start_up_gives_no_ratio(starts, whole):
     seconds = {('ours', 'start'): starts, ('ours', 'whole'): [whole] * len(starts)}
     seconds |= {('published', 'start'): [9.0] * len(starts), ('published', 'whole'): [90.0] * len(starts)}
     with pytest.raises(RuntimeError, match='ours: .* too short to compare'):
@@ -64,7 +65,7 @@ def test_verdicts(row, expected):
     assert table.verdict(row) == expected
 
 
-def test_the_table_has_figures_goals_and_what_failed():
+def test_the_table_has_figures_goals_and_failures():
     rows = [
         {'work': 'w', 'against': 'p', 'value': 1.5, 'range': [1.25, 2], 'unit': ' x', 'goal': 2.0, 'note': 'n'},
         {
@@ -86,14 +87,14 @@ def test_the_table_has_figures_goals_and_what_failed():
     ]
 
 
-def test_only_what_stands_between_the_marks_is_replaced():
+def test_only_the_text_between_the_marks_is_replaced():
     marks = '<!-- table: written by the command, do not edit -->', '<!-- end of table -->'
     page = f'before\n{marks[0]}\nold\n{marks[1]}\nafter\n'
     new = table.replace_section(page, 'table', 'new')
     assert new == f'before\n{marks[0]}\nnew\n{marks[1]}\nafter\n'
     assert table.replace_section(new, 'table', 'old') == page
     for broken in (page.replace(marks[1], ''), page + page, '\n'.join(marks[::-1])):
-        with pytest.raises(ValueError, match='the page wants one line'):
+        with pytest.raises(ValueError, match='the page needs one line'):
             table.replace_section(broken, 'table', 'new')
 
 
@@ -103,7 +104,7 @@ def test_the_page_has_its_marks():
         assert 'x y z' in table.replace_section(page, name, 'x y z')
 
 
-def test_a_missing_side_is_named_and_the_other_rows_stand():
+def test_a_missing_side_is_named_and_the_other_rows_are_kept():
     run = turns.Race({'ours': [1.0, 2.0], 'Keras': [2.0, 2.0]}, {}, ['ONNX Runtime: onnxruntime is not installed'])
     row = suite.ratio_row(run, 'work', 'ours', 'Keras', 2.0, n=10)
     assert row['value'] == 1.5 and row['range'] == [1.0, 2.0]
@@ -116,7 +117,7 @@ def test_a_missing_side_is_named_and_the_other_rows_stand():
     ('ours_s', 'file_s', 'error', 'fastest', 'text'),
     [(1.0, 2.0, 0.0, 0, 'no bfloat16'), (4.0, 2.0, 0.012, 1, 'error 1.2e-02 of')],
 )
-def test_the_goal_is_that_of_the_fastest_mode(ours_s, file_s, error, fastest, text):
+def test_the_fastest_mode_has_the_goal(ours_s, file_s, error, fastest, text):
     seconds = {'ours': [ours_s], 'OpenVINO bf16': [file_s], 'OpenVINO bf16, from Keras': [3.0]}
     rows = suite.fastest_mode(turns.Race(seconds, {'OpenVINO bf16': {'error': error}}, []), n=6)
     assert [row['value'] for row in rows] == [3 / ours_s, 3 / file_s]
@@ -135,7 +136,7 @@ FINE = {'work': 'w', 'against': 'p', 'value': 1, 'range': [1, 1], 'unit': ' x', 
 
 @pytest.fixture
 def suite_of(monkeypatch, tmp_path):
-    """A function that runs the suite of these parts in an empty folder, and one that gives what is in results.json."""
+    """Returns a function that runs the suite with given parts in an empty folder, and one that reads results.json."""
     monkeypatch.setattr(suite, 'RESULTS', tmp_path / 'results.json')
     monkeypatch.setattr(suite, 'PAGE', tmp_path / 'page.md')
     suite.PAGE.write_text('<!-- table: written by the command, do not edit -->\n<!-- end of table -->\n')
@@ -155,7 +156,7 @@ def raises(error):
     return part
 
 
-def test_a_part_that_fails_does_not_stop_the_others_and_rows_of_another_day_stay(suite_of):
+def test_a_failed_part_does_not_stop_the_others_and_older_rows_are_kept(suite_of):
     run, results = suite_of
     suite.RESULTS.write_text(json.dumps({'days': {'c': '2026-01-02'}, 'parts': {'c': [FINE]}}))
     fails = raises(RuntimeError('no clips'))
@@ -166,7 +167,7 @@ def test_a_part_that_fails_does_not_stop_the_others_and_rows_of_another_day_stay
     assert suite.PAGE.read_text().count('| w | p | 1.00 x') == 2 and 'no clips' in suite.PAGE.read_text()
 
 
-def test_what_is_measured_is_kept_when_the_run_is_ended(suite_of):
+def test_an_interrupted_run_keeps_its_measured_parts(suite_of):
     run, results = suite_of
     with pytest.raises(KeyboardInterrupt):
         run({'a': lambda scratch, quick: [FINE], 'b': raises(KeyboardInterrupt())})
@@ -191,14 +192,14 @@ def test_powers_of_growth_by_hand():
     assert scaling.fit(rows, 2.0) == pytest.approx({'seconds_power': 1, 'memory_power': 0, 'one_more_s': 0.5}, abs=1e-9)
 
 
-def test_counts_within_start_up_have_no_part_in_the_fit():
+def test_the_fit_skips_counts_within_start_up():
     rows = [{'count': n, 'seconds': s, 'mb': 700.0} for n, s in ((1, 1.9), (10, 3.0), (20, 4.0))]
     assert scaling.fit(rows, 2.0)['seconds_power'] == pytest.approx(1)  # 1 s and 2 s above start-up
     assert scaling.fit(rows[:2], 2.0)['seconds_power'] != scaling.fit(rows[:2], 2.0)['seconds_power']  # NaN
 
 
-def test_the_estimate_says_that_it_is_one():
-    """100,000 clips of 3.6 s are 100 h, on 10 machines 10."""
+def test_the_estimate_is_called_an_estimate():
+    """100,000 clips of 3.6 s take 100 h, on 10 machines 10 h."""
     text = scaling.cost_text(3.6, {'clips': {'seconds_power': 1.0}})
     assert text.startswith('**Estimate**') and '100 h on this machine' in text and '10 machines 10.0 h' in text
 
@@ -209,3 +210,45 @@ def test_modules_start(module):
         [sys.executable, '-m', f'bench.{module}', '--help'], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert 'usage' in done.stdout
+
+
+def test_every_name_that_the_benchmarks_use_of_the_project_exists():
+    """Other tests run few of the scripts. This one reads all of them: `from module import name` and `module.name`."""
+    missing = []
+    for path in sorted((ROOT / 'bench').glob('*.py')):
+        tree, imported = ast.parse(path.read_text()), {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] in PROJECT:
+                for alias in node.names:
+                    inner = f'{node.module}.{alias.name}'
+                    if module_file(inner):
+                        imported[alias.asname or alias.name] = inner
+                    elif alias.name not in names_in(module_file(node.module)):
+                        missing.append(f'{path.name}: {inner}')
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in imported:
+                module = imported[node.value.id]
+                if node.attr not in names_in(module_file(module)):
+                    missing.append(f'{path.name}:{node.lineno}: {module}.{node.attr}')
+    assert missing == []
+
+
+PROJECT = ('bench', 'chimp_jax', 'configs', 'data_prep')
+
+
+def module_file(name: str) -> Path | None:
+    stem = ROOT.joinpath(*name.split('.'))
+    return next((path for path in (stem.with_suffix('.py'), stem / '__init__.py') if path.exists()), None)
+
+
+def names_in(path: Path) -> set[str]:
+    """The names that a module defines or imports at its top level."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            names |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return names

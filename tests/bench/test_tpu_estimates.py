@@ -1,4 +1,4 @@
-"""Reading the TPU compiler's program text; expected figures are counted by hand in the comments."""
+"""The compiler estimates are read from a program text. The comments count the expected figures by hand."""
 
 import types
 
@@ -6,8 +6,9 @@ import pytest
 
 from bench import tpu_estimates
 
-# As the compiler prints it, shortened: a fusion of 940 cycles; a loop noted to run 5 times, whose body has 100 cycles
-# and a loop of its own, counted by its condition (3 times), of 10 cycles; an operation without a figure.
+# A shortened text of the compiler. It has a fusion of 940 cycles, an operation without a figure, and a loop that runs 5
+# times by its note. The body of the loop has 100 cycles and an inner loop of 10 cycles, which runs 3 times by its
+# condition.
 TEXT = """\
 HloModule jit_step, entry_computation_layout={(f32[8]{0})->f32[8]{0}}
 
@@ -87,7 +88,7 @@ def test_estimates_of_a_core():
     memory = types.SimpleNamespace(
         argument_size_in_bytes=2 * gib,
         output_size_in_bytes=3 * gib,
-        alias_size_in_bytes=2 * gib,  # donated: in the arguments and in the output
+        alias_size_in_bytes=2 * gib,  # donated arrays are in the arguments and in the output
         temp_size_in_bytes=10 * gib,
         generated_code_size_in_bytes=gib // 4,
     )
@@ -100,7 +101,7 @@ def test_estimates_of_a_core():
     figures = tpu_estimates.estimates(compiled)
     assert figures['hbm_gib'] == 13.25 and figures['fits']  # 2 + 3 - 2 + 10 + 0.25
     assert (figures['tflops'], figures['moved_gb'], figures['floor_s']) == (2.5, 86.0, 0.2)
-    assert figures['cycles_s'] == 0.1  # 94 million of 940 million a second; 657 more do not show
+    assert figures['cycles_s'] == 0.1  # 94 of 940 million cycles per second; 657 more do not show
     assert figures['cycles_s_by_part']['convolution forward'] == 0.1
     memory.temp_size_in_bytes += 3 * gib
     assert not tpu_estimates.estimates(compiled)['fits']  # 16.25 > 15.5

@@ -12,7 +12,6 @@ import small
 from chimp_jax import members, predict, scoring, steps
 from chimp_jax.commands import entry
 from chimp_jax.data import augment, chunks, input_pipeline
-from chimp_jax.ensemble import results
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.optim import make_optimizer, make_plateau
 from chimp_jax.steps import Mean, absolute_error
@@ -238,29 +237,6 @@ def test_a_target_without_a_distance_keeps_its_row_and_its_reason(trained, tmp_p
         assert pd.read_csv(tmp_path / 'b.csv')[KEY].values.tolist().count(['cut.mp4', 5]) == 1
     finally:
         (folder / LOST).unlink()
-
-
-@pytest.mark.parametrize(
-    'text,fault',
-    [
-        ('video_id,time,distance\na,0,1\nb,1,2\n', None),
-        ('video_id,time,distance\nb,1,2\na,0,1\n', 'line 2: b at 1 s is not the row'),
-        ('video_id,time,distance\na,0,1\n', '1 rows'),
-        ('video_id,time,distance\na,0,1\nb,1,\n', 'line 3: b at 1 s has no finite distance'),
-        ('video_id,time,distance\na,0,inf\nb,1,2\n', 'line 2: a at 0 s has no finite distance'),
-        ('video_id,time,distance\na,0,-0.5\nb,1,2\n', 'line 2: a at 0 s has a distance below 0'),
-        ('video_id,distance,time\na,1,0\nb,2,1\n', 'a submission has video_id,time,distance'),
-        ('video_id,time,distance\na,0,1\na,0,1\n', 'line 3: a at 0 s stands there for the second time'),
-    ],
-)
-def test_the_rules_of_a_submission(tmp_path, text, fault):
-    (tmp_path / 'order.csv').write_text('video_id,time,distance\na,0,9\nb,1,9\n')
-    (tmp_path / 'a.csv').write_text(text)
-    if fault is None:
-        assert results.check_submission(tmp_path / 'a.csv', tmp_path / 'order.csv') == 2
-    else:
-        with pytest.raises(ValueError, match=fault):
-            results.check_submission(tmp_path / 'a.csv', tmp_path / 'order.csv')
 
 
 def test_no_members_is_said(tmp_path):

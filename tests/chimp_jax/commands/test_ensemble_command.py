@@ -22,7 +22,9 @@ def test_all_methods_are_compared(tmp_path, capsys):
     run(write_runs(tmp_path / 'runs'), '--out', tmp_path / 'out')
     text = capsys.readouterr().out
     assert '4 OOF rows of 2 clips, 2 recipes, 4 members' in text
-    assert f'no {tmp_path}/runs/{ONE}/clips.csv: sites and parks are unknown, the 2 groups are of clips' in text
+    assert (
+        f'{tmp_path}/runs/{ONE}/clips.csv is missing: sites and parks are unknown, so the 2 groups are of clips' in text
+    )
     assert 'folds by clip: members saw other clips of the same sites' in text
     assert 'not compared: published: the published weights need the recipe' in text
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['ensemble_report.csv']

@@ -1,4 +1,4 @@
-"""Combinations of recipes by name: fitted, applied, kept as JSON, or refused."""
+"""Combinations of recipes by name: fitted, applied, saved as JSON, or refused."""
 
 import json
 
@@ -12,7 +12,7 @@ from configs.recipes import PUBLISHED
 
 ROWS = pd.MultiIndex.from_tuples([('a.avi', 9), ('a.avi', 10), ('b.mp4', 0), ('b.mp4', 2)], names=KEY)
 LABELS = pd.Series([5.0, 9.0, 2.0, 4.0], ROWS)
-# Errors of `one` are -1, of `two` +3: weights 3/4 and 1/4 leave none.
+# The errors of `one` are -1, those of `two` +3: weights 3/4 and 1/4 cancel them.
 OOF = pd.DataFrame({'one': LABELS - 1, 'two': LABELS + 3})
 
 
@@ -34,7 +34,7 @@ def test_each_method_by_hand():
 
 
 def test_published_by_hand():
-    # All say 10 m but one, by the printed weights: 0.2273 for full-a4p50-f7s1, -0.1000 for down-a1p80-f7s1.
+    # All recipes but one predict 10 m. Printed weights: 0.2273 for full-a4p50-f7s1, -0.1000 for down-a1p80-f7s1.
     rows = pd.DataFrame(10.0, range(2), PUBLISHED)
     rows.loc[0, 'full-a4p50-f7s1'] = 20.0
     rows.loc[1, 'down-a1p80-f7s1'] = 20.0
@@ -55,7 +55,7 @@ def test_the_order_of_rows_and_recipes_changes_nothing():
     rng = np.random.default_rng(0)
     index = pd.MultiIndex.from_product([[f'{i}.avi' for i in range(20)], range(3)], names=KEY)
     labels = pd.Series(rng.choice([1.0, 2.0, 5.0, 9.0], len(index)), index)
-    # Half of the recipes are the same, so that ties must be broken in one way.
+    # Two recipes are copies, so ties must always be broken in the same way.
     oof = pd.DataFrame({name: labels + rng.normal(0, 2, len(index)) for name in 'cab'})
     oof = oof.assign(d=oof['a'], e=oof['b'])
     shuffled = oof.sample(frac=1, random_state=1)[list('edcab')]
@@ -65,13 +65,13 @@ def test_the_order_of_rows_and_recipes_changes_nothing():
         np.testing.assert_array_equal(expected.apply(shuffled), expected.apply(oof.loc[shuffled.index]))
 
 
-def test_what_does_not_fit_is_refused_by_name():
+def test_oof_and_labels_that_do_not_match_are_refused_by_name():
     for method in NEEDS_OOF:
         with pytest.raises(ValueError, match=f'^{method} weights are fitted on OOF .* missing: train all folds'):
             fit(method, ['one', 'two'])
     for oof, labels, message in (
-        (OOF, LABELS.iloc[:3], r'other rows: b.mp4 at 2 s \(1 in all\)'),
-        (OOF.iloc[1:], LABELS, 'other rows: a.avi at 9 s'),
+        (OOF, LABELS.iloc[:3], r'only the labels have rows for b.mp4 at 2 s \(1 in all\)'),
+        (OOF.iloc[1:], LABELS, 'only the labels have rows for a.avi at 9 s'),
         (pd.concat([OOF, OOF.iloc[:1]]), LABELS, 'OOF predictions have more than one row for a.avi at 9 s'),
         (OOF, pd.concat([LABELS, LABELS.iloc[2:]]), 'labels have more than one row for b.mp4 at 0 s'),
         (OOF.assign(two=np.nan), LABELS, 'must be finite'),
@@ -80,9 +80,9 @@ def test_what_does_not_fit_is_refused_by_name():
     ):
         with pytest.raises(ValueError, match=message):
             fit('simplex', ['one', 'two'], oof, labels)
-    with pytest.raises(ValueError, match="'best' is none of greedy, simplex"):
+    with pytest.raises(ValueError, match="'best' is not one of greedy, simplex"):
         fit('best', ['one'])
-    with pytest.raises(ValueError, match="'one' stands more than once"):
+    with pytest.raises(ValueError, match="'one' appears more than once"):
         fit('mean', ['one', 'one'])
     with pytest.raises(ValueError, match='no recipe'):
         fit('mean', [])
@@ -93,7 +93,7 @@ def test_predictions_that_do_not_fit_are_refused_by_name():
     for rows, message in (
         (OOF[['one']], "'two' of the weights is not in the predictions"),
         (OOF.assign(three=1.0), "'three' of the predictions is not in the weights"),
-        (OOF[['one', 'two', 'one']], "'one' stands more than once in the predictions"),
+        (OOF[['one', 'two', 'one']], "'one' appears more than once in the predictions"),
         (OOF.assign(two=[1.0, np.nan, 1.0, np.inf]), 'two: no finite distance for a.avi at 10'),
     ):
         with pytest.raises(ValueError, match=message):
@@ -112,7 +112,7 @@ def test_weights_come_back_from_json_to_the_last_bit(method, tmp_path):
     assert load_or_fit(method, recipes, OOF, LABELS) == combination
 
 
-def test_a_file_of_weights_for_people():
+def test_a_weights_file_names_the_method_and_each_recipe():
     text = Combination('mean', ('a', 'b'), (0.5, 0.5)).to_json()
     assert json.loads(text) == {'method': 'mean', 'weights': {'a': 0.5, 'b': 0.5}}
     assert json.loads(fit('median', ['a']).to_json()) == {'method': 'median', 'weights': {'a': None}}
@@ -121,28 +121,31 @@ def test_a_file_of_weights_for_people():
 @pytest.mark.parametrize(
     'content, message',
     [
-        (b'', 'not JSON'),
+        (b'', 'not a JSON file'),
         (b'\xff', 'not UTF-8'),
-        (b'[' * 100_000, 'not JSON'),
+        (b'[' * 100_000, 'not a JSON file'),
         (b'[]', 'must hold'),
         (b'{"one": 0.5, "two": 0.5}', 'must hold'),
         (b'{"method": "mean", "weights": {"one": 1}, "more": 1}', 'must hold'),
-        (b'{"method": "best", "weights": {"one": 1}}', "'best' is none of"),
-        (b'{"method": ["mean"], "weights": {"one": 1}}', 'is none of'),
-        (b'{"method": "mean", "weights": [1]}', 'each recipe its weight'),
-        (b'{"method": "mean", "weights": {}}', 'each recipe its weight'),
-        (b'{"method": "mean", "weights": {"one": NaN, "two": 1}}', 'NaN is no number'),
-        (b'{"method": "mean", "weights": {"one": -Infinity, "two": 1}}', '-Infinity is no number'),
-        (b'{"method": "mean", "weights": {"one": 1e999, "two": 1}}', "weight of 'one' is no finite number"),
-        (b'{"method": "mean", "weights": {"one": 1%s, "two": 1}}' % (b'0' * 400), "weight of 'one' is no finite"),
-        (b'{"method": "mean", "weights": {"one": 1%s, "two": 1}}' % (b'0' * 5000), 'not JSON'),
-        (b'{"method": "mean", "weights": {"one": 0, "two": "1"}}', "weight of 'two' is no finite number"),
-        (b'{"method": "mean", "weights": {"one": 0, "two": true}}', "weight of 'two' is no finite number"),
-        (b'{"method": "mean", "weights": {"one": null, "two": 1}}', "weight of 'one' is no finite number"),
-        (b'{"method": "mean", "weights": {"one": {}, "two": 1}}', "weight of 'one' is no finite number"),
-        (b'{"method": "median", "weights": {"one": null, "two": 1}}', "'two' has a weight, but the median has none"),
-        (b'{"method": "mean", "weights": {"one": 0.5, "two": 0.6}}', 'add up to 1.1, not to 1'),
-        (b'{"method": "mean", "weights": {"one": 0.5, "one": 0.5, "two": 0.5}}', "'one' stands there twice"),
+        (b'{"method": "best", "weights": {"one": 1}}', "'best' is not one of"),
+        (b'{"method": ["mean"], "weights": {"one": 1}}', 'is not one of'),
+        (b'{"method": "mean", "weights": [1]}', 'a weight for each recipe'),
+        (b'{"method": "mean", "weights": {}}', 'a weight for each recipe'),
+        (b'{"method": "mean", "weights": {"one": NaN, "two": 1}}', 'NaN is not a number'),
+        (b'{"method": "mean", "weights": {"one": -Infinity, "two": 1}}', '-Infinity is not a number'),
+        (b'{"method": "mean", "weights": {"one": 1e999, "two": 1}}', "weight of 'one' is not a finite number"),
+        (b'{"method": "mean", "weights": {"one": 1%s, "two": 1}}' % (b'0' * 400), "weight of 'one' is not a finite"),
+        (b'{"method": "mean", "weights": {"one": 1%s, "two": 1}}' % (b'0' * 5000), 'not a JSON file'),
+        (b'{"method": "mean", "weights": {"one": 0, "two": "1"}}', "weight of 'two' is not a finite number"),
+        (b'{"method": "mean", "weights": {"one": 0, "two": true}}', "weight of 'two' is not a finite number"),
+        (b'{"method": "mean", "weights": {"one": null, "two": 1}}', "weight of 'one' is not a finite number"),
+        (b'{"method": "mean", "weights": {"one": {}, "two": 1}}', "weight of 'one' is not a finite number"),
+        (
+            b'{"method": "median", "weights": {"one": null, "two": 1}}',
+            "'two' has a weight, but the median uses none",
+        ),
+        (b'{"method": "mean", "weights": {"one": 0.5, "two": 0.6}}', 'sum of the weights is 1.1; it must be 1'),
+        (b'{"method": "mean", "weights": {"one": 0.5, "one": 0.5, "two": 0.5}}', "'one' appears twice"),
         (b'{"method": "mean", "weights": {"one": 1}}', "'two' of the members is not in .*weights.json"),
         (b'{"method": "mean", "weights": {"one": 1, "two": 0, "6": 0}}', "'6' of .*weights.json is not in the members"),
     ],

@@ -42,7 +42,7 @@ def test_rounding_to_steps_sends_ties_to_the_lower():
         distances.round_to_step([np.nan], 0.5)
 
 
-def test_every_multiple_of_a_step_stays_what_it_is():
+def test_multiples_of_a_step_do_not_change():
     for step_m in (0.1, 0.25, 0.3, 0.7):
         multiples = np.round(np.arange(300) * step_m, 9)
         assert distances.round_to_step(multiples, step_m).tolist() == multiples.tolist()
@@ -54,7 +54,7 @@ def test_parsed_rounding(text, expected):
 
 
 @pytest.mark.parametrize('text', ['', '0', '-1', 'nan', 'inf', '1e400', '1e-320', 'Train', '0,5', '0.5m'])
-def test_no_rounding_is_guessed(text):
+def test_an_invalid_rounding_is_refused(text):
     with pytest.raises(ValueError, match=f'--round={text}: give none, train, or a step'):
         distances.parse_rounding(text)
 

@@ -1,4 +1,4 @@
-"""The figures of an ensemble: groups of whole sites, held-out weights, bands and parks, by hand."""
+"""Errors of ensembles: groups of whole sites, held-out weights, bands and parks, compared with values by hand."""
 
 import numpy as np
 import pandas as pd
@@ -45,29 +45,29 @@ def test_groups_hold_whole_sites_and_as_many_rows(tmp_path):
     assert again.group.tolist() == expected.tolist()
 
 
-def test_few_and_unknown_sites_are_said(tmp_path):
+def test_the_note_tells_of_few_and_unknown_sites(tmp_path):
     labels = make_labels()
     places = read_places(tmp_path, labels)
-    said = 'sites and parks are unknown, the 5 groups are of clips'
-    assert places.note == f'no {tmp_path}/clips.csv: {said}'
+    unknown = 'sites and parks are unknown, so the 5 groups are of clips'
+    assert places.note == f'{tmp_path}/clips.csv is missing: {unknown}'
     assert set(places.group) == set(range(5)) and set(places.park) == {''}
     assert pd.Series(places.group).groupby(labels.index.get_level_values('video_id')).nunique().max() == 1
     for site, note, n_groups in (
-        (lambda _: '', f'{tmp_path}/clips.csv knows no site: the 5 groups are of clips', 5),
+        (lambda _: '', f'{tmp_path}/clips.csv names no site, so the 5 groups are of clips', 5),
         (lambda name: 'ABC'[int(name[:2]) % 3], '3 groups of 3 sites', 3),
-        (lambda name: '' if name < '02' else 'A', '3 groups of 3 sites, 2 clips of unknown site among them', 3),
-        (lambda _: 'A', 'all rows are of one site: nothing can be held out', 1),
+        (lambda name: '' if name < '02' else 'A', '3 groups of 3 sites, which include 2 clips of unknown site', 3),
+        (lambda _: 'A', 'all rows are of one site: no site can be held out', 1),
     ):
         write_clips(tmp_path, labels, site)
         places = read_places(tmp_path, labels)
         assert (places.note, len(set(places.group))) == (note, n_groups)
-    # Clips that the table does not hold are of unknown site and park.
+    # Clips that the table lacks have an unknown site and park.
     write_clips(tmp_path, labels.iloc[30:], lambda _: 'A')
     places = read_places(tmp_path, labels)
-    assert '5 groups of 11 sites, 10 clips of unknown site' in places.note
+    assert '5 groups of 11 sites, which include 10 clips of unknown site' in places.note
     assert (places.park == '').sum() == 30
     (tmp_path / 'clips.csv').write_text('video_id,site\n')
-    with pytest.raises(ValueError, match="clips.csv: no column 'park'"):
+    with pytest.raises(ValueError, match='clips.csv lacks the column park'):
         read_places(tmp_path, labels)
 
 
@@ -79,7 +79,7 @@ def test_sites_are_dealt_by_hand():
     assert set(deal_sites(np.array(['a'] * 50 + ['b', 'c']), 3)) == {0, 1, 2}
 
 
-# Two groups of two rows. `far` is right in the first and 4 m too far in the second, `near` the other way round.
+# Two groups of two rows. `far` is correct in the first and 4 m too far in the second, `near` the reverse.
 LABELS = pd.Series(
     [1.0, 5.0, 6.0, 14.0], pd.MultiIndex.from_tuples([('a', 0), ('a', 1), ('b', 0), ('b', 1)], names=KEY)
 )
@@ -88,7 +88,7 @@ PLACES = Places(np.array([0, 0, 1, 1]), np.array(['x', 'y', 'x', ''], object), '
 
 
 def test_weights_are_fitted_on_the_other_groups():
-    # On group 1 `near` is right, so it gets all the weight, and on group 0 it is 4 m off; and the other way round.
+    # `near` is correct on group 1, so it has all the weight for group 0, on which it is 4 m wrong; `far` the reverse.
     for method in ('greedy', 'simplex'):
         held_out = predict_held_out(method, OOF, LABELS, PLACES.group)
         np.testing.assert_allclose(held_out, LABELS + 4, atol=1e-9)
@@ -108,7 +108,7 @@ def test_scores_by_hand():
         (('mean', FITTED, 'none', 'all', ''), 4, 2.0, 2.0),
         (('mean', HELD_OUT, 'none', 'all', ''), 4, 2.0, 2.0),
         (('simplex', HELD_OUT, 'none', 'all', ''), 4, 4.0, 4.0),
-        (('far', FITTED, 'none', 'distance', '6-9'), 1, 4.0, 4.0),  # 6 m belongs to the band that begins there
+        (('far', FITTED, 'none', 'distance', '6-9'), 1, 4.0, 4.0),  # a band contains its lower edge, 6 m
         (('far', FITTED, 'none', 'distance', '4-6'), 1, 0.0, 0.0),
         (('far', FITTED, 'none', 'park', 'x'), 2, 2.0, np.sqrt(8)),
         # 3, 7, 8, 16 to the nearest of 1, 5, 6, 14, the tie at 3 to the lower: 1, 6, 6, 14, errors 0, 1, 0, 0.

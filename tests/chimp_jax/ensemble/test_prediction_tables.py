@@ -1,4 +1,4 @@
-"""Tables of predictions: read, joined and written, or refused by name."""
+"""Tables of predictions are read and joined, or refused by name."""
 
 import numpy as np
 import pandas as pd
@@ -40,36 +40,43 @@ def test_join_refuses_by_name_and_key(rows, message):
 
 
 def test_join_refuses_a_table_without_its_columns():
-    with pytest.raises(ValueError, match="one: no column 'time'"):
+    with pytest.raises(ValueError, match='one lacks the column time; it needs video_id, time, distance'):
         prediction_tables.join_predictions({'one': table(ROWS).drop(columns='time')})
     with pytest.raises(ValueError, match='no predictions'):
         prediction_tables.join_predictions({})
 
 
-def test_a_table_is_read_as_it_stands(tmp_path):
+def test_clips_keep_their_names_and_empty_cells_are_nan(tmp_path):
     path = tmp_path / 'oof.csv'
-    path.write_text('\ufeffprediction,time,more,video_id\n1.5,3,x,007\n,4.0,,NA\n')
+    path.write_text('\ufeffprediction,time,more,video_id\n1.5,3,x,007\n,4.0,,NA\n\n2,5,,1e5\n')
     read = prediction_tables.read_predictions(path, ['prediction'])
     assert list(read.columns) == ['video_id', 'time', 'prediction']
-    assert read['video_id'].tolist() == ['007', 'NA'] and read['time'].tolist() == [3, 4]
-    assert read['time'].dtype == np.int64
-    assert read['prediction'][0] == 1.5 and np.isnan(read['prediction'][1])
+    assert read['video_id'].tolist() == ['007', 'NA', '1e5'] and read['time'].tolist() == [3, 4, 5]
+    assert read['time'].dtype == np.int64 and read.index.tolist() == [2, 3, 5]  # lines
+    np.testing.assert_array_equal(read['prediction'], [1.5, np.nan, 2.0])
+
+
+def test_a_spreadsheet_table_with_decimal_commas(tmp_path):
+    path = tmp_path / 'a.csv'
+    path.write_text('video_id;time;distance\n007;3;1,5\n')
+    assert prediction_tables.read_predictions(path, ['distance']).values.tolist() == [['007', 3, 1.5]]
 
 
 @pytest.mark.parametrize(
     'content, message',
     [
-        (b'', 'a.csv: No columns'),
+        (b'', 'a.csv is empty; write a line of column names'),
         (b'\xff\xfe', 'a.csv is not UTF-8'),
-        (b'video_id,time\na.avi,1\n', "a.csv: no column 'distance'"),
-        (b'video_id,time,distance\na.avi,1,2\na.avi,1.5,2\n', "a.csv, line 3: '1.5' is no time in whole seconds"),
-        (b'video_id,time,distance\na.avi,,2\n', "a.csv, line 2: '' is no time"),
-        (b'video_id,time,distance\na.avi,inf,2\n', "a.csv, line 2: 'inf' is no time"),
-        (b'video_id,time,distance\na.avi,1e300,2\n', "a.csv, line 2: '1e300' is no time"),
-        (b'video_id,time,distance\na.avi,-1,2\n', "a.csv, line 2: '-1' is no time"),
-        (b'video_id,time,distance\nx,a.avi,1,2\n', 'a.csv: its rows have more cells than its header'),
-        (b'video_id,time,distance\na.avi,1,2\na.avi,2,3,4\n', 'a.csv: .*Expected 3 fields in line 3, saw 4'),
-        (b'video_id,time,distance\n"a.avi,1,2\n', 'a.csv: .*EOF'),
+        (b'video_id,time\na.avi,1\n', 'a.csv lacks the column distance'),
+        (b'video_id,time,distance\na.avi,1,2\na.avi,1.5,2\n', "a.csv:3: time '1.5' is not a whole second"),
+        (b'video_id,time,distance\na.avi,,2\n', "a.csv:2: time '' is not a whole second"),
+        (b'video_id,time,distance\na.avi,inf,2\n', "a.csv:2: time 'inf' is not a whole second"),
+        (b'video_id,time,distance\na.avi,1e300,2\n', "a.csv:2: time '1e300' is not a whole second"),
+        (b'video_id,time,distance\na.avi,-1,2\n', "a.csv:2: time '-1' is not a whole second"),
+        (b'video_id,time,distance\nx,a.avi,1,2\n', 'a.csv:2 has 4 cells, the header has 3'),
+        (b'video_id,time,distance\na.avi,1,2\na.avi,2,3,4\n', 'a.csv:3 has 4 cells, the header has 3'),
+        (b'video_id,time,distance\n"a.avi,1,2\n', 'a.csv:2: unexpected end of data; correct the quotes'),
+        (b'video_id,time,distance\na.avi,1,2\n\nb.avi,1,two\n', "a.csv:4: distance 'two' is not a number"),
     ],
 )
 def test_a_broken_table_is_refused_by_name(tmp_path, content, message):

@@ -13,7 +13,7 @@ from configs.recipes import PUBLISHED
 
 
 def literal_greedy(oof, target):
-    """Section 8 word by word in Python floats: [rows][models] -> effective weights."""
+    """Follows section 8 literally with Python floats: [rows][models] -> effective weights."""
     n_rows, n_models = len(target), len(oof[0])
 
     def score(prediction):
@@ -55,9 +55,9 @@ def test_greedy_on_whole_numbers_with_ties():
     assert order == [1, 2, 0]
     got = ensemble_weights.greedy_weights(oof, target)
     np.testing.assert_allclose(got, literal_greedy(oof.tolist(), target.tolist()), atol=1e-12)
-    # Columns the other way round: the tie now goes to what was model 2.
+    # In reverse order of the columns, the tie goes to the former model 2.
     assert ensemble_weights.greedy_chain(oof[:, ::-1], target)[0] == [0, 1, 2]
-    # Many equal models: short lists are sorted stably by any method, long ones are not.
+    # Many equal models, because every sort is stable for short lists.
     many = np.tile(oof[:, :2], 50)
     assert ensemble_weights.greedy_chain(many, target)[0] == [*range(1, 100, 2), *range(0, 100, 2)]
 
@@ -71,13 +71,13 @@ def test_greedy_two_models_by_hand():
     np.testing.assert_allclose(oof @ weights, [5.0, 9.0])
 
 
-def test_greedy_keeps_one_where_nothing_is_strictly_better():
+def test_greedy_keeps_one_if_nothing_is_strictly_better():
     # The best model is perfect: the next one gets c = 1, so weight 0.
     target = np.array([5.0, 9.0, 2.0])
     oof = np.stack([target + 1, target, target - 2], axis=1)
     assert ensemble_weights.greedy_chain(oof, target) == ([1, 0, 2], [1.0, 1.0])
     assert ensemble_weights.greedy_weights(oof, target).tolist() == [0.0, 1.0, 0.0]
-    # Two models that both say 0: every c scores the same to the last bit, so none is better.
+    # Two models predict 0 everywhere: every c has the same score to the last bit, so no c is better.
     assert ensemble_weights.greedy_weights(np.zeros((3, 2)), target).tolist() == [1.0, 0.0]
 
 
@@ -90,8 +90,8 @@ def test_greedy_reaches_past_one():
 
 
 def test_first_of_several_minima(monkeypatch):
-    # Errors (+1, -3) and (-3, +1): |4c - 3| + |1 - 4c| is 2 for all c in [1/4, 3/4]. Quarters are
-    # exact in floats, so this plateau is flat to the last bit and its first c must win.
+    # Errors (+1, -3) and (-3, +1): |4c - 3| + |1 - 4c| is 2 for all c in [1/4, 3/4]. Floats represent quarters exactly,
+    # so all these c have the same score to the last bit, and the first one must win.
     monkeypatch.setattr(ensemble_weights, 'GREEDY_COEFFICIENTS', np.array([0, 0.25, 0.5, 0.75, 1]))
     oof = np.array([[9.0, 5.0], [5.0, 9.0]])
     assert ensemble_weights.greedy_weights(oof, [8.0, 8.0]).tolist() == [0.25, 0.75]
@@ -116,7 +116,7 @@ def test_published_chain_gives_the_published_weights():
 
 
 @pytest.mark.parametrize('order, coefficients', [([0, 0], [0.5]), ([0, 1], []), ([0, 2], [0.5])])
-def test_chain_that_is_none_is_refused(order, coefficients):
+def test_an_invalid_chain_is_refused(order, coefficients):
     with pytest.raises(ValueError, match='a chain of n models'):
         ensemble_weights.chain_weights(order, coefficients)
 
@@ -129,7 +129,7 @@ def test_greedy_refuses_nan_and_wrong_shapes():
 
 
 def test_published_weights_by_model_id():
-    # As printed in section 2 and 8, by the date in each run's name: 1648 is full-a4p50-f7s1, 1749 down-a1p80-f7s1 …
+    # Printed in sections 2 and 8 under the time in each run's name: 1648 is full-a4p50-f7s1, 1749 down-a1p80-f7s1 …
     printed = {
         'full-a4p50-f7s1': 0.2273,
         'full-a2p50-f7s1': 0.1646,
@@ -168,7 +168,7 @@ def test_simplex_by_hand():
     target = np.array([5.0, 9.0, 2.0])
     oof = np.stack([target - 1, target + [3, 3, 1]], axis=1)
     np.testing.assert_allclose(ensemble_weights.simplex_weights(oof, target), [0.75, 0.25], atol=1e-9)
-    # Where all models err to the same side, the nearest has all the weight.
+    # If all models err to the same side, the nearest has all the weight.
     oof = np.stack([target + 2, target + 1, target + 4], axis=1)
     np.testing.assert_allclose(ensemble_weights.simplex_weights(oof, target), [0, 1, 0], atol=1e-9)
     assert ensemble_weights.simplex_weights(oof[:, :1], target).tolist() == [1.0]
@@ -184,13 +184,13 @@ def test_no_grid_point_beats_simplex_and_the_nearest_is_close(seed):
     errors = np.abs(grid @ oof.T - target).sum(axis=1)
     best = total_error(oof, weights, target)
     assert best <= errors.min() + 1e-9
-    # Half a step of each weight moves the sum of errors by no more than this.
+    # Half a step of each weight changes the sum of errors by at most this.
     assert errors.min() <= best + 0.01 * np.abs(oof - oof.mean(axis=1, keepdims=True)).sum()
 
 
 @pytest.mark.parametrize('seed', range(3))
 def test_simplex_equals_the_primal_programme(seed):
-    # Written out as in textbooks: minimise sum(u + v) where oof w + u - v = target, all >= 0, and w adds up to 1.
+    # The textbook form: minimise sum(u + v) subject to oof w + u - v = target, all >= 0, and w adds up to 1.
     n_rows, n_models = 40, 6
     oof, target = noisy(seed, n_rows, n_models)
     equalities = np.vstack([np.hstack([oof, np.eye(n_rows), -np.eye(n_rows)]), [1] * n_models + [0] * 2 * n_rows])
@@ -202,7 +202,7 @@ def test_simplex_equals_the_primal_programme(seed):
 
 
 def test_simplex_with_equal_models_and_many_rows_of_one_value():
-    # Whole metres and a model that stands there twice: several weights are best, their error is one.
+    # Whole metres and two models that appear twice: several weights are best, with the same error.
     oof, target = np.round(noisy(0, 60, 3)[0]), noisy(0, 60, 3)[1]
     once = total_error(oof, ensemble_weights.simplex_weights(oof, target), target)
     twice = np.hstack([oof, oof[:, :2]])

@@ -1,4 +1,4 @@
-"""The model: golden parameter counts, batch norm by TensorFlow's, frames by vmap, the LSTM by Keras' equations."""
+"""The model has the published parameter counts, and its layers equal those of TensorFlow and Keras."""
 
 import flax.linen as nn
 import jax
@@ -15,13 +15,13 @@ def count(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def shapes(model, *inputs):
-    return jax.eval_shape(lambda: model.init(jax.random.key(0), *inputs))
+def shapes(model, **inputs):
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), **inputs))
 
 
 def test_parameter_counts_are_the_published_ones():
     frames, window = jnp.zeros((1, 7, 64, 64, 3), jnp.uint8), jnp.zeros((1, 1, 7), jnp.int32)
-    variables = shapes(DistanceModel(), frames, window)
+    variables = shapes(DistanceModel(), frames=frames, window=window)
     assert count(variables) == 13_798_645
     assert count(variables['params']) == 13_756_629
     assert count(variables['params']['encoder']) + count(variables['batch_stats']) == 4_049_564
@@ -30,26 +30,26 @@ def test_parameter_counts_are_the_published_ones():
     assert count(variables['params']['output']) == 301
 
 
-GOLDEN = {  # parameters without top, batch statistics among them
+GOLDEN = {  # parameters without the classifier, including batch statistics
     'efficientnet_b0': 4_049_564,
-    'efficientnet_lite0': 3_413_024,  # 4,652,008 are published, less a classifier of 1,281,000; 42,016 statistics
+    'efficientnet_lite0': 3_413_024,  # the published 4,652,008 minus a classifier of 1,281,000, plus 42,016 statistics
 }
 
 
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_parameters_of_each_backbone(backbone):
-    variables = shapes(EfficientNet(backbone=backbone), jnp.zeros((1, 64, 64, 3)), False)
+    variables = shapes(EfficientNet(backbone=backbone), x=jnp.zeros((1, 64, 64, 3)), train=False)
     assert count(variables) == GOLDEN[backbone]
 
 
 def test_an_unknown_backbone_is_refused():
     with pytest.raises(ValueError, match="efficientnet_b0, efficientnet_lite0, not 'resnet50'"):
-        shapes(EfficientNet(backbone='resnet50'), jnp.zeros((1, 64, 64, 3)), False)
+        shapes(EfficientNet(backbone='resnet50'), x=jnp.zeros((1, 64, 64, 3)), train=False)
 
 
 @pytest.mark.parametrize('n_replicas', [1, 2])
 def test_batch_norm_equals_tensorflows_fused_one(n_replicas):
-    """Output and running statistics, whose variance is unbiased: 12 numbers a channel make 9 % of a difference."""
+    """Output and running statistics, whose variance is unbiased: with 12 numbers per channel that changes it by 9 %."""
     import tensorflow as tf
 
     x = np.random.default_rng(3).normal(2, 3, (n_replicas, 3, 2, 2, 4)).astype(np.float32)
@@ -67,7 +67,7 @@ def test_batch_norm_equals_tensorflows_fused_one(n_replicas):
     )
     norm = BatchNorm(use_running_average=False, momentum=0.75, axis_name='r')
     apply = jax.vmap(
-        lambda x: norm.apply({'params': params, 'batch_stats': old}, x, mutable=['batch_stats']),
+        lambda x: norm.apply({'params': params, 'batch_stats': old}, x=x, mutable=['batch_stats']),
         out_axes=(0, None),
         axis_name='r',
     )
@@ -77,12 +77,12 @@ def test_batch_norm_equals_tensorflows_fused_one(n_replicas):
     np.testing.assert_allclose(new['batch_stats']['var'], var, rtol=1e-4)
 
 
-def test_only_a_cpus_gradient_computes_norm_and_activation_again():
+def test_only_on_a_cpu_the_gradient_recomputes_norm_and_activation():
     norm = BatchNorm(use_running_average=False)
-    variables = norm.init(jax.random.key(0), jnp.ones((1, 1, 1, 4)))
+    variables = norm.init(jax.random.key(0), x=jnp.ones((1, 1, 1, 4)))
 
     def loss(x):
-        return jnp.sum(norm.apply(variables, x, jnp.tanh, mutable=['batch_stats'])[0])
+        return jnp.sum(norm.apply(variables, x=x, activation=jnp.tanh, mutable=['batch_stats'])[0])
 
     traced = jax.jit(jax.value_and_grad(loss)).trace(jax.ShapeDtypeStruct((2, 3, 3, 4), jnp.float32))
     tanhs = {
@@ -96,7 +96,7 @@ def test_b0_has_the_parameters_of_keras():
 
     theirs = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3))
     scale_and_offset = 7  # Keras' Normalization layer: mean, variance (3 each) and a count
-    variables = shapes(EfficientNet(), jnp.zeros((1, 64, 64, 3)), False)
+    variables = shapes(EfficientNet(), x=jnp.zeros((1, 64, 64, 3)), train=False)
     assert count(variables) == theirs.count_params() - scale_and_offset
 
 
@@ -104,19 +104,19 @@ def test_b0_has_the_parameters_of_keras():
 def encoder():
     model = FrameEncoder(drop_connect=0.0, stages=STAGES[:3])
     frames = jnp.asarray(np.random.default_rng(0).uniform(size=(2, 3, 32, 32, 3)), jnp.float32)
-    variables = jax.jit(lambda f: model.init(jax.random.key(0, impl='rbg'), f, False))(frames)
+    variables = jax.jit(lambda f: model.init(jax.random.key(0, impl='rbg'), frames=f, train=False))(frames)
     return model, variables, frames
 
 
 @pytest.mark.parametrize('train', [False, True])
 def test_mapped_encoder_equals_the_reshaped_one(encoder, train):
-    """nn.vmap over frames = the network on batch x frames: features, and statistics over both axes."""
+    """nn.vmap over frames equals the network on merged axes: features, and statistics over both axes."""
     model, variables, frames = encoder
     backbone = {name: tree['backbone'] for name, tree in variables.items()}
-    mapped, new = jax.jit(lambda v, f: model.apply(v, f, train, mutable=['batch_stats']))(variables, frames)
-    merged, new_merged = jax.jit(
-        lambda v, f: EfficientNet(drop_connect=0.0, stages=STAGES[:3]).apply(v, f, train, mutable=['batch_stats'])
-    )(backbone, frames.reshape(6, 32, 32, 3))
+    settings = {'train': train, 'mutable': ['batch_stats']}
+    mapped, new = jax.jit(lambda v, f: model.apply(v, frames=f, **settings))(variables, frames)
+    plain = EfficientNet(drop_connect=0.0, stages=STAGES[:3])
+    merged, new_merged = jax.jit(lambda v, x: plain.apply(v, x=x, **settings))(backbone, frames.reshape(6, 32, 32, 3))
     np.testing.assert_allclose(mapped, merged.reshape(2, 3, 1280), rtol=1e-3, atol=1e-4)
     if train:
         for a, b in zip(
@@ -134,7 +134,7 @@ def keras_b0():
 
 
 def test_drop_connect_has_the_rates_and_places_of_keras():
-    """0.2 * block / 16, where a block has a skip: blocks 2, 4, 6, 7, 9, 10, 12, 13 and 14 of 0 to 15."""
+    """The rate is 0.2 * block / 16 in blocks with a skip: 2, 4, 6, 7, 9, 10, 12, 13 and 14 of 0 to 15."""
     mine = {}
 
     def note(call, args, kwargs, context):
@@ -144,7 +144,7 @@ def test_drop_connect_has_the_rates_and_places_of_keras():
 
     with nn.intercept_methods(note):
         keys = {'params': jax.random.key(0), 'dropout': jax.random.key(0)}
-        jax.eval_shape(lambda: EfficientNet().init(keys, jnp.zeros((1, 32, 32, 3)), True))
+        jax.eval_shape(lambda: EfficientNet().init(keys, x=jnp.zeros((1, 32, 32, 3)), train=True))
     layers = {layer.name: layer for layer in keras_b0().layers}
     blocks = sorted({name.split('_')[0] for name in layers if name.startswith('block')})
     theirs = {
@@ -157,11 +157,13 @@ def test_drop_connect_has_the_rates_and_places_of_keras():
 
 
 def test_drop_connect_is_drawn_for_each_frame():
-    """The same picture in all places: its features are those with or without the second block, in any order."""
+    """All frames show one picture. Each frame's features are those with or those without the second block."""
     model = FrameEncoder(drop_connect=1.0, stages=(Stage(2, 3, 1, 32, 16, 1),))  # a rate of 1/2 at the second block
     frames = jnp.tile(jax.random.uniform(jax.random.key(1), (16, 16, 3)), (4, 8, 1, 1, 1))
-    variables = jax.jit(lambda: model.init(jax.random.key(0, impl='rbg'), frames[:1, :1], False))()
-    train = jax.jit(lambda key: model.apply(variables, frames, True, mutable=['batch_stats'], rngs={'dropout': key})[0])
+    variables = jax.jit(lambda: model.init(jax.random.key(0, impl='rbg'), frames=frames[:1, :1], train=False))()
+    train = jax.jit(
+        lambda key: model.apply(variables, frames=frames, train=True, mutable=['batch_stats'], rngs={'dropout': key})[0]
+    )
     features = np.asarray(train(jax.random.key(2))).reshape(32, -1)
     dropped = np.abs(features - features[0]).max(axis=1) > 1e-2 * np.abs(features).max()
     other = features[dropped]
@@ -171,7 +173,7 @@ def test_drop_connect_is_drawn_for_each_frame():
 
 
 def test_kernels_start_as_those_of_keras(encoder):
-    """Deviation and the end of the tails, of each kind of layer; both are truncated normals."""
+    """Each kind of layer has the standard deviation and the largest value of Keras' truncated normal."""
     _, variables, _ = encoder
     backbone, theirs = variables['params']['backbone'], keras_b0()
     for block, mine, name in [
@@ -214,13 +216,13 @@ def keras_lstm(features, kernel, recurrent, bias):
 def test_lstm_follows_keras_equations_and_starts_as_keras_does():
     features = np.random.default_rng(1).normal(size=(3, 7, 10)).astype(np.float32)
     model = LSTM(units=6)
-    variables = model.init(jax.random.key(0), features)
+    variables = model.init(jax.random.key(0), features=features)
     p = variables['params']
     assert p['bias'].tolist() == [0.0] * 6 + [1.0] * 6 + [0.0] * 12
     np.testing.assert_allclose(p['recurrent_kernel'] @ p['recurrent_kernel'].T, np.eye(6), atol=1e-5)
     assert np.abs(p['kernel']).max() <= np.sqrt(6 / (10 + 24))  # glorot uniform's bound
     expected = keras_lstm(features, *(np.float64(p[name]) for name in ('kernel', 'recurrent_kernel', 'bias')))
-    np.testing.assert_allclose(model.apply(variables, features), expected, atol=1e-5)
+    np.testing.assert_allclose(model.apply(variables, features=features), expected, atol=1e-5)
 
 
 def test_lstm_equals_keras_layer():
@@ -231,13 +233,13 @@ def test_lstm_equals_keras_layer():
     expected = layer(features)
     kernel, recurrent, bias = layer.get_weights()
     params = {'kernel': kernel, 'recurrent_kernel': recurrent, 'bias': bias}
-    np.testing.assert_allclose(LSTM(units=4).apply({'params': params}, features), expected, atol=1e-5)
+    np.testing.assert_allclose(LSTM(units=4).apply({'params': params}, features=features), expected, atol=1e-5)
 
 
 def test_metres_are_float32_when_computing_in_bfloat16():
     model = DistanceModel(lstm_units=8, dense_units=4, dtype=jnp.bfloat16)
     frames, window = jnp.zeros((1, 3, 32, 32, 3), jnp.uint8), jnp.zeros((1, 2, 3), jnp.int32)
-    out, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), frames, window))
+    out, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), frames=frames, window=window))
     assert out.shape == (1, 2) and out.dtype == jnp.float32
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
 

@@ -1,4 +1,4 @@
-"""Exported graphs say what the Flax model says, and one that does not is refused."""
+"""Exported graphs give the results of the Flax model. A graph with other results is refused."""
 
 import json
 from pathlib import Path
@@ -26,10 +26,10 @@ def model(**settings) -> DistanceModel:
 
 
 def weights(model: DistanceModel, seed: int = 0) -> dict:
-    """Random values for all that starts as 1 or 0: batch statistics, scales, biases."""
+    """Returns random values for batch statistics, scales and biases, which start as 1 or 0."""
     rng = np.random.default_rng(seed)
-    shapes = (jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32))
-    fresh = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(seed), *shapes))
+    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
+    fresh = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(seed), **inputs))
 
     def value(path, array):
         name = path[-1].key
@@ -56,18 +56,18 @@ def test_both_graphs_equal_the_flax_model(size_px, settings):
     brightness = np.linspace(0.1, 1, 6)[:, None, None, None]
     frames = (brightness * rng.integers(0, 256, (6, size_px, size_px, 3))).astype(np.uint8)
     positions = np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [5, 5, 5, 0, 0]])
-    expected = mine.apply(values, frames[None], positions[None])[0]  # both halves of the model in one
+    expected = mine.apply(values, frames=frames[None], window=positions[None])[0]  # both halves at once
     features = onnx_export.run_onnx(graphs['backbone'], frames)
     distance = onnx_export.run_onnx(graphs['head'], features[positions])
     assert features.shape == (6, 1280) and distance.shape == (3,)
     np.testing.assert_allclose(distance, expected, atol=1e-5)
-    whole = mine.apply(values, frames[None], method='encode')[0]
+    whole = mine.apply(values, frames=frames[None], method='encode')[0]
     np.testing.assert_allclose(features, whole, atol=1e-5 * np.abs(whole).max())
-    assert np.ptp(features, axis=0).max() > 1e-3 * np.abs(whole).max()  # else no two frames were told apart
+    assert np.ptp(features, axis=0).max() > 1e-3 * np.abs(whole).max()  # the frames have different features
 
 
 def test_the_graph_is_made_of_real_convolutions():
-    """Stem, top, a block of depthwise and project, four of three convolutions, and the gates' two a block."""
+    """Stem, top, one block with two convolutions, four blocks with three, and two in the gate of each block."""
     graph = onnx_export.export(model(), weights(model()), 32, 3, {'recipe': 'x'})['backbone']
     convolutions = [node for node in graph.graph.node if node.op_type == 'Conv']
     groups = [attribute.i for node in convolutions for attribute in node.attribute if attribute.name == 'group']
@@ -78,9 +78,9 @@ def test_the_graph_is_made_of_real_convolutions():
     assert noted == {'recipe': 'x', 'size_px': '32', 'n_frames': '3'}
 
 
-def test_a_graph_that_is_off_is_refused(monkeypatch):
+def test_a_graph_with_other_results_is_refused(monkeypatch):
     monkeypatch.setattr(onnx_graph, 'BN_EPSILON', 2e-3)
-    with pytest.raises(ValueError, match='backbone as ONNX differs from the Flax model by'):
+    with pytest.raises(ValueError, match='the ONNX backbone differs from the Flax model by'):
         onnx_export.export(model(), weights(model()), 32, 3, {})
 
 
@@ -112,7 +112,7 @@ def test_the_command_writes_both_files(tmp_path, monkeypatch, capsys):
     assert 'model.head.onnx' in capsys.readouterr().out
 
 
-def test_what_is_no_member_is_one_line(tmp_path, capsys):
+def test_a_folder_without_a_member_is_refused_in_one_line(tmp_path, capsys):
     for out, message in (
         ('model.onnx', 'holds no finished member; give a folder RUNS/RECIPE/fold_K'),
         ('model', 'requires a name that ends in .onnx'),

@@ -1,4 +1,4 @@
-"""The published model against its Keras twin: weights, predictions, gradients of all parameters, ten Adam steps."""
+"""The model equals its Keras twin: weights, predictions, gradients of all parameters, ten Adam steps."""
 
 import functools
 
@@ -19,14 +19,14 @@ from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 
 B, T, SIZE_PX = 2, 3, 64
 MODEL = DistanceModel(drop_connect=0.0)
-# The programs run once: a quick compilation is worth more than quick code.
+# The programs run once, so fast compilation matters more than fast code.
 QUICK = {'xla_backend_optimization_level': 0}
 
 
 def fresh_variables():
-    """Zeros in the places of the model's variables: what a test then finds there comes from a file."""
+    """Returns zeros for the model's variables, so that all other values come from a file."""
     frames, window = np.zeros((1, 1, 32, 32, 3), np.uint8), np.zeros((1, 1, 1), np.int32)
-    shapes = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), frames, window))
+    shapes = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), frames=frames, window=window))
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), dict(shapes))
 
 
@@ -35,7 +35,7 @@ def start(path):
 
 
 def windows(size_px, seed=0):
-    """Two windows of pictures with structure at all scales, and the positions of their frames."""
+    """Returns two windows of pictures with structure at all scales, and the positions of their frames."""
     rng = np.random.default_rng(seed)
     coarse = tf.image.resize(rng.uniform(0, 255, (B * T, 5, 5, 3)), (size_px, size_px), 'bicubic').numpy()
     frames = np.clip(coarse + rng.normal(0, 20, coarse.shape), 0, 255).astype(np.uint8)
@@ -61,22 +61,22 @@ def flat(tree):
     return flax.traverse_util.flatten_dict(tree, sep='/')
 
 
-def test_every_variable_is_loaded_and_both_layouts_are_alike(oracle, variables, tmp_path):
-    from keras.src.legacy.saving import legacy_h5_format  # what TensorFlow 2 wrote; Keras 3 only reads it publicly
+def test_every_variable_is_loaded_and_both_layouts_give_equal_weights(oracle, variables, tmp_path):
+    from keras.src.legacy.saving import legacy_h5_format  # TensorFlow 2's format; Keras 3's public API only reads it
 
     with h5py.File(tmp_path / 'weights.h5', 'w') as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, oracle)
     legacy = start(tmp_path / 'weights.h5')
     jax.tree.map(np.testing.assert_array_equal, legacy, variables)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == oracle.count_params() == 13_798_645
-    # Random weights hold no two equal arrays, so sums tell a swapped pair.
+    # No two arrays of random weights are equal, so the sums reveal a swapped pair.
     sums = sorted(float(np.abs(leaf).sum(dtype=np.float64)) for leaf in jax.tree.leaves(variables))
     theirs = sorted(float(np.abs(weight.numpy()).sum(dtype=np.float64)) for weight in oracle.weights)
     np.testing.assert_allclose(sums, theirs, rtol=1e-12)
 
 
-def test_the_backbone_alone_of_a_whole_model_and_of_b0_without_top(oracle, variables, tmp_path):
-    """keras.applications' own B0 without top, its normalisation layers too, and PATH:backbone."""
+def test_only_the_backbone_of_a_whole_model_and_of_b0_without_top(oracle, variables, tmp_path):
+    """The sources are keras.applications' B0 without top but with its normalisation layers, and PATH:backbone."""
     whole = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(SIZE_PX, SIZE_PX, 3))
     values = {weight.path: weight.numpy() for weight in oracle.get_layer('efficientnetb0').weights}
     for weight in whole.weights:
@@ -100,15 +100,15 @@ def test_predictions_agree(oracle, variables, size_px):
     frames, window = windows(size_px)
     expected = twin(frames / np.float32(255), training=False).numpy()
     apply = jax.jit(MODEL.apply, compiler_options=QUICK)
-    prediction = apply(variables, frames, window)
+    prediction = apply(variables, frames=frames, window=window)
     worst = np.abs(prediction - expected).max() / np.abs(expected).max()
     print(f'predictions, {size_px} px: {worst:.1e} of the largest')
     assert worst < 1e-4
-    assert np.ptp(expected) > 5e-3 * np.abs(expected).max()  # the windows differ by fifty times that
+    assert np.ptp(expected) > 5e-3 * np.abs(expected).max()  # the windows differ by fifty times the tolerance
 
 
 def keras_training(oracle, frames, distance_m, n_steps):
-    """Losses of the steps; of the first the gradients and the running means after it, both by our names."""
+    """Returns the losses of all steps, and the gradients and running means of the first step by our names."""
     model = keras.models.clone_model(oracle)
     model.set_weights(oracle.get_weights())
     adam = keras.optimizers.Adam(1e-3, 0.9, 0.999, 1e-7)
@@ -139,7 +139,7 @@ def keras_training(oracle, frames, distance_m, n_steps):
 
 def test_gradients_and_ten_adam_steps_agree(oracle, variables):
     frames, window = windows(SIZE_PX, seed=2)
-    distance_m = np.float32([[8.0], [11.0]])  # both are beyond the prediction: else the output bias has no gradient
+    distance_m = np.float32([[8.0], [11.0]])  # both exceed the predictions, so that the output bias has a gradient
     losses, gradients, means = keras_training(oracle, frames, distance_m, 10)
 
     optimizer = optim.make_optimizer(0.9, 0.999, 1e-7)
@@ -164,12 +164,12 @@ def test_gradients_and_ten_adam_steps_agree(oracle, variables):
             first = flat(jax.tree.map(lambda m: m / (1 - 0.9), optax.tree.get(state.opt_state, 'mu')))
             statistics = flat(state.batch_stats)
     ours = {f'params/{name}': value for name, value in first.items()}
-    # A block has 13 arrays, the first none of the 3 of an expansion; stem and top 3 each, LSTM 3, dense layers 4.
+    # A block has 13 arrays, but the first block lacks 3 of an expansion. Stem and top have 3 each, the LSTM 3, dense 4.
     assert ours.keys() == gradients.keys() and len(ours) == 16 * 13 - 3 + 6 + 3 + 4
     apart = {name: np.linalg.norm(ours[name] - value) for name, value in gradients.items()}
     size = {name: np.linalg.norm(value) for name, value in gradients.items()}
-    # A constant added before a 1x1 convolution is taken out again by the batch norm behind it: the true gradient of
-    # these 16 is 0, and what both sides have is rounding.
+    # The batch norm after a 1x1 convolution removes a constant that was added before it. The true gradient of these 16
+    # offsets is 0, so both sides contain only rounding errors.
     void = {name for name in gradients if name.endswith('project_bn/bias')}
     assert len(void) == 16
     assert all(max(apart[name], size[name]) < 1e-4 * size[name.replace('bias', 'scale')] for name in void)

@@ -1,4 +1,4 @@
-"""Starting weights: Lite0 against its own forward pass and a photograph, timm, ImageNet; what does not fit is named."""
+"""Starting weights fill the right variables, and weights that do not fit are refused with their names."""
 
 import hashlib
 
@@ -19,10 +19,10 @@ from chimp_jax.models.pretrained import PretrainedError
 
 
 def fresh(backbone='efficientnet_b0', value=0.0):
-    """The variables of a model with a small head, all of one value."""
+    """Returns the variables of a model with a small head, all of one value."""
     model = DistanceModel(lstm_units=4, dense_units=2, backbone=backbone)
     frames, window = jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), frames, window))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), frames=frames, window=window))
     return jax.tree.map(lambda leaf: np.full(leaf.shape, value, np.float32), dict(shapes))
 
 
@@ -46,7 +46,7 @@ def photograph():
 def lite0_forward(tensors, pictures, rim):
     """EfficientNet-Lite0 from its paper and the file's names, in TensorFlow: pictures uint8 -> features [N, 1280].
 
-    rim: what the stem's SAME padding puts around the normalised picture; Lite0's own is 0.
+    rim: the value of the stem's SAME padding around the normalised picture; Lite0 itself uses 0.
     """
 
     def norm(x, name):
@@ -80,11 +80,11 @@ def lite0_forward(tensors, pictures, rim):
 
 @pytest.fixture(scope='module')
 def lite0_features(photograph):
-    """What our Lite0 says of the photograph."""
+    """The features of the photograph by our Lite0."""
     model = DistanceModel(lstm_units=4, dense_units=2, backbone='efficientnet_lite0')
     variables = start(fresh('efficientnet_lite0', np.nan), 'lite0')
     encode = jax.jit(
-        lambda v, x: model.apply(v, x, method='encode'), compiler_options={'xla_backend_optimization_level': 0}
+        lambda v, x: model.apply(v, frames=x, method='encode'), compiler_options={'xla_backend_optimization_level': 0}
     )
     return np.asarray(encode(variables, photograph[None])[0])
 
@@ -98,7 +98,7 @@ def test_lite0_equals_an_independent_forward_pass(lite0, photograph, lite0_featu
 
 
 def test_lite0_knows_the_uniform_on_the_photograph(lite0, lite0_features):
-    """Class 652 of ImageNet is `military uniform`: the file is read as it was meant."""
+    """Class 652 of ImageNet is `military uniform`, so the weights were read correctly."""
     scores = lite0_features @ lite0['_fc.weight'].T + lite0['_fc.bias']
     assert scores.argmax() == 652
 
@@ -110,7 +110,7 @@ def test_lite0_in_b0_has_open_gates_and_leaves_the_head_alone(lite0):
     assert len(blocks) == 16
     for block in blocks:
         assert (block['se']['expand']['bias'] == 2).all()
-        np.testing.assert_allclose(block['se']['expand']['kernel'], 0.05)  # a tenth of what was there
+        np.testing.assert_allclose(block['se']['expand']['kernel'], 0.05)  # a tenth of the value before
         assert (block['se']['reduce']['kernel'] == 0.5).all()
     projection = lite0['_blocks.3._project_conv.weight'][:, :, 0, 0].T
     np.testing.assert_array_equal(backbone['block03']['project']['kernel'], projection)
@@ -179,7 +179,7 @@ def test_a_file_of_timm_fills_the_backbone(tmp_path):
     assert params['top_bn']['scale'][2] == tensors['bn2.weight'][2]
 
 
-def test_what_does_not_fit_is_named_and_counted(tmp_path):
+def test_weights_that_do_not_fit_are_named_and_counted(tmp_path):
     tensors = timm_tensors()
     tensors['blocks.7.0.conv_odd.weight'] = tensors.pop('conv_stem.weight')
     tensors['bn1.bias'] = np.zeros(31, np.float32)
@@ -188,11 +188,11 @@ def test_what_does_not_fit_is_named_and_counted(tmp_path):
         start(fresh(), tmp_path / 'x.safetensors')
     assert str(caught.value) == (
         f'{tmp_path}/x.safetensors does not fit the backbone: 1 missing: params/encoder/backbone/stem/kernel; '
-        '1 too many: blocks.7.0.conv_odd.weight; '
+        '1 unknown: blocks.7.0.conv_odd.weight; '
         '1 of another shape: params/encoder/backbone/stem_bn/bias (31,), not (32,)'
     )
     with pytest.raises(
-        PretrainedError, match='65 too many: .*, params/encoder/backbone/block00/se/expand/kernel, [.]{3};'
+        PretrainedError, match='65 unknown: .*, params/encoder/backbone/block00/se/expand/kernel, [.]{3};'
     ):
         start(fresh('efficientnet_lite0'), tmp_path / 'x.safetensors')
     other = flax.traverse_util.flatten_dict(fresh(), sep='/') | {'params/dense/bias': np.zeros(300)}
@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_named_and_counted(tmp_path):
 
 
 def test_imagenet_is_downloaded_once_and_its_copy_checked(tmp_path, monkeypatch):
-    """keras.applications in the place of the network; its model has the layers that normalise, as the real one."""
+    """A random model of keras.applications replaces the download. It has the real model's normalisation layers."""
     calls = []
     build = keras.applications.EfficientNetB0
 
@@ -223,9 +223,10 @@ def test_imagenet_is_downloaded_once_and_its_copy_checked(tmp_path, monkeypatch)
     reduce = first['params']['encoder']['backbone']['block15']['se']['reduce']['kernel']
     np.testing.assert_array_equal(reduce, calls[0]['block7a_se_reduce/kernel'][0, 0])
 
-    (copy,) = (tmp_path / 'chimp_jax' / 'weights').glob('*.npz')
+    copy, note = sorted((tmp_path / 'chimp_jax' / 'weights').iterdir())  # and no unfinished file
+    assert note.read_text() == hashlib.sha256(copy.read_bytes()).hexdigest() + '\n'
     copy.write_bytes(copy.read_bytes()[:-1] + b'x')
-    with pytest.raises(PretrainedError, match='has SHA-256 .* not the one of efficientnet_b0_imagenet.sha256'):
+    with pytest.raises(PretrainedError, match='has SHA-256 .* differs from .*imagenet.sha256; delete both'):
         start(fresh(), 'imagenet')
 
 
@@ -237,7 +238,7 @@ def test_imagenet_without_a_network_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     with pytest.raises(PretrainedError) as caught:
         start(fresh(), 'imagenet')
-    said = str(caught.value)
-    assert 'cannot be downloaded (URL fetch failure on https://x: None -- [Errno -2] Name or service' in said
-    assert 'efficientnetb0_notop.h5' in said and 'lite0' in said and '\n' not in said
+    message = str(caught.value)
+    assert 'cannot be downloaded (URL fetch failure on https://x: None -- [Errno -2] Name or service' in message
+    assert 'efficientnetb0_notop.h5' in message and 'lite0' in message and '\n' not in message
     assert not list(tmp_path.rglob('*.npz'))

@@ -1,4 +1,4 @@
-"""Readers of weight files: strides by hand; damaged files and files that ask for code are refused in a line."""
+"""Weight files are read, or refused in one line if they are damaged or contain code."""
 
 import io
 import pickle
@@ -15,7 +15,7 @@ from chimp_jax.models.weight_files import PretrainedError
 
 
 def legacy_torch_file(values, shape, stride, offset):
-    """One tensor as old PyTorch wrote it, with a stand-in for its module."""
+    """Returns one tensor in the format of old PyTorch, whose modules are replaced by stand-ins."""
     torch_utils = types.ModuleType('torch._utils')
     torch_utils._rebuild_tensor_v2 = lambda *_: None
     torch_utils._rebuild_tensor_v2.__module__ = 'torch._utils'
@@ -45,7 +45,7 @@ def legacy_torch_file(values, shape, stride, offset):
 
 
 def test_strides_of_a_torch_tensor_are_followed():
-    """Shape [2, 3] over stride [1, 2] from number 1 on: row r, column c is number 1 + r + 2 c."""
+    """With shape [2, 3], stride [1, 2] and offset 1, row r and column c is number 1 + r + 2 c."""
     content = legacy_torch_file([10, 11, 12, 13, 14, 15, 16], (2, 3), (1, 2), 1)
     tensors = weight_files.read_legacy_torch(content)
     assert tensors['w'].tolist() == [[11, 13, 15], [12, 14, 16]]
@@ -66,7 +66,7 @@ def test_a_pickle_that_asks_for_code_is_refused():
 
 
 def keras_file(datasets, names=()):
-    """An HDF5 file from {path: value}; names: {group of vars: the layer's name}."""
+    """Returns an HDF5 file with {path: value}; names: {group of vars: the layer's name}."""
     stream = io.BytesIO()
     with h5py.File(stream, 'w') as file:
         for path, value in datasets.items():
@@ -77,7 +77,7 @@ def keras_file(datasets, names=()):
 
 
 def test_keras_layouts_by_hand():
-    """A whole saved model of TensorFlow 2, a submodel in it, and Keras 3's numbered variables; optimizers left out."""
+    """Reads a saved model of TensorFlow 2 with a submodel, and Keras 3's numbered variables. Skips optimizers."""
     old = {
         'model_weights/time_distributed/stem_conv/kernel:0': [1],
         'model_weights/lstm/lstm/lstm_cell_1/recurrent_kernel:0': [2],
@@ -101,6 +101,6 @@ def test_keras_layouts_by_hand():
 @pytest.mark.parametrize(
     'read,kind', [(weight_files.read_keras_h5, 'HDF5'), (weight_files.read_safetensors, 'safetensors')]
 )
-def test_what_is_no_weights_file_is_one_line(read, kind):
-    with pytest.raises(PretrainedError, match=f'^a/b.x is no {kind} file that can be read: [^\n]*$'):
+def test_another_file_is_refused_in_one_line(read, kind):
+    with pytest.raises(PretrainedError, match=f'^a/b.x is not a readable {kind} file: [^\n]*$'):
         read(b'<html>not found</html>', 'a/b.x')

@@ -1,4 +1,4 @@
-"""The CPU's and the TPU's forms of the depthwise convolution equal the plain one, forward and gradient."""
+"""The forms of the depthwise convolution for a CPU and a TPU equal the plain form, forward and gradient."""
 
 import re
 
@@ -50,7 +50,7 @@ def test_gradients_equal_those_of_the_plain_form(kernel_size, stride, size):
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('rows,frames', [(32, 3), (53, 2), (6, 4)])
 def test_gradients_of_tall_maps_and_under_vmap_equal_those_of_the_plain_form(rows, frames, stride):
-    """Rows that are added in several groups, that no group divides, and that need several pictures a group."""
+    """Three cases: several groups of rows, a number of rows that no group divides, several pictures in a group."""
     rng = np.random.default_rng(rows)
     x = rng.normal(size=(frames, 2, rows * stride, 5, 3)).astype(np.float32)
     kernel = rng.normal(size=(3, 3, 1, 3)).astype(np.float32)
@@ -104,7 +104,7 @@ def convolutions(function, *shapes, platform):
 
 @pytest.mark.parametrize('channels,grouped,dense', [(128, 1, 2), (129, 3, 0)])
 def test_each_platform_has_its_form(channels, grouped, dense):
-    """A CPU has no convolution; a TPU, up to 128 channels, the dense one but for the kernel's gradient."""
+    """A CPU has no convolution. A TPU has dense ones up to 128 channels, except for the kernel's gradient."""
     shapes = (
         jax.ShapeDtypeStruct((3, 2, 8, 8, channels), jnp.float32),
         jax.ShapeDtypeStruct((3, 3, 1, channels), jnp.float32),
@@ -122,7 +122,7 @@ def test_each_platform_has_its_form(channels, grouped, dense):
 
 
 def test_the_kernels_gradient_is_not_made_for_each_mapped_frame():
-    """It was, in [3, 3, 7 * 16]: more groups than channels. docs/tpu_compiler.md says what it cost."""
+    """An earlier version had a group for each frame and channel; docs/tpu_compiler.md gives its cost."""
 
     def gradient(x, kernel):
         return jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p: depthwise.depthwise_conv(p, k, 1))(x))))(kernel)

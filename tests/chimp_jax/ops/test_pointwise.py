@@ -1,4 +1,4 @@
-"""The 1x1 convolution is one thing in two forms."""
+"""All forms of the 1x1 convolution equal the product over the channels, forward and gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +56,7 @@ def test_on_a_cpu_the_kernels_gradient_transposes_the_narrow_operand_of_all_fram
         return jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p: pointwise_dot_general(p, k, NUMBERS))(x))))(k)
 
     traced = jax.jit(kernels_gradient).trace(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
-    # Of two products over pixels [150, 4] and [150, 24] the first one is what a product transposes.
+    # A product over pixels transposes its first operand: here [150, 4], not [150, 24].
     wanted = 'tensor<150x4xf32>, tensor<150x24xf32>) -> tensor<4x24xf32>'
     found = {name: wanted in traced.lower(lowering_platforms=(name,)).as_text() for name in ('cpu', 'cuda', 'tpu')}
     assert found == {'cpu': True, 'cuda': False, 'tpu': False}
@@ -70,5 +70,5 @@ def test_a_gate_is_a_factor_of_each_channel(batch):
     kernel = rng.normal(size=(5, 6)).astype(np.float32)
     expected = np.einsum('bhwc,bc,cf->bhwf', x, gate[:, 0, 0], kernel)
     np.testing.assert_allclose(gated_dot_general(gate)(x, kernel, NUMBERS), expected, atol=1e-5)
-    # The plain form, which other platforms have.
+    # The form of other platforms.
     np.testing.assert_allclose(pointwise_dot_general(x * gate, kernel, NUMBERS), expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The mean over a picture, against NumPy in float64, and the gradient that it has by hand."""
+"""The mean over a picture equals NumPy's in float64; its gradient equals the one by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from chimp_jax.ops import pooling
 
-LARGE = (2, 65, 64, 3)  # one row more than is a product
+LARGE = (2, 65, 64, 3)  # one row more than the largest map that uses the product
 
 
 def pictures(*shape):
@@ -33,7 +33,7 @@ def test_bfloat16_is_summed_in_float32():
     x = np.ones((1, 48, 48, 1), jnp.bfloat16)  # in bfloat16 a sum of ones ends at 256
     for form in (pooling.picture_mean, pooling.as_product):
         assert form(x).dtype == jnp.bfloat16 and float(form(x)[0, 0, 0, 0]) == 1
-    # XLA's CPU backend adds in float32 also where it is not asked for; the program asks.
+    # XLA's CPU backend adds in float32 anyway; this checks that the program requests it.
     text = jax.jit(pooling.as_product).lower(x).as_text()
     assert [line.split()[-1] for line in text.splitlines() if 'stablehlo.dot_general' in line] == ['tensor<1x1xf32>']
 

@@ -1,4 +1,4 @@
-"""The first layer's form for a CPU equals the plain convolution, forward and gradient."""
+"""The form of the first layer for a CPU equals the plain convolution, forward and gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -48,5 +48,5 @@ FORMS = {'cpu': False, 'tpu': True, 'cuda': True}
 
 def test_another_convolution_is_refused():
     x, kernel = arrays(8, 8)
-    with pytest.raises(ValueError, match='at stride 2 is meant'):
+    with pytest.raises(ValueError, match='expected the 3 x 3 convolution of RGB pictures at stride 2'):
         stem.stem_convolution(x, kernel, (1, 1), 'SAME')

@@ -1,4 +1,4 @@
-"""The depthwise convolution in strips equals the whole one, at every edge; wide maps, and only those, are cut."""
+"""The depthwise convolution in strips equals the whole one at every edge. Only wide maps are cut."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from chimp_jax.ops import depthwise, strips
 
 
 def pixelwise(rng, filters, channels):
-    """before and after: functions of a pixel; before(0) is not 0."""
+    """Returns the functions before and after of a pixel; before(0) is not 0."""
     matrix, bias = rng.normal(size=(filters, channels)), rng.normal(size=channels)
 
     def before(x):
@@ -34,7 +34,7 @@ def test_strips_equal_the_whole(k, stride, height, width):
 
 def test_only_wide_maps_before_a_stride_are_cut():
     # B0 at 512 px: the map before block01's convolution is 256 x 256 x 96 float32, 25.2 MB; each of 8 strips of 16
-    # rows of the result sees 33 rows, 3.2 MB. Of the others that of block03, 128 x 128 x 144, is above 8 MiB as well.
+    # rows of the result sees 33 rows, 3.2 MB. The map in block03, 128 x 128 x 144, is also larger than 8 MiB.
     assert strips.n_strips((1, 256, 256, 16), (3, 3, 1, 96), 2) == 8
     assert strips.n_strips((1, 128, 128, 24), (5, 5, 1, 144), 2) == 4
     assert strips.n_strips((1, 128, 128, 24), (3, 3, 1, 144), 1) == 1
