@@ -1,4 +1,4 @@
-# Every target sets up its own environment. A fresh machine needs Python 3.11 or newer, pip and make.
+# Every target sets up its own environment. A fresh machine needs Python 3.11, 3.12 or 3.13, pip and make.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -45,7 +45,7 @@ lint: .venv/done
 .venv-tpu/done: requirements/tpu.lock setup.cfg
 .venv-bench/done: requirements/bench.lock setup.cfg
 %/done:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: requires Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "make: requires Python 3.11, 3.12 or 3.13 (TensorFlow has no wheels for others); set PYTHON=...")'
 	$(PYTHON) -m venv $*
 	$*/bin/pip install --disable-pip-version-check -q -r $<
 	$*/bin/pip install --disable-pip-version-check -q --no-deps -e .
