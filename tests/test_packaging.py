@@ -54,8 +54,9 @@ def test_every_file_of_a_package_is_installed():
             continue
         folder = next(parent for parent in path.parents if (parent / '__init__.py').exists())
         inside = path.relative_to(folder).as_posix()
-        patterns = ['*.py', *data.get('.'.join(folder.relative_to(ROOT).parts), [])]
-        if not any(fnmatch.fnmatch(inside, pattern) for pattern in patterns):
+        patterns = data.get('.'.join(folder.relative_to(ROOT).parts), [])
+        is_module = path.suffix == '.py' and path.parent == folder
+        if not is_module and not any(fnmatch.fnmatch(inside, pattern) for pattern in patterns):
             left_out.append(str(path))
     assert not left_out
 
