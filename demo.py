@@ -93,7 +93,7 @@ def run(steps: dict[str, list[str]]) -> dict[str, float]:
     return seconds
 
 
-def read_distances(path: Path, *columns: str) -> pd.DataFrame:
+def read_metres(path: Path, *columns: str) -> pd.DataFrame:
     """Reads a table with the key and columns of distances in metres."""
     table = read_table(path, required=(*KEY, *columns))
     table['time'] = seconds_of(table, path)
@@ -104,10 +104,10 @@ def read_distances(path: Path, *columns: str) -> pd.DataFrame:
 
 def score(folder: Path) -> tuple[dict, pd.DataFrame]:
     """Returns the errors on the test sites, in metres, and the rows with `true` and all predictions."""
-    predicted = read_distances(folder / 'predictions.csv', 'distance', *RECIPES)
-    truth = read_distances(folder / 'clips' / 'test_distances.csv', 'distance').rename(columns={'distance': 'true'})
+    predicted = read_metres(folder / 'predictions.csv', 'distance', *RECIPES)
+    truth = read_metres(folder / 'clips' / 'test_distances.csv', 'distance').rename(columns={'distance': 'true'})
     rows = predicted.merge(truth, on=KEY, validate='1:1')
-    constant = float(read_distances(folder / 'clips' / 'train_labels.csv', 'distance')['distance'].median())
+    constant = float(read_metres(folder / 'clips' / 'train_labels.csv', 'distance')['distance'].median())
     clips = read_table(folder / 'data' / 'clips.csv', required=('video_id', 'gamma')).set_index('video_id')
     rows['overexposed'] = rows['video_id'].map(clips['gamma'] == 'True')
     white = rows[rows['overexposed']]
