@@ -1,4 +1,4 @@
-# Everything a fresh machine needs: Python >= 3.11, pip and make.
+# Every target sets up its own environment. A fresh machine needs Python 3.11, 3.12 or 3.13, pip and make.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -13,26 +13,26 @@ demo-quick: .venv/done
 test: .venv/done
 	$(BIN)/python -m pytest tests -n 2 --dist worksteal -q
 
-# Apache Beam wants older versions of some packages than we do: it has a lock and an environment of its own.
+# Apache Beam requires older versions of some packages, so it has its own lock and its own environment.
 test-beam: .venv-beam/done
-	.venv-beam/bin/python -m pytest tests/test_beam.py -q
+	.venv-beam/bin/python -m pytest tests/data_prep/workers/test_beam.py -q
 
-# What the TPU's compiler says of the training step, on a machine without a TPU: all variants (more than half an hour),
-# or the real steps on small pictures (minutes).
+# Compiles the training steps with the TPU compiler, on a machine without a TPU: all variants (more than half an hour),
+# or the same steps on small pictures (minutes).
 tpu-check: .venv-tpu/done
 	.venv-tpu/bin/python -m bench.tpu_check
 
 tpu-check-quick: .venv-tpu/done
 	.venv-tpu/bin/python -m bench.tpu_check --quick
 
-# Speed against the peers of requirements-bench.lock, on this machine: docs/performance.md and bench/results.json.
+# Measures speed on this machine beside the peers in requirements/bench.lock: docs/performance.md, bench/results.json.
 bench: .venv-bench/done
 	.venv-bench/bin/python -m bench.suite
 
 bench-quick: .venv-bench/done
 	.venv-bench/bin/python -m bench.suite --quick
 
-# How time and memory grow: docs/scaling.png and bench/scaling.json.
+# Measures how time and memory grow: docs/scaling.png and bench/scaling.json.
 scaling: .venv-bench/done
 	.venv-bench/bin/python -m bench.scaling
 
@@ -40,30 +40,27 @@ lint: .venv/done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-.venv/done: requirements.lock setup.cfg
-.venv-beam/done: requirements-beam.lock setup.cfg
-.venv-tpu/done: requirements-tpu.lock setup.cfg
-.venv-bench/done: requirements-bench.lock setup.cfg
+.venv/done: requirements/base.lock setup.cfg
+.venv-beam/done: requirements/beam.lock setup.cfg
+.venv-tpu/done: requirements/tpu.lock setup.cfg
+.venv-bench/done: requirements/bench.lock setup.cfg
 %/done:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "make: requires Python 3.11, 3.12 or 3.13 (TensorFlow has no wheels for others); set PYTHON=...")'
 	$(PYTHON) -m venv $*
 	$*/bin/pip install --disable-pip-version-check -q -r $<
 	$*/bin/pip install --disable-pip-version-check -q --no-deps -e .
 	touch $@
 
-# Pins all dependencies anew for every platform and Python (needs uv: pip install uv).
+# Rewrites the locks: one file per purpose, for every platform and every Python from 3.11. Python 3.11 has entries of its
+# own where the newest version of a package requires 3.12. Requires uv (pip install uv). Existing pins are kept;
+# `make lock UPGRADE=--upgrade` or `UPGRADE='-P jax -P jaxlib'` takes newer versions.
+LOCK := uv pip compile -q --universal --fork-strategy requires-python --python-version 3.11 \
+  --custom-compile-command "make lock" setup.cfg
 lock:
-	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra pretrained --extra onnx \
-	  --custom-compile-command "make lock" setup.cfg -o requirements.lock
-	cp requirements.lock requirements-tpu.lock
-	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra tpu \
-	  --custom-compile-command "make lock" setup.cfg -o requirements-tpu.lock
-	cp requirements.lock requirements-bench.lock
-	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra bench --extra pretrained \
-	  --custom-compile-command "make lock" setup.cfg -o requirements-bench.lock
-	cp requirements.lock requirements-beam.lock  # uv keeps the versions that it finds there where it can
-	uv pip compile -q --universal --fork-strategy fewest --python-version 3.11 --extra test --extra beam \
-	  --custom-compile-command "make lock" setup.cfg -o requirements-beam.lock
+	$(LOCK) $(UPGRADE) --extra test --extra pretrained --extra onnx -o requirements/base.lock
+	$(LOCK) $(UPGRADE) --extra test --extra tpu -o requirements/tpu.lock
+	$(LOCK) $(UPGRADE) --extra test --extra beam -o requirements/beam.lock
+	$(LOCK) $(UPGRADE) --extra bench --extra pretrained -o requirements/bench.lock
 
 clean:
 	rm -rf .venv .venv-beam .venv-tpu .venv-bench demo

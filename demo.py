@@ -1,6 +1,6 @@
-"""The main job from end to end on generated clips: python demo.py (or `make demo`, which sets up first).
+"""Runs the whole job on generated clips: python demo.py (or `make demo`, which sets up the environment first).
 
-Each step is a command that a user would type; it is printed before it runs. Steps that stand are not run again.
+Each step is a command that a user would type, and it is printed before it runs. Finished work is not done again.
 """
 
 import argparse
@@ -17,9 +17,10 @@ from bench import demo_report
 from chimp_jax import runtime
 from chimp_jax.ensemble.distances import mae, rmse
 from chimp_jax.ensemble.prediction_tables import KEY
+from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
 RECIPES = ('down-a2p50-f7s1', 'full-a2p50-f7s1')
-# The quick form runs the same steps on fewer clips, for one epoch, on smaller pictures: it shows that all works.
+# --quick runs the same steps on fewer clips, for one epoch, on smaller frames. It only shows that the steps work.
 QUICK_TRAINING = [
     '--config.train.epochs=1',
     '--config.train.warmup_steps=2',
@@ -28,7 +29,7 @@ QUICK_TRAINING = [
 
 
 def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
-    """The steps by name, in order."""
+    """Returns the steps in order: name -> arguments."""
     clips, data, runs = folder / 'clips', folder / 'data', folder / 'runs'
     python = [sys.executable]
     steps = {
@@ -50,7 +51,7 @@ def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
             '--n_folds=2',
         ],
     }
-    # The second recipe starts from the first's members (fold k from fold k), so that one epoch is enough.
+    # The second recipe starts from the members of the first (fold k from fold k), so one epoch is enough.
     starts = ([], [f'--config.start.init={runs}/{RECIPES[0]}', '--config.train.epochs=1'])
     for recipe, start in zip(RECIPES, starts, strict=True):
         steps[f'train {recipe}'] = [
@@ -75,7 +76,7 @@ def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
 
 
 def run(steps: dict[str, list[str]]) -> dict[str, float]:
-    """Runs the steps and returns the seconds of each; stops at the first that fails."""
+    """Runs the steps and returns the seconds of each. Exits at the first step that fails."""
     seconds = {}
     start = time.monotonic()
     for number, (name, command) in enumerate(steps.items(), 1):
@@ -87,21 +88,28 @@ def run(steps: dict[str, list[str]]) -> dict[str, float]:
         began = time.monotonic()
         code = subprocess.run(command, check=False).returncode
         if code:
-            raise SystemExit(f'demo.py: the step {name!r} failed with exit code {code}')
+            raise SystemExit(f'demo.py: the step {name!r} failed with exit code {code}; its message is above')
         seconds[name] = round(time.monotonic() - began, 1)
     return seconds
 
 
+def read_metres(path: Path, *columns: str) -> pd.DataFrame:
+    """Reads a table with the key and columns of distances in metres."""
+    table = read_table(path, required=(*KEY, *columns))
+    table['time'] = seconds_of(table, path)
+    for name in columns:
+        table[name] = numbers_of(table, name, path)
+    return table
+
+
 def score(folder: Path) -> tuple[dict, pd.DataFrame]:
-    """Errors on the hidden distances of the test sites -> (summary, rows with `true` and all predictions)."""
-    rows = pd.read_csv(folder / 'predictions.csv').merge(
-        pd.read_csv(folder / 'clips' / 'test_distances.csv').rename(columns={'distance': 'true'}),
-        on=KEY,
-        validate='1:1',
-    )
-    constant = float(pd.read_csv(folder / 'clips' / 'train_labels.csv')['distance'].median())
-    clips = pd.read_csv(folder / 'data' / 'clips.csv').set_index('video_id')
-    rows['overexposed'] = rows['video_id'].map(clips['gamma'])
+    """Returns the errors on the test sites, in metres, and the rows with `true` and all predictions."""
+    predicted = read_metres(folder / 'predictions.csv', 'distance', *RECIPES)
+    truth = read_metres(folder / 'clips' / 'test_distances.csv', 'distance').rename(columns={'distance': 'true'})
+    rows = predicted.merge(truth, on=KEY, validate='1:1')
+    constant = float(read_metres(folder / 'clips' / 'train_labels.csv', 'distance')['distance'].median())
+    clips = read_table(folder / 'data' / 'clips.csv', required=('video_id', 'gamma')).set_index('video_id')
+    rows['overexposed'] = rows['video_id'].map(clips['gamma'] == 'True')
     white = rows[rows['overexposed']]
     down, full = RECIPES
     summary = {
@@ -122,7 +130,7 @@ def score(folder: Path) -> tuple[dict, pd.DataFrame]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--folder', type=Path, default=Path('demo'), help='where everything goes')
+    parser.add_argument('--folder', type=Path, default=Path('demo'), help='folder of all files of the demo')
     parser.add_argument('--quick', action='store_true', help='fewer clips and epochs; its errors mean nothing')
     options = parser.parse_args()
     runtime.quiet_tensorflow()
@@ -137,8 +145,8 @@ def main() -> None:
     (options.folder / 'summary.json').write_text(text + '\n')
     print(text)
     ratio = summary['mae_ensemble'] / summary['mae_constant']
-    print(f'The ensemble has {ratio:.2f} of the error of the best constant, on sites that it has never seen.')
-    print(f'Look at {options.folder}/report.html; total {sum(seconds.values()):.0f} s.')
+    print(f'On held-out sites the ensemble has {ratio:.2f} times the error of the best constant.')
+    print(f'Open {options.folder}/report.html. The demo took {sum(seconds.values()):.0f} s.')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""The demo's report: one HTML file with its pictures inside, from the files that the steps have left."""
+"""Writes the report of the demo: one HTML file that contains its pictures."""
 
 import base64
 import html
@@ -10,11 +10,12 @@ import matplotlib
 
 matplotlib.use('Agg')
 
-import matplotlib.pyplot as plt  # noqa: E402  (the backend must be chosen first)
+import matplotlib.pyplot as plt  # noqa: E402  (after the choice of the backend)
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from data_prep.inputs.tables import numbers_of, read_table  # noqa: E402
 from data_prep.records import Record, read_records  # noqa: E402
 
 STYLE = """
@@ -27,25 +28,25 @@ figcaption { font-size: .85rem; max-width: 20rem }
 
 
 def write(path: Path, folder: Path, summary: dict, rows: pd.DataFrame, recipes: Sequence[str]) -> None:
-    """The page of a demo folder; rows: video_id, time, distance, true, overexposed and a column for each recipe."""
+    """Writes the report of a demo folder. rows: video_id, time, distance, true, overexposed, one column per recipe."""
     records = {record.video_id: record for record in read_records(folder / 'data', 'full', 'test')}
     plain = {record.video_id: record for record in read_records(folder / 'data', 'down', 'test')}
     ratio = summary['mae_ensemble'] / summary['mae_constant']
     body = [
         '<h1>How far from the camera was the animal?</h1>',
-        f'<p>{rows["video_id"].nunique()} simulated test clips, of sites that no member has seen: the '
-        f'ensemble errs by {summary["mae_ensemble"]:.2f} m on average, the best constant by '
-        f'{summary["mae_constant"]:.2f} m ({ratio:.2f} of it).</p>',
+        f'<p>{rows["video_id"].nunique()} simulated test clips of held-out sites. The mean absolute error (MAE) of the '
+        f'ensemble is {summary["mae_ensemble"]:.2f} m, {ratio:.2f} times the {summary["mae_constant"]:.2f} m of the '
+        'best constant (the median training distance).</p>',
         _table(summary),
         '<h2>Predicted and true distance</h2>',
         _figure(_scatter(rows)),
         '<h2>Learning curves</h2>',
         _figure(_curves(folder / 'runs', recipes)),
-        '<h2>Six targets: the middle frame, true and predicted distance</h2>',
+        '<h2>Six targets: middle frame, true and predicted distance</h2>',
         *(_target(records[row.video_id], row) for row in _six(rows).itertuples()),
-        '<h2>Overexposed clips: the standard frame, and the full clip after gamma correction</h2>',
+        '<h2>Overexposed clips: frame of the down stream, and of the full stream after gamma correction</h2>',
         *(
-            _target(plain[row.video_id], row, 'standard') + _target(records[row.video_id], row, 'gamma')
+            _target(plain[row.video_id], row, 'down') + _target(records[row.video_id], row, 'full, gamma')
             for row in rows[rows['overexposed']].drop_duplicates('video_id').head(2).itertuples()
         ),
     ]
@@ -54,7 +55,7 @@ def write(path: Path, folder: Path, summary: dict, rows: pd.DataFrame, recipes: 
 
 
 def middle_frame(record: Record, time_s: int) -> Image.Image:
-    """The stored frame of a second; a second past the end shows the last frame."""
+    """Returns the stored frame of a second. A second past the end shows the last frame."""
     second = min(time_s, int(record.frame_time_s[-1]))
     return Image.open(io.BytesIO(record.frame_jpeg[int(np.searchsorted(record.frame_time_s, second))]))
 
@@ -88,16 +89,11 @@ def _curves(runs: Path, recipes: Sequence[str]) -> plt.Figure:
     figure, axes = plt.subplots(figsize=(7, 4))
     for recipe in recipes:
         for path in sorted((runs / recipe).glob('fold_*/metrics.csv')):
-            table = pd.read_csv(path)
+            table = read_table(path)
+            epoch, validation, training = (numbers_of(table, name, path) for name in ('epoch', 'val_mae', 'train_mae'))
             label = f'{recipe}, {path.parent.name.replace("_", " ")}'
-            (line,) = axes.plot(table['epoch'], table['val_mae'], marker='o', label=f'{label}, validation')
-            axes.plot(
-                table['epoch'],
-                table['train_mae'],
-                linestyle=':',
-                marker='.',
-                color=line.get_color(),
-            )
+            (line,) = axes.plot(epoch, validation, marker='o', label=f'{label}, validation')
+            axes.plot(epoch, training, linestyle=':', marker='.', color=line.get_color())
     axes.set(xlabel='epoch', ylabel='MAE, m (dotted: training)')
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8)
@@ -105,7 +101,7 @@ def _curves(runs: Path, recipes: Sequence[str]) -> plt.Figure:
 
 
 def _six(rows: pd.DataFrame) -> pd.DataFrame:
-    """Targets of six clips, spread evenly over the true distances."""
+    """Returns targets of six clips, spread evenly over the true distances."""
     one_a_clip = rows[~rows['overexposed']].drop_duplicates('video_id').sort_values('true')
     places = np.linspace(0, len(one_a_clip) - 1, min(6, len(one_a_clip))).round().astype(int)
     return one_a_clip.iloc[places]

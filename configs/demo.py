@@ -9,7 +9,7 @@ bias), two folds, and Lite0's ImageNet weights, which can be installed, for B0's
 
 from ml_collections.config_dict import ConfigDict
 
-from configs import base
+from chimp_jax.configs import base  # also in an installation, which has no top-level configs
 
 
 def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:

@@ -1,46 +1,56 @@
 """Trains members: python train.py --config=configs/deep_chimpact.py:full-a4p50-f7s1 --workdir=runs
 
-You can override any field of the config: --config.train.batch_size=32 --config.model.dtype=bfloat16.
---config=configs/deep_chimpact.py:all trains the twelve published recipes; --recipes='full-*,down-a4p50-f7s1' selects
-some of them. A model ID alone is the published recipe: --config=full-a4p50-f7s1.
+Any field of the config can be overridden: --config.train.batch_size=32 --config.model.dtype=bfloat16.
+All twelve published recipes: --config=configs/deep_chimpact.py:all. Some of them: --recipes='full-*,down-a4p50-f7s1'.
+A model ID alone stands for the published recipe: --config=full-a4p50-f7s1.
 """
 
 import sys
+from pathlib import Path
 
 from absl import app, flags
 from ml_collections import config_flags
 
-from chimp_jax import runtime
-from chimp_jax.configs import base, recipes
+from chimp_jax import configs, runtime
+from chimp_jax.configs import recipes
 
-WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder for the members; local or gs://.')
-RECIPES = flags.DEFINE_list('recipes', None, 'With :all, model IDs or patterns such as full-* (default: all).')
-FOLDS = flags.DEFINE_list('folds', None, 'Folds to train, such as 0,1 (default: all).')
+CONFIG = config_flags.DEFINE_config_file('config', help_string='FILE.py:MODEL-ID, FILE.py:all, MODEL-ID or all.')
+flags.register_validator('config', bool, message='requires a model ID, for example --config=full-a4p50-f7s1')
+WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder of the members; local or gs://.')
+RECIPES = flags.DEFINE_list('recipes', None, 'With :all, model IDs or patterns such as full-*; all by default.')
+FOLDS = flags.DEFINE_list('folds', None, 'Numbers of the folds to train, comma-separated; all by default.')
 COMPILE_CACHE = flags.DEFINE_string('compile_cache', None, f'DIR|off: {runtime.COMPILE_CACHE}.')
-MULTIHOST = flags.DEFINE_bool('multihost', False, 'Trains on several machines; run the same command on each.')
+MULTIHOST = flags.DEFINE_bool('multihost', False, 'One training on several machines: the same command on each.')
+
+PUBLISHED = Path(configs.__file__).parent / 'deep_chimpact.py'  # stands for a model ID without a file
+CONFIG_FLAGS = ('--config', '-config')
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Parses the flags. If a model ID or a field is unknown, exits with one line that gives the nearest name."""
+    """Parses the flags. A malformed model ID or an unknown field exits with one line and the nearest name."""
     try:
-        return flags.FLAGS(_define_config(argv))
+        return flags.FLAGS(_name_the_file(argv))
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        # config_flags quotes a KeyError twice, and its message contains the stack trace of a failing config file.
+        # config_flags quotes a KeyError twice, and puts the whole stack of a failing config file into its message.
         text = str(error).strip('"\'').replace('\\n', ' ').replace('\\', '')
-        reason = text.splitlines()[-1] if 'Traceback' in text else ' '.join(text.split())
+        reason = text.splitlines()[-1].removeprefix('ValueError: ') if 'Traceback' in text else ' '.join(text.split())
         raise SystemExit(f'train.py: {reason}') from None
 
 
-def _define_config(argv: list[str]) -> list[str]:
-    """Defines the flag --config, for FILE.py:ID or ID. Returns the arguments that are left to parse."""
-    given = next((argument for argument in argv if argument.startswith('--config=')), '')
-    value = given.removeprefix('--config=')
-    if not value or '.py' in value:
-        config_flags.DEFINE_config_file('config', help_string='FILE.py:MODEL-ID, FILE.py:all or MODEL-ID')
-        flags.mark_flag_as_required('config')
-        return argv
-    config_flags.DEFINE_config_dict('config', base.get_config(value))
-    return [argument for argument in argv if argument != given]
+def _name_the_file(argv: list[str]) -> list[str]:
+    """Returns the arguments with --config=FILE.py:MODEL-ID in place of --config=MODEL-ID."""
+    named = []
+    for before, argument in zip(['', *argv[:-1]], argv, strict=True):
+        flag, joined, value = argument.partition('=')
+        if flag in CONFIG_FLAGS and joined:
+            named.append(f'{flag}={_with_file(value)}')
+        else:
+            named.append(_with_file(argument) if before in CONFIG_FLAGS else argument)
+    return named
+
+
+def _with_file(value: str) -> str:
+    return value if not value or '.py' in value else f'{PUBLISHED}:{value}'
 
 
 def main(_) -> None:
@@ -64,6 +74,9 @@ def main(_) -> None:
 
 
 def start() -> None:
-    """Runs the command as a program."""
+    """Runs the command in a process of its own."""
     runtime.configure()
+    sys.modules['__main__'].__doc__ = __doc__  # absl's --help prints the docstring and the flags of the main module
+    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
     app.run(main, argv=sys.argv, flags_parser=parse)
