@@ -11,7 +11,7 @@ trains all sixty members, twelve recipes x five folds, about 120 hours there.
 
 from ml_collections.config_dict import ConfigDict
 
-from chimp_jax.configs import base  # also in an installation, which has no top-level configs
+from configs import base
 
 
 def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:

@@ -9,7 +9,7 @@ bias), two folds, and Lite0's ImageNet weights, which can be installed, for B0's
 
 from ml_collections.config_dict import ConfigDict
 
-from chimp_jax.configs import base  # also in an installation, which has no top-level configs
+from configs import base
 
 
 def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:

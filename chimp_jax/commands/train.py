@@ -5,6 +5,7 @@ All twelve published recipes: --config=configs/deep_chimpact.py:all. Some of the
 A model ID alone stands for the published recipe: --config=full-a4p50-f7s1.
 """
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -24,6 +25,9 @@ MULTIHOST = flags.DEFINE_bool('multihost', False, 'One training on several machi
 
 PUBLISHED = Path(configs.__file__).parent / 'deep_chimpact.py'  # stands for a model ID without a file
 CONFIG_FLAGS = ('--config', '-config')
+
+if importlib.util.find_spec('configs') is None:  # config files import it; an installation has it as chimp_jax.configs
+    sys.modules['configs'] = configs
 
 
 def parse(argv: list[str]) -> list[str]:
