@@ -79,9 +79,9 @@ def train_step(
         def loss_sum(params):
             prediction, updated = model.apply(
                 {'params': params, 'batch_stats': state.batch_stats},
-                part['frames'],
-                part['window'],
-                True,
+                frames=part['frames'],
+                window=part['window'],
+                train=True,
                 mutable=['batch_stats'],
                 rngs={'dropout': key},
             )
@@ -130,7 +130,7 @@ def encode_step(
     """
 
     def encode(some):
-        return model.apply(weights, some[:, None], method='encode')[:, 0]
+        return model.apply(weights, frames=some[:, None], method='encode')[:, 0]
 
     if not one_by_one:
         return encode(frames)
@@ -147,7 +147,7 @@ def eval_step(
     weights: dict[str, Any], batch: dict[str, jax.Array], *, model: DistanceModel, axis_name: str
 ) -> tuple[jax.Array, Mean]:
     """features [N, T, 1280], distance [N], mask [N] -> metres [N], and the masked absolute error over all replicas."""
-    prediction = model.apply(weights, batch['features'], method='distance')
+    prediction = model.apply(weights, windows=batch['features'], method='distance')
     error = absolute_error(prediction, batch['distance'], batch['mask'])
     return prediction, jax.tree.map(lambda x: jax.lax.psum(x, axis_name), error)
 
@@ -161,9 +161,9 @@ def initial_state(
 ) -> TrainState:
     """A fresh state; `init` may put starting weights into the variables."""
     # Parameters depend on neither the picture's size nor the number of frames, so the smallest input will do.
-    shapes = (jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32))
+    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
     # XLA's own generator: threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
-    variables = init(jax.jit(model.init)(jax.random.key(seed, impl='rbg'), *shapes))
+    variables = init(jax.jit(model.init)(jax.random.key(seed, impl='rbg'), **inputs))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key_data(jax.random.key(seed)),

@@ -1,6 +1,4 @@
-"""The demo's figures by hand, and the progress lines."""
-
-import logging
+"""The demo's figures, computed by hand."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +7,6 @@ from small import record
 
 import demo
 from bench import demo_report
-from chimp_jax import progress
 
 
 def test_scores_by_hand(tmp_path):
@@ -41,25 +38,3 @@ def test_a_second_past_the_end_shows_the_last_frame():
     shown = [np.asarray(demo_report.middle_frame(one, second)) for second in (2, 7)]
     np.testing.assert_array_equal(*shown)
     assert not np.array_equal(shown[0], np.asarray(demo_report.middle_frame(one, 1)))
-
-
-@pytest.mark.parametrize(
-    'seconds,text', [(7, '7 s'), (75, '1 min 15 s'), (3660, '1 h 1 min'), (float('inf'), 'unknown')]
-)
-def test_seconds_as_people_write_them(seconds, text):
-    assert progress.format_seconds(seconds) == text
-
-
-def test_progress_leaves_out_the_first_piece(monkeypatch, caplog):
-    """40 of 100 were done before; the first 10 took the compiler's 60 s; then 25 in 50 s, so 25 more need 50 s."""
-    now = [0.0]
-    monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
-    bar = progress.Progress('train', 100, done=40)
-    with caplog.at_level(logging.INFO, 'chimp_jax.progress'):
-        for now[0], count in ((60.0, 10), (110.0, 25), (160.0, 25)):
-            bar.advance(count, 'epoch 1')
-    assert caplog.messages == [
-        'train: epoch 1, 50 % of all, ETA unknown',
-        'train: epoch 1, 75 % of all, ETA 50 s',
-        'train: epoch 1, 100 % of all, ETA 0 s',
-    ]

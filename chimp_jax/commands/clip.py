@@ -20,6 +20,7 @@ from chimp_jax.ensemble.prediction_tables import recipe_means
 from chimp_jax.field.clip_figure import MOST_FRAMES, draw_clip, even_places
 from chimp_jax.field.thumbnails import frames_of
 from chimp_jax.scoring import Panel
+from data_prep.progress import Progress
 from data_prep.workers.clip_record import ClipTask
 
 
@@ -42,7 +43,8 @@ def run(options: argparse.Namespace) -> int:
     found = members.find_members(options.members)
     combined = combining.choose_combination(options, found)
     task = ClipTask(path.name, None, str(path))
-    streamed = stream_clips([task], found, out / 'work', Panel(), workers=1)
+    progress = Progress('predict', 1, work=len(found))
+    streamed = stream_clips([task], found, out / 'work', Panel(), workers=1, progress=progress)
     problem = streamed.clips['problem'].iloc[0]
     if streamed.rows.empty:
         raise ValueError(f'{path}: {problem}')

@@ -30,6 +30,7 @@ from data_prep.archive import Archive
 from data_prep.files import write_json
 from data_prep.job import Job
 from data_prep.plan import Plan, make_plan, make_tasks
+from data_prep.progress import Progress
 from data_prep.workers.clip_record import ClipTask
 
 NO_FOLDER = '.'  # the site of clips that lie in no folder of their own, for calibration
@@ -78,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
     panel = Panel()
     device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
     log.info('%d members on %s, %d clips', len(found), device, len(tasks))
-    streamed = stream_clips(tasks, found, out / 'work', panel, options.workers)
+    progress = Progress('estimate', len(tasks), work=len(tasks) * len(found))
+    streamed = stream_clips(tasks, found, out / 'work', panel, options.workers, progress)
 
     oof = _out_of_fold(combined, found)
     distance_m = combined.distance(streamed.answers())

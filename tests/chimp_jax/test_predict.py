@@ -44,12 +44,12 @@ def fresh_weights(seed):
 def window_model(weights, record, n_frames, step_s, operation=predict.NONE):
     """Distances by the whole model on each window, as training sees it."""
     seconds = window_seconds(record.target_time_s, n_frames, step_s, record.frame_time_s[0], record.frame_time_s[-1])
-    frames = input_pipeline.decode_frames(np.array(record.frame_jpeg), small.SIZE_PX).numpy()
+    frames = np.stack([input_pipeline.decode_frame(jpeg, small.SIZE_PX) for jpeg in record.frame_jpeg])
     windows = frames[np.searchsorted(record.frame_time_s, seconds)]
     if operation != predict.NONE:
         windows = np.stack([augment.apply_operation(window, operation) for window in windows])
     window = np.tile(np.arange(n_frames), (len(windows), 1, 1))
-    return small.model().apply(weights, windows, window)[:, 0]
+    return small.model().apply(weights, frames=windows, window=window)[:, 0]
 
 
 @pytest.mark.parametrize('n_devices', [1, 3, 8])

@@ -66,7 +66,7 @@ def member(workdir, recipe, fold, val_mae):
 
 
 def test_the_table_and_a_failure_that_does_not_stop_the_others(data, tmp_path, monkeypatch):
-    def train_recipe(config, workdir, folds):
+    def train_recipe(config, workdir, folds, progress):
         if config.recipe == TWO[0]:
             raise TrainingError('the loss is not finite at step 3')
         member(tmp_path, config.recipe, 0, 2.0)

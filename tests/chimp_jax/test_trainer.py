@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import checkpoint, steps, train, trainer
+from chimp_jax import checkpoint, member_log, steps, train, trainer
 from data_prep.files import write_whole
 
 RECIPE = 'full-a1p50-f7s1'
@@ -104,7 +104,7 @@ def test_a_finished_member_is_skipped_and_another_config_refused(data, tmp_path,
 def test_what_does_not_fit_is_refused_before_training(data, tmp_path):
     config = small.config(data)
     config.data.n_folds = 5
-    with pytest.raises(ValueError, match='folds.csv has 2 clip folds, the config asks for data.n_folds=5'):
+    with pytest.raises(ValueError, match='folds.csv has 2 clip folds, the config has data.n_folds=5'):
         train.train_recipe(config, tmp_path)
     config = small.config(data)
     with pytest.raises(ValueError, match='there are 0 to 1'):
@@ -119,10 +119,12 @@ def test_a_config_that_cannot_start_does_not_keep_the_folder(data, tmp_path):
     config.start.init = 'imagenet21k'
     with pytest.raises(ValueError, match="not 'imagenet21k'"):
         train.train_recipe(config, tmp_path)
-    config.model.update(init='lite0', normalization='imagenet')
-    with pytest.raises(ValueError, match='wants model.normalization=unit'):
+    config.start.init = 'lite0'
+    config.model.normalization = 'imagenet'
+    with pytest.raises(ValueError, match='set model.normalization=unit'):
         train.train_recipe(config, tmp_path)
-    config.model.update(init='random', normalization='unit')
+    config.start.init = 'random'
+    config.model.normalization = 'unit'
     config.train.epochs = 1
     assert train.train_recipe(config, tmp_path, folds=[0])['fold'].tolist() == [0]
 
@@ -140,8 +142,8 @@ def test_batches_that_do_not_divide_are_refused(data, tmp_path):
 def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypatch):
     fresh = steps.initial_state
 
-    def poisoned(*arguments):
-        state = fresh(*arguments)
+    def poisoned(*arguments, **settings):
+        state = fresh(*arguments, **settings)
         state.params['output']['kernel'] = np.full((6, 1), np.nan, np.float32)
         return state
 
@@ -188,8 +190,8 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
     started = []
     fresh = steps.initial_state
 
-    def note(*arguments):
-        state = fresh(*arguments)
+    def note(*arguments, **settings):
+        state = fresh(*arguments, **settings)
         started.append(jax.device_get(state.params))
         return state
 
@@ -218,15 +220,15 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
 def test_metrics_are_whole_after_a_kill_between_the_last_checkpoint_and_them(data, tmp_path, monkeypatch):
     config = small.config(data)
     config.train.epochs = 1
-    write = trainer.write_metrics
+    write = member_log.write_metrics
 
     def die(folder, history):
         if history:
             raise Killed
 
-    monkeypatch.setattr(trainer, 'write_metrics', die)
+    monkeypatch.setattr(member_log, 'write_metrics', die)
     with pytest.raises(Killed):
         train.train_recipe(config, tmp_path, folds=[0])
-    monkeypatch.setattr(trainer, 'write_metrics', write)
+    monkeypatch.setattr(member_log, 'write_metrics', write)
     train.train_recipe(config, tmp_path, folds=[0])
     assert len(pd.read_csv(tmp_path / RECIPE / 'fold_0' / 'metrics.csv')) == 1

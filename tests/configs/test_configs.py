@@ -28,7 +28,7 @@ def test_every_config_builds_the_published_model(module, recipe):
     frames = jnp.zeros((1, data.n_frames, data.size_px, data.size_px, 3), jnp.uint8)
     window = jnp.zeros((1, 1, data.n_frames), jnp.int32)
     model = DistanceModel(**config.model)
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), frames, window))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), frames=frames, window=window))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 13_798_645
 
 
@@ -37,7 +37,8 @@ def test_lite0_is_the_other_backbone():
     assert config.model.backbone == 'efficientnet_b0'
     config.model.backbone = 'efficientnet_lite0'
     frames, window = jnp.zeros((1, 1, 64, 64, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32)
-    variables = jax.eval_shape(lambda: DistanceModel(**config.model).init(jax.random.key(0), frames, window))
+    model = DistanceModel(**config.model)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), frames=frames, window=window))
     # 3,413,024 of Lite0 without top, the rest as published
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 3_413_024 + 9_441_280 + 307_500 + 301
 
