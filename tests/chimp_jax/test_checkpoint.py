@@ -165,11 +165,19 @@ def test_every_kind_of_damage_is_set_aside(tmp_path, like, damage):
     ],
     ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize('reader', [(ocp.Checkpointer, 'restore'), (ocp.JsonCheckpointHandler, 'restore')])
-def test_what_may_pass_sets_no_checkpoint_aside(tmp_path, like, monkeypatch, error, reader):
+@pytest.mark.parametrize('item', ['weights', 'digests'])
+def test_what_may_pass_sets_no_checkpoint_aside(tmp_path, like, monkeypatch, error, item):
     write(tmp_path, like, 1)
+    reader = ocp.Checkpointer if item == 'weights' else ocp.JsonCheckpointHandler
+    whole = reader.restore
+
+    def restore(self, directory, *arguments, **settings):
+        if directory.name == item:
+            raise error
+        return whole(self, directory, *arguments, **settings)
+
     with monkeypatch.context() as broken:
-        broken.setattr(*reader, fail(error))
+        broken.setattr(reader, 'restore', restore)
         for read in (lambda: resume(tmp_path, like), lambda: checkpoint.restore_weights(tmp_path, 1)):
             with pytest.raises(OSError) as raised:
                 read()
