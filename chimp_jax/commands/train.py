@@ -33,14 +33,22 @@ def parse(argv: list[str]) -> list[str]:
 
 def _define_config(argv: list[str]) -> list[str]:
     """Defines the flag --config for FILE.py:ID or for ID; returns the arguments that are left to parse."""
+    argv = _with_equals_sign(argv)
     given = next((argument for argument in argv if argument.startswith('--config=')), '')
     value = given.removeprefix('--config=')
     if not value or '.py' in value:
         config_flags.DEFINE_config_file('config', help_string='FILE.py:MODEL-ID, FILE.py:all or MODEL-ID')
         flags.mark_flag_as_required('config')
         return argv
-    config_flags.DEFINE_config_dict('config', base.get_config(value))
-    return [argument for argument in argv if argument != given]
+    left = [argument for argument in argv if argument != given]
+    config_flags.DEFINE_config_dict('config', base.get_config(value), sys_argv=left)  # else it finds no overrides
+    return left
+
+
+def _with_equals_sign(argv: list[str]) -> list[str]:
+    """Returns the arguments with `--config X` as `--config=X`."""
+    place = argv.index('--config') if '--config' in argv[:-1] else None
+    return argv if place is None else [*argv[:place], f'--config={argv[place + 1]}', *argv[place + 2 :]]
 
 
 def main(_) -> None:

@@ -74,7 +74,7 @@ def training_batches(
         frames = _decode_frames(example.pop('frame_jpeg'), plan.size_px)
         frames = tf.ensure_shape(frames, (cut.frames_per_example, plan.size_px, plan.size_px, 3))
         drawn = tf.stack([tf.constant(draw, tf.int64), index])
-        return example | {'frames': augment.augment(frames, *plan.augmentation, seed=drawn)}
+        return example | {'frames': augment.augment(frames, **plan.augmentation._asdict(), seed=drawn)}
 
     turns = tf.data.Dataset.from_tensor_slices(np.repeat(np.arange(len(shares)), plan.examples_per_share))
     dataset = (

@@ -35,7 +35,7 @@ def test_overrides_apply_to_all():
     config.train.batch_size = 32
     assert {one.train.batch_size for one in recipes.each_recipe(config)} == {32}
     config.data.step_s = 2
-    with pytest.raises(ValueError, match='^data.step_s: the model ID says it'):
+    with pytest.raises(ValueError, match='^data.step_s: the model ID sets it; leave the flag out'):
         recipes.each_recipe(config)
 
 

@@ -114,6 +114,9 @@ def test_overrides_follow_the_types_and_names_of_the_config():
             'nowhere',
         ),
         (['--config=configs/demo.py:all', '--recipes=half-*'], "'half-*' is not a model ID"),
+        (['--config=full-a4p50-f7s1', '--config.data.records=nowhere'], 'nowhere/chimp_records/full'),
+        (['--config', 'down-a1p50-f7s1', '--config.train.learning_rat=1e-3'], 'learning_rate'),
+        (['--config=full-a4p50-f7'], 'the grammar is'),
     ],
 )
 def test_the_command_says_what_is_wrong_in_a_line(arguments, said, tmp_path):
