@@ -24,8 +24,9 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from chimp_jax import parallel, steps, train  # noqa: E402
-from chimp_jax.data.folds import load_folds  # noqa: E402
+from chimp_jax import parallel, steps  # noqa: E402
+from chimp_jax.data.folds import folds_digest, load_folds  # noqa: E402
+from chimp_jax.trainer import ARRAYS, Trainer  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
 
@@ -80,11 +81,12 @@ def main() -> None:
         config = base.get_config(options.recipe)
         config.data.update(records=scratch, size_px=options.size_px, n_folds=2)
         config.train.batch_size = options.batch_size
-        trainer = train.Trainer(config)
-        report(measure(trainer, load_folds(scratch, 'clip', 2)[0], options.steps), options.batch_size)
+        folds = load_folds(scratch, 'clip', 2)
+        trainer = Trainer(config, folds_digest(folds))
+        report(measure(trainer, folds[0], options.steps), options.batch_size)
 
 
-def measure(trainer: train.Trainer, fold, n_steps: int) -> dict[str, float]:
+def measure(trainer: Trainer, fold, n_steps: int) -> dict[str, float]:
     """Seconds a batch: of the pipeline alone, of the step alone on a batch that is there, of both together."""
     seconds = {}
     batches = trainer.data.batches(fold, epoch=1)
@@ -95,7 +97,7 @@ def measure(trainer: train.Trainer, fold, n_steps: int) -> dict[str, float]:
 
     fresh = steps.initial_state(trainer.model, trainer.optimizer, trainer.plateau, seed=0)
     state, rate = parallel.replicate(fresh, trainer.devices), np.float32(1e-3)
-    arrays, _ = next(parallel.prefetch([batch], train.ARRAYS, trainer.devices))
+    arrays, _ = next(parallel.prefetch([batch], ARRAYS, trainer.devices))
     state, error = trainer._train_step(state, arrays, rate)  # compiles
     jax.block_until_ready(error)
     began = time.perf_counter()
@@ -107,12 +109,12 @@ def measure(trainer: train.Trainer, fold, n_steps: int) -> dict[str, float]:
     return seconds
 
 
-def together(trainer: train.Trainer, state, fold, n_steps: int) -> float:
+def together(trainer: Trainer, state, fold, n_steps: int) -> float:
     """Seconds a step of the training loop itself, its first step not counted."""
     marks = []
 
     class Marks:
-        def advance(self, count: int, what: str) -> None:
+        def advance(self, count: int, *, work: float, note: str) -> None:
             marks.append(time.perf_counter())
 
     rates = np.full(10_000, 1e-3, np.float32)

@@ -40,7 +40,7 @@ class Member(NamedTuple):
 
 
 def find_members(runs) -> list[Member]:
-    """Returns the finished members below RUNS, by recipe and fold. Raises ValueError if one is damaged, or without any."""
+    """Returns the finished members below RUNS, sorted. Raises ValueError if there is none or one is damaged."""
     found = []
     for marker in epath.Path(runs).glob('*/fold_*/member.json'):
         try:
