@@ -25,7 +25,7 @@ import pandas as pd  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from chimp_jax import parallel, steps  # noqa: E402
-from chimp_jax.data.folds import load_folds  # noqa: E402
+from chimp_jax.data.folds import folds_digest, load_folds  # noqa: E402
 from chimp_jax.trainer import ARRAYS, Trainer  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
@@ -81,8 +81,9 @@ def main() -> None:
         config = base.get_config(options.recipe)
         config.data.update(records=scratch, size_px=options.size_px, n_folds=2)
         config.train.batch_size = options.batch_size
-        trainer = Trainer(config)
-        report(measure(trainer, load_folds(scratch, 'clip', 2)[0], options.steps), options.batch_size)
+        folds = load_folds(scratch, 'clip', 2)
+        trainer = Trainer(config, folds_digest(folds))
+        report(measure(trainer, folds[0], options.steps), options.batch_size)
 
 
 def measure(trainer: Trainer, fold, n_steps: int) -> dict[str, float]:
@@ -113,7 +114,7 @@ def together(trainer: Trainer, state, fold, n_steps: int) -> float:
     marks = []
 
     class Marks:
-        def advance(self, count: int, what: str) -> None:
+        def advance(self, count: int, *, work: float, note: str) -> None:
             marks.append(time.perf_counter())
 
     rates = np.full(10_000, 1e-3, np.float32)

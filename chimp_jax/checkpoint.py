@@ -1,46 +1,54 @@
-"""Checkpoints of a member, by orbax: the best epoch and the latest two, and what happened so far with each.
+"""Checkpoints of a member, by orbax: the best epoch and the latest two, each with its training history.
 
-A checkpoint holds four items: `weights` (params and batch_stats, all that prediction needs), `rest` (the optimizer,
-the plateau, the step and the key), `history` (one row an epoch) and `digests` of the arrays, so that it is whole or not
-there at all, and so that one which was damaged on the disk later on is known and not trained on.
+A checkpoint holds four items: `weights` (params and batch_stats, all that prediction needs), `rest` (the optimizer, the
+plateau, the step and the key), `history` (one row per epoch) and `digests` of the arrays. A checkpoint appears whole or
+not at all. The digests reveal a checkpoint that the disk has damaged later.
 """
 
 import hashlib
 import logging
+import re
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
+from chimp_jax.data import processes
 from chimp_jax.steps import TrainState
 
 WEIGHTS = ('params', 'batch_stats')
-LATEST = 2  # the one before the latest stands in for it where it is damaged
+LATEST = 2  # if the latest is damaged, the one before it replaces it
+# tensorstore puts one of these codes before an error that the content causes. Its other codes name the storage:
+# UNAVAILABLE, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED and so on.
+DAMAGE_CODES = {'DATA_LOSS', 'NOT_FOUND', 'INVALID_ARGUMENT', 'FAILED_PRECONDITION', 'OUT_OF_RANGE'}
 
 log = logging.getLogger(__name__)
 
 
+class DamagedCheckpoint(ValueError):
+    """The content of a checkpoint is missing, unreadable or not the content that was written."""
+
+
 def best_epoch(history: list[dict]) -> int:
-    """The epoch (from 1) of the lowest validation MAE, the first of equals: strictly lower is better, as published."""
+    """Returns the epoch (from 1) with the lowest validation MAE, the first of equals, as published."""
     return min(history, key=lambda row: (row['val_mae'], row['epoch']))['epoch']
 
 
 def _absolute(directory) -> epath.Path:
-    """Orbax refuses relative paths, after it has begun to write."""
+    """Returns an absolute path. Orbax refuses relative ones, but only after it has begun to write."""
     return epath.Path(directory).expanduser().resolve()
 
 
 def open_manager(directory) -> ocp.CheckpointManager:
-    """Keeps all that it is given (`save` deletes); what a killed run has left half written is removed by then."""
+    """Returns a manager. It removes what a killed run left half written, and nothing else (`save` deletes)."""
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, cleanup_tmp_directories=True)
     return ocp.CheckpointManager(_absolute(directory), options=options)
 
 
 def save(manager: ocp.CheckpointManager, state: TrainState, history: list[dict]) -> None:
-    """Writes the state after the last epoch of the history, then deletes what is neither the best nor of the latest."""
+    """Writes the state after the last epoch of the history, then deletes all but the best and the latest."""
     rest = {name: jax.device_get(value) for name, value in vars(state).items()}
     weights = {name: rest.pop(name) for name in WEIGHTS}
     manager.save(
@@ -52,89 +60,127 @@ def save(manager: ocp.CheckpointManager, state: TrainState, history: list[dict])
             digests=ocp.args.JsonSave({'weights': _digest(weights), 'rest': _digest(rest)}),
         ),
     )
-    # Orbax' own policies need each checkpoint's metrics, and fail as a whole where one of those files is damaged.
+    # Orbax has policies for this. They read the metrics of every checkpoint, so one damaged file makes them fail.
     kept = {best_epoch(history), *sorted(manager.all_steps())[-LATEST:]}
     for epoch in set(manager.all_steps()) - kept:
         manager.delete(epoch)
 
 
 def restore(manager: ocp.CheckpointManager, like: TrainState) -> tuple[TrainState, list[dict]] | None:
-    """The latest whole state and its history; None where there is none. `like` gives structure, shapes and dtypes.
+    """Returns the latest whole state and its history, None without one. `like` gives structure, shapes and dtypes.
 
-    A checkpoint that cannot be read, or whose best epoch cannot, is set aside (renamed to damaged_EPOCH) with a
-    warning, and the one before it is taken.
+    A checkpoint that is damaged, or whose best epoch is, is set aside with a warning: it is renamed to damaged_EPOCH.
+    The one before it is read instead. All processes take the same decision: if one process fails, all of them do.
+    Raises OSError if the storage cannot be read. The checkpoint then stays where it is.
     """
     for epoch in sorted(manager.all_steps(), reverse=True):
+        found, damage, failure = None, '', ''
         try:
-            state, history = _read(manager, epoch, like)
-            if best_epoch(history) != epoch:
-                restore_weights(manager.directory, best_epoch(history))
-            return state, history
-        except Exception as error:  # damaged files raise what they like: of tensorstore, orbax, JSON, the system
-            log.warning('%s', f'{manager.directory / str(epoch)} is damaged and set aside: {_first_line(error)}')
+            found = _read(manager.directory, epoch, like)
+        except DamagedCheckpoint as error:
+            damage = str(error)
+        except OSError as error:
+            failure = str(error)
+        outcomes = processes.gather([damage, failure])
+        damage, failure = (next(filter(None, texts), '') for texts in zip(*outcomes, strict=True))
+        if failure:
+            raise OSError(failure)
+        if not damage:
+            return found
+        log.warning('%s; it is set aside as damaged_%d, the one before it is read instead', damage, epoch)
         _set_aside(manager, epoch)
     return None
 
 
 def restore_weights(directory, epoch: int) -> dict[str, Any]:
-    """{'params', 'batch_stats'} of one epoch, as NumPy arrays, whatever devices wrote them.
+    """Returns {'params', 'batch_stats'} of one epoch, as NumPy arrays, whatever devices wrote them.
 
-    Raises ValueError where they are damaged.
+    Raises DamagedCheckpoint if they are damaged, OSError if the storage cannot be read.
     """
     folder = _absolute(directory) / str(epoch)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            stored = checkpointer.metadata(folder / 'weights').item_metadata.tree
-            like = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), stored)
-            weights = checkpointer.restore(folder / 'weights', like)
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-            _check(weights, checkpointer.restore(folder / 'digests')['weights'])
+        (folder / 'weights' / '_METADATA').read_bytes()  # orbax hides the error if it cannot be read
+        stored = _alone().metadata(folder / 'weights').item_metadata
+        if stored is None:
+            raise DamagedCheckpoint('the description of the weights is unreadable')
+        like = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), stored.tree)
+        return _read_arrays(folder, 'weights', like)
     except Exception as error:
-        raise ValueError(f'the checkpoint {folder} cannot be read: {_first_line(error)}') from error
-    return weights
+        raise _explained(folder, error) from error
 
 
-def _read(manager: ocp.CheckpointManager, epoch: int, like: TrainState) -> tuple[TrainState, list[dict]]:
+def _read(directory: epath.Path, epoch: int, like: TrainState) -> tuple[TrainState, list[dict]]:
+    """Returns the state and the history of one checkpoint whose best epoch can be read, too."""
+    folder = directory / str(epoch)
     rest = {name: jax.device_get(value) for name, value in vars(like).items()}
     weights = {name: rest.pop(name) for name in WEIGHTS}
-    found = manager.restore(
-        epoch,
-        args=ocp.args.Composite(
-            weights=ocp.args.StandardRestore(weights),
-            rest=ocp.args.StandardRestore(rest),
-            history=ocp.args.JsonRestore(),
-            digests=ocp.args.JsonRestore(),
-        ),
-    )
-    for name in ('weights', 'rest'):
-        _check(found[name], found['digests'][name])
-    return TrainState(**found['weights'], **found['rest']), found['history']
+    try:
+        arrays = _read_arrays(folder, 'weights', weights) | _read_arrays(folder, 'rest', rest)
+        state, history = TrainState(**arrays), ocp.JsonCheckpointHandler().restore(folder / 'history')
+        best = best_epoch(history)
+        if best != epoch:
+            folder = directory / str(best)
+            _read_arrays(folder, 'weights', weights)
+    except Exception as error:
+        raise _explained(folder, error) from error
+    return state, history
+
+
+def _read_arrays(folder: epath.Path, item: str, like: Any) -> Any:
+    arrays = _alone().restore(folder / item, args=ocp.args.StandardRestore(like))
+    if _digest(arrays) != ocp.JsonCheckpointHandler().restore(folder / 'digests')[item]:
+        raise DamagedCheckpoint(f'the arrays of {item} are not those that were written')
+    return arrays
+
+
+def _alone() -> ocp.Checkpointer:
+    """Returns a reader for this process alone. Orbax' default waits for all processes after each read.
+
+    If one process failed, the others would wait for ever.
+    """
+    me = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=options)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 def _set_aside(manager: ocp.CheckpointManager, epoch: int) -> None:
-    """Renamed, not deleted: it may be whole, and of another version of the program."""
+    """Renames a checkpoint. It is not deleted, because another version of the program may have written it."""
+    failure = ''
     if jax.process_index() == 0:
-        target = manager.directory / f'damaged_{epoch}'
-        if target.exists():
-            target.rmtree()
-        (manager.directory / str(epoch)).rename(target)
-    multihost_utils.sync_global_devices(f'set aside {epoch}')
+        source, target = manager.directory / str(epoch), manager.directory / f'damaged_{epoch}'
+        try:
+            if target.exists():
+                target.rmtree()
+            source.rename(target)
+        except OSError as error:
+            failure = f'{source} cannot be renamed to {target.name}: {error}'
+    if failure := processes.gather(failure)[0]:
+        raise OSError(failure)
     manager.reload()
 
 
+def _explained(folder: epath.Path, error: Exception) -> DamagedCheckpoint | OSError:
+    """Returns the error to raise: DamagedCheckpoint for damage, OSError for all that may pass, such as a network."""
+    reason = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
+    if _is_damage(error):
+        return DamagedCheckpoint(f'the checkpoint {folder} is damaged ({reason})')
+    return OSError(f'the checkpoint {folder} cannot be read ({reason}); correct the cause and run the command again')
+
+
+def _is_damage(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return isinstance(error, FileNotFoundError)
+    code = re.match(r'([A-Z_]+): ', str(error))
+    if code and isinstance(error, ValueError):
+        return code[1] in DAMAGE_CODES
+    return isinstance(error, ValueError | KeyError | TypeError | EOFError)
+
+
 def _digest(tree: Any) -> str:
-    """Of the names and bytes of all arrays: tensorstore does not notice every damage to its files."""
+    """Returns the SHA-256 of the names and bytes of all arrays: tensorstore does not notice all damage to its files."""
     digest = hashlib.sha256()
     for path, array in jax.tree.leaves_with_path(tree):
         digest.update(jax.tree_util.keystr(path, simple=True).encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def _check(tree: Any, digest: str) -> None:
-    if _digest(tree) != digest:
-        raise ValueError('its arrays are not those that were written')
-
-
-def _first_line(error: Exception) -> str:
-    return f'{type(error).__name__}: {error}'.splitlines()[0][:200]

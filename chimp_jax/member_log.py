@@ -1,4 +1,4 @@
-"""What training writes of a member as it goes: metrics.csv, TensorBoard's events, member.json at its end."""
+"""The files that training writes beside the checkpoints: metrics.csv, TensorBoard events, run.json, member.json."""
 
 import datetime
 import importlib.metadata
@@ -22,29 +22,29 @@ PACKAGES = ('chimp_jax', 'jax', 'jaxlib', 'libtpu', 'flax', 'optax', 'orbax-chec
 
 
 def write_metrics(folder: epath.Path, history: list[dict]) -> None:
-    """metrics.csv, a row an epoch."""
+    """Writes metrics.csv, one row per epoch; nothing before the first epoch."""
     if history:
         write_shared(folder / 'metrics.csv', pd.DataFrame(history).to_csv(index=False))
 
 
 def write_places(folder: epath.Path, records) -> None:
-    """FOLDER/clips.csv: site and park of each clip, so that members tell them where the records are no longer.
+    """Writes FOLDER/clips.csv, site and park of each clip, so they are known after the records are deleted.
 
-    Nothing where the records do not tell.
+    Writes nothing if the records have no clips.csv.
     """
     path = epath.Path(records) / 'clips.csv'
     if path.exists():
-        table = read_table(path, ['video_id', 'site', 'park'])
-        write_shared(folder / 'clips.csv', table[['video_id', 'site', 'park']].to_csv(index=False))
+        columns = ['video_id', 'site', 'park']
+        write_shared(folder / 'clips.csv', read_table(path, columns)[columns].to_csv(index=False))
 
 
 def open_events(folder: epath.Path) -> tf.summary.SummaryWriter:
-    """TensorBoard's event file of this start; of several processes the first writes it."""
+    """Returns the writer of this start's TensorBoard event file. With several processes only the first writes."""
     return tf.summary.create_file_writer(str(folder)) if jax.process_index() == 0 else tf.summary.create_noop_writer()
 
 
 def write_events(writer: tf.summary.SummaryWriter, row: dict) -> None:
-    """A row of the metrics for TensorBoard."""
+    """Writes a row of the metrics for TensorBoard."""
     with writer.as_default(step=row['epoch']):
         for name, value in row.items():
             tf.summary.scalar(name, value)
@@ -52,7 +52,7 @@ def write_events(writer: tf.summary.SummaryWriter, row: dict) -> None:
 
 
 def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, history: list[dict]) -> dict:
-    """Writes member.json and returns what it says: the member is finished. folds: their digest."""
+    """Writes member.json, which marks the member as finished, and returns its content. folds: their digest."""
     best = checkpoint.best_epoch(history)
     member = {'recipe': recipe, 'fold': int(fold), 'best_epoch': best, 'val_mae': history[best - 1]['val_mae']}
     member['folds_sha256'] = folds
@@ -61,14 +61,14 @@ def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, histor
 
 
 def note_start(folder: epath.Path) -> None:
-    """Appends a row to FOLDER/run.json, a list with a row for each time that the run was started or resumed."""
+    """Appends a row to FOLDER/run.json, a list with one row per start or resume of the training."""
     path = folder / 'run.json'
     rows = json.loads(path.read_text()) if path.exists() else []
     write_shared(path, json.dumps([*rows, describe_start()], indent=2) + '\n')
 
 
 def describe_start() -> dict:
-    """Time, command, git revision (None where there is none), versions, kind and number of devices and processes."""
+    """Returns time, command, git revision (or None), versions, kind and number of devices, number of processes."""
     return {
         'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'command': shlex.join(sys.orig_argv),
@@ -81,9 +81,9 @@ def describe_start() -> dict:
 
 
 def git_revision(folder: Path) -> str | None:
-    """The commit of the checkout that the folder is the root of, with '+changes' where files differ from it."""
+    """Returns the commit of the checkout whose root is the folder, with '+changes' if files differ from it, or None."""
     try:
-        # The folder may lie in a checkout of something else, as site-packages do in people's projects.
+        # The folder may be inside a checkout of another project, as site-packages often are.
         if _git(folder, 'rev-parse', '--show-prefix'):
             return None
         revision = _git(folder, 'rev-parse', 'HEAD')

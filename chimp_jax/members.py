@@ -1,6 +1,6 @@
-"""Finished members on disk: which there are, their configs, weights and out-of-fold (OOF) predictions.
+"""Finished members on disk: their configs, weights and out-of-fold (OOF) predictions.
 
-Importing this file imports neither TensorFlow nor JAX, which take seconds.
+This file imports neither TensorFlow nor JAX, because their imports take seconds.
 """
 
 import json
@@ -14,12 +14,12 @@ from chimp_jax.ensemble.prediction_tables import first_key, join_predictions, re
 
 
 class Member(NamedTuple):
-    """One finished member: a recipe trained on the other clips than those of one fold."""
+    """One finished member: a recipe trained on all clips but those of one fold."""
 
     recipe: str
     fold: int
     best_epoch: int
-    folds_sha256: str  # which clip was in which fold
+    folds_sha256: str  # of the fold assignment
     config: ConfigDict
     folder: epath.Path
 
@@ -28,26 +28,26 @@ class Member(NamedTuple):
         return f'{self.recipe}/fold_{self.fold}'
 
     def weights(self) -> dict[str, Any]:
-        """{'params', 'batch_stats'} of the best epoch."""
+        """Returns {'params', 'batch_stats'} of the best epoch."""
         from chimp_jax import checkpoint  # and with it orbax and JAX
 
         return checkpoint.restore_weights(self.folder / 'checkpoints', self.best_epoch)
 
     def fingerprint(self) -> str:
-        """Returns a text of everything that the member's predictions depend on, besides the clips."""
+        """Returns a text with everything the member's predictions depend on, besides the clips."""
         stored = ConfigDict(json.loads((self.folder.parent / 'config.json').read_text()))
         return (self.folder / 'member.json').read_text() + stored.to_json_best_effort()
 
 
 def find_members(runs) -> list[Member]:
-    """The finished members below RUNS, by recipe and fold. Raises ValueError where there is none, or a broken file."""
+    """Returns the finished members below RUNS, sorted. Raises ValueError if there is none or one is damaged."""
     found = []
     for marker in epath.Path(runs).glob('*/fold_*/member.json'):
         try:
             member = json.loads(marker.read_text())
             config = read_config(marker.parent.parent)
-            said = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
-            found.append(Member(**said, config=config, folder=marker.parent))
+            fields = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
+            found.append(Member(**fields, config=config, folder=marker.parent))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f'{marker} or the config.json above it is damaged: {error!r}; train it again') from error
     if not found:
@@ -67,15 +67,15 @@ def read_config(folder: epath.Path) -> ConfigDict:
 
 
 def load_fold(recipe_folder, fold: int, folds: str, n_folds: int) -> dict[str, Any]:
-    """Weights of another recipe's member for the same fold, to start from.
+    """Returns the weights of another recipe's member of the same fold, to start from.
 
-    Raises ValueError where it is not there, or where its folds are of another kind: it would have seen the rows that
-    the new member is to be judged by.
+    Raises ValueError if there is no such member, or if its folds differ: it would have seen validation rows of the new
+    member.
     """
     found = [member for member in find_members(epath.Path(recipe_folder).parent) if member.fold == fold]
     found = [member for member in found if member.recipe == epath.Path(recipe_folder).name]
     if not found:
-        raise ValueError(f'{recipe_folder} holds no finished member of fold {fold} to start from')
+        raise ValueError(f'{recipe_folder} holds no finished member of fold {fold} to start from; train it first')
     theirs = found[0].config.data
     if (theirs.folds, theirs.n_folds) != (folds, n_folds):
         raise ValueError(f'{recipe_folder} has {theirs.n_folds} {theirs.folds} folds, not {n_folds} {folds} folds')
@@ -83,11 +83,11 @@ def load_fold(recipe_folder, fold: int, folds: str, n_folds: int) -> dict[str, A
 
 
 def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
-    """OOF predictions [rows, recipes] indexed by (video_id, time), and the labels of the same rows, in metres.
+    """Returns OOF predictions [rows, recipes] indexed by (video_id, time), and the labels of these rows, in metres.
 
     A row's prediction comes from the fold that did not train on its clip. Rows and columns are sorted, so the order of
-    members and of their rows changes nothing. Raises ValueError, with the name of the member or recipe, where a member
-    has no oof.csv, a key stands twice, a distance is not finite, or the recipes differ in their rows or labels.
+    members and of their rows has no effect. Raises ValueError with the name of the member or recipe if a member has no
+    oof.csv, a key occurs twice, a distance is not finite, or the recipes differ in their rows or labels.
     """
     tables: dict[str, list[pd.DataFrame]] = {}
     for member in sorted(members, key=lambda member: (member.recipe, member.fold)):

@@ -1,8 +1,8 @@
-"""Keras' Adam, and the plateau that lowers its rate.
+"""Keras' Adam, and the plateau that lowers its learning rate.
 
-The plateau is optax.contrib.reduce_on_plateau driven once an epoch by the validation loss, outside the chain of
-updates: inside it would count updates, and flax's TrainState passes it no loss. A test holds its sequence equal to
-keras.callbacks.ReduceLROnPlateau.
+The plateau is optax.contrib.reduce_on_plateau. It gets the validation loss once per epoch, outside the chain of
+updates. Inside the chain it would count updates, and flax's TrainState would pass it no loss. A test holds its sequence
+equal to keras.callbacks.ReduceLROnPlateau.
 """
 
 import jax
@@ -11,11 +11,11 @@ import optax
 
 
 def make_optimizer(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-    """Adam's direction, of rate 1; `learning_rate` scales it, so that the rate can change between epochs.
+    """Returns Adam with a learning rate of 1. train_step scales its direction, so the rate can change between epochs.
 
-    As published, Keras' Adam: it adds epsilon before the correction of the second moment's bias, optax after, so
-    epsilon here is that of Keras divided by the correction. In the first updates that is up to 32 times more,
-    which tells where gradients are as small as epsilon.
+    As published, this is Keras' Adam. Keras adds epsilon before it corrects the bias of the second moment, optax adds
+    it after. So epsilon here is Keras' epsilon divided by the correction: up to 32 times more in the first updates,
+    which matters if gradients are as small as epsilon.
     """
 
     def keras_eps(count: jax.Array) -> jax.Array:
@@ -26,13 +26,14 @@ def make_optimizer(b1: float, b2: float, eps: float) -> optax.GradientTransforma
 
 
 def make_schedule(learning_rate: float, warmup_steps: int, decay_steps: int, total_steps: int) -> optax.Schedule:
-    """Rate of an update before the plateau's factor: linear warm-up, constant, linear decay to 0 at the end.
+    """Returns the rate of each update before the plateau's factor: linear warm-up, constant, linear decay to 0.
 
-    The published recipe has neither warm-up nor decay: the rate is constant.
+    The published recipe has neither warm-up nor decay: its rate is constant.
     """
     if warmup_steps + decay_steps > total_steps:
         raise ValueError(
-            f'train.warmup_steps={warmup_steps} and the {decay_steps} steps of decay exceed the {total_steps} steps'
+            f'train.warmup_steps={warmup_steps} and the {decay_steps} steps of decay exceed the {total_steps} steps; '
+            'lower train.warmup_steps or train.decay_fraction'
         )
     pieces = [optax.constant_schedule(learning_rate)]
     boundaries = []
@@ -51,7 +52,7 @@ def make_schedule(learning_rate: float, warmup_steps: int, decay_steps: int, tot
 def make_plateau(
     learning_rate: float, factor: float, patience: int, min_delta: float, min_lr: float
 ) -> optax.GradientTransformationExtraArgs:
-    """The published plateau as a transformation whose state carries the factor; see `next_plateau`."""
+    """Returns the published plateau as a transformation. Its state carries the factor, see `next_plateau`."""
     return optax.contrib.reduce_on_plateau(
         factor=factor,
         patience=patience,
@@ -63,5 +64,5 @@ def make_plateau(
 
 
 def next_plateau(plateau: optax.GradientTransformationExtraArgs, state, validation_loss: float):
-    """State after one more epoch; `state.scale` is the factor on the learning rate."""
+    """Returns the state after one more epoch. `state.scale` is the factor on the learning rate."""
     return plateau.update({}, state, value=validation_loss)[1]

@@ -1,10 +1,10 @@
-"""Data parallelism over the devices of one process or of many: the only file that says pmap.
+"""Data parallelism over the devices of one process or several. This is the only file that uses pmap.
 
-JAX keeps pmap in maintenance mode and points new code to shard_map; the brief asks for pmap on a TPU v3-8, so it
-stands here alone, and a test holds it equal to one device and to jit with NamedSharding.
-State goes in and comes out replicated (in_axes and out_axes None), the batch split on its first axis. Where there are
-several processes, each gives its own part of the batch, and training steps run over the devices of all of them; scoring
-is each process' own.
+pmap on a TPU v3-8 is a requirement of the project. JAX keeps pmap in maintenance mode and recommends shard_map for new
+code, so pmap stays in this file, and a test holds it equal to one device and to jit with NamedSharding.
+The state is replicated before and after a step (in_axes and out_axes None); the batch is split on its first axis. With
+several processes each gives its own part of the batch, and a training step runs over the devices of all of them.
+Scoring runs over the devices of one process.
 """
 
 import collections
@@ -18,9 +18,9 @@ from chimp_jax.models.distance_model import REPLICA_AXIS
 
 
 def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """step(state, batch, learning_rate) on every device; the state's buffers are given up for the new one's.
+    """Returns step(state, batch, learning_rate) over the devices. The new state reuses the buffers of the old one.
 
-    devices: of this process, all by default; with several processes it takes all, and so must the others.
+    devices: of this process, all by default. With several processes each must use all of its devices.
     """
     return jax.pmap(
         step,
@@ -33,24 +33,24 @@ def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) 
 
 
 def map_encode_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """step(weights, frames, there) -> features, split as the frames are."""
+    """Returns step(weights, frames, there) -> features, split as the frames are."""
     return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0, 0), devices=devices)
 
 
 def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """step(weights, batch) -> (predictions, split as the batch is; metrics of the whole batch)."""
+    """Returns step(weights, batch) -> (predictions, split as the batch is; metrics of the whole batch)."""
     return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), out_axes=(0, None), devices=devices)
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
-    """The tree on every device, placed as the mapped steps return it; placed otherwise, they would compile twice."""
+    """Returns the tree on every device, placed as the mapped steps return it: another placement compiles them twice."""
     return jax.device_put(tree, _sharding(devices))
 
 
 def prefetch(batches: Iterable[dict], names: Sequence[str], devices: Sequence[jax.Device]) -> Iterator[tuple]:
-    """Batches -> (those arrays split over the devices and on them, the other entries); one batch ahead.
+    """Yields (the named arrays, split over the devices; the other entries) of each batch, one batch ahead.
 
-    While a step runs on one batch, the next one is decoded and copied.
+    While a step runs on one batch, the next one is decoded and copied to the devices.
     """
     waiting: collections.deque = collections.deque()
     for batch in batches:
@@ -67,7 +67,7 @@ def _sharding(devices: Sequence[jax.Device] | None, *axes: str) -> jax.sharding.
 
 
 def split(batch: Any, n_devices: int) -> Any:
-    """Arrays [B, ...] -> [D, B / D, ...]. Raises ValueError where B is no multiple of D."""
+    """Arrays [B, ...] -> [D, B / D, ...]. Raises ValueError if B is no multiple of D."""
 
     def divide(x):
         if len(x) % n_devices:

@@ -1,8 +1,8 @@
-"""Prediction: every member over every clip, each frame decoded once and encoded once a member.
+"""Prediction: every member over every clip. Each frame is decoded once, and encoded once per member.
 
-Outer loop over chunks of clips, inner over members. What a member says of a chunk is kept in a file of its own as it
-comes: the same command after an interruption computes only what is missing, and a member that is added later is scored
-alone.
+The outer loop runs over chunks of clips, the inner one over members. The predictions of a member for a chunk are saved
+in a file of their own. If the command is run again after an interruption, it computes only what is missing, and a
+member that is added later is scored alone.
 """
 
 import functools
@@ -19,22 +19,23 @@ from chimp_jax.data import augment, chunks, input_pipeline
 from chimp_jax.data.folds import folds_digest, load_folds
 from chimp_jax.ensemble.prediction_tables import KEY, first_key
 from chimp_jax.members import Member
-from chimp_jax.progress import Progress
 from chimp_jax.scoring import Panel, target_rows
 from data_prep.files import write_whole
+from data_prep.inputs.tables import numbers_of, read_table, seconds_of
+from data_prep.progress import Progress
 from data_prep.records import Record, read_records, split_sizes
 from data_prep.workers.background import in_background
 
-LABEL = ('label', '')  # the column of the known distances, beside those of the members
+LABEL = ('label', '')  # the column of the known distances, beside the columns of the members
 OOF = 'oof'  # a split: the training clips, out of fold
-NONE = 'none'  # the frames as they are: the first operation of every test-time augmentation
+NONE = 'none'  # the frames without a change: the first operation of every test-time augmentation
 
 
 class Predictions(NamedTuple):
-    """What the members say of the targets of a split.
+    """The predictions of the members for the targets of a split.
 
     values: {operation: [rows, members]}, metres, not clamped, indexed by (video_id, time) and sorted; the columns are
-    named recipe/fold_k; NaN where a member saw the clip in training (OOF). labels: [rows], NaN where unknown.
+    named recipe/fold_k; NaN if a member was trained on the clip (OOF). labels: [rows], NaN if unknown.
     calls: {window, such as f7s1: backbone calls of all its members (without sharing of frames, with it)}.
     """
 
@@ -43,12 +44,15 @@ class Predictions(NamedTuple):
     calls: dict[str, tuple[int, int]]
 
     def members(self, augmented: bool) -> pd.DataFrame:
-        """[rows, members]: of the frames as they are, or the mean over the operations."""
+        """Returns [rows, members]: if augmented the mean over the operations, else those of the unchanged frames."""
         return sum(self.values.values()) / len(self.values) if augmented else self.values[NONE]
 
 
 def operations(name: str) -> tuple[str, ...]:
-    """Of a test-time augmentation: 'none', or a published set and the frames as they are. Raises ValueError."""
+    """Returns the operations of a test-time augmentation: 'none', or a published set. Raises ValueError.
+
+    Each begins with NONE, the unchanged frames.
+    """
     if name != NONE and name not in augment.OPERATION_SETS:
         raise ValueError(f'no test-time augmentation {name!r}; there are {NONE}, {", ".join(augment.OPERATION_SETS)}')
     return (NONE, *augment.OPERATION_SETS.get(name, ()))
@@ -57,14 +61,14 @@ def operations(name: str) -> tuple[str, ...]:
 def predict_split(
     members: Sequence[Member], records, split: str, parts, operations: Sequence[str] = (NONE,)
 ) -> Predictions:
-    """The targets of a split of prepared data; of OOF: those of `train`, each by the members that did not train on it.
+    """Predicts the targets of a split of prepared data. OOF: each target of `train` by the folds that did not see it.
 
-    Raises ValueError where the records lack the split, or OOF is asked of members that were trained on other folds.
+    Raises ValueError if the records lack the split, or if OOF is asked of members that were trained on other folds.
     """
     validates = oof_clips(members, records) if split == OOF else None
     split = 'train' if split == OOF else split
-    n_clips = sum(split_sizes(records, member.config.data.stream).get(split, 0) for member in members)
-    progress = Progress('predict', n_clips * len(operations))
+    n_clips = [split_sizes(records, member.config.data.stream).get(split, 0) for member in members]
+    progress = Progress('predict', max(n_clips), work=sum(n_clips) * len(operations))
 
     def read(stream: str) -> Iterator[Record]:
         return read_records(records, stream, split)
@@ -73,15 +77,15 @@ def predict_split(
 
 
 def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
-    """{member: the clips that it was validated on}. Raises ValueError for members of other folds than the records'."""
+    """Returns {member: its validation clips}. Raises ValueError for members of other folds than the records'."""
     validated = {}
     for member in members:
         data = member.config.data
         folds = load_folds(records, data.folds, data.n_folds)
         if member.folds_sha256 != folds_digest(folds):
             raise ValueError(
-                f'{member.folder} was trained on other folds than those of {records}/folds.csv: it may have seen the '
-                'clips that it is to be asked about'
+                f'{member.folder} was trained on other folds than those of {records}/folds.csv, so it may have seen '
+                'the clips to predict; give the records that it was trained on'
             )
         validated[member.name] = next(fold for fold in folds if fold.number == member.fold).validation
     return validated
@@ -96,26 +100,27 @@ def predict_records(
     operations: Sequence[str] = (NONE,),
     validates: Mapping[str, frozenset[str]] | None = None,
 ) -> Predictions:
-    """What members say of all targets of the records of each stream, read(stream).
+    """Predicts all targets of the records of each stream, read(stream), by the members.
 
-    parts: folder of the results that are kept. validates: {member: the clips that it is asked about}, all by default;
-    a member is asked for OOF predictions about the clips that it did not train on. progress counts the clips of each
-    member and operation. Raises ValueError where the streams do not hold the same targets.
+    parts: folder of the saved predictions. validates: {member: the clips that it predicts}, all by default; for OOF
+    predictions these are the clips that the member did not train on. progress counts clips; its work is a clip for each
+    member and operation. Raises ValueError if the streams do not hold the same targets.
     """
     tables, calls = [], {}
-    for (stream, size_px), group in itertools.groupby(sorted(members, key=_reading), _reading):
-        group = list(group)
+    groups = [list(group) for _, group in itertools.groupby(sorted(members, key=_reading), _reading)]
+    for group in groups:
+        stream, size_px = _reading(group[0])
         fingerprints = [member.fingerprint() for member in group]
-        ask = _Asking(group, fingerprints, operations, validates, epath.Path(parts))
-        decode = functools.partial(_questions_and_frames, ask=ask, size_px=size_px)
-        groups = chunks.in_chunks(chunks.split_long(read(stream)))
+        asking = _Asking(group, fingerprints, operations, validates, epath.Path(parts))
+        decode = functools.partial(_questions_and_frames, asking=asking, size_px=size_px)
         of_chunks, last = [], None
-        for chunk, (questions, frames) in in_background(decode, groups, panel.leaves_the_cpu_free):
+        pieces = chunks.in_chunks(chunks.split_long(read(stream)))
+        for chunk, (questions, frames) in in_background(decode, pieces, panel.leaves_the_cpu_free):
             n_clips = len({piece.video_id for piece in chunk} - {last})
             last = chunk[-1].video_id
-            _answer(chunk, questions, frames, panel, progress, n_clips)
-            if len(questions) < ask.n_questions:
-                progress.advance(n_clips * (ask.n_questions - len(questions)))
+            _answer(chunk, questions, frames, panel, functools.partial(progress.advance, 0, work=n_clips))
+            unasked = asking.n_questions - len(questions)
+            progress.advance(n_clips if group is groups[-1] else 0, work=n_clips * unasked)
             of_chunks.append(_read_answers(chunk, questions))
             for question in questions:
                 direct, shared = calls.get(question.window, (0, 0))
@@ -125,7 +130,7 @@ def predict_records(
 
 
 class Question(NamedTuple):
-    """What a member is to say about some clips of a chunk; the answer is a file."""
+    """One member, some clips of a chunk and an operation. The answer, its predictions, is a file."""
 
     member: Member
     operation: str
@@ -151,7 +156,7 @@ class _Asking(NamedTuple):
         return len(self.operations) * len(self.members)
 
     def about(self, chunk: list[Record]) -> list[Question]:
-        """By operation, then member; none where a member is not asked about any clip."""
+        """Returns the questions by operation, then member; no question if a member predicts no clip of the chunk."""
         digests = [chunks.record_digest(piece) for piece in chunk]
         questions = []
         marked = list(zip(self.members, self.fingerprints, strict=True))
@@ -161,7 +166,7 @@ class _Asking(NamedTuple):
             if any(asked):
                 data = member.config.data
                 plan = chunks.plan_windows(chunk, asked, data.n_frames, data.step_s)
-                # Named by all that it depends on, so that it is never taken for another's.
+                # The name is a hash of everything the answer depends on, so no other answer can have it.
                 depends_on = (fingerprint + operation).encode() + b''.join(itertools.compress(digests, asked))
                 name = f'{hashlib.sha256(depends_on).hexdigest()[:20]}.csv'
                 path = self.parts / member.recipe / f'fold_{member.fold}' / name
@@ -169,22 +174,19 @@ class _Asking(NamedTuple):
         return questions
 
 
-def _questions_and_frames(chunk: list[Record], ask: _Asking, size_px: int) -> tuple[list[Question], np.ndarray | None]:
-    """What is asked about a chunk, and its frames where an answer is missing."""
-    questions = ask.about(chunk)
+def _questions_and_frames(
+    chunk: list[Record], asking: _Asking, size_px: int
+) -> tuple[list[Question], np.ndarray | None]:
+    """Returns the questions about a chunk, and its frames if an answer is missing."""
+    questions = asking.about(chunk)
     complete = all(question.path.exists() for question in questions)
     return questions, None if complete else input_pipeline.decode_records(chunk, size_px)
 
 
 def _answer(
-    chunk: list[Record],
-    questions: list[Question],
-    frames: np.ndarray | None,
-    panel: Panel,
-    progress: Progress,
-    n_clips: int,
+    chunk: list[Record], questions: list[Question], frames: np.ndarray | None, panel: Panel, done: Callable
 ) -> None:
-    """Writes the answers that are missing."""
+    """Writes the answers that are missing. Calls done(note=member) after each question."""
     for operation, group in itertools.groupby(questions, lambda question: question.operation):
         pictures = None
         for question in group:
@@ -195,11 +197,11 @@ def _answer(
                 rows = target_rows(list(itertools.compress(chunk, question.asked)))
                 rows['distance'] = panel.score(member, pictures, question.plan)
                 write_whole(path, rows.to_csv(index=False))
-            progress.advance(n_clips, member.name)
+            done(note=member.name)
 
 
 def _augmented(frames: np.ndarray, operation: str) -> np.ndarray:
-    """All frames of a chunk, a few at once: blurring takes floats of them."""
+    """Returns all frames of a chunk after the operation. A few at once, because blurring makes floats of them."""
     if operation == NONE:
         return frames
     return np.concatenate(
@@ -208,17 +210,20 @@ def _augmented(frames: np.ndarray, operation: str) -> np.ndarray:
 
 
 def _read_answers(chunk: list[Record], questions: list[Question]) -> pd.DataFrame:
-    """(operation, member) -> metres, and the labels as the column LABEL; indexed by (video_id, time)."""
+    """Returns (operation, member) -> metres, and the labels as the column LABEL; indexed by (video_id, time)."""
     answers = {}
     for question in questions:
-        with question.path.open() as file:
-            answers[question.operation, question.member.name] = pd.read_csv(file).set_index(KEY)['distance']
+        table = read_table(question.path, [*KEY, 'distance'])
+        keyed = table.assign(
+            time=seconds_of(table, question.path), distance=numbers_of(table, 'distance', question.path)
+        )
+        answers[question.operation, question.member.name] = keyed.set_index(KEY)['distance']
     labels = target_rows(chunk).set_index(KEY)['distance']
     return pd.concat({LABEL: labels} | answers, axis=1)
 
 
 def _join(tables: Sequence[pd.DataFrame], calls: dict[str, tuple[int, int]]) -> Predictions:
-    """Raises ValueError where a table lacks a target that another has, or has one twice."""
+    """Joins the tables of the streams. Raises ValueError if a table lacks a target of another one, or has one twice."""
     for table in tables:
         if table.index.has_duplicates:
             raise ValueError(
@@ -228,7 +233,7 @@ def _join(tables: Sequence[pd.DataFrame], calls: dict[str, tuple[int, int]]) -> 
             absent = other.index.difference(table.index)
             if len(absent):
                 raise ValueError(
-                    f'{first_key(absent)} stands in one stream and not in the other; prepare the records again'
+                    f'{first_key(absent)} is in one stream and missing in the other; prepare the records again'
                 )
     joined = pd.concat([table.drop(columns=LABEL) for table in tables], axis=1).sort_index()
     names = sorted({operation for operation, _ in joined.columns})
@@ -237,4 +242,5 @@ def _join(tables: Sequence[pd.DataFrame], calls: dict[str, tuple[int, int]]) -> 
 
 
 def _reading(member: Member) -> tuple[str, int]:
+    """Returns what members must share to share decoded frames."""
     return member.config.data.stream, member.config.data.size_px

@@ -1,7 +1,7 @@
-"""Settings of the process that must stand before JAX starts: XLA's flags for the CPU, memory pages, the compile cache.
+"""Settings of a process before JAX starts: XLA's CPU flags, memory pages, the compile cache, processes, logging.
 
-On a CPU the work is split as one frame a core, so each core is one host device and one thread (several threads on one
-frame are slower). None of this touches a run on an accelerator. Whatever the user has set in XLA_FLAGS wins.
+On a CPU each core computes one frame, so each core is a device with one thread (several threads per frame are slower).
+These flags do not affect a run on an accelerator. Flags that the user sets in XLA_FLAGS take precedence.
 """
 
 import functools
@@ -15,17 +15,17 @@ CPU_FLAGS = {
     '--xla_cpu_multi_thread_eigen': 'false',
     '--xla_cpu_prefer_vector_width': '512',
 }
-# Asks glibc for 2 MiB pages: without them a training step spends a third of its time in page faults.
+# Makes glibc use 2 MiB pages. Without them a training step spends a third of its time in page faults.
 HUGE_PAGES = 'glibc.malloc.hugetlb=1'
-SHORTEST_COMPILATION_S = 1.0  # that is worth keeping, and a line in the log
+SHORTEST_COMPILATION_S = 1.0  # shorter compilations are neither cached nor logged
 
 log = logging.getLogger(__name__)
 
 
 def configure() -> str:
-    """Sets the flags, starting the process anew where glibc reads them at its start only; returns a line for the log.
+    """Sets the flags and returns a line for the log. Restarts the process once, because glibc reads its flag at start.
 
-    Call it first thing in a command, before jax is imported.
+    A command must call it before jax is imported.
     """
     if 'jax' in sys.modules:
         raise RuntimeError('runtime.configure() must run before jax is imported')
@@ -41,7 +41,7 @@ def configure() -> str:
 
 
 def quiet_tensorflow() -> None:
-    """Keeps TensorFlow's notes on its own build out of our logs; it only reads records and frames here."""
+    """Silences TensorFlow's notes on its own build. TensorFlow only reads records and frames here."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     logging.getLogger('tensorflow').setLevel(logging.ERROR)
@@ -51,16 +51,16 @@ COMPILE_CACHE = "folder of compiled programs, or 'off'; default: chimp_jax/xla i
 
 
 def use_compile_cache(where: str | None = None) -> str:
-    """Keeps compiled programs from run to run, and logs what each compilation took; returns a line for the log.
+    """Saves compiled programs for later runs, and logs the time of each compilation. Returns a line for the log.
 
-    where: a folder, 'off', or None for JAX_COMPILATION_CACHE_DIR or, without it, the user's cache folder.
+    where: a folder, 'off', or None for JAX_COMPILATION_CACHE_DIR or, if that is not set, the user's cache folder.
     """
     import jax
 
     _report_compilations()
     if where == 'off':
         jax.config.update('jax_enable_compilation_cache', False)
-        return 'compiled programs are not kept'
+        return 'compiled programs are not saved'
     folder = Path(
         where
         or os.environ.get('JAX_COMPILATION_CACHE_DIR')
@@ -69,12 +69,12 @@ def use_compile_cache(where: str | None = None) -> str:
     jax.config.update('jax_enable_compilation_cache', True)
     jax.config.update('jax_compilation_cache_dir', str(folder))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', SHORTEST_COMPILATION_S)
-    return f'compiled programs are kept in {folder}'
+    return f'compiled programs are saved in {folder}'
 
 
 @functools.cache
 def _report_compilations() -> None:
-    """Logs each compilation of a second and more, and each that the cache saved, once in a process."""
+    """Logs compilations of a second and more, and those that the cache saved. Registers its listeners only once."""
     import jax
 
     last = {'cache': 'off'}
@@ -94,14 +94,14 @@ def _report_compilations() -> None:
 
 
 def start_processes() -> None:
-    """Joins the processes of several machines into one run, before JAX is used; the first of them keeps the log.
+    """Joins the processes of several machines into one run. Only the first one logs. Call it before JAX is used.
 
-    TPU pods, SLURM, MPI and Kubernetes are recognised. Elsewhere JAX_COORDINATOR_ADDRESS (HOST:PORT of the first),
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say it. Raises ValueError where nothing does.
+    JAX recognises TPU pods, SLURM, MPI and Kubernetes. Elsewhere set JAX_COORDINATOR_ADDRESS (HOST:PORT of the first),
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID. Raises ValueError if JAX finds no processes to join.
     """
     import jax
 
-    jax.config.update('jax_cpu_collectives_implementation', 'gloo')  # processes on CPUs; no others look at it
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')  # used by processes on CPUs only
     numbers = [os.environ.get(name) for name in ('JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')]
     try:
         n_processes, process = (int(number) if number else None for number in numbers)
@@ -113,12 +113,22 @@ def start_processes() -> None:
         logging.getLogger('chimp_jax').setLevel(logging.WARNING)
 
 
+class _AboveTheBar(logging.StreamHandler):
+    """Prints each line above a progress bar that is drawn on the same terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=self.stream)
+        self.flush()
+
+
 def start_logging() -> None:
-    """Our own lines to stdout, of others errors only: orbax alone would write ten lines a checkpoint."""
+    """Sends our own lines to stdout, above a progress bar. Other packages log errors only: orbax is verbose."""
     from absl import logging as absl_logging
 
     absl_logging.set_verbosity(absl_logging.ERROR)
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _AboveTheBar(sys.stdout)
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
     ours = logging.getLogger('chimp_jax')
     ours.addHandler(handler)

@@ -1,7 +1,7 @@
-"""Distances of clips by one member: each distinct frame is encoded once, then windows of features are read off.
+"""Distances of clips by one member: each distinct frame is encoded once, windows select from the features.
 
-Validation during training and prediction share this file. Any number of frames, targets and devices: what does not
-fill a call is padded and masked, and every prediction carries its key.
+Validation during training and prediction share this file. It takes any number of frames, targets and devices: a call
+that is not full is padded and masked, and every prediction carries its key.
 """
 
 import functools
@@ -14,27 +14,28 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax import parallel, steps
-from chimp_jax.data.chunks import Timed, WindowPlan
+from chimp_jax.data.chunks import WindowPlan
 from chimp_jax.members import Member
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
 from chimp_jax.steps import Mean
+from data_prep.records import Record
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 32
-# What weights may take of the memory: of all of it on a CPU, whose devices share it, else of each device's.
+# The share of memory for weights: on a CPU of the machine's memory, which its devices share, else of each device's.
 SHARE_OF_MEMORY = 0.2
 SHARE_OF_ACCELERATOR = 0.5
 
 
 def frames_per_device(size_px: int) -> int:
-    """Frames of a call to the encode step, on each device."""
+    """Returns the frames per call of the encode step on each device."""
     return max(1, min(32, PIXELS_PER_CALL // size_px**2))
 
 
 class Scorer:
-    """A model's encode and eval steps, compiled for the devices; weights are arguments."""
+    """A model's encode and eval steps, compiled for the devices. Weights are arguments."""
 
     def __init__(self, model: DistanceModel, size_px: int, devices: Sequence[jax.Device] | None = None):
         self.devices = list(devices or jax.local_devices())
@@ -46,19 +47,19 @@ class Scorer:
         )
 
     def place(self, weights: dict[str, Any]) -> dict[str, Any]:
-        """Weights {'params', 'batch_stats'} on all devices, once for many calls."""
+        """Returns the weights {'params', 'batch_stats'} on all devices, for many calls."""
         return parallel.replicate(weights, self.devices)
 
     def encode(self, weights, frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """frames [N, H, W, 3] uint8, positions [F] of those that are wanted -> features [F, 1280], for any F."""
-        # Dealt out in turn: where a call is not full, the devices have equally much to do.
+        """frames [N, H, W, 3] uint8, positions [F] of the frames to encode -> features [F, 1280], for any F."""
+        # The frames are dealt out in turn, so all devices have equally much to do if a call is not full.
         place = np.arange(self.frames_per_device * len(self.devices)).reshape(-1, len(self.devices)).T
         features, waiting = [np.zeros((0, FEATURES), np.float32)], []
         for i in range(0, len(chosen), place.size):
             some = chosen[i : i + place.size]
             there = place < len(some)
             waiting.append(self._encode(weights, frames[some[np.where(there, place, 0)]], there))
-            if len(waiting) == 2:  # one call late, so that the devices always have their next one
+            if len(waiting) == 2:  # one call late, so that the devices always have their next call
                 features.append(_collect(waiting.pop(0)))
         features += map(_collect, waiting)
         return np.concatenate(features)[: len(chosen)]
@@ -73,9 +74,7 @@ class Scorer:
             label = distance_m[i : i + size]
             known = np.isfinite(label)
             batch = {
-                'features': features[
-                    window[i : i + size]
-                ],  # a few at once: those of many targets would fill the memory
+                'features': features[window[i : i + size]],  # a few windows: those of all targets fill the memory
                 'distance': np.where(known, label, 0).astype(np.float32),
                 'mask': known.astype(np.float32),
             }
@@ -87,14 +86,14 @@ class Scorer:
     def score(self, weights, frames: np.ndarray, plan: WindowPlan, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
         """The planned windows [N, T] of a chunk's frames, labels [N] -> metres [N] and the masked error.
 
-        Windows with equal frames give equal distances whatever clip or chunk they stand in: evaluation uses the
-        running batch statistics.
+        Windows with equal frames give equal distances in every clip and chunk: evaluation uses the running batch
+        statistics.
         """
         return self.distances(weights, self.encode(weights, frames, plan.frame), plan.window, distance_m)
 
 
 class Panel:
-    """Scores chunks of frames by any member; members of the same model share the compiled steps."""
+    """Scores chunks of frames by any member. Members with the same model share the compiled steps."""
 
     def __init__(self, devices: Sequence[jax.Device] | None = None):
         self.devices = list(devices or jax.local_devices())
@@ -104,7 +103,7 @@ class Panel:
 
     @property
     def leaves_the_cpu_free(self) -> bool:
-        """Whether clips can be decoded while it scores."""
+        """Returns whether clips can be decoded while the panel scores."""
         return self.devices[0].platform != 'cpu'
 
     def score(self, member: Member, frames: np.ndarray, plan: WindowPlan) -> np.ndarray:
@@ -115,13 +114,13 @@ class Panel:
 
     def _scorer(self, member: Member) -> Scorer:
         model, size_px = DistanceModel(**member.config.model), member.config.data.size_px
-        key = f'{model} {size_px}'  # a module shows all its fields
+        key = f'{model} {size_px}'  # the text of a module names all its fields
         if key not in self._scorers:
             self._scorers[key] = Scorer(model, size_px, self.devices)
         return self._scorers[key]
 
     def _weights(self, member: Member, scorer: Scorer) -> dict:
-        """Those that do not fit beside the first ones are read anew for each chunk."""
+        """Returns a member's weights on the devices. Weights that do not fit in memory are re-read for each chunk."""
         name = str(member.folder)
         if name in self._placed:
             return self._placed[name]
@@ -133,8 +132,8 @@ class Panel:
         return weights
 
 
-def target_rows(pieces: Sequence[Timed]) -> pd.DataFrame:
-    """(video_id, time, distance) of all targets, in the order in which plan_windows takes them; NaN where unknown."""
+def target_rows(pieces: Sequence[Record]) -> pd.DataFrame:
+    """Returns (video_id, time, distance) of all targets in the order of plan_windows; distance is NaN if unknown."""
     counts = [len(piece.target_time_s) for piece in pieces]
     return pd.DataFrame(
         {
@@ -146,17 +145,17 @@ def target_rows(pieces: Sequence[Timed]) -> pd.DataFrame:
 
 
 def _collect(dealt: jax.Array) -> np.ndarray:
-    """[D, B, 1280] of frames that were dealt out in turn -> [B * D, 1280] in their order."""
+    """Features [D, B, 1280] of frames that were dealt out in turn -> [B * D, 1280] in the order of the frames."""
     return np.asarray(dealt).swapaxes(0, 1).reshape(-1, FEATURES)
 
 
 def _pad(batch: Any, size: int) -> Any:
-    """Zeros to the end of the first axis up to `size`: a mask of 0 hides them, or the caller cuts them off."""
+    """Appends zeros to the first axis up to `size`. A mask of 0 hides them, or the caller cuts them off."""
     return jax.tree.map(lambda x: np.concatenate([x, np.zeros((size - len(x), *x.shape[1:]), x.dtype)]), batch)
 
 
 def _bytes_for_weights(devices: list[jax.Device]) -> float:
-    """Of all these devices together: weights are on each of them."""
+    """Returns the bytes that weights may take on all devices together. Weights are copied to each device."""
     if devices[0].platform == 'cpu':
         memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
         return SHARE_OF_MEMORY * memory

@@ -1,6 +1,8 @@
 """The pure steps: training, encoding frames, distances of windows. No devices, no files, no config.
 
-`axis_name` is the mapped axis of replicas; parallel.py maps the steps over devices, tests also over one.
+`axis_name` is the mapped axis of replicas. parallel.py maps the steps over devices; tests also map them over one.
+The arguments that are mapped (state, batch, ...) are positional, because pmap and vmap map positional arguments by
+their axes. All other arguments and all calls of the model have keywords.
 """
 
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from chimp_jax.models.efficientnet import FEATURES
 
 
 class Mean(NamedTuple):
-    """A mean that can still be added to: the sum over what counts, and how much counts."""
+    """A mean to which more can be added: the sum over the rows that count, and their number."""
 
     total: jax.Array | float
     count: jax.Array | float
@@ -25,21 +27,21 @@ class Mean(NamedTuple):
         return Mean(self.total + other.total, self.count + other.count)
 
     def value(self) -> float:
-        """The mean; NaN where nothing counted."""
+        """Returns the mean, NaN if no row counts."""
         return float(self.total) / float(self.count) if self.count else float('nan')
 
 
 def absolute_error(prediction_m: jax.Array, distance_m: jax.Array, mask: jax.Array) -> Mean:
-    """Masked absolute error in metres, the loss and the metric of the challenge (all of one shape)."""
+    """Returns the masked absolute error in metres: the loss, and the metric of the challenge. All have one shape."""
     error = jnp.abs(prediction_m - jnp.where(mask > 0, distance_m, prediction_m))
     return Mean(jnp.sum(error), jnp.sum(mask.astype(jnp.float32)))
 
 
 @flax.struct.dataclass
 class TrainState:
-    """All that training carries from update to update; a plain tree.
+    """Everything that training carries from update to update, a plain tree.
 
-    plateau.scale is the factor on the learning rate; the plateau's state changes between epochs only.
+    plateau.scale is the factor on the learning rate. The plateau's state changes between epochs only.
     """
 
     step: jax.Array
@@ -60,15 +62,15 @@ def train_step(
     axis_name: str,
     micro_batches: int = 1,
 ) -> tuple[TrainState, Mean]:
-    """One update on one replica's share of the batch; returns the masked absolute error of all replicas.
+    """Computes one update on one replica's share of the batch. Returns the masked absolute error of all replicas, too.
 
     batch: frames [B, S, H, W, 3] uint8, window [B, K, T] int32, distance [B, K] float32, mask [B, K].
-    learning_rate: of this update, before the plateau's factor; an argument, so that a schedule compiles nothing anew.
-    micro_batches: the share is worked off in so many parts, one after the other, for less memory; each is what a
-    replica would be: D replicas of M parts do what D * M replicas do, if the batch statistics are of each.
-    The gradient is that of the mean over all replicas' windows. Batch statistics are those of the part, as
-    published; the running averages that are kept are their mean over all parts (which is the same at every update
-    or once before evaluation, an average being linear).
+    learning_rate: of this update, before the plateau's factor. It is an argument, so a schedule compiles nothing again.
+    micro_batches: number of parts of the share, computed one after the other to save memory. Each part acts as a
+    replica: D replicas with M parts do the same as D * M replicas, if batch statistics are taken per replica.
+    The gradient is the gradient of the mean over all replicas' windows. Batch statistics are taken per part, as
+    published. The running averages are their mean over all parts. Averaging at each update or once before evaluation
+    is equivalent, because averaging is linear.
     """
     replica = jax.lax.axis_index(axis_name)
     step_key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -79,9 +81,9 @@ def train_step(
         def loss_sum(params):
             prediction, updated = model.apply(
                 {'params': params, 'batch_stats': state.batch_stats},
-                part['frames'],
-                part['window'],
-                True,
+                frames=part['frames'],
+                window=part['window'],
+                train=True,
                 mutable=['batch_stats'],
                 rngs={'dropout': key},
             )
@@ -107,7 +109,7 @@ def train_step(
 
 
 def _sum_over_parts(part_sums: Callable, batch: Any, n_parts: int) -> Any:
-    """Sum of part_sums(number, part) over equal parts of the batch's first axis, one after the other."""
+    """Returns the sum of part_sums(number, part) over equal parts of the batch's first axis, one after the other."""
     if n_parts == 1:
         return part_sums(0, batch)
     parts = jax.tree.map(lambda x: x.reshape(n_parts, len(x) // n_parts, *x.shape[1:]), batch)
@@ -125,12 +127,12 @@ def encode_step(
 ) -> jax.Array:
     """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics).
 
-    there [N] bool: False where a frame only fills the call; its features say nothing. one_by_one: in a loop over
-    frames, whose maps then stay in a CPU core's cache; it passes over those that only fill.
+    there [N] bool: False for frames that only fill the call; their features are meaningless. one_by_one: loops over
+    the frames, so that a frame's feature maps stay in a CPU core's cache, and skips frames that only fill.
     """
 
     def encode(some):
-        return model.apply(weights, some[:, None], method='encode')[:, 0]
+        return model.apply(weights, frames=some[:, None], method='encode')[:, 0]
 
     if not one_by_one:
         return encode(frames)
@@ -147,7 +149,7 @@ def eval_step(
     weights: dict[str, Any], batch: dict[str, jax.Array], *, model: DistanceModel, axis_name: str
 ) -> tuple[jax.Array, Mean]:
     """features [N, T, 1280], distance [N], mask [N] -> metres [N], and the masked absolute error over all replicas."""
-    prediction = model.apply(weights, batch['features'], method='distance')
+    prediction = model.apply(weights, windows=batch['features'], method='distance')
     error = absolute_error(prediction, batch['distance'], batch['mask'])
     return prediction, jax.tree.map(lambda x: jax.lax.psum(x, axis_name), error)
 
@@ -159,11 +161,11 @@ def initial_state(
     seed: int,
     init: Callable[[dict], dict] = lambda variables: variables,
 ) -> TrainState:
-    """A fresh state; `init` may put starting weights into the variables."""
-    # Parameters depend on neither the picture's size nor the number of frames, so the smallest input will do.
-    shapes = (jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32))
-    # XLA's own generator: threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
-    variables = init(jax.jit(model.init)(jax.random.key(seed, impl='rbg'), *shapes))
+    """Returns a fresh state. `init` may put starting weights into the variables."""
+    # Parameters depend neither on the picture's size nor on the number of frames, so the smallest input is enough.
+    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
+    # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
+    variables = init(jax.jit(model.init)(jax.random.key(seed, impl='rbg'), **inputs))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key_data(jax.random.key(seed)),

@@ -1,84 +1,98 @@
-"""Training of members: a recipe's folds, one after the other, each resumable by epoch.
+"""Training of members: the folds of one recipe or several, one after the other, each resumable by epoch.
 
-runs/<recipe>/config.json              the recipe's config; another config is refused
+runs/<recipe>/config.json              the recipe's config; a different config is refused
 runs/<recipe>/clips.csv                site and park of the records' clips
 runs/<recipe>/fold_<k>/run.json        command, git revision, versions and devices of each start
 runs/<recipe>/fold_<k>/checkpoints/    orbax: the best epoch and the latest two
-runs/<recipe>/fold_<k>/metrics.csv     one row an epoch; TensorBoard event files beside it
-runs/<recipe>/fold_<k>/oof.csv         predictions of the best epoch for the rows this member did not train on
-runs/<recipe>/fold_<k>/member.json     stands when the member is finished
+runs/<recipe>/fold_<k>/metrics.csv     one row per epoch; TensorBoard event files beside it
+runs/<recipe>/fold_<k>/oof.csv         out-of-fold predictions of the best epoch
+runs/<recipe>/fold_<k>/member.json     written last, when training has finished
+runs/<recipe>/fold_<k>/running.lock    present while a run trains this member
 """
 
 import json
 import logging
 from collections.abc import Sequence
 
+import jax
 import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax.data.folds import choose_folds, folds_digest, load_folds
-from chimp_jax.data.processes import write_shared
+from chimp_jax.data import processes
+from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
 from chimp_jax.members import read_config
 from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.workdir import check_owner
+from data_prep.progress import Progress
 from data_prep.records import split_sizes
 
 log = logging.getLogger(__name__)
 
 
-def train_recipes(configs: Sequence[ConfigDict], workdir, folds: list[int] | None = None) -> pd.DataFrame:
-    """Trains the members of all recipes that are not finished yet; writes and returns the table of `cv_table`.
+def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] | None = None) -> pd.DataFrame:
+    """Trains the members of all recipes that are not finished yet. Writes and returns the table of `cv_table`.
 
-    A recipe whose training fails (a loss that is not finite) does not stop the others. Raises ValueError for a config
-    or data that do not fit, of any recipe, before any training; TrainingError, when all others are done, with the
-    recipes that failed.
+    If the training of one recipe fails (a loss that is not finite), the others still run. Raises ValueError before any
+    training if a config or the data do not fit, TrainingError with the failed recipes after all others have run.
     """
     for config in configs:
         split_sizes(config.data.records, config.data.stream)
-        choose_folds(load_folds(config.data.records, config.data.folds, config.data.n_folds), folds)
         check_owner(epath.Path(workdir) / config.recipe, config)
+    progress = _open_progress(configs, folds)
     failed = []
     for number, config in enumerate(configs, 1):
         log.info('recipe %d of %d: %s', number, len(configs), config.recipe)
         try:
-            train_recipe(config, workdir, folds)
+            train_recipe(config, workdir, folds, progress)
         except TrainingError as error:
             log.error('%s: %s', config.recipe, error)
+            progress.advance(0, problems=1)
             failed.append(f'{config.recipe}: {error}')
+    progress.close()
     table = cv_table(configs, workdir)
-    write_shared(epath.Path(workdir) / 'cv_mae.csv', table.to_csv(index=False))
+    processes.write_shared(epath.Path(workdir) / 'cv_mae.csv', table.to_csv(index=False))
     if failed:
         raise TrainingError('; '.join(failed))
     return table
 
 
-def train_recipe(config: ConfigDict, workdir, folds: Sequence[int] | None = None) -> pd.DataFrame:
-    """Trains the members of one recipe that are not finished yet; returns (recipe, fold, best_epoch, val_mae).
+def train_recipe(
+    config: ConfigDict, workdir, folds: Sequence[int] | None = None, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Trains the members of one recipe that are not finished yet.
 
-    folds: which ones, all by default. Raises ValueError for a config or data that do not fit, before any training.
+    Returns a row (recipe, fold, best_epoch, val_mae) for each member.
+    folds: their numbers, all by default. progress counts epochs; by default the recipe opens its own.
+    Raises ValueError before any training if the config or the data do not fit, FolderInUse if another run trains one of
+    the members.
     """
     folder = epath.Path(workdir) / config.recipe
     all_folds = load_folds(config.data.records, config.data.folds, config.data.n_folds)
     chosen = choose_folds(all_folds, folds)
     check_owner(folder, config)
+    progress = progress or _open_progress([config], folds)
     rows = []
     trainer = None
-    for done, fold in enumerate(chosen):
-        marker = folder / f'fold_{fold.number}' / 'member.json'
-        if marker.exists():
+    for fold in chosen:
+        member_folder = folder / f'fold_{fold.number}'
+        if row := _finished(member_folder):
             log.info('%s fold %d is finished', config.recipe, fold.number)
-            rows.append(json.loads(marker.read_text()))
-        else:
+            progress.skip(config.train.epochs, work=config.train.epochs)
+            rows.append(row)
+            continue
+        with processes.hold_shared(member_folder):
             trainer = trainer or Trainer(config, folds_digest(all_folds))
-            rows.append(trainer.train_member(marker.parent, fold, members_left=len(chosen) - done))
+            rows.append(trainer.train_member(member_folder, fold, progress))
     return pd.DataFrame(rows)
 
 
 def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
-    """A row a recipe, of the configs and of whatever else was trained in workdir: recipe, folds ('clip' or 'site'),
-    members (that are finished, whatever command trained them), n_folds, cv_mae (the mean of their validation MAEs,
-    metres; NaN without any)."""
+    """Returns a row per recipe, for the configs and for all other recipes that were trained in workdir.
+
+    Columns: recipe; folds ('clip' or 'site'); members, the finished ones, whatever command trained them; n_folds;
+    cv_mae, the mean of their validation MAEs in metres, NaN without any.
+    """
     workdir = epath.Path(workdir)
     known = {config.recipe: config.data for config in configs}
     for path in sorted(workdir.glob('*/config.json')):
@@ -86,7 +100,27 @@ def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
         known.setdefault(stored.recipe, stored.data)
     rows = []
     for recipe, data in known.items():
-        markers = (workdir / recipe).glob('fold_*/member.json')
-        errors = pd.Series([json.loads(marker.read_text())['val_mae'] for marker in markers], dtype=float)
+        members = map(_finished, (workdir / recipe).glob('fold_*'))
+        errors = pd.Series([member['val_mae'] for member in members if member], dtype=float)
         rows.append((recipe, data.folds, len(errors), data.n_folds, errors.mean()))
     return pd.DataFrame(rows, columns=['recipe', 'folds', 'members', 'n_folds', 'cv_mae'])
+
+
+def _finished(folder: epath.Path) -> dict | None:
+    """Returns the content of a member's member.json, None if the member is not finished."""
+    marker = folder / 'member.json'
+    return json.loads(marker.read_text()) if marker.exists() else None
+
+
+def _open_progress(configs: Sequence[ConfigDict], folds: Sequence[int] | None) -> Progress:
+    """Returns one bar over all members of a command. It counts epochs; with several processes the first one shows it.
+
+    Raises ValueError if the records of a config lack one of the folds.
+    """
+    n_epochs = sum(len(_chosen(config, folds)) * config.train.epochs for config in configs)
+    shown = n_epochs if jax.process_index() == 0 else 0
+    return Progress('train', shown, 'epochs', work=float(shown))
+
+
+def _chosen(config: ConfigDict, folds: Sequence[int] | None) -> list[Fold]:
+    return choose_folds(load_folds(config.data.records, config.data.folds, config.data.n_folds), folds)

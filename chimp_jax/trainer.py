@@ -1,4 +1,4 @@
-"""Trains one member: all epochs, resumable by epoch."""
+"""Training of one member: all epochs, resumable by epoch."""
 
 import functools
 import logging
@@ -10,19 +10,18 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint, optim, parallel, scoring, steps
-from chimp_jax.data import chunks, processes
+from chimp_jax import checkpoint, member_log, optim, parallel, scoring, steps
+from chimp_jax.data import chunks, input_pipeline, processes
 from chimp_jax.data.folds import Fold
-from chimp_jax.data.processes import write_shared
 from chimp_jax.data.training_data import TrainingData
 from chimp_jax.ensemble.distances import rmse
-from chimp_jax.member_log import finish_member, note_start, open_events, write_events, write_metrics, write_places
 from chimp_jax.members import load_fold
 from chimp_jax.models import pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
-from chimp_jax.progress import Progress
 from chimp_jax.steps import Mean
 from chimp_jax.workdir import claim_recipe
+from data_prep.progress import Progress
+from data_prep.workers.background import in_background
 
 ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
 ROWS = {'video_id': str, 'time': np.int32, 'distance': np.float32, 'prediction': np.float32}  # of oof.csv
@@ -31,21 +30,21 @@ log = logging.getLogger(__name__)
 
 
 class TrainingError(Exception):
-    """Training cannot go on; the message is one line for the user."""
+    """Training cannot continue. The message is one line for the user."""
 
 
 class Trainer:
-    """The compiled steps of one recipe, shared by its folds."""
+    """The model, the data and the compiled steps of one recipe. A class, because all folds share what is compiled."""
 
     def __init__(self, config: ConfigDict, folds: str):
-        """folds: their digest, which the members keep."""
+        """folds: the digest of the fold assignment, for member.json."""
         self.config, self.folds = config, folds
-        self.model = DistanceModel(**config.model)
-        self.data = TrainingData(config)
         train = config.train
+        self.model = DistanceModel(**config.model)
+        self.data = TrainingData(config.data, batch_size=train.batch_size, seed=config.seed)
         self.devices = _devices(self.data.own_examples, train.micro_batches)
-        self.optimizer = optim.make_optimizer(train.adam_b1, train.adam_b2, train.adam_eps)
-        self.plateau = optim.make_plateau(train.learning_rate, **train.plateau)
+        self.optimizer = optim.make_optimizer(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
+        self.plateau = optim.make_plateau(learning_rate=train.learning_rate, **train.plateau)
         self.scorer = scoring.Scorer(self.model, config.data.size_px)
         self._train_step = parallel.map_train_step(
             functools.partial(
@@ -58,69 +57,77 @@ class Trainer:
             self.devices,
         )
 
-    def train_member(self, folder: epath.Path, fold: Fold, members_left: int = 1) -> dict:
-        """All epochs of one member, from its latest checkpoint if there is one; returns what member.json says."""
+    def train_member(self, folder: epath.Path, fold: Fold, progress: Progress) -> dict:
+        """Trains all epochs of one member, from its latest checkpoint if there is one. Returns what is in member.json.
+
+        progress counts epochs.
+        """
         config = self.config
         n_steps = self.data.n_steps(fold)
         rates = self._rates(n_steps)
         manager = checkpoint.open_manager(folder / 'checkpoints')
         state, history = self._start(manager, fold)
-        claim_recipe(folder.parent, config)  # not before: a config that cannot start must not keep the folder
-        write_places(folder.parent, config.data.records)
-        note_start(folder)
-        name = f'{config.recipe} fold {fold.number}'
-        progress = Progress(name, len(rates) * members_left, done=n_steps * len(history))
-        events = open_events(folder)
-        write_metrics(folder, history)  # a kill may have come between the checkpoint and this file
+        claim_recipe(folder.parent, config)  # not earlier: a config that cannot start must not keep the folder
+        member_log.write_places(folder.parent, config.data.records)
+        member_log.note_start(folder)
+        events = member_log.open_events(folder)
+        member_log.write_metrics(folder, history)  # a kill between the checkpoint and this file left it one row short
+        progress.skip(len(history), work=len(history))
         while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):
             epoch = len(history) + 1
-            state, train_error = self._train_epoch(state, fold, rates, epoch, progress)
+            state, train_mae = self._train_epoch(state, fold, rates, epoch, progress)
             row, rows = self._validate(state, fold)
             state = state.replace(plateau=optim.next_plateau(self.plateau, state.plateau, row['val_mae']))
-            history = [
-                *history,
-                {'epoch': epoch, 'step': epoch * n_steps, 'train_mae': train_error, **row},
-            ]
+            history = [*history, {'epoch': epoch, 'step': epoch * n_steps, 'train_mae': train_mae, **row}]
             if checkpoint.best_epoch(history) == epoch:
-                write_shared(folder / 'oof.csv', rows.to_csv(index=False))
+                processes.write_shared(folder / 'oof.csv', rows.to_csv(index=False))
             checkpoint.save(manager, state, history)
-            write_metrics(folder, history)
-            write_events(events, history[-1])
-            log.info('%s epoch %d: %s', name, epoch, _describe(history[-1]))
+            member_log.write_metrics(folder, history)
+            member_log.write_events(events, history[-1])
+            log.info('%s fold %d epoch %d: %s', config.recipe, fold.number, epoch, _describe(history[-1]))
+            progress.advance(1)
+        left = config.train.epochs - len(history)  # after an early stop
+        progress.skip(left, work=left)
         manager.close()
-        return finish_member(folder, config.recipe, fold.number, self.folds, history)
+        return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history)
 
     def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
-        """The latest checkpoint's state and history, or fresh ones with the starting weights of the config."""
-        config = self.config
+        """Returns state and history of the latest checkpoint, or fresh ones with the starting weights of the config."""
         init = functools.partial(self._starting_weights, fold=fold)
-        state = steps.initial_state(self.model, self.optimizer, self.plateau, config.seed + fold.number, init)
+        seed = self.config.seed + fold.number
+        state = steps.initial_state(self.model, self.optimizer, self.plateau, seed=seed, init=init)
         state, history = checkpoint.restore(manager, state) or (state, [])
         if history:
             log.info('fold %d resumes after epoch %d', fold.number, len(history))
         epochs = processes.gather(len(history))
         if len(set(epochs)) > 1:
-            raise ValueError(f'the processes resume after epochs {epochs}: all must share one --workdir')
+            raise ValueError(f'the processes resume after epochs {epochs}; give all of them the same --workdir')
         return parallel.replicate(state, self.devices), history
 
     def _starting_weights(self, fresh: dict, fold: Fold) -> dict:
         start, data = self.config.start, self.config.data
         if start.output_bias not in ('zero', 'median'):
             raise ValueError(f"start.output_bias is 'zero' or 'median', not {start.output_bias!r}")
-        if start.output_bias == 'median':  # first: the bias of another run is learnt, and comes over it
-            fresh['params']['output']['bias'] = np.full(1, self.data.survey.median_m(fold.training), np.float32)
+        if start.output_bias == 'median':  # before start_from: if that loads another run, its learnt bias replaces this
+            fresh['params']['output']['bias'] = np.full(1, self.data.index.median_m(fold.training), np.float32)
         if start.init == 'lite0' and self.config.model.normalization != 'unit':
-            raise ValueError('start.init=lite0 has its own normalisation in it and wants model.normalization=unit')
+            raise ValueError(
+                'the weights of start.init=lite0 contain their normalization; set model.normalization=unit'
+            )
         read_run = functools.partial(load_fold, fold=fold.number, folds=data.folds, n_folds=data.n_folds)
         return pretrained.start_from(fresh, start.init, read_run)
 
-    def _train_epoch(self, state, fold: Fold, rates: np.ndarray, epoch: int, progress) -> tuple:
-        """The state after the epoch, and its mean training error, metres."""
+    def _train_epoch(
+        self, state: steps.TrainState, fold: Fold, rates: np.ndarray, epoch: int, progress: Progress
+    ) -> tuple[steps.TrainState, float]:
+        """Returns the state after the epoch, and the mean training error in metres."""
         error, waiting = Mean(0.0, 0.0), []
+        n_steps = self.data.n_steps(fold)
 
         def read(step, batch, more):
             total = error + _finite(more, step, rates[step], batch)
-            progress.advance(1, f'epoch {epoch}/{self.config.train.epochs}, MAE {total.value():.2f} m')
+            note = f'{self.config.recipe} fold {fold.number} epoch {epoch}, MAE {total.value():.2f} m'
+            progress.advance(0, work=1 / n_steps, note=note)
             return total
 
         batches = parallel.prefetch(self.data.batches(fold, epoch), ARRAYS, self.devices)
@@ -131,15 +138,16 @@ class Trainer:
                 error = read(*waiting.pop(0))
         return state, read(*waiting.pop()).value()
 
-    def _validate(self, state, fold: Fold) -> tuple[dict, pd.DataFrame]:
-        """The row of metrics.csv, and the rows of oof.csv: labelled targets with what this member says of them."""
+    def _validate(self, state: steps.TrainState, fold: Fold) -> tuple[dict, pd.DataFrame]:
+        """Returns the row of metrics.csv and the rows of oof.csv: the labelled targets with their predictions."""
         weights = self.scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
         data = self.config.data
+        groups = chunks.in_chunks(chunks.split_long(self.data.validation_records(fold)))
+        decode = functools.partial(input_pipeline.decode_records, size_px=data.size_px)
         parts, error = [], Mean(0.0, 0.0)
-        for clips in chunks.in_chunks(self.data.validation_clips(fold)):
-            rows = scoring.target_rows(clips)
-            plan = chunks.plan_windows(clips, [True] * len(clips), data.n_frames, data.step_s)
-            frames = np.concatenate([clip.frames for clip in clips])
+        for records, frames in in_background(decode, groups, overlap=True):  # the next chunk, while this one is scored
+            rows = scoring.target_rows(records)
+            plan = chunks.plan_windows(records, [True] * len(records), data.n_frames, data.step_s)
             prediction, more = self.scorer.score(weights, frames, plan, rows['distance'].to_numpy())
             parts.append(rows.assign(prediction=prediction))
             error += more
@@ -161,30 +169,34 @@ class Trainer:
         return row, rows
 
     def _rates(self, n_steps: int) -> np.ndarray:
-        """The learning rate of every update [steps] float32, on the host: asked of a device, it would wait for it."""
+        """Returns the learning rate of every update [steps] float32, on the host: reading a device waits."""
         train = self.config.train
         total = n_steps * train.epochs
-        decay_steps = int(train.decay_fraction * total)
-        schedule = optim.make_schedule(train.learning_rate, train.warmup_steps, decay_steps, total)
+        schedule = optim.make_schedule(
+            learning_rate=train.learning_rate,
+            warmup_steps=train.warmup_steps,
+            decay_steps=int(train.decay_fraction * total),
+            total_steps=total,
+        )
         return np.broadcast_to(np.asarray(schedule(np.arange(total)), np.float32), total)
 
 
 def is_finished(history: list[dict], epochs: int, early_stop_epochs: int) -> bool:
-    """Whether all epochs are done, or the last early_stop_epochs (0: no such rule) were none of them the best."""
+    """Returns whether all epochs are done, or none of the last early_stop_epochs was the best (0: never stop early)."""
     if not history or len(history) >= epochs:
         return len(history) >= epochs
     return 0 < early_stop_epochs <= len(history) - checkpoint.best_epoch(history)
 
 
 def _devices(n_examples: int, micro_batches: int) -> list[jax.Device]:
-    """As many of this process' devices as split its examples evenly; where there are several processes, all."""
+    """Returns as many of this process' devices as split its examples evenly. With several processes, all of them."""
     devices = jax.local_devices()
     fewest = len(devices) if jax.process_count() > 1 else 1
     fitting = [n for n in range(fewest, len(devices) + 1) if n_examples % (n * micro_batches) == 0]
     if not fitting:
         raise ValueError(
-            f'the {n_examples} examples of a batch that this process has cannot be split evenly over '
-            f'{fewest} devices x train.micro_batches={micro_batches}'
+            f'the {n_examples} examples that this process has of a batch cannot be split evenly over '
+            f'{fewest} devices x train.micro_batches={micro_batches}; change train.batch_size or train.micro_batches'
         )
     used = fitting[-1]
     log.info('training on %d of %d %s devices', used * jax.process_count(), jax.device_count(), devices[0].platform)
@@ -192,7 +204,7 @@ def _devices(n_examples: int, micro_batches: int) -> list[jax.Device]:
 
 
 def _finite(error: Mean, step: int, rate: float, batch: dict) -> Mean:
-    """The error, on the host. Raises TrainingError where it is not finite."""
+    """Returns the error, on the host. Raises TrainingError if it is not finite."""
     error = Mean(float(error.total), float(error.count))
     if not math.isfinite(error.total):
         raise TrainingError(f'the loss is not finite at step {step}, learning rate {rate:.3g}; {_keys(batch)}')
@@ -200,7 +212,7 @@ def _finite(error: Mean, step: int, rate: float, batch: dict) -> Mean:
 
 
 def _keys(batch: dict) -> str:
-    """(video_id, time) of every window that counts."""
+    """Returns (video_id, time) of every window in use, as text."""
     keys = [
         f'({video.decode()}, {t})'
         for video, times in zip(batch['video_id'], batch['time'], strict=True)

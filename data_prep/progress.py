@@ -49,7 +49,7 @@ class Progress:
             mininterval=interval_s,
             delay=interval_s if passing else 0,
             leave=not passing,
-            miniters=1,
+            miniters=0,  # pieces may be smaller than 1
             dynamic_ncols=terminal,
             disable=total == 0,
         )
@@ -66,6 +66,18 @@ class Progress:
         else:
             self._bar.update(work if self._by_work else count)
 
+    def skip(self, count: int, *, work: float = 0.0) -> None:
+        """Counts pieces that need no work in this run, such as those of an earlier one. The rate leaves them out."""
+        amount = work if self._by_work else count
+        if not self._bar.disable:
+            self._bar.initial += amount
+            self._bar.n += amount
+            self._bar.last_print_n += amount
+        self._done += count
+        self._done_before += count
+        if self._done >= self._total:
+            self.close()
+
     def close(self) -> None:
         """Draws the line for the last time."""
         self._bar.close()
@@ -79,7 +91,7 @@ class Progress:
     def _text(self) -> str:
         elapsed_s = time.monotonic() - self._started_s
         here = self._done - self._done_before
-        rate = [f'{here / elapsed_s:.1f} {self._unit}/s'] if here and elapsed_s else []
+        rate = [_rate_text(here / elapsed_s, self._unit)] if here and elapsed_s else []
         problems = [f'{self._problems} problem{"s" * (self._problems > 1)}'] if self._problems else []
         note = [self._note] if self._note else []
         return ', '.join([f'{self._what}: {self._done} of {self._total} {self._unit}', *note, *rate, *problems])
@@ -92,6 +104,10 @@ def format_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s' if minutes else f'{rest} s'
+
+
+def _rate_text(per_s: float, unit: str) -> str:
+    return f'{per_s:.1f} {unit}/s' if per_s >= 0.1 else f'{3600 * per_s:.3g} {unit}/h'
 
 
 class _Bar(tqdm):

@@ -122,8 +122,13 @@ def read_dataset(directory, stream: str, split: str, first: int = 0, stop: int |
 
 
 def read_records(directory, stream: str, split: str) -> Iterator[Record]:
-    """Yields the Record objects of a split, in the order of read_dataset."""
-    for example in read_dataset(directory, stream, split).as_numpy_iterator():
+    """Yields the records of a split, in the same order."""
+    return to_records(read_dataset(directory, stream, split))
+
+
+def to_records(dataset) -> Iterator[Record]:
+    """Yields the examples of read_dataset as Record objects."""
+    for example in dataset.as_numpy_iterator():
         texts = {name: example[name].decode() for name in ('video_id', 'site', 'park')}
         numbers = {name: example[name].item() for name in _SCALARS}
         yield Record(**{**example, 'frame_jpeg': list(example['frame_jpeg']), **texts, **numbers})

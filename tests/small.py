@@ -1,5 +1,6 @@
 """A small data set and a small model for tests of training and prediction."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -8,7 +9,6 @@ import pytest
 from PIL import Image
 
 from chimp_jax import train, trainer
-from chimp_jax.data.input_pipeline import Clip
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
 from configs import base
@@ -52,10 +52,10 @@ def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
     )
 
 
-def timed(video_id: str, target_time_s, last_s: int = 59) -> Clip:
-    """A clip of a minute with the seconds that are stored of it, and no pictures."""
+def timed(video_id: str, target_time_s, last_s: int = 59) -> Record:
+    """A record of a minute with the seconds that data preparation stores for these targets, and no pictures."""
     seconds = np.array(stored_seconds(target_time_s.tolist(), last_s), np.int32)
-    return Clip(video_id, None, seconds, target_time_s, np.full(len(target_time_s), np.nan, np.float32))
+    return dataclasses.replace(record(video_id, 0, target_time_s, seed=0), frame_time_s=seconds)
 
 
 def write_data(folder, n_targets: int = 4) -> dict[str, list[Record]]:

@@ -20,9 +20,9 @@ from chimp_jax.ensemble import results
 from chimp_jax.ensemble.prediction_tables import recipe_means
 from chimp_jax.field import status
 from chimp_jax.field.clip_figure import MOST_FRAMES, draw_clip, even_places
-from chimp_jax.progress import Progress
 from chimp_jax.scoring import Panel
 from data_prep.lock import hold
+from data_prep.progress import Progress
 from data_prep.records import Record
 from data_prep.workers import frame_store, local
 from data_prep.workers.background import in_background
@@ -99,7 +99,7 @@ def predict_clip(
     def read(stream: str) -> list[Record]:
         return [frame_store.load(frames, stream, task.video_id)]
 
-    progress = Progress('predict', len(found))
+    progress = Progress('predict', 1, work=len(found))
     predictions = predict.predict_records(found, read, work / 'parts', Panel(), progress)
     streams = {member.config.data.stream for member in found}
     (record,) = read('full' if 'full' in streams else 'down')

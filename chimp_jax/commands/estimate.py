@@ -36,6 +36,7 @@ from data_prep.files import write_json
 from data_prep.job import Job
 from data_prep.lock import hold
 from data_prep.plan import Plan, make_plan, make_tasks
+from data_prep.progress import Progress
 from data_prep.workers.clip_record import ClipTask
 
 NO_FOLDER = '.'  # the calibration site of the clips that lie in no folder of their own
@@ -133,7 +134,8 @@ def run(options: argparse.Namespace) -> int:
         device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
         log.info('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
         work = epath.Path(request.out) / 'work'
-        streamed = stream_clips(tasks, inputs.members, work, panel, request.workers)
+        progress = Progress('estimate', len(tasks), work=len(tasks) * len(inputs.members))
+        streamed = stream_clips(tasks, inputs.members, work, panel, request.workers, progress)
         rows, calibration = estimate_distances(inputs, streamed, estimates.lost_targets(plan, tasks, streamed))
         problems = {problem.video_id: problem.reason for problem in plan.problems()}
         idle = status.NO_ANIMAL if request.detections else status.NOT_ASKED

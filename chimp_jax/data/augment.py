@@ -1,9 +1,8 @@
 """Augmentation of a window: at most one named operation, the same for all frames.
 
-Source: Ivanov 2021, section 5 (published_method). Everything acts on uint8 windows
-[S, H, W, 3] with H = W and uses TensorFlow only, so that it runs inside tf.data. The rotation and
-the blur do what tensorflow-addons, which is no longer maintained, did. Augmentation is switched
-off by not calling `augment`: there is no empty set.
+Source: Ivanov 2021, section 5. All operations act on uint8 windows [S, H, W, 3] with H = W and use TensorFlow only, so
+they run inside tf.data. Rotation and blur equal those of tensorflow-addons, which is no longer maintained. There is no
+empty set: without augmentation, do not call `augment`.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-CROP_FRACTION = 0.7  # of the side: what a square keeps after a turn by 45 degrees
+CROP_FRACTION = 0.7  # of the side: the part of a square without black corners after a turn by 45 degrees
 BLUR_SIGMA_PX = 5.0
 
 
 def _rotate_and_crop(window: tf.Tensor, angle_degrees: int) -> tf.Tensor:
-    """Turn counter-clockwise about the centre, keep the central 0.7, stretch back to full size.
+    """Turns counter-clockwise about the centre, keeps the central 0.7, stretches it to full size.
 
     As tfa.image.rotate(interpolation='nearest'): float32 coordinates, pixels from outside are 0.
-    The crop leaves no zeros for any side above 113 px, nor for 64 and 96 px; at a few small sides
-    (32 px, for one) tf.image.central_crop rounds outwards and a corner pixel is black.
+    The crop leaves no zeros for sides above 113 px, nor for 64 and 96 px. At a few small sides (such as 32 px)
+    tf.image.central_crop rounds outwards, and a corner pixel is black.
     """
     size_px = tf.shape(window)[1:3]
     height_span, width_span = tf.unstack(tf.cast(size_px - 1, tf.float32))
@@ -32,7 +31,7 @@ def _rotate_and_crop(window: tf.Tensor, angle_degrees: int) -> tf.Tensor:
     sine = tf.constant(math.sin(math.radians(angle_degrees)), tf.float32)
     x_offset = (width_span - (cosine * width_span - sine * height_span)) / 2
     y_offset = (height_span - (sine * width_span + cosine * height_span)) / 2
-    # One row for all frames: it maps a point of the result to the point of the picture it shows.
+    # One row for all frames. It maps a point of the result to the point of the picture that it shows.
     transform = tf.stack([[cosine, -sine, x_offset, sine, cosine, y_offset, 0.0, 0.0]])
     turned = tf.raw_ops.ImageProjectiveTransformV3(
         images=window,
@@ -43,8 +42,8 @@ def _rotate_and_crop(window: tf.Tensor, angle_degrees: int) -> tf.Tensor:
         fill_mode='CONSTANT',
     )
     cropped = tf.image.central_crop(turned, CROP_FRACTION)
-    # The cast cuts the fraction off, as it does where frames are first resized: uint8 pictures of
-    # this project are floors, so an augmented one is not half a grey level brighter than the rest.
+    # The cast cuts the fraction off, as it does when frames are first resized. All uint8 pictures of this project are
+    # floors, so an augmented picture is not half a grey level brighter than the others.
     return tf.cast(tf.image.resize(cropped, size_px, method='bilinear'), tf.uint8)
 
 
@@ -53,30 +52,29 @@ def _grayscale(window: tf.Tensor) -> tf.Tensor:
 
 
 def _grayscale_brightness(window: tf.Tensor, delta: float) -> tf.Tensor:
-    """`delta` is a fraction of full scale; TensorFlow saturates at 0 and 255."""
+    """Changes the brightness by `delta`, a fraction of full scale. TensorFlow saturates at 0 and 255."""
     return tf.image.adjust_brightness(_grayscale(window), delta)
 
 
 def _gaussian_taps(kernel_px: int) -> np.ndarray:
-    """Weights of an even kernel: taps -4..5 for 10, -9..10 for 20; float32, sum 1."""
+    """Returns the weights of an even kernel: taps -4..5 for 10, -9..10 for 20; float32, sum 1."""
     offset_px = np.arange(-kernel_px // 2 + 1, kernel_px // 2 + 1)
     weights = np.exp(-(offset_px**2) / (2 * BLUR_SIGMA_PX**2))
     return (weights / weights.sum()).astype(np.float32)
 
 
 def _gaussian_blur(window: tf.Tensor, kernel_px: int) -> tf.Tensor:
-    """Blur as tfa.image.gaussian_filter2d(padding='REFLECT', sigma=5), then cast (floor).
+    """Blurs as tfa.image.gaussian_filter2d(padding='REFLECT', sigma=5), then casts (floor).
 
-    Two passes of k taps in place of one of k * k: 3 to 7 times faster at 512 px, and equal to about
-    2e-4 before the cast. Where a flat area falls just below its own value the floor makes it one
-    lower; the original did the same.
+    Two passes of k taps replace one pass of k * k taps. They are 3 to 7 times faster at 512 px, and equal to about 2e-4
+    before the cast. If a flat area falls just below its own value, the floor makes it one lower, as in the original.
     """
     before_px = (kernel_px - 1) // 2
     after_px = kernel_px - 1 - before_px
     if any(side is not None and side <= after_px for side in window.shape[1:3]):
         raise ValueError(
-            f'blur_{kernel_px} reflects {after_px} pixels at the border, so pictures must be larger'
-            f' than that; got {window.shape[1]} x {window.shape[2]}: use another augmentation set'
+            f'blur_{kernel_px} reflects {after_px} pixels at the border, so pictures must be larger than that; '
+            f'got {window.shape[1]} x {window.shape[2]}; use another augmentation set or a larger data.size_px'
         )
     border = [before_px, after_px]
     padded = tf.pad(tf.cast(window, tf.float32), [[0, 0], border, border, [0, 0]], 'REFLECT')
@@ -134,10 +132,10 @@ OPERATION_SETS: dict[str, tuple[str, ...]] = {
 
 
 def number_of_choices(n_operations: int, probability: float) -> int:
-    """How many ids are drawn from, so that about `probability` of them name an operation.
+    """Returns the number of ids to draw from, so that about `probability` of them name an operation.
 
-    Published rounding: the true probability is n / round(n / p), so a1p80 augments 9 of 11
-    examples (0.818) and a2p80 15 of 19 (0.789).
+    Published rounding: the true probability is n / round(n / p), so a1p80 augments 9 of 11 examples (0.818) and a2p80
+    15 of 19 (0.789).
     """
     if not 0 < probability <= 1:
         raise ValueError(f'augmentation probability must be in (0, 1], got {probability}')
@@ -145,7 +143,7 @@ def number_of_choices(n_operations: int, probability: float) -> int:
 
 
 def apply_operation(window: tf.Tensor, name: str) -> tf.Tensor:
-    """Apply one named operation to every frame: [S, H, W, 3] uint8, H = W -> the same shape."""
+    """Applies one named operation to every frame: [S, H, W, 3] uint8, H = W -> the same shape."""
     if name not in OPERATIONS:
         raise ValueError(f'unknown operation {name!r}; known: {", ".join(OPERATIONS)}')
     window = tf.convert_to_tensor(window)
@@ -159,10 +157,10 @@ def apply_operation(window: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def augment(window: tf.Tensor, operation_set: str, probability: float, seed: tf.Tensor) -> tf.Tensor:
-    """Apply a random operation of the set, or none, to the window; eager or inside tf.data.
+    """Applies a random operation of the set, or none, to the window; eager or inside tf.data.
 
-    window: [S, H, W, 3] uint8, H = W. seed: [2] int32 or int64; equal seeds give equal results, so
-    the caller passes a fresh one for each example and epoch. Returns the window's shape and type.
+    window: [S, H, W, 3] uint8, H = W. seed: [2] int32 or int64. Equal seeds give equal results, so the caller passes a
+    new seed for each example and epoch. Returns the window's shape and type.
     """
     if operation_set not in OPERATION_SETS:
         known = ', '.join(OPERATION_SETS)

@@ -1,35 +1,23 @@
-"""Records in chunks of bounded size, so that prediction's memory is the same for any number and length of clips."""
+"""Records in chunks of bounded size: prediction needs the same memory for any number and length of clips."""
 
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from data_prep.records import Record
 from data_prep.windows import STORED_HALF, STORED_STEPS, window_positions
 
-# 512 frames of 512 x 512 are 400 MB; enough calls of the encoder that padding the last one costs little.
+# 512 frames of 512 x 512 px take 400 MB. They fill many calls of the encoder, so padding the last call costs little.
 FRAMES_PER_CHUNK = 512
 REACH_S = STORED_HALF * max(STORED_STEPS)  # of any window, to each side of its target
 
 
-class Timed(Protocol):
-    """What a window is planned from: a Record, or a Clip of the input pipeline."""
-
-    video_id: str
-    frame_time_s: np.ndarray
-    target_time_s: np.ndarray
-    target_distance_m: np.ndarray
-
-
-Piece = TypeVar('Piece', bound=Timed)
-
-
-def in_chunks(pieces: Iterable[Piece], most_frames: int = FRAMES_PER_CHUNK) -> Iterator[list[Piece]]:
-    """Pieces in lists of at most `most_frames` frames together; a longer one stands alone."""
-    chunk: list[Piece] = []
+def in_chunks(pieces: Iterable[Record], most_frames: int = FRAMES_PER_CHUNK) -> Iterator[list[Record]]:
+    """Yields lists of records with at most `most_frames` frames together. A longer record is a list of its own."""
+    chunk: list[Record] = []
     n_frames = 0
     for piece in pieces:
         if chunk and n_frames + len(piece.frame_time_s) > most_frames:
@@ -42,9 +30,9 @@ def in_chunks(pieces: Iterable[Piece], most_frames: int = FRAMES_PER_CHUNK) -> I
 
 
 def split_long(records: Iterable[Record], most_frames: int = FRAMES_PER_CHUNK) -> Iterator[Record]:
-    """Records of long clips as several, each with some of the targets and all frames that any window of them needs.
+    """Yields the records, long ones in pieces: some of the targets, and all frames that any of their windows needs.
 
-    Frames near the cuts stand on both sides, so every window is the same as in the whole record.
+    Frames near a cut are in both pieces, so every window is the same as in the whole record.
     """
     for record in records:
         if len(record.frame_time_s) <= most_frames:
@@ -74,18 +62,18 @@ def _split(record: Record, most_frames: int) -> Iterator[Record]:
 
 
 class WindowPlan(NamedTuple):
-    """The windows of some pieces' targets, and the distinct frames that they need."""
+    """The windows of the targets of some pieces, and the distinct frames that these windows need."""
 
     frame: np.ndarray  # [F] int: positions among the frames of the chunk, ascending
     window: np.ndarray  # [N, T] int: positions among these F
 
 
-def plan_windows(pieces: Iterable[Timed], chosen: Iterable[bool], n_frames: int, step_s: int) -> WindowPlan:
-    """Windows of T = n_frames for the targets of the chosen pieces; frames count over all pieces of the chunk."""
+def plan_windows(pieces: Iterable[Record], chosen: Iterable[bool], n_frames: int, step_s: int) -> WindowPlan:
+    """Plans windows of T = n_frames for the chosen pieces. Positions count over the frames of all pieces."""
     places = [np.zeros((0, n_frames), int)]
     start = 0
-    for piece, wanted in zip(pieces, chosen, strict=True):
-        if wanted:
+    for piece, is_chosen in zip(pieces, chosen, strict=True):
+        if is_chosen:
             places.append(start + window_positions(piece.frame_time_s, piece.target_time_s, n_frames, step_s))
         start += len(piece.frame_time_s)
     frame, window = np.unique(np.concatenate(places), return_inverse=True)
@@ -93,7 +81,7 @@ def plan_windows(pieces: Iterable[Timed], chosen: Iterable[bool], n_frames: int,
 
 
 def record_digest(record: Record) -> bytes:
-    """Of all that a prediction of its targets depends on."""
+    """Returns the SHA-256 of everything the record's predictions depend on."""
     whole = hashlib.sha256()
     for part in (record.video_id.encode(), record.target_time_s, record.frame_time_s, *record.frame_jpeg):
         whole.update(len(part).to_bytes(8))

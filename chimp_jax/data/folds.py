@@ -1,14 +1,16 @@
-"""Folds of cross-validation, as members are trained on them."""
+"""The folds of cross-validation. A fold's number names the member that does not train on it."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import pandas as pd
 from etils import epath
+
+from data_prep.folds import read_fold_table
 
 
 class Fold(NamedTuple):
-    """What one member trains on and what it is judged by; the other clips' rows are its OOF rows."""
+    """The training set and the validation set of one member. The validation clips' rows are its out-of-fold rows."""
 
     number: int
     training: frozenset[str]  # video_ids
@@ -16,30 +18,36 @@ class Fold(NamedTuple):
 
 
 def load_folds(records, kind: str, n_folds: int) -> list[Fold]:
-    """The folds of folds.csv beside the records; kind: 'clip' or 'site'. Raises ValueError where they do not fit."""
+    """Reads the folds from folds.csv beside the records. kind: 'clip' or 'site'.
+
+    Raises ValueError if the file is missing or has another number of folds.
+    """
     path = epath.Path(records) / 'folds.csv'
     if kind not in ('clip', 'site'):
         raise ValueError(f"data.folds is 'clip' or 'site', not {kind!r}")
     if not path.exists():
         raise ValueError(f'{path} is missing; make the data with: python -m data_prep.build --out {records}')
-    with path.open() as file:
-        table = pd.read_csv(file).set_index('video_id')[f'{kind}_fold']
+    table = read_fold_table(path).set_index('video_id')[f'{kind}_fold'].astype(int)
     if table.nunique() != n_folds:
-        raise ValueError(f'{path} has {table.nunique()} {kind} folds, the config asks for data.n_folds={n_folds}')
+        raise ValueError(
+            f'{path} has {table.nunique()} {kind} folds, the config has data.n_folds={n_folds}; '
+            f'set --config.data.n_folds={table.nunique()}, or prepare the data again with --n_folds={n_folds}'
+        )
     return [
-        Fold(k, frozenset(table.index[table != k]), frozenset(table.index[table == k])) for k in sorted(table.unique())
+        Fold(k, frozenset(table.index[table != k]), frozenset(table.index[table == k]))
+        for k in sorted(table.unique().tolist())
     ]
 
 
-def choose_folds(folds: list[Fold], numbers: list[int] | None) -> list[Fold]:
-    """Those with these numbers, all for None. Raises ValueError where there is no such fold."""
+def choose_folds(folds: list[Fold], numbers: Sequence[int] | None) -> list[Fold]:
+    """Returns the folds with these numbers, all for None. Raises ValueError if there is no such fold."""
     chosen = [fold for fold in folds if numbers is None or fold.number in numbers]
     if numbers is not None and len(chosen) < len(set(numbers)):
-        raise ValueError(f'folds {sorted(numbers)} were asked for; there are 0 to {len(folds) - 1}')
+        raise ValueError(f'--folds={",".join(map(str, sorted(numbers)))}: there are 0 to {len(folds) - 1}')
     return chosen
 
 
 def folds_digest(folds: list[Fold]) -> str:
-    """Of which clip is in which fold: to know a member's folds again."""
+    """Returns the SHA-256 of the fold assignment, to recognise it later."""
     lines = sorted(f'{video_id}\t{fold.number}' for fold in folds for video_id in fold.validation)
     return hashlib.sha256('\n'.join(lines).encode()).hexdigest()

@@ -1,6 +1,8 @@
-"""What the processes of one run tell each other. A run on one machine is one process."""
+"""Communication among the processes of one run. A run on one machine is usually one process."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -8,13 +10,36 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from data_prep import files
+from data_prep import files, lock
 
 
 def write_shared(path: epath.Path, content: str | bytes) -> None:
-    """Writes a whole file into a folder that all processes share: the first process does."""
+    """Writes a whole file into a folder that all processes share. The first process writes."""
     if jax.process_index() == 0:
         files.write_whole(path, content)
+
+
+@contextlib.contextmanager
+def hold_shared(folder: epath.Path) -> Iterator[None]:
+    """Holds a folder that all processes share. The first process holds it.
+
+    Raises FolderInUse in every process if another run holds the folder, OSError if the lock cannot be written.
+    """
+    with contextlib.ExitStack() as held:
+        refused, failed = '', ''
+        if jax.process_index() == 0:
+            try:
+                held.enter_context(lock.hold(folder))
+            except lock.FolderInUse as error:
+                refused = str(error)
+            except OSError as error:
+                failed = f'{folder} cannot be held for this run: {error}'
+        refused, failed = gather([refused, failed])[0]
+        if refused:
+            raise lock.FolderInUse(refused)
+        if failed:
+            raise OSError(failed)
+        yield
 
 
 def gather(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The records as a member sees them: this process' shares of the training clips, its part of the validation clips."""
+"""The records for training: this process' shares of the training clips, and its part of the validation clips."""
 
 import functools
 import itertools
@@ -10,41 +10,48 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from chimp_jax.data import input_pipeline, processes
+from chimp_jax.data.batch_plan import Augmentation, BatchPlan, WindowCut
 from chimp_jax.data.folds import Fold
-from data_prep.records import read_dataset, split_sizes
+from data_prep.records import Record, read_dataset, split_sizes, to_records
 
 
 class TrainingData:
-    """The labelled clips of one recipe's stream. With several processes each reads its own ranges of the records.
+    """The labelled clips of one stream. With several processes, each reads its own ranges of the records.
 
-    Raises ValueError where shares, processes and batch do not divide.
+    Raises ValueError if shares, processes and batch do not divide.
     """
 
-    def __init__(self, config: ConfigDict):
-        self.config = config
-        data, process, n_processes = config.data, jax.process_index(), jax.process_count()
+    def __init__(self, data: ConfigDict, batch_size: int, seed: int):
+        """data: config.data. batch_size: windows per update. seed: of order and augmentation; fold k adds k."""
+        self.records, self.stream, self.seed = data.records, data.stream, seed
+        self.plan = BatchPlan(
+            windows=WindowCut(
+                n_frames=data.n_frames,
+                step_s=data.step_s,
+                windows_per_example=data.windows_per_example,
+                frames_per_example=data.frames_per_example or data.n_frames,
+            ),
+            augmentation=Augmentation(data.augmentation, data.augmentation_probability),
+            size_px=data.size_px,
+            batch_size=batch_size,
+            n_shares=data.shares,
+            shuffle_windows=data.shuffle_windows,
+        )
+        process, n_processes = jax.process_index(), jax.process_count()
         if data.shares % n_processes:
             raise ValueError(
                 f'data.shares={data.shares} cannot be divided among {n_processes} processes; '
                 f'set --config.data.shares={n_processes}'
             )
         self.own_shares = range(data.shares)[process * data.shares // n_processes :][: data.shares // n_processes]
-        of_share = input_pipeline.examples_of_share(config.train.batch_size, data.windows_per_example, data.shares)
-        self.own_examples = of_share * len(self.own_shares)  # of each batch
-        self.plan = {
-            'n_frames': data.n_frames,
-            'step_s': data.step_s,
-            'windows_per_example': data.windows_per_example,
-            'frames_per_example': data.frames_per_example or data.n_frames,
-        }
+        self.own_examples = self.plan.examples_per_share * len(self.own_shares)  # of each batch
 
     @functools.cached_property
-    def survey(self) -> input_pipeline.TrainingIndex:
-        """Of all records; each process reads its own part."""
-        data = self.config.data
-        n_records = split_sizes(data.records, data.stream)['train']
+    def index(self) -> input_pipeline.TrainingIndex:
+        """The index of all records. Each process reads its own part of them."""
+        n_records = split_sizes(self.records, self.stream)['train']
         mine = input_pipeline.share_records(np.ones(n_records, int), jax.process_count())[jax.process_index()]
-        part = input_pipeline.index_records(self._read(*mine), **self.plan)
+        part = input_pipeline.index_records(self._read(*mine), self.plan.windows)
         distances = [known.tolist() for known in part.distance_m]
         everywhere = processes.gather([part.video_id, part.n_examples.tolist(), distances])
         video_id, n_examples, distance_m = (sum(lists, []) for lists in zip(*everywhere, strict=True))
@@ -53,43 +60,31 @@ class TrainingData:
         )
 
     def n_steps(self, fold: Fold) -> int:
-        """Updates of an epoch: full batches of the smallest share. Raises ValueError where there is none."""
-        data, batch_size = self.config.data, self.config.train.batch_size
-        self.survey.median_m(fold.training)  # names the reason where nothing is labelled at all
-        counts = self.survey.counts(fold.training)
-        of_share = input_pipeline.examples_of_share(batch_size, data.windows_per_example, data.shares)
-        ranges = input_pipeline.share_records(counts, data.shares)
-        n_steps = min(int(counts[first:stop].sum()) for first, stop in ranges) // of_share
-        if n_steps == 0:
-            raise ValueError(f'fold {fold.number}: fewer windows than train.batch_size={batch_size}')
-        return n_steps
+        """Returns the updates of an epoch: full batches of the smallest share. Raises ValueError if there is none."""
+        self.index.median_m(fold.training)  # raises if nothing at all is labelled
+        counts = self.index.counts(fold.training)
+        ranges = input_pipeline.share_records(counts, self.plan.n_shares)
+        smallest = min(int(counts[first:stop].sum()) for first, stop in ranges)
+        if smallest < self.plan.examples_per_share:
+            raise ValueError(
+                f'fold {fold.number}: fewer windows than train.batch_size={self.plan.batch_size}; set a smaller one'
+            )
+        return smallest // self.plan.examples_per_share
 
     def batches(self, fold: Fold, epoch: int) -> Iterator[dict[str, np.ndarray]]:
-        """One epoch of this process' part of the batches; see input_pipeline.training_batches."""
-        data = self.config.data
-        ranges = input_pipeline.share_records(self.survey.counts(fold.training), data.shares)
-        batches = input_pipeline.training_batches(
-            {share: self._clips_of(fold.training, *ranges[share]) for share in self.own_shares},
-            n_shares=data.shares,
-            **self.plan,
-            size_px=data.size_px,
-            augmentation=data.augmentation,
-            augmentation_probability=data.augmentation_probability,
-            batch_size=self.config.train.batch_size,
-            seed=self.config.seed + fold.number,
-            epoch=epoch,
-            shuffle_windows=data.shuffle_windows,
-        )
-        return itertools.islice(batches, self.n_steps(fold))  # another process' share may be used up before ours
+        """Yields this process' part of the batches of an epoch, see input_pipeline.training_batches."""
+        ranges = input_pipeline.share_records(self.index.counts(fold.training), self.plan.n_shares)
+        shares = {share: self._clips_of(fold.training, *ranges[share]) for share in self.own_shares}
+        batches = input_pipeline.training_batches(shares, self.plan, seed=self.seed + fold.number, epoch=epoch)
+        return itertools.islice(batches, self.n_steps(fold))  # another process' share may end before ours
 
-    def validation_clips(self, fold: Fold) -> Iterator[input_pipeline.Clip]:
-        """This process' part of the clips that the member is judged by."""
-        ranges = input_pipeline.share_records(self.survey.counts(fold.validation), jax.process_count())
-        mine = self._clips_of(fold.validation, *ranges[jax.process_index()])
-        return input_pipeline.clips(mine, self.config.data.size_px)
+    def validation_records(self, fold: Fold) -> Iterator[Record]:
+        """Yields this process' part of the validation clips."""
+        ranges = input_pipeline.share_records(self.index.counts(fold.validation), jax.process_count())
+        return to_records(self._clips_of(fold.validation, *ranges[jax.process_index()]).prefetch(8))
 
     def _clips_of(self, video_ids: Collection[str], first: int, stop: int) -> tf.data.Dataset:
         return input_pipeline.of_clips(self._read(first, stop), video_ids)
 
     def _read(self, first: int, stop: int) -> tf.data.Dataset:
-        return read_dataset(self.config.data.records, self.config.data.stream, 'train', first, stop)
+        return read_dataset(self.records, self.stream, 'train', first, stop)

@@ -1,9 +1,11 @@
 """Checkpoints: which are kept, and what happens to damaged ones."""
 
 import logging
+import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 import small
 
@@ -95,7 +97,7 @@ def test_arrays_that_are_not_those_that_were_written_are_noticed(tmp_path, like)
     (tmp_path / '5' / 'weights').rename(tmp_path / 'away')
     (tmp_path / '4' / 'weights').rename(tmp_path / '5' / 'weights')
     (tmp_path / 'away').rename(tmp_path / '4' / 'weights')
-    with pytest.raises(ValueError, match='cannot be read: ValueError: its arrays are not those'):
+    with pytest.raises(ValueError, match='5 is damaged .*the arrays of weights are not those that were written'):
         checkpoint.restore_weights(tmp_path, 5)
     found, left = resume(tmp_path, like)
     assert left == [2]
@@ -119,3 +121,78 @@ def test_what_a_killed_run_left_half_written_is_removed_before_the_next_one_is_w
     manager.close()
     assert not half.exists()
     assert_is(resume(tmp_path, like)[0], like, 2)
+
+
+def garble(path):
+    path.write_bytes(bytes(255 - byte for byte in path.read_bytes()))
+
+
+def fail(error):
+    def raises(*_, **__):
+        raise error
+
+    return raises
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda folder: shutil.rmtree(folder / 'digests'),
+        lambda folder: (folder / 'weights' / 'manifest.ocdbt').unlink(),
+        lambda folder: (folder / 'history' / 'metadata').write_text('[]'),
+        lambda folder: (folder / 'digests' / 'metadata').write_text('{"weights": "0"}'),
+        lambda folder: [garble(path) for path in (folder / 'rest' / 'd').iterdir()],
+        lambda folder: garble(folder / 'weights' / '_METADATA'),
+    ],
+)
+def test_every_kind_of_damage_is_set_aside(tmp_path, like, damage):
+    write(tmp_path, like, 2)
+    damage(tmp_path / '2')
+    found, left = resume(tmp_path, like)
+    assert left == [1] and (tmp_path / 'damaged_2').exists()
+    assert_is(found, like, 1)
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        TimeoutError('the storage does not answer'),
+        PermissionError(13, 'Permission denied'),
+        ConnectionResetError('reset by peer'),
+        ValueError('UNAVAILABLE: CURL error: could not resolve host\nsecond line'),
+        MemoryError('too large'),
+        RuntimeError('a client of the storage'),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize('item', ['weights', 'digests'])
+def test_what_may_pass_sets_no_checkpoint_aside(tmp_path, like, monkeypatch, error, item):
+    write(tmp_path, like, 1)
+    reader = ocp.Checkpointer if item == 'weights' else ocp.JsonCheckpointHandler
+    whole = reader.restore
+
+    def restore(self, directory, *arguments, **settings):
+        if directory.name == item:
+            raise error
+        return whole(self, directory, *arguments, **settings)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(reader, 'restore', restore)
+        for read in (lambda: resume(tmp_path, like), lambda: checkpoint.restore_weights(tmp_path, 1)):
+            with pytest.raises(OSError) as raised:
+                read()
+            message = str(raised.value)
+            assert message.startswith(f'the checkpoint {tmp_path}/1 cannot be read ({type(error).__name__}: ')
+            assert message.endswith('run the command again') and '\n' not in message
+    found, left = resume(tmp_path, like)  # the storage answers again
+    assert left == [1]
+    assert_is(found, like, 1)
+
+
+def test_a_description_that_cannot_be_read_is_no_damage(tmp_path, like, monkeypatch):
+    """Orbax logs an error of the storage and returns no description, as it does for a damaged one."""
+    write(tmp_path, like, 1)
+    monkeypatch.setattr(type(tmp_path), 'read_bytes', fail(TimeoutError('the storage does not answer')))
+    monkeypatch.setattr(type(checkpoint._absolute(tmp_path)), 'read_bytes', fail(TimeoutError('no answer')))
+    with pytest.raises(OSError, match='cannot be read .TimeoutError'):
+        checkpoint.restore_weights(tmp_path, 1)

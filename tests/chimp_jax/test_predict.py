@@ -15,7 +15,7 @@ from chimp_jax.data import augment, chunks, input_pipeline
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.optim import make_optimizer, make_plateau
 from chimp_jax.steps import Mean, absolute_error
-from data_prep.records import LOST, read_records
+from data_prep.records import LOST, read_records, write_records
 from data_prep.windows import window_seconds
 
 RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
@@ -43,12 +43,12 @@ def fresh_weights(seed):
 def window_model(weights, record, n_frames, step_s, operation=predict.NONE):
     """Distances by the whole model on each window, as training sees it."""
     seconds = window_seconds(record.target_time_s, n_frames, step_s, record.frame_time_s[0], record.frame_time_s[-1])
-    frames = input_pipeline.decode_frames(np.array(record.frame_jpeg), small.SIZE_PX).numpy()
+    frames = np.stack([input_pipeline.decode_frame(jpeg, small.SIZE_PX) for jpeg in record.frame_jpeg])
     windows = frames[np.searchsorted(record.frame_time_s, seconds)]
     if operation != predict.NONE:
         windows = np.stack([augment.apply_operation(window, operation) for window in windows])
     window = np.tile(np.arange(n_frames), (len(windows), 1, 1))
-    return small.model().apply(weights, windows, window)[:, 0]
+    return small.model().apply(weights, frames=windows, window=window)[:, 0]
 
 
 @pytest.mark.parametrize('n_devices', [1, 3, 8])
@@ -256,6 +256,27 @@ def test_weights_that_do_not_fit_are_read_again_for_each_chunk(trained, monkeypa
     monkeypatch.setattr(chunks.in_chunks, '__defaults__', (10,))
     pd.testing.assert_frame_equal(predict.predict_split(found, folder, 'test', tmp_path / 'b').members(False), whole)
     assert len(restored) > len(found)
+
+
+NAMES = ['007', 'NA', '1e5', '7', 'nan', 'True']
+
+
+def test_names_that_look_like_numbers_stay_names(trained, tmp_path, scored):
+    """From the records to the predictions, and again from the saved predictions of each chunk."""
+    folder, _ = trained
+    found = members.find_members(folder / 'runs')
+    records = {name: small.record(name, 4, [0, 3], seed) for seed, name in enumerate(NAMES)}
+    for stream in ('down', 'full'):
+        write_records({'test': NAMES}, records.__getitem__, tmp_path, stream)
+    expected = sorted((name, t) for name in NAMES for t in (0, 3))
+    for n_asked in (len(found), 0):
+        scored.clear()
+        table = predict.predict_split(found, tmp_path, 'test', tmp_path / 'parts').members(False)
+        assert table.index.tolist() == expected and table.notna().all(axis=None) and len(scored) == n_asked
+    alone = small.record('1e5', 4, [0, 3], NAMES.index('1e5'))
+    data, weights = found[0].config.data, found[0].weights()
+    prediction = window_model(weights, alone, data.n_frames, data.step_s)
+    np.testing.assert_allclose(table.loc['1e5'][found[0].name], prediction, rtol=1e-4, atol=1e-4)
 
 
 CHALLENGE = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'deep_chimpact' / 'submission_format.csv'

@@ -65,12 +65,12 @@ def test_the_log_says_what_was_compiled_and_what_the_cache_gave(tmp_path):
 
     for cache in ('miss', 'hit'):
         first, lines = compiled(folder)
-        assert first == f'compiled programs are kept in {folder}' and any(folder.iterdir())
+        assert first == f'compiled programs are saved in {folder}' and any(folder.iterdir())
         assert len(lines) == 1
         assert re.fullmatch(rf'compiled jit\(train_step\) in \d+\.\d s \(cache: {cache}\)', lines[0]), lines
     before = len(list(folder.iterdir()))
     first, lines = compiled('off')
-    assert first == 'compiled programs are not kept' and '(cache: off)' in lines[0]
+    assert first == 'compiled programs are not saved' and '(cache: off)' in lines[0]
     assert len(list(folder.iterdir())) == before
 
 

@@ -35,7 +35,7 @@ def test_overrides_apply_to_all():
     config.train.batch_size = 32
     assert {one.train.batch_size for one in recipes.each_recipe(config)} == {32}
     config.data.step_s = 2
-    with pytest.raises(ValueError, match='^data.step_s: the model ID says it'):
+    with pytest.raises(ValueError, match='^data.step_s: the model ID sets it; leave the flag out'):
         recipes.each_recipe(config)
 
 
@@ -66,7 +66,7 @@ def member(workdir, recipe, fold, val_mae):
 
 
 def test_the_table_and_a_failure_that_does_not_stop_the_others(data, tmp_path, monkeypatch):
-    def train_recipe(config, workdir, folds):
+    def train_recipe(config, workdir, folds, progress):
         if config.recipe == TWO[0]:
             raise TrainingError('the loss is not finite at step 3')
         member(tmp_path, config.recipe, 0, 2.0)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import checkpoint, steps, train, trainer
+from chimp_jax import checkpoint, member_log, steps, train, trainer
+from data_prep import lock
 from data_prep.files import write_whole
 
 RECIPE = 'full-a1p50-f7s1'
@@ -104,7 +105,7 @@ def test_a_finished_member_is_skipped_and_another_config_refused(data, tmp_path,
 def test_what_does_not_fit_is_refused_before_training(data, tmp_path):
     config = small.config(data)
     config.data.n_folds = 5
-    with pytest.raises(ValueError, match='folds.csv has 2 clip folds, the config asks for data.n_folds=5'):
+    with pytest.raises(ValueError, match='folds.csv has 2 clip folds, the config has data.n_folds=5'):
         train.train_recipe(config, tmp_path)
     config = small.config(data)
     with pytest.raises(ValueError, match='there are 0 to 1'):
@@ -119,10 +120,12 @@ def test_a_config_that_cannot_start_does_not_keep_the_folder(data, tmp_path):
     config.start.init = 'imagenet21k'
     with pytest.raises(ValueError, match="not 'imagenet21k'"):
         train.train_recipe(config, tmp_path)
-    config.model.update(init='lite0', normalization='imagenet')
-    with pytest.raises(ValueError, match='wants model.normalization=unit'):
+    config.start.init = 'lite0'
+    config.model.normalization = 'imagenet'
+    with pytest.raises(ValueError, match='set model.normalization=unit'):
         train.train_recipe(config, tmp_path)
-    config.model.update(init='random', normalization='unit')
+    config.start.init = 'random'
+    config.model.normalization = 'unit'
     config.train.epochs = 1
     assert train.train_recipe(config, tmp_path, folds=[0])['fold'].tolist() == [0]
 
@@ -140,8 +143,8 @@ def test_batches_that_do_not_divide_are_refused(data, tmp_path):
 def test_a_loss_that_is_not_finite_names_step_and_keys(data, tmp_path, monkeypatch):
     fresh = steps.initial_state
 
-    def poisoned(*arguments):
-        state = fresh(*arguments)
+    def poisoned(*arguments, **settings):
+        state = fresh(*arguments, **settings)
         state.params['output']['kernel'] = np.full((6, 1), np.nan, np.float32)
         return state
 
@@ -188,8 +191,8 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
     started = []
     fresh = steps.initial_state
 
-    def note(*arguments):
-        state = fresh(*arguments)
+    def note(*arguments, **settings):
+        state = fresh(*arguments, **settings)
         started.append(jax.device_get(state.params))
         return state
 
@@ -218,15 +221,81 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
 def test_metrics_are_whole_after_a_kill_between_the_last_checkpoint_and_them(data, tmp_path, monkeypatch):
     config = small.config(data)
     config.train.epochs = 1
-    write = trainer.write_metrics
+    write = member_log.write_metrics
 
     def die(folder, history):
         if history:
             raise Killed
 
-    monkeypatch.setattr(trainer, 'write_metrics', die)
+    monkeypatch.setattr(member_log, 'write_metrics', die)
     with pytest.raises(Killed):
         train.train_recipe(config, tmp_path, folds=[0])
-    monkeypatch.setattr(trainer, 'write_metrics', write)
+    monkeypatch.setattr(member_log, 'write_metrics', write)
     train.train_recipe(config, tmp_path, folds=[0])
     assert len(pd.read_csv(tmp_path / RECIPE / 'fold_0' / 'metrics.csv')) == 1
+
+
+def test_a_member_that_another_run_trains_is_refused_and_another_fold_is_not(data, tmp_path):
+    config = small.config(data)
+    config.train.epochs = 1
+    with lock.hold(tmp_path / RECIPE / 'fold_1'):
+        with pytest.raises(
+            lock.FolderInUse, match=r'another run works in .*fold_1 \(process \d+ on .*; wait until'
+        ) as raised:
+            train.train_recipes([config], tmp_path, folds=[1])
+        assert '\n' not in str(raised.value)
+        assert train.train_recipes([config], tmp_path, folds=[0])['members'].tolist() == [1]
+    assert not (tmp_path / RECIPE / 'fold_1' / 'member.json').exists()
+    assert train.train_recipes([config], tmp_path, folds=[1])['members'].tolist() == [2]
+    assert not list(tmp_path.rglob(lock.NAME))
+
+
+class Bar:
+    """In the place of Progress: adds up what it is told."""
+
+    def __init__(self, what, total, unit, *, work):
+        self.total, self.unit, self.done, self.work_left, self.notes = total, unit, 0, work, []
+
+    def advance(self, count, *, work=0.0, problems=0, note=''):
+        self.done, self.work_left = self.done + count, self.work_left - work
+        self.notes += [note] if note else []
+
+    def skip(self, count, *, work):
+        self.advance(count, work=work)
+
+    def close(self):
+        pass
+
+
+def test_one_bar_counts_the_epochs_of_all_members(data, tmp_path, monkeypatch):
+    """Two folds of three epochs: fold 1 stops early, after a kill; fold 0 has been finished before."""
+    bars = []
+    monkeypatch.setattr(
+        train, 'Progress', lambda *arguments, **settings: bars.append(Bar(*arguments, **settings)) or bars[-1]
+    )
+    config = small.config(data)
+    config.train.early_stop_epochs = 1
+    worse = iter([1.0, 2.0])
+    monkeypatch.setattr(
+        trainer.Trainer,
+        '_validate',
+        lambda *_: ({'val_mae': next(worse), 'val_rmse': 1.0, 'plateau_rate': 1e-3}, pd.DataFrame()),
+    )
+    save = checkpoint.save
+
+    def save_and_die(*arguments):
+        save(*arguments)
+        raise Killed
+
+    monkeypatch.setattr(checkpoint, 'save', save_and_die)
+    with pytest.raises(Killed):
+        train.train_recipes([config], tmp_path, folds=[1])
+    monkeypatch.setattr(checkpoint, 'save', save)
+    finished = {'recipe': RECIPE, 'fold': 0, 'best_epoch': 1, 'val_mae': 2.0}
+    write_whole(tmp_path / RECIPE / 'fold_0' / 'member.json', json.dumps(finished))
+    train.train_recipes([config], tmp_path)
+    killed, whole = bars
+    assert (killed.total, killed.unit, killed.done) == (3, 'epochs', 0)
+    assert (whole.total, whole.done) == (6, 6) and whole.work_left == pytest.approx(0)
+    assert len(killed.notes) == len(whole.notes) == 12 // 4  # an epoch's steps
+    assert whole.notes[-1].startswith(f'{RECIPE} fold 1 epoch 2, MAE ')

@@ -28,7 +28,7 @@ def test_every_config_builds_the_published_model(module, recipe):
     frames = jnp.zeros((1, data.n_frames, data.size_px, data.size_px, 3), jnp.uint8)
     window = jnp.zeros((1, 1, data.n_frames), jnp.int32)
     model = DistanceModel(**config.model)
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), frames, window))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), frames=frames, window=window))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 13_798_645
 
 
@@ -37,7 +37,8 @@ def test_lite0_is_the_other_backbone():
     assert config.model.backbone == 'efficientnet_b0'
     config.model.backbone = 'efficientnet_lite0'
     frames, window = jnp.zeros((1, 1, 64, 64, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32)
-    variables = jax.eval_shape(lambda: DistanceModel(**config.model).init(jax.random.key(0), frames, window))
+    model = DistanceModel(**config.model)
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), frames=frames, window=window))
     # 3,413,024 of Lite0 without top, the rest as published
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 3_413_024 + 9_441_280 + 307_500 + 301
 
@@ -113,6 +114,9 @@ def test_overrides_follow_the_types_and_names_of_the_config():
             'nowhere',
         ),
         (['--config=configs/demo.py:all', '--recipes=half-*'], "'half-*' is not a model ID"),
+        (['--config=full-a4p50-f7s1', '--config.data.records=nowhere'], 'nowhere/chimp_records/full'),
+        (['--config', 'down-a1p50-f7s1', '--config.train.learning_rat=1e-3'], 'learning_rate'),
+        (['--config=full-a4p50-f7'], 'the grammar is'),
     ],
 )
 def test_the_command_says_what_is_wrong_in_a_line(arguments, said, tmp_path):

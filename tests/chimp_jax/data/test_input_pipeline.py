@@ -1,17 +1,24 @@
-"""Records -> batches and clips."""
+"""Records -> batches, and -> frames for evaluation."""
 
 import io
 
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 from PIL import Image
 from small import SIZE_PX, write_data
 
 from chimp_jax.data import input_pipeline
-from data_prep.records import read_dataset
+from chimp_jax.data.batch_plan import Augmentation, BatchPlan, WindowCut
+from chimp_jax.data.folds import load_folds
+from chimp_jax.data.training_data import TrainingData
+from data_prep.records import read_dataset, read_records
 
-PLAN = {'n_frames': 7, 'step_s': 1, 'windows_per_example': 1, 'frames_per_example': 7}
+CUT = WindowCut(n_frames=7, step_s=1, windows_per_example=1, frames_per_example=7)
+PLAN = BatchPlan(CUT, Augmentation('a1', 0.5), SIZE_PX, batch_size=4, n_shares=1, shuffle_windows=16)
+PLAIN = PLAN._replace(augmentation=Augmentation('a1', 1e-9))  # no window is augmented
+SHARED = CUT._replace(windows_per_example=2, frames_per_example=9)
 
 
 @pytest.fixture(scope='module')
@@ -54,21 +61,11 @@ def test_a_frame_is_resized_without_antialiasing_and_floored():
     assert np.abs(mine.astype(int) - smoothed).mean() > 5  # PIL's is another picture
 
 
-def batches(folder, epoch=1, seed=0, clips=None, shares=None, **changes):
+def batches(folder, plan=PLAN, epoch=1, clips=None, shares=None):
     records = read_dataset(folder, 'full', 'train')
     if clips is not None:
         records = input_pipeline.of_clips(records, clips)
-    settings = PLAN | {
-        'size_px': SIZE_PX,
-        'augmentation': 'a1',
-        'augmentation_probability': 0.5,
-        'batch_size': 4,
-        'n_shares': 1,
-        'seed': seed,
-        'epoch': epoch,
-        'shuffle_windows': 16,
-    }
-    return list(input_pipeline.training_batches(shares or {0: records}, **settings | changes))
+    return list(input_pipeline.training_batches(shares or {0: records}, plan, seed=0, epoch=epoch))
 
 
 def keys(batch_list):
@@ -99,7 +96,7 @@ def test_an_epoch_has_each_labelled_window_at_most_once_in_full_batches(data):
 def test_labels_and_frames_belong_to_their_keys(data):
     folder, records = data
     by_name = {r.video_id: r for r in records['train']}
-    for batch in batches(folder, augmentation_probability=1e-9):
+    for batch in batches(folder, PLAIN):
         for video, times, distances, frames in zip(
             batch['video_id'], batch['time'], batch['distance'], batch['frames'], strict=True
         ):
@@ -114,7 +111,7 @@ def test_labels_and_frames_belong_to_their_keys(data):
 def test_shared_frames_hold_the_same_windows(data):
     folder, records = data
     by_name = {r.video_id: r for r in records['train']}
-    shared = batches(folder, windows_per_example=2, frames_per_example=9, augmentation_probability=1e-9)
+    shared = batches(folder, PLAIN._replace(windows=SHARED))
     assert sum(int(b['mask'].sum()) for b in shared) == len(keys(shared)) > 12
     for batch in shared:
         for e in range(2):
@@ -156,7 +153,7 @@ def test_only_the_clips_of_the_fold(data):
 
 def test_survey_counts_examples_and_the_median(data):
     folder, records = data
-    survey = input_pipeline.index_records(read_dataset(folder, 'full', 'train'), **PLAN)
+    survey = input_pipeline.index_records(read_dataset(folder, 'full', 'train'), CUT)
     by_name = {r.video_id: r for r in records['train']}
     assert set(survey.video_id) == set(by_name)
     labelled = [int(np.isfinite(by_name[name].target_distance_m).sum()) for name in survey.video_id]
@@ -186,12 +183,12 @@ def test_shares_are_ranges_of_about_equally_many_examples(counts, n_shares, expe
 def test_shares_put_together_are_the_batches_of_one_reader(data):
     """What two processes read, each one share, is what one process reads: the same windows, in the same places."""
     folder, _ = data
-    survey = input_pipeline.index_records(read_dataset(folder, 'full', 'train'), **PLAN)
+    survey = input_pipeline.index_records(read_dataset(folder, 'full', 'train'), CUT)
     ranges = input_pipeline.share_records(survey.n_examples, 2)
     shares = {i: read_dataset(folder, 'full', 'train', *where) for i, where in enumerate(ranges)}
-    settings = {'n_shares': 2, 'batch_size': 4, 'shuffle_windows': 16}
-    together = batches(folder, shares=shares, **settings)
-    apart = [batches(folder, shares={i: shares[i]}, **settings) for i in (0, 1)]
+    plan = PLAN._replace(n_shares=2)
+    together = batches(folder, plan, shares=shares)
+    apart = [batches(folder, plan, shares={i: shares[i]}) for i in (0, 1)]
     n_examples = [survey.n_examples[first:stop].sum() for first, stop in ranges]
     assert len(together) == min(n_examples) // 2 > 3 and len(set(keys(together))) == 4 * len(together)
     for whole, *halves in zip(together, *apart, strict=False):
@@ -202,16 +199,30 @@ def test_shares_put_together_are_the_batches_of_one_reader(data):
         assert {video for video, _ in keys(half)} <= clips
 
 
-def test_clips_hold_every_stored_frame_once(data):
+def test_records_are_decoded_one_after_the_other(data):
     folder, records = data
-    found = {c.video_id: c for c in input_pipeline.clips(read_dataset(folder, 'full', 'test'), SIZE_PX)}
-    assert set(found) == {r.video_id for r in records['test']}
-    for record in records['test']:
-        clip = found[record.video_id]
-        assert clip.frames.shape == (len(record.frame_jpeg), SIZE_PX, SIZE_PX, 3)
-        assert clip.target_time_s.tolist() == record.target_time_s.tolist()
+    found = list(read_records(folder, 'full', 'test'))
+    assert {one.video_id for one in found} == {one.video_id for one in records['test']} and len(found) == 3
+    frames = input_pipeline.decode_records(found, SIZE_PX)
+    jpegs = [jpeg for one in found for jpeg in one.frame_jpeg]
+    assert frames.shape == (9 + 1 + 12, SIZE_PX, SIZE_PX, 3) and len(jpegs) == len(frames)
+    for frame, content in zip(frames, jpegs, strict=True):
+        decoded = tf.io.decode_jpeg(content, dct_method='INTEGER_ACCURATE').numpy()
+        np.testing.assert_array_equal(frame, numpy_bilinear(decoded, SIZE_PX))
+
+
+def test_validation_records_are_those_of_the_fold(data):
+    folder, records = data
+    config = small.config(folder)
+    fold = load_folds(folder, 'clip', 2)[1]
+    read = list(TrainingData(config.data, batch_size=4, seed=0).validation_records(fold))
+    assert sorted(one.video_id for one in read) == ['clip 1.mp4', 'clip 3.mp4', 'clip 5.mp4']
+    by_name = {one.video_id: one for one in records['train']}
+    for one in read:
+        assert one.frame_jpeg == by_name[one.video_id].frame_jpeg
+        np.testing.assert_array_equal(one.target_distance_m, by_name[one.video_id].target_distance_m)
 
 
 def test_a_batch_that_windows_do_not_divide_is_refused(data):
     with pytest.raises(ValueError, match='batch_size=5 .*windows_per_example=2'):
-        batches(data[0], batch_size=5, windows_per_example=2, frames_per_example=9)
+        batches(data[0], PLAN._replace(batch_size=5, windows=SHARED))

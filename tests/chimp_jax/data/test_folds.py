@@ -1,0 +1,39 @@
+"""Folds as members are trained on them."""
+
+import pytest
+
+from chimp_jax.data.folds import choose_folds, folds_digest, load_folds
+
+TABLE = 'video_id,clip_fold,site_fold\n007,0,1\n7,1,1\nNA,0,0\n1e5,1,0\n100000.0,0,1\n'
+
+
+def test_clips_whose_names_look_like_numbers_are_in_their_folds(tmp_path):
+    (tmp_path / 'folds.csv').write_text(TABLE)
+    first, second = load_folds(tmp_path, 'clip', 2)
+    assert (first.number, second.number) == (0, 1)
+    assert first.validation == second.training == {'007', 'NA', '100000.0'}
+    assert second.validation == first.training == {'7', '1e5'}
+    assert load_folds(tmp_path, 'site', 2)[0].validation == {'NA', '1e5'}
+
+
+def test_the_digest_depends_on_the_assignment_and_not_on_the_order_of_rows(tmp_path):
+    (tmp_path / 'folds.csv').write_text(TABLE)
+    digests = {kind: folds_digest(load_folds(tmp_path, kind, 2)) for kind in ('clip', 'site')}
+    header, *rows = TABLE.split()
+    (tmp_path / 'folds.csv').write_text('\n'.join([header, *rows[::-1]]) + '\n')
+    assert {kind: folds_digest(load_folds(tmp_path, kind, 2)) for kind in ('clip', 'site')} == digests
+    assert digests['clip'] != digests['site']
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='folds.csv is missing; make the data with'):
+        load_folds(tmp_path, 'clip', 2)
+    (tmp_path / 'folds.csv').write_text(TABLE)
+    with pytest.raises(
+        ValueError, match='has 2 clip folds, the config has data.n_folds=5; set --config.data.n_folds=2'
+    ):
+        load_folds(tmp_path, 'clip', 5)
+    folds = load_folds(tmp_path, 'clip', 2)
+    assert choose_folds(folds, None) == folds and choose_folds(folds, [1]) == folds[1:]
+    with pytest.raises(ValueError, match='--folds=1,2: there are 0 to 1'):
+        choose_folds(folds, [2, 1])
