@@ -49,6 +49,7 @@ class Progress:
             mininterval=interval_s,
             delay=interval_s if passing else 0,
             leave=not passing,
+            position=0,  # a bar that an interrupted run left open takes no line
             miniters=0,  # pieces may be smaller than 1
             dynamic_ncols=terminal,
             disable=total == 0,

@@ -64,7 +64,7 @@ def test_the_time_left_follows_the_work(clock, capsys):
     clock.now_s += 35
     line.advance(35, work=35.0)
     assert lines(capsys)[1:] == [
-        'decoded: 1 of 41 clips, 0.0 clips/s, 60 %, about 40 s left',
+        'decoded: 1 of 41 clips, 60 clips/h, 60 %, about 40 s left',
         'decoded: 36 of 41 clips, 0.4 clips/s, 95 %, about 5 s left',
     ]
 
@@ -79,9 +79,9 @@ def test_problems_notes_and_units(clock, capsys):
     line.advance(2)
     assert lines(capsys) == [
         'read: 0 of 4 tables, 1 problem, 0 %, time left unknown',
-        'read: 1 of 4 tables, a.csv, 0.0 tables/s, 1 problem, 25 %, about 2 min 0 s left',
-        'read: 2 of 4 tables, b.csv, 0.0 tables/s, 3 problems, 50 %, about 1 min 20 s left',
-        'read: 4 of 4 tables, 0.0 tables/s, 3 problems, 100 %, done in 2 min 0 s',
+        'read: 1 of 4 tables, a.csv, 90 tables/h, 1 problem, 25 %, about 2 min 0 s left',
+        'read: 2 of 4 tables, b.csv, 90 tables/h, 3 problems, 50 %, about 1 min 20 s left',
+        'read: 4 of 4 tables, 120 tables/h, 3 problems, 100 %, done in 2 min 0 s',
     ]
 
 
