@@ -17,6 +17,8 @@ from chimp_jax.data.batch_plan import BatchPlan, WindowCut
 from data_prep import windows
 from data_prep.records import Record
 
+GLOBAL_SEED = 87654321  # TensorFlow's own, if nobody sets one
+
 
 def decode_frame(jpeg: tf.Tensor, size_px: int) -> tf.Tensor:
     """JPEG -> [size, size, 3] uint8, as published: exact DCT, bilinear without antialiasing, floor.
@@ -64,6 +66,7 @@ def training_batches(
     """
     cut = plan.windows
     draw = seed * 1_000_003 + epoch
+    tf.random.set_seed(GLOBAL_SEED)  # tf.data mixes the global seed into the order
 
     def share(number, records):
         buffer = max(plan.shuffle_windows // cut.windows_per_example // plan.n_shares, 1)
