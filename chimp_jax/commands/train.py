@@ -13,7 +13,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from chimp_jax import configs, runtime
-from chimp_jax.configs import recipes
+from chimp_jax.configs import base, recipes
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='FILE.py:MODEL-ID, FILE.py:all, MODEL-ID or all.')
 flags.register_validator('config', bool, message='requires a model ID, for example --config=full-a4p50-f7s1')
@@ -38,7 +38,19 @@ def parse(argv: list[str]) -> list[str]:
         # config_flags quotes a KeyError twice, and puts the whole stack of a failing config file into its message.
         text = str(error).strip('"\'').replace('\\n', ' ').replace('\\', '')
         reason = text.splitlines()[-1].removeprefix('ValueError: ') if 'Traceback' in text else ' '.join(text.split())
-        raise SystemExit(f'train.py: {reason}') from None
+        raise SystemExit(f'train.py: {_with_fields(reason, argv)}') from None
+
+
+def _with_fields(reason: str, argv: list[str]) -> str:
+    """Returns the reason. If it is only the name of an unknown field, adds the fields of its section."""
+    for argument in argv:
+        path = argument.partition('=')[0].split('.')
+        if path[0] == '--config' and reason in path:
+            section = base.get_config()
+            for name in path[1 : path.index(reason)]:
+                section = section[name]
+            return f'{".".join(path)}: there is no field {reason!r}; the fields there are {", ".join(section)}'
+    return reason
 
 
 def _name_the_file(argv: list[str]) -> list[str]:
