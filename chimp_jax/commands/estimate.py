@@ -15,7 +15,6 @@ import datetime
 import json
 import logging
 import os
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -24,7 +23,7 @@ from etils import epath
 from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import add_compile_cache, metres_list
+from chimp_jax.commands.estimate_flags import EstimateRequest, add_flags
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
@@ -44,45 +43,6 @@ NO_FOLDER = '.'  # the calibration site of the clips that lie in no folder of th
 log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class EstimateRequest:
-    """The flags of `estimate`. options.json keeps them under these names, in this order."""
-
-    clips: str  # folder; local or gs://, as all paths
-    members: str  # folder of train.py --workdir
-    out: str
-    every_s: int | None  # None: 1
-    detections: str | None
-    min_confidence: float
-    targets: str | None
-    details: bool
-    workers: int
-    weights: str
-    round: str | None
-    compile_cache: str | None
-    coverage: float
-    calibrate: str | None
-    deployments: str | None
-    format: Sequence[str]
-    snapshot_s: int | None
-    theta_deg: float | None
-    cutpoints: Sequence[float] | None
-    truncation: float | None
-    camtrap_package: str | None
-
-    def __post_init__(self):
-        """Raises ValueError if the flags do not fit each other."""
-        if self.every_s is not None and (self.targets or self.detections):
-            raise ValueError('--every cannot be used with --targets or --detections, which give the seconds themselves')
-        if not 0 < self.coverage < 1:
-            raise ValueError(f'--coverage={self.coverage} is not a share; give a number between 0 and 1, such as 0.9')
-
-    @property
-    def step_s(self) -> int:
-        """Seconds between the targets."""
-        return 1 if self.every_s is None else self.every_s
-
-
 class Inputs(NamedTuple):
     """Everything that is read and checked before the first clip is decoded."""
 
@@ -100,27 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='chimp-distance estimate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
-    add('clips', metavar='CLIPS', help='folder of the clips; local or gs://')
-    add('--members', required=True, help='folder of the trained members (train.py --workdir)')
-    add('--out', required=True, help='folder for the results')
-    add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
-    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal are the targets')
-    add('--min_confidence', '--min-confidence', type=float, default=0.2, help='of a detection (default: 0.2)')
-    add('--targets', help='CSV with the columns video_id and time: these seconds are the targets')
-    add('--details', action='store_true', help='adds a column for each recipe')
-    add('--workers', type=int, default=os.cpu_count(), help='processes that decode clips (default: all cores)')
-    combining.add_flags(parser)
-    add_compile_cache(parser)
-    add('--coverage', type=float, default=0.9, help='of the interval distance_lower..distance_upper (default: 0.9)')
-    add('--calibrate', metavar='KNOWN', help='CSV video_id,time,distance: 5 or more measured distances for each site')
-    add('--deployments', help='CSV of the camera stations; without it each folder of clips is a station')
-    add('--format', nargs='+', default=[], choices=formats.FORMATS, help='files for other programs; docs/exports.md')
-    add('--snapshot', type=int, dest='snapshot_s', help='seconds between snapshot moments')
-    add('--theta', type=float, dest='theta_deg', help="the camera's horizontal angle of view in degrees")
-    add('--cutpoints', type=metres_list, help='limits of the distance bins in metres, such as 0,2,4,6,9,13')
-    add('--truncation', type=float, help='metres; animals that are farther away are left out')
-    add('--camtrap_package', '--camtrap-package', help='folder of your Camtrap DP, with its datapackage.json')
+    add_flags(parser)
     return parser
 
 
