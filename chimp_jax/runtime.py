@@ -87,7 +87,7 @@ def _report_compilations() -> None:
         if event == '/jax/core/compile/backend_compile_duration':
             cache, last['cache'] = last['cache'], 'off'
             if cache == 'hit' or seconds >= SHORTEST_COMPILATION_S:
-                log.info('compiled %s in %.1f s (cache: %s)', fun_name, seconds, cache)
+                log.debug('compiled %s in %.1f s (cache: %s)', fun_name, seconds, cache)
 
     jax.monitoring.register_event_listener(note)
     jax.monitoring.register_event_duration_secs_listener(report)
@@ -123,8 +123,11 @@ class _AboveTheBar(logging.StreamHandler):
         self.flush()
 
 
-def start_logging() -> None:
-    """Sends our own lines to stdout, above a progress bar. Other packages log errors only: orbax is verbose."""
+def start_logging(verbose: bool = False) -> None:
+    """Sends our own lines to stdout, above a progress bar. Other packages log errors only: orbax is verbose.
+
+    verbose: also the lines for developers, such as XLA's flags and compilations.
+    """
     from absl import logging as absl_logging
 
     absl_logging.set_verbosity(absl_logging.ERROR)
@@ -132,5 +135,5 @@ def start_logging() -> None:
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
     ours = logging.getLogger('chimp_jax')
     ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
+    ours.setLevel(logging.DEBUG if verbose else logging.INFO)
     ours.propagate = False

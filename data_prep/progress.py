@@ -29,7 +29,9 @@ class Progress:
         work: float | None = None,
         passing: bool = False,
     ):
-        """what: name of the work. total, done: pieces. problems: known so far. work: of the pieces still to do.
+        """what: name of the work; '' shows only 'clip 4 of 54', problems, share and time left.
+
+        total, done: pieces. problems: known so far. work: of the pieces still to do.
 
         passing: for a step before the main work. The line appears only if the step takes long, and is erased at its
         end, so that the command has one line.
@@ -92,8 +94,10 @@ class Progress:
     def _text(self) -> str:
         elapsed_s = time.monotonic() - self._started_s
         here = self._done - self._done_before
-        rate = [_rate_text(here / elapsed_s, self._unit)] if here and elapsed_s else []
         problems = [f'{self._problems} problem{"s" * (self._problems > 1)}'] if self._problems else []
+        if not self._what:
+            return ', '.join([f'{self._unit.removesuffix("s")} {self._done} of {self._total}', *problems])
+        rate = [_rate_text(here / elapsed_s, self._unit)] if here and elapsed_s else []
         note = [self._note] if self._note else []
         return ', '.join([f'{self._what}: {self._done} of {self._total} {self._unit}', *note, *rate, *problems])
 
@@ -105,6 +109,11 @@ def format_seconds(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f'{hours} h {minutes} min' if hours else f'{minutes} min {rest} s' if minutes else f'{rest} s'
+
+
+def _rough(seconds: float) -> str:
+    """75 -> '1 min': an estimate has no seconds above a minute."""
+    return format_seconds(seconds if seconds < 60 else 60 * round(seconds / 60)).removesuffix(' 0 s')
 
 
 def _rate_text(per_s: float, unit: str) -> str:
@@ -124,7 +133,7 @@ class _Bar(tqdm):
         if total and done >= total:
             about = f'done in {format_seconds(elapsed_s)}'
         else:
-            about = f'about {format_seconds((total - done) / rate)} left' if rate else 'time left unknown'
+            about = f'about {_rough((total - done) / rate)} left' if rate else 'time left unknown'
         return {**fields, 'share': f'{100 * done / total if total else 100:.0f} %', 'about': about}
 
 

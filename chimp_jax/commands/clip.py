@@ -7,6 +7,7 @@ DIR gets distances.csv and clip.png: the distance over time, how far the members
 
 import argparse
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,6 +29,8 @@ from data_prep.workers import frame_store, local
 from data_prep.workers.background import in_background
 from data_prep.workers.clip_record import ClipTask
 
+log = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
 class ClipRequest:
@@ -48,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--clip', required=True, help='a clip; local or gs://')
     parser.add_argument('--members', required=True, help='folder of train.py --workdir')
     parser.add_argument('--out', required=True, help='folder for the table and the picture')
-    combining.add_flags(parser)
+    combining.add_combination_flags(parser)
     add_compile_cache(parser)
     return parser
 
@@ -65,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         distance = combined.distance(table)
         results.write_table(out / status.DISTANCES, results.result_rows(distance, table, recipe_means(table)))
         draw_predictions(out / 'clip.png', distance, table, record)
-    print('\n'.join(combined.describe()))
+    log.debug('\n'.join(combined.describe()))
     print(f'{len(table)} distances in {out / status.DISTANCES}, drawn in {out}/clip.png')
     if problem:
         print(f'{status.PARTLY}: {path.name}: {problem}')
@@ -99,7 +102,7 @@ def predict_clip(
     def read(stream: str) -> list[Record]:
         return [frame_store.load(frames, stream, task.video_id)]
 
-    progress = Progress('predict', 1, work=len(found))
+    progress = Progress('', 1, work=len(found))
     predictions = predict.predict_records(found, read, work / 'parts', Panel(), progress)
     streams = {member.config.data.stream for member in found}
     (record,) = read('full' if 'full' in streams else 'down')

@@ -52,7 +52,7 @@ class Combined(NamedTuple):
         return lines
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_combination_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--weights',
         default='greedy',

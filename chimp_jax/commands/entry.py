@@ -46,10 +46,10 @@ def start() -> None:
     code = _without_command(sys.argv[1:])
     if code is None:
         settings = runtime.configure()
-        runtime.start_logging()
         name, command, options = _parse(sys.argv[1:])
+        runtime.start_logging(options.verbose)
         if 'compile_cache' in options:  # a command that runs the model
-            log.info('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
+            log.debug('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
         code = _run(name, command, options)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BrokenPipeError):  # the reader has closed the pipe
@@ -97,10 +97,13 @@ def _parse(arguments: list[str]) -> tuple[str, ModuleType, argparse.Namespace]:
     else:
         name = 'clip' if any(argument.partition('=')[0] == '--clip' for argument in arguments) else 'score'
     command = importlib.import_module(f'chimp_jax.commands.{name}')
-    return name, command, command.make_parser().parse_args(arguments)
+    parser = command.make_parser()
+    parser.add_argument('--verbose', action='store_true', help='also shows lines for developers')
+    return name, command, parser.parse_args(arguments)
 
 
 def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
+    del options.verbose  # of the process, not of the command
     try:
         return command.run(options)
     except (ValueError, OSError, WorkerError) as failure:

@@ -11,8 +11,6 @@ the estimates on the next run.
 
 import argparse
 import dataclasses
-import datetime
-import json
 import logging
 import os
 from typing import NamedTuple
@@ -23,12 +21,13 @@ from etils import epath
 from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
-from chimp_jax.commands.estimate_flags import EstimateRequest, add_flags
+from chimp_jax.commands.estimate_flags import EstimateRequest, add_estimate_flags
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
 from chimp_jax.field.exports import formats
-from chimp_jax.field.intervals import NO_INTERVALS, Intervals
+from chimp_jax.field.intervals import Intervals
+from chimp_jax.field.summary import exit_code, make_summary, result_lines
 from chimp_jax.scoring import Panel
 from data_prep.archive import Archive
 from data_prep.files import write_json
@@ -60,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='chimp-distance estimate', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add_flags(parser)
+    add_estimate_flags(parser)
     return parser
 
 
@@ -72,16 +71,28 @@ def run(options: argparse.Namespace) -> int:
         plan, tasks = plan_targets(request)
         panel = Panel()
         device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
-        log.info('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
+        log.debug('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
+        log.debug('\n'.join(inputs.combined.describe()))
         work = epath.Path(request.out) / 'work'
-        progress = Progress('estimate', len(tasks), work=len(tasks) * len(inputs.members))
+        progress = Progress('', len(tasks), work=len(tasks) * len(inputs.members))
         streamed = stream_clips(tasks, inputs.members, work, panel, request.workers, progress)
         rows, calibration = estimate_distances(inputs, streamed, estimates.lost_targets(plan, tasks, streamed))
         problems = {problem.video_id: problem.reason for problem in plan.problems()}
         idle = status.NO_ANIMAL if request.detections else status.NOT_ASKED
         clips = estimates.clip_rows(inputs.site, streamed, rows, problems, idle)
-        summary = write_results(request, inputs, rows, clips, summarise(inputs, rows, clips, device, calibration))
-    return tell(request, inputs, rows, clips, summary)
+        made = make_summary(
+            members=[member.name for member in inputs.members],
+            combination=inputs.combined.combination,
+            intervals=inputs.intervals,
+            mae_m=None if inputs.oof is None else inputs.oof.mae_m(),
+            calibration=calibration,
+            rows=rows,
+            clips=clips,
+            device=device,
+        )
+        whole = write_results(request, inputs, rows, clips, made)
+    print('\n'.join(result_lines(whole, clips, request.out)))
+    return exit_code(rows, clips)
 
 
 def read_inputs(request: EstimateRequest) -> Inputs:
@@ -169,63 +180,15 @@ def calibrate_sites(
     return calibrate.fit_calibration(matched['estimate'], matched['distance'], sites, effects)
 
 
-def summarise(
-    inputs: Inputs,
-    rows: pd.DataFrame,
-    clips: pd.DataFrame,
-    device: str,
-    calibration: calibrate.Calibration | None,
-) -> dict:
-    """Returns the content of summary.json, without the exports."""
-    summary = {
-        'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-        'device': device,
-        'members': [member.name for member in inputs.members],
-    }
-    if inputs.intervals is None:
-        summary['no_interval'] = NO_INTERVALS
-    else:
-        summary |= {'coverage': inputs.intervals.coverage, 'interval': inputs.intervals.note}
-    if calibration is not None:
-        summary['calibration'] = json.loads(calibration.table().to_json(orient='records'))
-    return summary | {
-        'clips': clips['status'].value_counts().to_dict(),
-        'targets': len(rows),
-        'distances': int(rows['distance'].notna().sum()),
-        'flags': rows['flags'].str.split().explode().value_counts().to_dict(),
-        'combination': json.loads(inputs.combined.combination.to_json()),
-    }
-
-
 def write_results(
-    request: EstimateRequest, inputs: Inputs, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict
+    request: EstimateRequest, inputs: Inputs, rows: pd.DataFrame, clips: pd.DataFrame, made: dict
 ) -> dict:
-    """Writes all result files. Returns the summary with a part for each export."""
+    """Writes all result files. Returns the summary `made` with a part for each export."""
     out = epath.Path(request.out)
     write_table(out / status.DISTANCES, rows if request.details else rows[estimates.COLUMNS])
     write_table(out / status.CLIPS, clips)
     folder = request.clips if '://' in request.clips else os.path.abspath(request.clips)
     write_json(out / status.OPTIONS, dataclasses.asdict(request) | {'clips': folder})
-    exports = {name: formats.write(name, rows, clips, inputs.survey, out, summary['date']) for name in request.format}
-    write_json(out / status.SUMMARY, summary | exports)
-    return summary | exports
-
-
-def tell(request: EstimateRequest, inputs: Inputs, rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
-    """Prints the result for people. Returns the exit code."""
-    print('\n'.join(inputs.combined.describe()))
-    for name in ('no_interval', 'interval', *formats.FORMATS):
-        if summary.get(name):
-            print(f'{name}: {summary[name]}')
-    for site in summary.get('calibration', []):
-        after = '' if site['mae_with_m'] is None else f', {site["mae_with_m"]:.2f} m with the correction'
-        print(
-            f'calibration of {site["site"]}: {site["n"]} known distances, leave-one-out MAE '
-            f'{site["mae_without_m"]:.2f} m{after}: ' + ('applied' if site['applied'] else site['reason'])
-        )
-    bad = clips[clips['status'].isin([status.FAILED, status.PARTLY])]
-    for row in bad.itertuples():
-        print(f'{row.status}: {row.video_id}: {row.reason}')
-    distances = epath.Path(request.out) / status.DISTANCES
-    print(f'{summary["distances"]} distances of {(clips["seconds"] > 0).sum()} clips in {distances}')
-    return 3 if len(bad) or rows['distance'].isna().any() else 0
+    exports = {name: formats.write(name, rows, clips, inputs.survey, out, made['date']) for name in request.format}
+    write_json(out / status.SUMMARY, made | exports)
+    return made | exports

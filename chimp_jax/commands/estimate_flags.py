@@ -49,7 +49,7 @@ class EstimateRequest:
         return 1 if self.every_s is None else self.every_s
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of EstimateRequest to a parser."""
     add = parser.add_argument
     add('clips', metavar='CLIPS', help='folder of the clips; local or gs://')
@@ -61,7 +61,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add('--targets', help='CSV with the columns video_id and time: these seconds are the targets')
     add('--details', action='store_true', help='adds a column for each recipe')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode clips (default: all cores)')
-    combining.add_flags(parser)
+    combining.add_combination_flags(parser)
     add_compile_cache(parser)
     add('--coverage', type=float, default=0.9, help='of the interval distance_lower..distance_upper (default: 0.9)')
     add('--calibrate', metavar='KNOWN', help='CSV video_id,time,distance: 5 or more measured distances for each site')

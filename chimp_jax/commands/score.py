@@ -56,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--submission_format', '--submission-format', help='CSV with the rows to write, in their order')
     add('--details', action='store_true', help='adds the distance of each recipe, spread, number of members, status')
     add('--tta', default=predict.NONE, help='test-time augmentation: none, or the mean over the set a1, a2 or a4')
-    combining.add_flags(parser)
+    combining.add_combination_flags(parser)
     add_compile_cache(parser)
     return parser
 

@@ -21,6 +21,7 @@ WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder of the members; local o
 RECIPES = flags.DEFINE_list('recipes', None, 'With :all, model IDs or patterns such as full-*; all by default.')
 FOLDS = flags.DEFINE_list('folds', None, 'Numbers of the folds to train, comma-separated; all by default.')
 COMPILE_CACHE = flags.DEFINE_string('compile_cache', None, f'DIR|off: {runtime.COMPILE_CACHE}.')
+VERBOSE = flags.DEFINE_bool('verbose', False, 'Also shows lines for developers: XLA flags, compilations.')
 MULTIHOST = flags.DEFINE_bool('multihost', False, 'One training on several machines: the same command on each.')
 
 PUBLISHED = Path(configs.__file__).parent / 'deep_chimpact.py'  # stands for a model ID without a file
@@ -72,12 +73,12 @@ def _with_file(value: str) -> str:
 def main(_) -> None:
     from chimp_jax import train
 
-    runtime.start_logging()
+    runtime.start_logging(VERBOSE.value)
     config = flags.FLAGS.config.lock()
     try:
         if MULTIHOST.value:
             runtime.start_processes()
-        train.log.info('%s', runtime.use_compile_cache(COMPILE_CACHE.value))
+        train.log.debug('%s', runtime.use_compile_cache(COMPILE_CACHE.value))
         if FOLDS.value and not all(fold.strip().isdigit() for fold in FOLDS.value):
             raise ValueError(f'--folds={",".join(FOLDS.value)}: give numbers such as 0,1')
         folds = [int(fold) for fold in FOLDS.value] if FOLDS.value else None

@@ -24,6 +24,10 @@ class OutOfFold(NamedTuple):
     site: np.ndarray  # from intervals.site_groups
     folds: str  # one of intervals.FOLDS
 
+    def mae_m(self) -> float:
+        """Returns the mean absolute error, metres."""
+        return float(np.abs(self.estimate_m - self.label_m).mean())
+
     def fit_intervals(self, coverage: float) -> intervals.Intervals:
         return intervals.fit_intervals(self.estimate_m, self.label_m, self.spread_m, self.site, coverage, self.folds)
 

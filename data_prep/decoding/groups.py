@@ -51,8 +51,14 @@ def decode_groups(path: str, cut: Callable, wanted: Callable[[int], set[int]], a
 
 def length(path) -> Fraction | None:
     """Returns the end of a clip in seconds, from its packets alone. None if their times are unusable."""
-    plan = _plan(path, lambda pictures: enumerate(pictures))
+    plan = _plan(path, enumerate)
     return plan.timeline.end_s if plan else None
+
+
+def picture_times(path) -> tuple[Fraction, ...] | None:
+    """Returns the time of each picture, ascending, from the packets alone. None if their times are unusable."""
+    plan = _plan(path, enumerate)
+    return plan.timeline.shown_s if plan else None
 
 
 def _plan(path, cut: Callable) -> _Plan | None:

@@ -7,17 +7,20 @@ import contextlib
 import math
 from typing import NamedTuple
 
+import numpy as np
 from etils import epath
 
-from data_prep.archive import Archive, path_fault
+from data_prep.archive import Archive, local_copy, path_fault
 from data_prep.decoding import groups
 from data_prep.decoding.container import ClipError, frame_rate, open_clip, reason, video_stream
 from data_prep.decoding.damage import SLACK_S
+from data_prep.decoding.decode import picture_times
 from data_prep.inputs.labels import Targets
 from data_prep.progress import Progress
 from data_prep.workers import guard
 
 _HEADER_DEADLINE_S = 60.0
+_PACKETS_DEADLINE_S = 600.0  # if all packets are read, or even decoded
 
 
 class Copies(NamedTuple):
@@ -33,6 +36,7 @@ class Copies(NamedTuple):
 class Header(NamedTuple):
     end_s: float  # inf if neither the header nor the packets give it
     frame_rate: float  # average, pictures per second; 0 if unknown
+    frame_times_s: np.ndarray = np.zeros(0)  # [n] float64, ascending: see read_headers; empty if unknown
 
 
 def find_clips(targets: Targets, down: Archive | None, full: Archive | None) -> tuple[Targets, dict[str, Copies]]:
@@ -79,32 +83,40 @@ def check_times(targets: Targets, headers: dict[str, Header]) -> Targets:
     return targets.without_rows(reasons, 'labels')
 
 
-def read_headers(wanted: dict[str, tuple[Copies, int]], workers: int) -> dict[str, Header | str]:
+def read_headers(
+    wanted: dict[str, tuple[Copies, int]], workers: int, frame_times: bool = False
+) -> dict[str, Header | str]:
     """Returns {video_id: Header, or the reason why the clip cannot be opened}.
 
-    wanted: {video_id: (copies, the last second of its targets)}.
+    wanted: {video_id: (copies, the last second of its targets)}. frame_times: reads all packets of the full copy and
+    returns the presentation time of each picture in seconds on the clock of data_prep.decoding, by which the picture of
+    second t is the last one with a time <= t.
     """
     progress = Progress('checked', len(wanted), passing=True)
     headers = {}
-    tasks = ((video_id, copies.paths(), last_s) for video_id, (copies, last_s) in wanted.items())
-    for task, header in guard.run_guarded(
-        'data_prep.inputs.headers:read_header', tasks, workers, lambda _: _HEADER_DEADLINE_S
-    ):
+    deadline_s = _PACKETS_DEADLINE_S if frame_times else _HEADER_DEADLINE_S
+    tasks = ((video_id, copies.paths(), last_s, frame_times) for video_id, (copies, last_s) in wanted.items())
+    for task, header in guard.run_guarded('data_prep.inputs.headers:read_header', tasks, workers, lambda _: deadline_s):
         headers[task[0]] = header.reason if isinstance(header, guard.WorkerDied) else header
         progress.advance(1, problems=isinstance(headers[task[0]], str))
     return headers
 
 
-def read_header(task: tuple[str, list[str], int]) -> Header | str:
-    """Returns the header of the shorter copy, or one line why a copy cannot be opened. Runs in a worker process."""
-    _, paths, last_s = task
+def read_header(task: tuple[str, list[str], int, bool]) -> Header | str:
+    """Returns the header of the shorter copy, or one line why a copy cannot be opened. Runs in a worker process.
+
+    The frame times are those of the last copy, the full one: detectors run on the originals.
+    """
+    _, paths, last_s, frame_times = task
     try:
-        copies = [_read_header(path, last_s) for path in paths]
+        shorter = min((_read_header(path, last_s) for path in paths), key=lambda header: header.end_s)
+        times_s = _frame_times(paths[-1]) if frame_times else np.zeros(0)
+        # A camera that did not close the file properly leaves too short a length in the header.
+        return shorter._replace(frame_times_s=times_s, end_s=max([shorter.end_s, *times_s[-1:]]))
     except ClipError as error:
         return str(error)
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         return reason(error)
-    return min(copies)
 
 
 def _read_header(path: str, last_s: int) -> Header:
@@ -116,6 +128,15 @@ def _read_header(path: str, last_s: int) -> Header:
         with _readable(path) as file:
             end_s = groups.length(file) or math.inf
     return Header(float(end_s), rate)
+
+
+def _frame_times(path: str) -> np.ndarray:
+    """Returns the time of each picture, none if the clip opens but has no picture that can be decoded."""
+    with local_copy(path) as local:
+        try:
+            return np.array([float(time_s) for time_s in picture_times(local)])
+        except ClipError:
+            return np.zeros(0)
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ def test_a_log_has_a_line_every_30_s_and_a_last_one(clock, capsys):
         line.advance()
     found = lines(capsys)
     assert found[0] == 'decoded: 0 of 200 clips, 0 %, time left unknown'
-    assert found[1] == 'decoded: 30 of 200 clips, 1.0 clips/s, 15 %, about 2 min 50 s left'
+    assert found[1] == 'decoded: 30 of 200 clips, 1.0 clips/s, 15 %, about 3 min left'
     assert found[-1] == 'decoded: 200 of 200 clips, 1.0 clips/s, 100 %, done in 3 min 20 s'
     assert [int(line.split()[1]) for line in found] == [0, 30, 60, 90, 120, 150, 180, 200]
 
@@ -79,8 +79,8 @@ def test_problems_notes_and_units(clock, capsys):
     line.advance(2)
     assert lines(capsys) == [
         'read: 0 of 4 tables, 1 problem, 0 %, time left unknown',
-        'read: 1 of 4 tables, a.csv, 90 tables/h, 1 problem, 25 %, about 2 min 0 s left',
-        'read: 2 of 4 tables, b.csv, 90 tables/h, 3 problems, 50 %, about 1 min 20 s left',
+        'read: 1 of 4 tables, a.csv, 90 tables/h, 1 problem, 25 %, about 2 min left',
+        'read: 2 of 4 tables, b.csv, 90 tables/h, 3 problems, 50 %, about 1 min left',
         'read: 4 of 4 tables, 120 tables/h, 3 problems, 100 %, done in 2 min 0 s',
     ]
 
@@ -175,3 +175,13 @@ def test_seconds_in_words(seconds, text):
 
 def test_a_time_that_is_not_known():
     assert format_seconds(float('inf')) == format_seconds(float('nan')) == 'unknown'
+
+
+def test_without_a_name_the_line_is_for_people_who_wait(clock, capsys):
+    line = Progress('', 54, work=54 * 60.0)
+    clock.now_s += 40
+    line.advance(4, work=240.0, note='full-a4p50-f7s1/fold_0', problems=1)
+    assert lines(capsys) == [
+        'clip 0 of 54, 0 %, time left unknown',
+        'clip 4 of 54, 1 problem, 7 %, about 8 min left',
+    ]

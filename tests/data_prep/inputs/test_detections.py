@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from data_prep.inputs.detections import ClipDetections, Detection, best_by_second, read_detections
+from data_prep.inputs.detections import ClipDetections, Detection, read_detections
+from data_prep.inputs.frame_times import best_by_second
 
 NAMES, NAMES_FROM_0 = {'1': 'animal', '2': 'person'}, ['Animal', 'person']
 BOX, CORNERS = [0.25, 0.5, 0.5, 0.25], (0.25, 0.5, 0.75, 0.75)

@@ -1,0 +1,40 @@
+"""What an export wrote, in words for the screen."""
+
+from collections.abc import Mapping
+
+from chimp_jax.field.exports.distance_flatfile import FLATFILE, SCRIPT
+
+_REASONS = {  # of rows that were left out
+    'between snapshot moments': 'seconds were not snapshot moments',
+    'no distance': 'snapshot moments with an animal have no distance, which lowers the density',
+    'nearer than the first cutpoint': 'distances are nearer than the first cutpoint',
+    'beyond the truncation': 'distances are beyond the last cutpoint or the truncation',
+    'clip not in media.csv': 'distances belong to clips that are not in media.csv',
+}
+
+
+def describe_export(name: str, counts: Mapping, out) -> str:
+    """Returns a line for the screen.
+
+    name: of formats.FORMATS. counts: what formats.write returned. out: the folder of the results.
+    """
+    parts = {'distance': _distance, 'zamba': _zamba, 'camtrap-dp': _camtrap_dp}[name](counts)
+    left_out = counts.get('left out', {})
+    parts += [f'{n} {_REASONS.get(reason, reason)}' for reason, n in left_out.items() if n and reason in _REASONS]
+    parts += [f'left out, {reason}: {n}' for reason, n in left_out.items() if n and reason not in _REASONS]
+    after = f' Next: cd {out} && Rscript {SCRIPT}' if name == 'distance' else ''
+    return f'{"; ".join(parts)}.{after}'
+
+
+def _distance(counts: Mapping) -> list[str]:
+    n_with = counts['stations'] - counts['stations without any']
+    return [f'{FLATFILE}: {counts["observations"]} observations at {n_with} of {counts["stations"]} stations']
+
+
+def _zamba(counts: Mapping) -> list[str]:
+    return [f'zamba.csv: {counts["rows"]} rows, {counts["with a distance"]} with a distance']
+
+
+def _camtrap_dp(counts: Mapping) -> list[str]:
+    before = f', {counts["replaced"]} of an earlier run replaced' if counts['replaced'] else ''
+    return [f'camtrap-dp: {counts["observations added"]} observations added to your {counts["kept"]}{before}']

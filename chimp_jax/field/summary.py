@@ -1,0 +1,92 @@
+"""summary.json of a run, and the result of a run in words for the screen."""
+
+import datetime
+import json
+from collections.abc import Sequence
+
+import pandas as pd
+from etils import epath
+
+from chimp_jax.ensemble.combination import Combination
+from chimp_jax.field import calibrate, status
+from chimp_jax.field.exports import formats
+from chimp_jax.field.exports.export_lines import describe_export
+from chimp_jax.field.intervals import NO_INTERVALS, Intervals
+
+_NAMED = 20  # clips that the screen names; clips.csv has all
+
+
+def make_summary(
+    members: Sequence[str],
+    combination: Combination,
+    intervals: Intervals | None,
+    mae_m: float | None,
+    calibration: calibrate.Calibration | None,
+    rows: pd.DataFrame,
+    clips: pd.DataFrame,
+    device: str,
+) -> dict:
+    """Returns the content of summary.json, without the exports.
+
+    members: their names. intervals, mae_m (metres, on the out-of-fold rows): None if the members have no out-of-fold
+    rows. rows, clips: distances.csv and clips.csv.
+    """
+    summary = {
+        'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+        'device': device,
+        'members': list(members),
+    }
+    if mae_m is not None:
+        summary['out_of_fold'] = {'mae_m': round(mae_m, 4)}
+    if intervals is None:
+        summary['no_interval'] = NO_INTERVALS
+    else:
+        summary |= {'coverage': intervals.coverage, 'interval': intervals.note}
+    if calibration is not None:
+        summary['calibration'] = json.loads(calibration.table().to_json(orient='records'))
+    return summary | {
+        'clips': clips['status'].value_counts().to_dict(),
+        'targets': len(rows),
+        'distances': int(rows['distance'].notna().sum()),
+        'flags': rows['flags'].str.split().explode().value_counts().to_dict(),
+        'combination': json.loads(combination.to_json()),
+    }
+
+
+def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
+    """Returns what the screen shows at the end of a run: errors, problems, files.
+
+    summary: the content of summary.json with the exports. out: the folder of the results.
+    """
+    lines = [f'{row.status}: {row.video_id}: {row.reason}' for row in _problems(clips)[:_NAMED].itertuples()]
+    if (n_more := len(_problems(clips)) - _NAMED) > 0:
+        lines.append(f'{n_more} more clips have problems; see {epath.Path(out) / status.CLIPS}')
+    if 'out_of_fold' in summary:
+        mae_m = summary['out_of_fold']['mae_m']
+        lines.append(
+            f'On training clips they had not seen, the models were wrong by {mae_m:.1f} m on average. Clips from '
+            'other places can have larger errors.'
+        )
+    lines += [f'Intervals: {summary[name]}.' for name in ('no_interval', 'interval') if summary.get(name)]
+    lines += [_calibration_line(site) for site in summary.get('calibration', [])]
+    lines += [describe_export(name, summary[name], out) for name in formats.FORMATS if name in summary]
+    n_clips = int((clips['seconds'] > 0).sum())
+    lines.append(f'{summary["distances"]} distances of {n_clips} clips in {epath.Path(out) / status.DISTANCES}')
+    return lines
+
+
+def exit_code(rows: pd.DataFrame, clips: pd.DataFrame) -> int:
+    """Returns 3 if a clip has a problem or a target has no distance, else 0."""
+    return 3 if len(_problems(clips)) or rows['distance'].isna().any() else 0
+
+
+def _problems(clips: pd.DataFrame) -> pd.DataFrame:
+    return clips[clips['status'].isin([status.FAILED, status.PARTLY])]
+
+
+def _calibration_line(site: dict) -> str:
+    after = '' if site['mae_with_m'] is None else f', {site["mae_with_m"]:.2f} m with the correction'
+    return (
+        f'{site["site"]}: the mean error on {site["n"]} known distances is {site["mae_without_m"]:.2f} m{after}; '
+        + ('the correction is applied' if site['applied'] else site['reason'])
+    )

@@ -1,0 +1,50 @@
+"""The result of a run in words."""
+
+import pandas as pd
+
+from chimp_jax.field import summary
+
+COUNTS = {'observations': 358, 'stations': 18, 'stations without any': 2, 'regions': 1}
+CLIPS = pd.DataFrame(
+    [('a.mp4', 'ok', '', 3), ('b.mp4', 'failed', 'moov atom not found', 0), ('c.mp4', 'no animal', '', 0)],
+    columns=['video_id', 'status', 'reason', 'seconds'],
+)
+ROWS = pd.DataFrame({'distance': [1.0, 2.0, 3.0]})
+
+
+def test_the_screen_tells_errors_problems_counts_and_the_next_step():
+    lines = summary.result_lines(
+        {
+            'distances': 3,
+            'out_of_fold': {'mae_m': 2.06},
+            'distance': COUNTS | {'left out': {'between snapshot moments': 15}},
+            'zamba': {'rows': 9, 'with a distance': 3, 'empty': 6},
+            'camtrap-dp': {'observations added': 3, 'kept': 7, 'replaced': 0, 'left out': {'another reason': 2}},
+        },
+        CLIPS,
+        'results',
+    )
+    assert lines == [
+        'failed: b.mp4: moov atom not found',
+        'On training clips they had not seen, the models were wrong by 2.1 m on average. Clips from other places can '
+        'have larger errors.',
+        'zamba.csv: 9 rows, 3 with a distance.',
+        'distance_flatfile.csv: 358 observations at 16 of 18 stations; 15 seconds were not snapshot moments. '
+        'Next: cd results && Rscript distance.R',
+        'camtrap-dp: 3 observations added to your 7; left out, another reason: 2.',
+        '3 distances of 1 clips in results/distances.csv',
+    ]
+    assert not [line for line in lines if '{' in line]
+
+
+def test_the_screen_names_some_clips_and_counts_the_others():
+    many = pd.DataFrame({'video_id': [f'{i}.mp4' for i in range(23)], 'status': 'failed', 'reason': 'x', 'seconds': 0})
+    lines = summary.result_lines({'distances': 0}, many, 'results')
+    assert lines[19:21] == ['failed: 19.mp4: x', '3 more clips have problems; see results/clips.csv']
+
+
+def test_a_problem_or_a_missing_distance_sets_the_exit_code():
+    good = CLIPS[CLIPS['status'] != 'failed']
+    assert summary.exit_code(ROWS, good) == 0
+    assert summary.exit_code(ROWS, CLIPS) == 3
+    assert summary.exit_code(pd.DataFrame({'distance': [1.0, None]}), good) == 3
