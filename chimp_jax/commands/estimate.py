@@ -26,6 +26,8 @@ from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
 from chimp_jax.field.exports import formats
+from chimp_jax.field.exports.distance_flatfile import station_efforts
+from chimp_jax.field.exports.snapshots import Snapshots, plan_snapshots
 from chimp_jax.field.intervals import Intervals
 from chimp_jax.field.summary import exit_code, make_summary, result_lines
 from chimp_jax.scoring import Panel
@@ -69,6 +71,17 @@ def run(options: argparse.Namespace) -> int:
     inputs = read_inputs(request)
     with hold(request.out):
         plan, tasks = plan_targets(request)
+        snapshots = None
+        if 'distance' in request.format:
+            snapshots = plan_snapshots(
+                plan,
+                inputs.site,
+                request.snapshot_s,
+                detections=request.detections,
+                targets=request.targets,
+                partial_effort=request.partial_effort,
+            )
+            station_efforts(inputs.survey.deployments, snapshots, request.snapshot_s, request.partial_effort)
         panel = Panel()
         device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
         log.debug('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
@@ -77,9 +90,9 @@ def run(options: argparse.Namespace) -> int:
         progress = Progress('', len(tasks), work=len(tasks) * len(inputs.members))
         streamed = stream_clips(tasks, inputs.members, work, panel, request.workers, progress)
         rows, calibration = estimate_distances(inputs, streamed, estimates.lost_targets(plan, tasks, streamed))
-        problems = {problem.video_id: problem.reason for problem in plan.problems()}
-        idle = status.NO_ANIMAL if request.detections else status.NOT_ASKED
-        clips = estimates.clip_rows(inputs.site, streamed, rows, problems, idle)
+        clips = estimates.clip_rows(
+            inputs.site, streamed, rows, plan.clip_faults(), plan.watched, plan.unlooked, plan.durations_s()
+        )
         made = make_summary(
             members=[member.name for member in inputs.members],
             combination=inputs.combined.combination,
@@ -90,9 +103,9 @@ def run(options: argparse.Namespace) -> int:
             clips=clips,
             device=device,
         )
-        whole = write_results(request, inputs, rows, clips, made)
+        whole = write_results(request, inputs, rows, clips, made, snapshots, plan.n_animals())
     print('\n'.join(result_lines(whole, clips, request.out)))
-    return exit_code(rows, clips)
+    return exit_code(rows, clips, whole)
 
 
 def read_inputs(request: EstimateRequest) -> Inputs:
@@ -111,6 +124,8 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         cutpoints_m=request.cutpoints,
         truncation_m=request.truncation,
         package=request.camtrap_package,
+        animals_are_known=bool(request.detections or request.targets or request.every_second_has_an_animal),
+        partial_effort=request.partial_effort,
     )
     formats.check(request.format, survey)
     typed = epath.Path(request.out) / status.CORRECTIONS
@@ -138,7 +153,7 @@ def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
         every_s=request.step_s,
         workers=request.workers,
     )
-    plan = make_plan(job)
+    plan = make_plan(job, request.watch())
     for note in plan.notes():
         log.info('note: %s', note)
     return plan, make_tasks(plan, job)
@@ -181,7 +196,13 @@ def calibrate_sites(
 
 
 def write_results(
-    request: EstimateRequest, inputs: Inputs, rows: pd.DataFrame, clips: pd.DataFrame, made: dict
+    request: EstimateRequest,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    clips: pd.DataFrame,
+    made: dict,
+    snapshots: Snapshots | None,
+    n_animals: dict[tuple[str, int], int],
 ) -> dict:
     """Writes all result files. Returns the summary `made` with a part for each export."""
     out = epath.Path(request.out)
@@ -189,6 +210,9 @@ def write_results(
     write_table(out / status.CLIPS, clips)
     folder = request.clips if '://' in request.clips else os.path.abspath(request.clips)
     write_json(out / status.OPTIONS, dataclasses.asdict(request) | {'clips': folder})
-    exports = {name: formats.write(name, rows, clips, inputs.survey, out, made['date']) for name in request.format}
+    exports = {
+        name: formats.write(name, rows, clips, inputs.survey, out, made['date'], snapshots, n_animals)
+        for name in request.format
+    }
     write_json(out / status.SUMMARY, made | exports)
     return made | exports

@@ -101,7 +101,7 @@ def snapshot_moments(looked: LookedAt | None, end_s: float, interval_s: int) -> 
     frames, near = _frames_of(looked, times, interval_s)
     n_animals[near] = looked.n_animals[frames[near]]
     states[near] = np.where(n_animals[near] > 0, ANIMAL, EMPTY)
-    seconds[near] = np.floor(looked.times_s[frames[near]] + _SLACK_S)
+    seconds[near] = np.maximum(np.floor(looked.times_s[frames[near]]), 0)
     return Moments(times, states, seconds, n_animals)
 
 
@@ -109,7 +109,7 @@ def animals_by_second(looked: LookedAt) -> dict[int, int]:
     """Returns {second: the most animals in one of its frames}, without the seconds without an animal."""
     most: dict[int, int] = {}
     for time_s, n in zip(looked.times_s, looked.n_animals, strict=True):
-        second = math.floor(time_s + _SLACK_S)
+        second = max(0, math.floor(time_s))
         if n:
             most[second] = max(most.get(second, 0), int(n))
     return most

@@ -1,15 +1,18 @@
 """The formats for other programs, by the name of --format: what each requires and which files it writes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 from etils import epath
 
+from chimp_jax.field import status
 from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, zamba
 from chimp_jax.field.exports.flatfile_check import checked_bins
+from chimp_jax.field.exports.snapshots import Snapshots
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
+ANIMALS_ALONE = ('distance', 'camtrap-dp')  # their rows are animals; a row of zamba is a second of a clip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Survey:
     cutpoints_m: list[float] | None = None
     truncation_m: float | None = None
     package: str | None = None  # folder of the user's Camtrap DP
+    animals_are_known: bool = True  # detections or a table tell in which seconds an animal is, or the user states it
+    partial_effort: bool = False  # the effort counts only the moments that were looked at
 
     def missing(self, format_name: str) -> list[str]:
         """Returns the flags that the format requires and the user did not give."""
@@ -39,33 +44,50 @@ def check(formats, survey: Survey) -> None:
         if missing := survey.missing(name):
             raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
     if 'distance' in formats:
-        distance_flatfile.check_survey(survey.snapshot_s, survey.theta_deg, survey.every_s)
+        every_s = 1 if survey.partial_effort else survey.every_s
+        distance_flatfile.check_survey(survey.snapshot_s, survey.theta_deg, every_s)
         checked_bins(survey.cutpoints_m, survey.truncation_m)
     if 'camtrap-dp' in formats:
         camtrap_package.read_package(survey.package)
+    animals_alone = [name for name in formats if name in ANIMALS_ALONE]
+    if animals_alone and not survey.animals_are_known:
+        raise ValueError(
+            f'--format {animals_alone[0]} would make every second an animal; give --detections or --targets, or '
+            '--every_second_has_an_animal if that is so'
+        )
 
 
-def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, out, now: str) -> dict:
+def write(
+    name: str,
+    rows: pd.DataFrame,
+    clips: pd.DataFrame,
+    survey: Survey,
+    out,
+    now: str,
+    snapshots: Snapshots | None = None,
+    n_animals: Mapping[tuple[str, int], int] | None = None,
+) -> dict:
     """Writes one format into the folder `out` and returns the counts of what it wrote.
 
-    rows, clips: distances.csv and clips.csv. now: ISO 8601.
+    rows, clips: distances.csv and clips.csv. now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second):
+    boxes of animals there}, for `zamba`.
     """
     out = epath.Path(out)
-    durations_s = clips.set_index('video_id')['duration_s'].dropna().to_dict()
-    station = rows['video_id'].map(clips.set_index('video_id')['site'])
-    found = station.notna()  # a target may name a clip that does not exist
+    readable = clips[clips['status'] != status.FAILED]
+    durations_s = readable.set_index('video_id')['duration_s'].dropna().to_dict()
+    in_survey = rows['video_id'].isin(clips.loc[clips['site'].notna(), 'video_id'])  # a target may name any clip
     writers: dict[str, Callable[[], dict]] = {
-        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', durations_s),
+        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', durations_s, n_animals),
         'distance': lambda: distance_flatfile.write_distance(
-            rows[found],
-            stations=station[found],
+            rows[in_survey],
+            snapshots=snapshots,
             deployments=survey.deployments,
             snapshot_s=survey.snapshot_s,
             theta_deg=survey.theta_deg,
             out_dir=out,
             cutpoints=survey.cutpoints_m,
             truncation=survey.truncation_m,
-            every_s=survey.every_s,
+            partial_effort=survey.partial_effort,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
             rows,
