@@ -151,5 +151,5 @@ def check_all_looked_at(snapshots: Snapshots, source: str, remedy: str) -> None:
         f'{source}: {len(unlooked)} of {len(snapshots.moments)} snapshot moments were not looked at ({n_clips} '
         f'{"clip" if n_clips == 1 else "clips"}, {n_stations} {"station" if n_stations == 1 else "stations"}; first '
         f'{first.video_id} at {first.moment} s), and the flat file would count them as empty; {remedy}, or add '
-        '--partial_effort to count only the moments that were looked at'
+        '--partial_effort if the moments that were looked at are a fair sample'
     )
