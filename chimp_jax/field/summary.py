@@ -72,7 +72,8 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]
     lines += [describe_export(name, summary[name], out) for name in formats.FORMATS if name in summary]
     n_clips = int((clips['seconds'] > 0).sum())
-    lines.append(f'{summary["distances"]} distances of {n_clips} clips in {epath.Path(out) / status.DISTANCES}')
+    clips_text = '1 clip' if n_clips == 1 else f'{n_clips} clips'
+    lines.append(f'{summary["distances"]} distances of {clips_text} in {epath.Path(out) / status.DISTANCES}')
     return lines
 
 
