@@ -71,7 +71,8 @@ class Plan(NamedTuple):
 
     def notes(self) -> list[str]:
         n_scaled = sum(copies.down is None for copies in self.copies.values())
-        made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if n_scaled else []
+        some = 0 < n_scaled < len(self.copies)  # without any downsampled clip nothing is missing
+        made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if some else []
         return [note for targets in self.targets.values() for note in targets.notes] + made
 
     def clips(self, split: str) -> list[str]:
