@@ -18,7 +18,7 @@ class _Packet(NamedTuple):
     pts: int
     duration: int
     is_keyframe: bool
-    is_shown: bool  # False: decoded for other pictures, but before the start of an edit list
+    is_shown: bool = True  # False: decoded for other pictures, but before the start of an edit list
 
 
 class _Plan(NamedTuple):
