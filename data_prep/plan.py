@@ -50,11 +50,9 @@ class Plan(NamedTuple):
     def problems(self) -> list[Problem]:
         return [problem for targets in self.targets.values() for problem in targets.problems]
 
-    def clip_faults(self) -> dict[str, str]:
-        """Returns {video_id: why it cannot be used}, without the clips that the detector did not look at."""
-        unreadable = {name: header for name, header in self.headers.items() if isinstance(header, str)}
-        problems = {problem.video_id: problem.reason for problem in self.problems()}
-        return {name: reason for name, reason in problems.items() if name not in self.unlooked} | unreadable
+    def unreadable(self) -> dict[str, str]:
+        """Returns {video_id: reason} of the clips whose header cannot be read."""
+        return {name: header for name, header in self.headers.items() if isinstance(header, str)}
 
     def durations_s(self) -> dict[str, float]:
         """Returns the length of each clip whose header was read, as far as known."""

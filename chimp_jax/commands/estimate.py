@@ -33,6 +33,7 @@ from chimp_jax.field.summary import exit_code, make_summary, result_lines
 from chimp_jax.scoring import Panel
 from data_prep.archive import Archive
 from data_prep.files import write_json
+from data_prep.inputs.categories import read_species, split_names
 from data_prep.job import Job
 from data_prep.lock import hold
 from data_prep.plan import Plan, make_plan, make_tasks
@@ -71,17 +72,7 @@ def run(options: argparse.Namespace) -> int:
     inputs = read_inputs(request)
     with hold(request.out):
         plan, tasks = plan_targets(request)
-        snapshots = None
-        if 'distance' in request.format:
-            snapshots = plan_snapshots(
-                plan,
-                inputs.site,
-                request.snapshot_s,
-                detections=request.detections,
-                targets=request.targets,
-                partial_effort=request.partial_effort,
-            )
-            station_efforts(inputs.survey.deployments, snapshots, request.snapshot_s, request.partial_effort)
+        snapshots = find_moments(request, inputs, plan)
         panel = Panel()
         device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
         log.debug('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
@@ -89,9 +80,10 @@ def run(options: argparse.Namespace) -> int:
         work = epath.Path(request.out) / 'work'
         progress = Progress('', len(tasks), work=len(tasks) * len(inputs.members))
         streamed = stream_clips(tasks, inputs.members, work, panel, request.workers, progress)
-        rows, calibration = estimate_distances(inputs, streamed, estimates.lost_targets(plan, tasks, streamed))
+        rows, calibration = estimate_distances(inputs, streamed, plan, tasks)
+        problems = estimates.clip_problems(plan, streamed)
         clips = estimates.clip_rows(
-            inputs.site, streamed, rows, plan.clip_faults(), plan.watched, plan.unlooked, plan.durations_s()
+            inputs.site, streamed, rows, problems, plan.watched, plan.unlooked, plan.durations_s()
         )
         made = make_summary(
             members=[member.name for member in inputs.members],
@@ -102,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
             rows=rows,
             clips=clips,
             device=device,
+            notes=plan.notes(),
         )
         whole = write_results(request, inputs, rows, clips, made, snapshots, plan.n_animals())
     print('\n'.join(result_lines(whole, clips, request.out)))
@@ -126,6 +119,7 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         package=request.camtrap_package,
         animals_are_known=bool(request.detections or request.targets or request.every_second_has_an_animal),
         partial_effort=request.partial_effort,
+        species=read_species(request.species_table) if request.species_table else {},
     )
     formats.check(request.format, survey)
     typed = epath.Path(request.out) / status.CORRECTIONS
@@ -150,6 +144,7 @@ def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
         tables=request.targets,
         detections=request.detections,
         min_confidence=request.min_confidence,
+        animals=None if request.animals is None else split_names(request.animals),
         every_s=request.step_s,
         workers=request.workers,
     )
@@ -159,8 +154,24 @@ def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
     return plan, make_tasks(plan, job)
 
 
+def find_moments(request: EstimateRequest, inputs: Inputs, plan: Plan) -> Snapshots | None:
+    """Returns the snapshot moments, None if no format has them. Raises ValueError if a moment was not looked at."""
+    if 'distance' not in request.format:
+        return None
+    snapshots = plan_snapshots(
+        plan,
+        inputs.site,
+        request.snapshot_s,
+        detections=request.detections,
+        targets=request.targets,
+        partial_effort=request.partial_effort,
+    )
+    station_efforts(inputs.survey.deployments, snapshots, request.snapshot_s, request.partial_effort)
+    return snapshots
+
+
 def estimate_distances(
-    inputs: Inputs, streamed: Streamed, lost: pd.DataFrame
+    inputs: Inputs, streamed: Streamed, plan: Plan, tasks: list[ClipTask]
 ) -> tuple[pd.DataFrame, calibrate.Calibration | None]:
     """Returns the rows of distances.csv, with a column for each recipe, and the corrections of the sites."""
     predictions = streamed.answers()
@@ -180,7 +191,9 @@ def estimate_distances(
         fitted=inputs.intervals,
         calibration=calibration,
     )
-    return estimates.complete_rows(rows, lost, inputs.corrections).round(4), calibration
+    lost = estimates.lost_targets(plan, tasks, streamed)
+    whole = estimates.complete_rows(rows, lost, plan.labels_of_animals(), inputs.corrections)
+    return whole.round(4), calibration
 
 
 def calibrate_sites(

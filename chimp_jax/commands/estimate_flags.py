@@ -47,6 +47,8 @@ class EstimateRequest:
     every_second_has_an_animal: bool
     other_moments_are_empty: bool
     partial_effort: bool
+    animals: str | None  # names with commas between them
+    species_table: str | None
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
@@ -67,6 +69,10 @@ class EstimateRequest:
             )
         if self.partial_effort and 'distance' not in self.format:
             raise ValueError('--partial_effort needs --format distance, whose effort it changes')
+        if self.animals is not None and not self.detections:
+            raise ValueError('--animals names categories of a detector; give its file with --detections')
+        if self.species_table and 'camtrap-dp' not in self.format:
+            raise ValueError('--species_table is for --format camtrap-dp; add this format or leave the table out')
         if not 0 < self.coverage < 1:
             raise ValueError(f'--coverage={self.coverage} is not a share; give a number between 0 and 1, such as 0.9')
 
@@ -94,6 +100,7 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
     add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal are the targets')
     add('--min_confidence', '--min-confidence', type=float, default=0.2, help='of a detection (default: 0.2)')
+    add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--targets', help='CSV with the columns video_id and time: these seconds are the targets')
     add('--details', action='store_true', help='adds a column for each recipe')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode clips (default: all cores)')
@@ -112,3 +119,9 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--every_second_has_an_animal', '--every-second-has-an-animal', action='store_true', help=EVERY_SECOND)
     add('--other_moments_are_empty', '--other-moments-are-empty', action='store_true', help=OTHERS_EMPTY)
     add('--partial_effort', '--partial-effort', action='store_true', help=PARTIAL_EFFORT)
+    add(
+        '--species_table',
+        '--species-table',
+        metavar='CSV',
+        help="columns label,scientificName: the detector's names and the scientific names for Camtrap DP",
+    )

@@ -1,7 +1,7 @@
 """The categories of a detector: which of them are animals that count, and the name that an animal gets."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from data_prep.inputs.tables import check_unique, read_table
@@ -97,6 +97,12 @@ def read_species(path) -> dict[str, str]:
     table = table.assign(label=table['label'].str.strip().str.casefold())
     check_unique(table, ['label'], path)
     return dict(zip(table['label'], table['scientificName'].str.strip(), strict=True))
+
+
+def scientific_names(labels: Iterable[str], species: Mapping[str, str]) -> list[str]:
+    """Returns the scientific name of each label, '' if the user's table has none. The label '' stands for `animal`."""
+    texts = ('' if label is None or label != label else str(label) for label in labels)  # NaN in a read table
+    return [species.get((text.strip() or ANIMAL).casefold(), '') for text in texts]
 
 
 def _quoted(names: Iterable[str]) -> str:

@@ -106,6 +106,6 @@ def raw_detections(entry: dict, box_unit: str) -> list[RawDetection]:
 
 def _raw(detection: Any, key: str, frame: Any) -> RawDetection:
     if not isinstance(detection, dict):
-        return RawDetection(detection, None, None, None)  # its confidence is no number
+        return RawDetection(None, None, None, None)
     get = detection.get
     return RawDetection(get(key), get('category'), get('bbox'), get('frame_number', frame), get('classifications'))

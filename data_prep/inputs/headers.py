@@ -55,13 +55,22 @@ def find_clips(targets: Targets, down: Archive | None, full: Archive | None) -> 
 
 def _find(video_id: str, down: Archive | None, full: Archive | None) -> Copies:
     if fault := path_fault(video_id):
-        raise LookupError(fault)
+        raise LookupError(fault + _hint(video_id, full or down))
     copies = Copies(*(archive.find(video_id) if archive else None for archive in (down, full)))
     needed = full or down
     if (copies.full if full else copies.down) is None:
         near = needed.near(video_id)
-        raise LookupError(f'no such file in {needed}' + (f'; did you mean {near!r}?' if near else ''))
+        hint = f'; did you mean {near!r}?' if near else _hint(video_id, needed)
+        raise LookupError(f'no such file in {needed}{hint}')
     return copies
+
+
+def _hint(video_id: str, archive: Archive) -> str:
+    """Returns which clip a path of another disk or a bare name may mean, '' if there is none."""
+    likely = archive.likely(video_id)
+    if len(likely) > 1:
+        return f'; {len(likely)} clips end like this, for example {likely[0]!r}: write the path below {archive}'
+    return f'; did you mean {likely[0]!r}?' if likely else ''
 
 
 def check_headers(targets: Targets, headers: dict[str, Header | str]) -> Targets:

@@ -10,6 +10,7 @@ from chimp_jax.field import status
 from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, zamba
 from chimp_jax.field.exports.flatfile_check import checked_bins
 from chimp_jax.field.exports.snapshots import Snapshots
+from data_prep.inputs.categories import scientific_names
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 ANIMALS_ALONE = ('distance', 'camtrap-dp')  # their rows are animals; a row of zamba is a second of a clip
@@ -28,6 +29,7 @@ class Survey:
     package: str | None = None  # folder of the user's Camtrap DP
     animals_are_known: bool = True  # detections or a table tell in which seconds an animal is, or the user states it
     partial_effort: bool = False  # the effort counts only the moments that were looked at
+    species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
 
     def missing(self, format_name: str) -> list[str]:
         """Returns the flags that the format requires and the user did not give."""
@@ -90,7 +92,7 @@ def write(
             partial_effort=survey.partial_effort,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
-            rows,
+            rows.assign(scientificName=scientific_names(rows.get('label', [''] * len(rows)), survey.species)),
             package_dir=survey.package,
             out_dir=out / 'camtrap-dp',
             field_of_view_deg=survey.theta_deg,
