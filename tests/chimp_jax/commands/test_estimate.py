@@ -15,7 +15,7 @@ from PIL import Image
 
 from chimp_jax import clip_stream, scoring
 from chimp_jax.commands import clip, entry
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field import intervals
 from chimp_jax.field.estimates import COLUMNS
 from data_prep import archive, lock
@@ -231,7 +231,7 @@ def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
     assert estimate(runs, clips, tmp_path / 'out', '--detections', str(tmp_path / 'md.json'), '--format', 'zamba') == 3
     (row,) = read(tmp_path / 'out').itertuples()
     assert (row.video_id, row.time) == ('st A/IMG_0001.MP4', 2)
-    assert [float(v) for v in row[-4:]] == [0.25, 0.5, 0.25, 0.125]
+    assert [float(getattr(row, name)) for name in BOX] == [0.25, 0.5, 0.25, 0.125]
     table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')
     assert table['status'].to_dict() == {
         'st A/IMG_0001.MP4': 'ok',
@@ -467,27 +467,27 @@ def test_without_any_row_the_files_and_the_reasons_are_there(runs, clips, tmp_pa
         'no animal': [{'file': name, 'frame_rate': 8, 'detections': []} for name in names],
         'absolute paths': [{'file': f'E:\\cards\\{name}', 'frame_rate': 8, 'detections': seen} for name in names],
     }
-    flags, code = [], 3
+    flags = []
     if given in images:
         content = {'detection_categories': {'1': 'animal'}, 'images': images[given]}
         (tmp_path / 'md.json').write_text(json.dumps(content))
-        flags, code = ['--detections', str(tmp_path / 'md.json')], 0 if given == 'no animal' else 3
+        flags = ['--detections', str(tmp_path / 'md.json')]
     elif given == 'no target':
         (tmp_path / 'none.csv').write_text('video_id,time\n')
-        flags, code = ['--targets', str(tmp_path / 'none.csv')], 0
+        flags = ['--targets', str(tmp_path / 'none.csv')]
     else:
         folder = tmp_path / 'clips'
         (folder / 'st A').mkdir(parents=True)
         (folder / 'st A' / 'zeros.mp4').write_bytes(bytes(500))
         (folder / 'st A' / 'empty.avi').touch()
     out = tmp_path / 'out'
-    assert estimate(runs, folder, out, *flags, '--format', 'zamba') == code
+    assert estimate(runs, folder, out, *flags, '--format', 'zamba') == 3  # a clip is broken
     screen = capsys.readouterr().out
     assert '0 distances of 0 clips' in screen
     assert read(out).empty and list(read(out).columns) == COLUMNS
     table = pd.read_csv(out / 'clips.csv', keep_default_na=False)
     failed = table[table['status'] == 'failed']
-    assert len(failed) == (2 if given in ('absolute paths', 'only broken clips') else 0)
+    assert len(failed) == {'absolute paths': 3, 'only broken clips': 2}.get(given, 1)
     assert all(reason in screen and reason for reason in failed['reason'])
     summary = json.loads((out / 'summary.json').read_text())
     assert summary['targets'] == 0 and summary['flags'] == {}
