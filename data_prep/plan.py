@@ -32,7 +32,8 @@ class Plan(NamedTuple):
 
     def notes(self) -> list[str]:
         n_scaled = sum(copies.down is None for copies in self.copies.values())
-        made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if n_scaled else []
+        some = 0 < n_scaled < len(self.copies)  # without any downsampled clip nothing is missing
+        made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if some else []
         return [note for targets in self.targets.values() for note in targets.notes] + made
 
     def clips(self, split: str) -> list[str]:
@@ -102,7 +103,8 @@ def _plan_detections(job: Job, down: Archive | None, full: Archive | None) -> Pl
     n_empty = len(clips) - len(seen.rows)
     notes = found.notes + ([f'{n_empty} clips without an animal are left out'] if n_empty else [])
     seen, copies = find_clips(seen._replace(problems=found.problems, notes=notes), down, full)
-    headers = read_headers({name: (copies[name], 0) for name in copies}, job.workers, frame_times=True)
+    rates = {name: clips[name].frame_rate for name in copies}
+    headers = read_headers({name: (copies[name], 0) for name in copies}, job.workers, True, rates)
     seen = check_headers(seen, headers)
     timed = {name: time_sightings(clips[name], headers[name]) for name in seen.rows['video_id']}
     rows = [
@@ -116,11 +118,10 @@ def _plan_detections(job: Job, down: Archive | None, full: Archive | None) -> Pl
         for name, clip in timed.items()
         if clip.fault
     ]
-    rates = rate_note({name: (clips[name].frame_rate, headers[name].frame_rate) for name in timed})
     targets = seen._replace(
         rows=rows.assign(distance_m=np.nan, site='', park='', row=''),
         problems=seen.problems + faults,
-        notes=seen.notes + rates,
+        notes=seen.notes + rate_note({name: (rates[name], headers[name].frame_rate) for name in timed}),
     )
     in_pixels = frozenset(name for name, clip in clips.items() if clip.box_unit == 'pixel')
     return Plan({'test': check_times(targets, headers)}, copies, None, in_pixels)
