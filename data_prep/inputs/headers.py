@@ -104,8 +104,8 @@ def read_headers(
     """Returns {video_id: Header, or the reason why the clip cannot be opened}.
 
     wanted: {video_id: (copies, the last second of its targets)}. frame_times: reads all packets of a copy and returns
-    the presentation time of each picture in seconds on the clock of data_prep.decoding, by which the picture of second t
-    is the last one with a time <= t. frame_rates: {video_id: that of the detector's run}; the copy with this frame rate
+    the presentation time of each picture in seconds on the clock of data_prep.decoding, by which the picture of second
+    t is the last one with a time <= t. frame_rates: {video_id: that of the detector's run}; the copy with this rate
     gives the frame times, else the full copy.
     """
     progress = Progress('checked', len(wanted), passing=True)
