@@ -158,7 +158,8 @@ def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive
     n_empty = len(clips) - len(seen.rows)
     notes = found.notes + ([f'{n_empty} clips without an animal are left out'] if n_empty else [])
     seen, copies = find_clips(seen._replace(problems=found.problems, notes=notes), down, full)
-    headers = read_headers({video_id: (copies[video_id], 0) for video_id in copies}, job.workers, frame_times=True)
+    rates = {video_id: clip.frame_rate for video_id, clip in clips.items()}
+    headers = read_headers({video_id: (copies[video_id], 0) for video_id in copies}, job.workers, True, rates)
     seen = check_headers(seen, headers)
     timed = {video_id: time_sightings(clips[video_id], headers[video_id]) for video_id in seen.rows['video_id']}
     rows = [
@@ -168,15 +169,14 @@ def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive
     ]
     rows = pd.DataFrame(rows, columns=['video_id', 'time_s', 'box', 'label'])
     faults = [Problem(video_id, name, 'detections', clip.fault) for video_id, clip in timed.items() if clip.fault]
-    rates = rate_note({video_id: (clips[video_id].frame_rate, headers[video_id].frame_rate) for video_id in timed})
     targets = seen._replace(
         rows=rows.assign(distance_m=np.nan, site='', park='', row=''),
         problems=seen.problems + faults,
-        notes=seen.notes + rates,
+        notes=seen.notes + rate_note({each: (rates[each], headers[each].frame_rate) for each in timed}),
     )
     if watch.lengths or watch.frames:
         others = {other: (both, 0) for other, both in _copies_of_all(down, full).items() if other not in copies}
-        headers |= read_headers(others, job.workers, frame_times=watch.frames)
+        headers |= read_headers(others, job.workers, watch.frames, rates)
     readable = {video_id: header for video_id, header in headers.items() if isinstance(header, Header)}
     every_s = watch.detector_every_s if watch.frames else None
     return Plan(

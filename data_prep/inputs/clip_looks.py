@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.inputs.detections import ClipDetections
-from data_prep.inputs.frame_times import seconds_of_frames, time_sightings
+from data_prep.inputs.frame_times import seconds_of_frames
 from data_prep.inputs.headers import Header
 from data_prep.inputs.looked_at import LookedAt, detector_looks, stated_frames, table_looks
 
@@ -38,11 +38,9 @@ def looks_of_detector(
             continue
         header = headers[clip.video_id]
         processed = _stated(clip, header, every_s) if clip.frames_processed is None else clip.frames_processed
-        processed_s = None
-        if processed is not None:
-            times_s = seconds_of_frames(processed, header, clip.frame_rate)
-            processed_s = times_s[~np.isnan(times_s)]
-        looks[clip.video_id] = detector_looks(processed_s, time_sightings(clip, header).times_s)
+        processed_s = None if processed is None else _times(processed, clip, header)
+        seen_s = _times([sighting.frame_number for sighting in clip.sightings], clip, header)
+        looks[clip.video_id] = detector_looks(processed_s, seen_s)
     return looks
 
 
@@ -93,6 +91,12 @@ def looks_fault(file: str, clips: Sequence[ClipDetections], every_s: float | Non
     if len(seen) >= _BEST_FRAMES_ONLY and single:
         return f'{file} seems to hold the best frame of each clip alone: each of {len(seen)} clips has one animal'
     return ''
+
+
+def _times(numbers: Sequence[int], clip: ClipDetections, header: Header) -> np.ndarray:
+    """Returns the times of frames in seconds, without the frames that the clip does not have."""
+    times_s = seconds_of_frames(numbers, header, clip.frame_rate)
+    return times_s[~np.isnan(times_s)]
 
 
 def _stated(clip: ClipDetections, header: Header, every_s: float | None) -> list[int] | None:

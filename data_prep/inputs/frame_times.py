@@ -8,9 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.inputs.detections import ClipDetections, Detection
-from data_prep.inputs.headers import Header
-
-_RATE_SLACK = 0.02  # share by which rounded frame rates may differ
+from data_prep.inputs.headers import Header, same_rate
 
 
 def seconds_of_frames(numbers: Sequence[int], header: Header, frame_rate: float | None) -> np.ndarray:
@@ -36,33 +34,45 @@ def seconds_of_frames(numbers: Sequence[int], header: Header, frame_rate: float 
 class TimedSightings(NamedTuple):
     sightings: list[Detection]  # those with a time
     times_s: np.ndarray  # [n] float64: the time of each
-    fault: str  # why others have no time; '' if all have one
+    fault: str  # why others have no time or the times may be wrong; '' if nothing is wrong
 
 
 def time_sightings(clip: ClipDetections, header: Header) -> TimedSightings:
     """Returns the sightings of a clip with their times in seconds."""
     times_s = seconds_of_frames([sighting.frame_number for sighting in clip.sightings], header, clip.frame_rate)
-    timed = ~np.isnan(times_s)
-    fault = (
-        ''
-        if timed.all()
-        else _fault([s for s, has_time in zip(clip.sightings, timed, strict=True) if not has_time], header)
-    )
-    return TimedSightings(
-        [s for s, has_time in zip(clip.sightings, timed, strict=True) if has_time], times_s[timed], fault
-    )
+    has_time = ~np.isnan(times_s)
+    timed = [sighting for sighting, good in zip(clip.sightings, has_time, strict=True) if good]
+    lost = [sighting for sighting, good in zip(clip.sightings, has_time, strict=True) if not good]
+    return TimedSightings(timed, times_s[has_time], _lost_fault(lost, header) or _copy_fault(clip, header))
 
 
-def _fault(lost: list[Detection], header: Header) -> str:
+def _lost_fault(lost: Sequence[Detection], header: Header) -> str:
+    if not lost:
+        return ''
     if not len(header.frame_times_s):
         return 'the frame rate is unknown; run the detector again, so that its file has a frame_rate'
     n_frames, first = len(header.frame_times_s), lost[0].frame_number
-    what = (
-        f'a detection is in frame {first}'
-        if len(lost) == 1
-        else f'{len(lost)} detections are in frame {first} or other frames'
-    )
+    what = f'a detection is in frame {first}'
+    if len(lost) > 1:
+        what = f'{len(lost)} detections are in frame {first} or other frames'
     return f'{what}, but the clip has the frames 0 to {n_frames - 1}; run the detector on this very file'
+
+
+def _copy_fault(clip: ClipDetections, header: Header) -> str:
+    """Returns a reason if the detector seems to have counted the frames of a copy with fewer frames per second.
+
+    OpenCV reports some clips with a multiple of their rate. Then the numbers are those of the clip nevertheless.
+    """
+    n_frames = len(header.frame_times_s)
+    if not n_frames or not clip.frame_rate or not header.frame_rate or same_rate(clip.frame_rate, header.frame_rate):
+        return ''
+    numbers = clip.frames_processed or [sighting.frame_number for sighting in clip.sightings]
+    if max(numbers) >= n_frames * clip.frame_rate / header.frame_rate or clip.frame_rate > header.frame_rate:
+        return ''
+    return (
+        f"the detector's file gives {clip.frame_rate:g} frames per second, the clip has {header.frame_rate:g}: if the "
+        'detector ran on a converted copy, the seconds are wrong; run the detector on this very file'
+    )
 
 
 def rate_note(rates: dict[str, tuple[float | None, float]]) -> list[str]:
@@ -70,7 +80,7 @@ def rate_note(rates: dict[str, tuple[float | None, float]]) -> list[str]:
 
     rates: {video_id: (the detector's, None if unknown; the clip's, 0 if unknown)}.
     """
-    differing = {name: pair for name, pair in rates.items() if all(pair) and abs(pair[0] / pair[1] - 1) > _RATE_SLACK}
+    differing = {name: pair for name, pair in rates.items() if all(pair) and not same_rate(*pair)}
     if not differing:
         return []
     name, (theirs, ours) = next(iter(differing.items()))

@@ -5,6 +5,7 @@ Reads only the headers of the clips, in worker processes, because a decoder's li
 
 import contextlib
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from data_prep.workers import guard
 
 _HEADER_DEADLINE_S = 60.0
 _PACKETS_DEADLINE_S = 600.0  # if all packets are read, or even decoded
+_RATE_SLACK = 0.02  # share by which rounded frame rates may differ
+_NO_RATES: Mapping[str, float | None] = {}
 
 
 class Copies(NamedTuple):
@@ -93,39 +96,55 @@ def check_times(targets: Targets, headers: dict[str, Header]) -> Targets:
 
 
 def read_headers(
-    wanted: dict[str, tuple[Copies, int]], workers: int, frame_times: bool = False
+    wanted: dict[str, tuple[Copies, int]],
+    workers: int,
+    frame_times: bool = False,
+    frame_rates: Mapping[str, float | None] = _NO_RATES,
 ) -> dict[str, Header | str]:
     """Returns {video_id: Header, or the reason why the clip cannot be opened}.
 
-    wanted: {video_id: (copies, the last second of its targets)}. frame_times: reads all packets of the full copy and
-    returns the presentation time of each picture in seconds on the clock of data_prep.decoding, by which the picture of
-    second t is the last one with a time <= t.
+    wanted: {video_id: (copies, the last second of its targets)}. frame_times: reads all packets of a copy and returns
+    the presentation time of each picture in seconds on the clock of data_prep.decoding, by which the picture of second
+    t is the last one with a time <= t. frame_rates: {video_id: that of the detector's run}; the copy with this rate
+    gives the frame times, else the full copy.
     """
     progress = Progress('checked', len(wanted), passing=True)
     headers = {}
     deadline_s = _PACKETS_DEADLINE_S if frame_times else _HEADER_DEADLINE_S
-    tasks = ((video_id, copies.paths(), last_s, frame_times) for video_id, (copies, last_s) in wanted.items())
+    tasks = (
+        (video_id, copies.paths(), last_s, frame_times, frame_rates.get(video_id))
+        for video_id, (copies, last_s) in wanted.items()
+    )
     for task, header in guard.run_guarded('data_prep.inputs.headers:read_header', tasks, workers, lambda _: deadline_s):
         headers[task[0]] = header.reason if isinstance(header, guard.WorkerDied) else header
         progress.advance(1, problems=isinstance(headers[task[0]], str))
     return headers
 
 
-def read_header(task: tuple[str, list[str], int, bool]) -> Header | str:
-    """Returns the header of the shorter copy, or one line why a copy cannot be opened. Runs in a worker process.
+def read_header(task: tuple[str, list[str], int, bool, float | None]) -> Header | str:
+    """Returns the header of a clip, or one line why a copy cannot be opened. Runs in a worker process.
 
-    The frame times are those of the last copy, the full one: detectors run on the originals.
+    end_s is that of the shorter copy. The frame rate and the frame times are those of the copy that has the rate of the
+    detector's run; of the last copy, the full one, if both or none have it.
     """
-    _, paths, last_s, frame_times = task
+    _, paths, last_s, frame_times, detector_rate = task
     try:
-        shorter = min((_read_header(path, last_s) for path in paths), key=lambda header: header.end_s)
-        times_s = _frame_times(paths[-1]) if frame_times else np.zeros(0)
+        copies = [_read_header(path, last_s) for path in paths]
+        fits = [same_rate(detector_rate, header.frame_rate) for header in copies]
+        used = len(fits) - 1 - fits[::-1].index(max(fits))
+        times_s = _frame_times(paths[used]) if frame_times else np.zeros(0)
         # A camera that did not close the file properly leaves too short a length in the header.
-        return shorter._replace(frame_times_s=times_s, end_s=max([shorter.end_s, *times_s[-1:]]))
+        end_s = max([min(header.end_s for header in copies), *times_s[-1:]])
+        return Header(end_s, copies[used].frame_rate, times_s)
     except ClipError as error:
         return str(error)
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         return reason(error)
+
+
+def same_rate(rate: float | None, other: float | None) -> bool:
+    """Returns whether two frame rates are known and equal to 2 %."""
+    return bool(rate and other) and abs(rate / other - 1) <= _RATE_SLACK
 
 
 def _read_header(path: str, last_s: int) -> Header:

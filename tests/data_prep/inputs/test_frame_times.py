@@ -47,6 +47,38 @@ def test_the_clip_counts_before_the_frame_rate():
     assert time_sightings(clip(1), Header(9.0, 0.0)).fault.startswith('the frame rate is unknown')
 
 
+@pytest.mark.parametrize(
+    'rate, processed, numbers, fault',
+    [
+        (2.0, None, [0, 19], True),  # a copy with 2 frames per second would have the frames 0 to 19
+        (2.0, None, [0, 20], False),
+        (2.0, [0, 4, 18], [4], True),
+        (2.0, [0, 4, 98], [4], False),  # the detector counted the clip's own frames
+        (10.1, None, [4], False),  # rounded
+        (20.0, None, [4], False),  # OpenCV reports some clips with twice their rate
+        (None, None, [4], False),
+    ],
+)
+def test_numbers_that_may_be_those_of_a_converted_copy(rate, processed, numbers, fault):
+    header = Header(10.0, 10.0, np.arange(100) / 10)
+    timed = time_sightings(clip(*numbers, rate=rate)._replace(frames_processed=processed), header)
+    assert len(timed.sightings) == len(numbers)
+    assert bool(timed.fault) == fault and (not fault or '2 frames per second, the clip has 10:' in timed.fault)
+
+
+def test_the_copy_with_the_frame_rate_of_the_detector_gives_the_times(tmp_path):
+    full = write_clip(tmp_path / 'full.mp4', numbered_frames(40), 8)
+    down = write_clip(tmp_path / 'down.mp4', numbered_frames(10), 2)
+    wanted = {name: (Copies(str(down), str(full)), 0) for name in ('down', 'full', 'unknown', 'other')}
+    headers = read_headers(wanted, 1, True, {'down': 2.0, 'full': 8.1, 'unknown': None, 'other': 30.0})
+    assert {name: (len(header.frame_times_s), header.frame_rate) for name, header in headers.items()} == {
+        'down': (10, 2),
+        'full': (40, 8),
+        'unknown': (40, 8),
+        'other': (40, 8),
+    }
+
+
 def test_the_most_confident_of_a_second():
     seen = [Detection(frame, conf, BOX) for frame, conf in ((75, 0.4), (31, 0.5), (45, 0.8), (40, 0.8), (59, 0.7))]
     best = best_by_second(seen, np.array([sighting.frame_number / 30 for sighting in seen]))
