@@ -75,11 +75,9 @@ def write(
     boxes of animals there}, for `zamba`.
     """
     out = epath.Path(out)
-    readable = clips[clips['status'] != status.FAILED]
-    durations_s = readable.set_index('video_id')['duration_s'].dropna().to_dict()
     in_survey = rows['video_id'].isin(clips.loc[clips['site'].notna(), 'video_id'])  # a target may name any clip
     writers: dict[str, Callable[[], dict]] = {
-        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', durations_s, n_animals),
+        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', _readable_s(clips), n_animals),
         'distance': lambda: distance_flatfile.write_distance(
             rows[in_survey],
             snapshots=snapshots,
@@ -100,3 +98,9 @@ def write(
         ),
     }
     return writers[name]()
+
+
+def _readable_s(clips: pd.DataFrame) -> dict[str, float]:
+    """Returns {video_id: length in seconds} of the clips that can be read."""
+    readable = clips[clips['status'] != status.FAILED]
+    return readable.set_index('video_id')['duration_s'].dropna().to_dict()
