@@ -86,7 +86,7 @@ def picture_times(path) -> tuple[Fraction, ...]:
     the packets; if their times are unusable, decodes every picture. Raises ClipError if there is no picture at all.
     """
     try:
-        times = groups.picture_times(str(path)) or in_order.picture_times(str(path))
+        times = groups.packet_times(str(path)) or in_order.decoded_times(str(path))
     except ClipError:
         raise
     except Exception as error:  # PyAV raises at least nine types on damaged clips

@@ -56,7 +56,7 @@ def length(path) -> Fraction | None:
     return plan.timeline.end_s if plan else None
 
 
-def picture_times(path) -> tuple[Fraction, ...] | None:
+def packet_times(path) -> tuple[Fraction, ...] | None:
     """Returns the time of each picture, ascending, from the packets alone. None if their times are unusable."""
     plan = _plan(path, enumerate)
     return plan.timeline.shown_s if plan else None

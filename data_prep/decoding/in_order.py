@@ -31,7 +31,7 @@ def decode_in_order(path: str, cut: Callable, wanted: Callable[[int], set[int]],
     return timeline
 
 
-def picture_times(path: str) -> tuple[Fraction, ...]:
+def decoded_times(path: str) -> tuple[Fraction, ...]:
     """Returns the time of each picture in display order. Raises ClipError if there is no picture at all."""
     return _timeline(path, enumerate).shown_s
 

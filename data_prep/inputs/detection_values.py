@@ -20,7 +20,7 @@ class Unusable(Exception):
     """A value or an entry cannot be used. The text is the reason in one line."""
 
 
-def number(value: Any, what: str, low: float, high: float) -> float:
+def json_number(value: Any, what: str, low: float, high: float) -> float:
     """Returns a number, also one that is written as text. Raises Unusable if it is none or out of bounds."""
     given = value
     if isinstance(value, str):
@@ -36,7 +36,7 @@ def number(value: Any, what: str, low: float, high: float) -> float:
 def confidence(value: Any) -> float:
     """Returns a confidence. One below 0 marks a detection that a person or a later step has discarded."""
     try:
-        return number(value, 'confidence', -1e9, 1)
+        return json_number(value, 'confidence', -1e9, 1)
     except Unusable:
         raise Unusable(f'the confidence {short(value)} is not a number from 0 to 1') from None
 
@@ -47,7 +47,7 @@ def frame_number(value: Any) -> int:
         raise Unusable(
             'an animal has no frame_number and therefore no time; run the detector on video frames with frame numbers'
         )
-    found = number(value, 'frame_number', 0, 1e9)
+    found = json_number(value, 'frame_number', 0, 1e9)
     if found % 1:
         raise Unusable(f'the frame_number {found:g} is not a whole number')
     return int(found)
@@ -67,9 +67,9 @@ def box(given: Any, unit: str) -> tuple[float, ...]:
     if not isinstance(given, list) or len(given) != 4:
         raise Unusable(f'the bbox {short(given)} is not 4 numbers')
     low, high = (-_SLACK, 1 + _SLACK) if unit == SHARE else (-1e6, 1e6)
-    x1, y1, x2, y2 = (number(value, 'bbox value', low, high) for value in given)
+    x1, y1, x2, y2 = (json_number(value, 'bbox value', low, high) for value in given)
     if unit == SHARE:
-        x2, y2 = (number(value, 'bbox end', low, high) for value in (x1 + x2, y1 + y2))
+        x2, y2 = (json_number(value, 'bbox end', low, high) for value in (x1 + x2, y1 + y2))
     elif max(x2, y2) <= 1:
         raise Unusable(f'the bbox {short(given)} is not in pixels')
     if x2 < x1 or y2 < y1:
@@ -89,6 +89,6 @@ def species(classifications: Any, names: Mapping[str, str], least: float | None)
     if not isinstance(best, list) or len(best) != 2:
         return ''
     try:
-        return names.get(str(best[0]).strip(), '') if number(best[1], 'confidence', 0, 1) >= least else ''
+        return names.get(str(best[0]).strip(), '') if json_number(best[1], 'confidence', 0, 1) >= least else ''
     except Unusable:
         return ''

@@ -211,7 +211,7 @@ class _Reader:
         rate = entry.content.get('frame_rate')
         try:
             if rate is not None:
-                clip.rates.add(values.number(rate, 'frame_rate', *values.RATES))
+                clip.rates.add(values.json_number(rate, 'frame_rate', *values.RATES))
         except Unusable as reason:
             self._ignore('the frame_rate ignored', entry, str(reason))
         if len(clip.rates) > 1:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from data_prep.inputs.categories import category_names
-from data_prep.inputs.detection_values import PIXEL, SHARE, Unusable, number, short
+from data_prep.inputs.detection_values import PIXEL, SHARE, Unusable, json_number, short
 
 _EXPECTED = "MegaDetector's {'images': [{'file'}]}, PyTorch-Wildlife's [{'file'}] or {'annotations': [{'img_id'}]}"
 
@@ -71,7 +71,7 @@ def _species(content: dict) -> tuple[dict[str, str], float | None]:
     for name in ('classifier_metadata', 'typical_classification_threshold'):
         about = about.get(name) if isinstance(about, dict) else None
     try:
-        return names, None if about is None else number(about, 'typical_classification_threshold', 0, 1)
+        return names, None if about is None else json_number(about, 'typical_classification_threshold', 0, 1)
     except Unusable:
         return names, None
 
