@@ -83,8 +83,8 @@ def looks_fault(file: str, clips: Sequence[ClipDetections], every_s: float | Non
     silent = [clip.video_id for clip in clips if clip.frames_processed is None]
     if silent:
         return (
-            f'{file} does not say in which frames the detector looked (no frames_processed in {len(silent)} clips, '
-            f'first {silent[0]})'
+            f'{file} does not say in which frames the detector looked ({len(silent)} of {len(clips)} clips have no '
+            f'frames_processed, first {silent[0]})'
         )
     seen = [clip for clip in clips if clip.sightings]
     single = all(len(clip.sightings) == 1 and len(clip.frames_processed) >= _SEVERAL_FRAMES for clip in seen)

@@ -38,7 +38,7 @@ def test_frames_of_a_detector_are_at_the_clips_own_times():
 def test_a_file_that_does_not_list_its_frames():
     clips = [clip(seen=[20]), clip('b.mp4', processed=[0])]
     assert clip_looks.looks_fault('md.json', clips, None) == (
-        'md.json does not say in which frames the detector looked (no frames_processed in 1 clips, first a.mp4)'
+        'md.json does not say in which frames the detector looked (1 of 2 clips have no frames_processed, first a.mp4)'
     )
     assert not clip_looks.looks_of_detector(clips, {'a.mp4': TEN}, None)['a.mp4'].is_known
     assert clip_looks.looks_fault('md.json', clips, 2) == ''
