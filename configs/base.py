@@ -33,7 +33,8 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     model.backbone = 'efficientnet_b0'  # as published, or 'efficientnet_lite0': no squeeze-excite, ReLU6
     model.normalization = 'unit'  # 'unit': x / 255 as published; 'imagenet': ImageNet's mean and deviation
     model.drop_connect = 0.2  # rate at the last block, growing linearly from 0
-    model.bn_momentum = 0.99  # of the running batch statistics; lower if there are few updates
+    model.bn_momentum = 0.9801  # of the running batch statistics, per update. Published: Keras' 0.99, applied twice, as
+    # TimeDistributed did (docs/fidelity.md); lower if there are few updates
     model.bn_over_replicas = False  # published: batch statistics of each replica; True if a replica has few clips
     model.lstm_units = 1024
     model.dense_units = 300

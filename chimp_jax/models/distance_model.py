@@ -38,7 +38,7 @@ class FrameEncoder(nn.Module):
     """
 
     drop_connect: float = 0.2
-    bn_momentum: float = 0.99
+    bn_momentum: float = 0.9801
     bn_over_replicas: bool = False
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = STAGES
@@ -110,7 +110,7 @@ class DistanceModel(nn.Module):
     backbone: str = 'efficientnet_b0'
     normalization: str = 'unit'
     drop_connect: float = 0.2
-    bn_momentum: float = 0.99
+    bn_momentum: float = 0.9801
     bn_over_replicas: bool = False
     lstm_units: int = 1024
     dense_units: int = 300
