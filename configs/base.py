@@ -21,7 +21,8 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     config.data = data = ml_collections.ConfigDict(fields)
     data.records = 'data'  # the folder that data_prep.build wrote; local or gs://
     data.size_px = 512  # frames are resized to size_px x size_px, whatever their aspect ratio
-    data.folds = 'clip'  # column of folds.csv: 'clip' as published, 'site' for the honest error on new sites
+    data.folds = 'clip'  # column of folds.csv: by 'clip', the original's own by clip ('published', for comparing its
+    # out-of-fold figures or weights), or by 'site' for the honest error on new sites
     data.n_folds = 5  # must match folds.csv
     data.windows_per_example = 1  # windows of one clip that share their frames' features; published: 1
     data.frames_per_example = 0  # distinct frames that these windows may need; 0: the frames of one window
