@@ -18,6 +18,7 @@ from data_prep.files import write_whole
 from data_prep.inputs.tables import csv_text
 
 FLATFILE, SCRIPT = 'distance_flatfile.csv', 'distance.R'
+_LEAST_THETA_DEG = 6.0  # no camera trap sees less, and no view in radians is more (a full circle is 6.28)
 _COVARIATES = ('video_id', 'time', 'distance_lower', 'distance_upper')
 
 
@@ -41,9 +42,10 @@ def write_distance(
     Returns the counts of the rows written, and of the rows left out by reason.
     Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
-    check_survey(snapshot_s, theta_deg, every_s)
+    check_snapshot(snapshot_s, every_s)
+    check_theta(theta_deg)
     cutpoints, truncation = checked_bins(cutpoints, truncation)
-    places = _checked_stations(deployments, snapshot_s)
+    places = check_stations(deployments, snapshot_s)
     rows = rows.assign(station=np.asarray(stations, object))
     rows = checked_rows(rows, _COVARIATES)
     unknown = sorted(set(rows['station']) - set(places))
@@ -62,8 +64,8 @@ def write_distance(
     return {**counts, 'left out': left_out}
 
 
-def check_survey(snapshot_s, theta_deg: float, every_s: int) -> None:
-    """Raises ValueError if the snapshot moments or the angle of view are impossible."""
+def check_snapshot(snapshot_s, every_s: int) -> None:
+    """Raises ValueError if the snapshot moments are impossible. every_s: seconds between targets."""
     if not (math.isfinite(snapshot_s) and snapshot_s >= 1 and snapshot_s == int(snapshot_s)):
         raise ValueError(f'the snapshot interval {snapshot_s} s is not a whole number of seconds; give 1, 2, 3, ...')
     if snapshot_s % every_s:
@@ -71,12 +73,25 @@ def check_survey(snapshot_s, theta_deg: float, every_s: int) -> None:
             f'the distances are {every_s} s apart, so some moments every {snapshot_s} s have no distance; '
             f'give a snapshot interval that is a multiple of {every_s}, or estimate every {snapshot_s} s'
         )
+
+
+def check_theta(theta_deg: float) -> None:
+    """Raises ValueError if an angle of view is impossible, or so small that it must be radians."""
     if not 0 < theta_deg <= 360:
         raise ValueError(f'theta {theta_deg} is not an angle of view; give degrees, above 0 and up to 360')
+    if theta_deg < _LEAST_THETA_DEG:
+        raise ValueError(
+            f'theta {theta_deg:g} is too small for degrees: give degrees; {theta_deg:g} rad are '
+            f'{math.degrees(theta_deg):.4g} degrees'
+        )
 
 
-def _checked_stations(deployments: pd.DataFrame, snapshot_s: int) -> dict[str, tuple]:
-    """Returns {station: (region, area in square km, effort in moments)} in the order of the table."""
+def check_stations(deployments: pd.DataFrame, snapshot_s: int) -> dict[str, tuple]:
+    """Returns {station: (region, area in square km, effort in moments)} in the order of the table.
+
+    Raises ValueError with the row if a station has no area, no active time or two rows, or if the areas of a region
+    differ.
+    """
     places: dict[str, tuple] = {}
     areas: dict[str, tuple[float, str]] = {}
     for row in deployments.to_dict('records'):

@@ -8,6 +8,7 @@ from etils import epath
 
 from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, zamba
 from chimp_jax.field.exports.flatfile_check import checked_bins
+from chimp_jax.field.status import animal_rows
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 
@@ -34,23 +35,40 @@ class Survey:
 
 
 def check(formats, survey: Survey) -> None:
-    """Raises ValueError if a format lacks something. Runs before the clips are read."""
+    """Raises ValueError if a format lacks something, or a flag has an impossible value. Runs before the clips are read.
+
+    A flag is checked even if no format uses it: options.json keeps it for the page.
+    """
     for name in formats:
         if missing := survey.missing(name):
             raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
+    checked_bins(survey.cutpoints_m, survey.truncation_m)
+    if survey.theta_deg is not None:
+        distance_flatfile.check_theta(survey.theta_deg)
+    if survey.snapshot_s is not None:
+        distance_flatfile.check_snapshot(survey.snapshot_s, survey.every_s)
     if 'distance' in formats:
-        distance_flatfile.check_survey(survey.snapshot_s, survey.theta_deg, survey.every_s)
-        checked_bins(survey.cutpoints_m, survey.truncation_m)
+        distance_flatfile.check_stations(survey.deployments, survey.snapshot_s)
     if 'camtrap-dp' in formats:
         camtrap_package.read_package(survey.package)
+
+
+def check_clips(formats, survey: Survey, video_ids, out) -> None:
+    """Raises ValueError if a format cannot take the clips. Runs before the clips are decoded.
+
+    video_ids: of the clips with targets. out: the folder of the results.
+    """
+    if 'camtrap-dp' in formats:
+        camtrap_dp.check_merge(video_ids, survey.package, _camtrap_folder(out), survey.theta_deg)
 
 
 def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, out, now: str) -> dict:
     """Writes one format into the folder `out` and returns the counts of what it wrote.
 
-    rows, clips: distances.csv and clips.csv. now: ISO 8601.
+    rows, clips: distances.csv and clips.csv; seconds of known distances are left out, because they are no animals.
+    now: ISO 8601.
     """
-    out = epath.Path(out)
+    out, rows = epath.Path(out), animal_rows(rows)
     durations_s = clips.set_index('video_id')['duration_s'].dropna().to_dict()
     station = rows['video_id'].map(clips.set_index('video_id')['site'])
     found = station.notna()  # a target may name a clip that does not exist
@@ -70,9 +88,13 @@ def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, ou
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
             rows,
             package_dir=survey.package,
-            out_dir=out / 'camtrap-dp',
+            out_dir=_camtrap_folder(out),
             field_of_view_deg=survey.theta_deg,
             classified_at=now,
         ),
     }
     return writers[name]()
+
+
+def _camtrap_folder(out) -> epath.Path:
+    return epath.Path(out) / 'camtrap-dp'
