@@ -94,8 +94,8 @@ def check_known(site: pd.Series, file: str) -> None:
     few = [f'{name} has {n}' for name, n in zip(names, counts, strict=True) if n < LEAST_ROWS]
     if few:
         raise ValueError(
-            f'{file}: too few known distances ({named(few)}, {LEAST_ROWS} are needed); measure more, or remove the rows '
-            'of these sites'
+            f'{file}: too few known distances ({named(few)}, {LEAST_ROWS} are needed); measure more, or remove the '
+            'rows of these sites'
         )
 
 

@@ -17,6 +17,7 @@ from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field.bins import CUTPOINTS_M, bin_names, bin_of, check_cutpoints
 from chimp_jax.field.label_tables import keyed, named, read_label_table
 from chimp_jax.field.status import CLIPS, CORRECTED, KNOWN
+from data_prep.decoding.damage import SLACK_S
 from data_prep.files import write_json, write_whole
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
@@ -132,7 +133,16 @@ def bias_warning(bands: Iterable[BandError]) -> str:
     )
 
 
-def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> pd.DataFrame:
+class Evaluation(NamedTuple):
+    """What write_evaluation found."""
+
+    table: pd.DataFrame  # of evaluate
+    left_out: dict[str, list[str]]  # of join_truth
+    warning: str  # of bias_warning
+    unknown: list[str]  # known distances of clips or seconds that do not exist: 'file:line (clip at t s)'
+
+
+def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> Evaluation:
     """Prints the table of evaluate, and writes OUT/evaluation.csv and OUT/evaluation.json if `out` is given.
 
     The site of a clip comes from the table of known distances, else from clips.csv beside distances_csv. Raises
@@ -140,22 +150,29 @@ def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None
     """
     distances_csv = epath.Path(distances_csv)
     check_cutpoints(cutpoints_m)
-    joined, left_out = join_truth(read_distances(distances_csv), read_label_table(truth_csv))
-    joined['site'] = joined['site'].where(
-        joined['site'] != '', joined['video_id'].map(_sites_beside(distances_csv)).fillna('')
-    )
+    truth = read_label_table(truth_csv)
+    rows, clips = read_distances(distances_csv), _clips_beside(distances_csv)
+    joined, left_out = join_truth(rows, truth)
+    sites = joined['video_id'].map(clips['site'])
+    joined['site'] = joined['site'].where(joined['site'] != '', sites.fillna(''))
     table = evaluate(joined, cutpoints_m)
     warning = bias_warning(band_errors(joined['distance'], joined['truth'], cutpoints_m))
+    unknown = _unknown(truth[~keyed(truth).index.isin(keyed(rows).index)], clips)
     for kind, names in left_out.items():
         if names:
             log.info('%d %s: %s', len(names), kind, named(names))
-    print('\n'.join(screen_lines(table) + ([f'\nwarning: {warning}'] if warning else [])))
+    print('\n'.join(screen_lines(table)))
+    if warning:
+        print(f'\nwarning: {warning}')
+    if unknown:
+        print(f'\nproblem: no such clip or second: {named(unknown)}; correct video_id and time')
     if out is not None:
         write_whole(epath.Path(out) / 'evaluation.csv', table.to_csv(index=False))
         lines = [{k: None if v != v else v for k, v in line.items()} for line in table.to_dict('records')]
         content = {'cutpoints_m': list(map(float, cutpoints_m)), 'left_out': left_out, 'table': lines}
-        write_json(epath.Path(out) / 'evaluation.json', content | ({'warning': warning} if warning else {}))
-    return table
+        content |= {'warning': warning} if warning else {}
+        write_json(epath.Path(out) / 'evaluation.json', content | ({'no such second': unknown} if unknown else {}))
+    return Evaluation(table, left_out, warning, unknown)
 
 
 def screen_lines(table: pd.DataFrame) -> list[str]:
@@ -198,12 +215,25 @@ def _direction(bias_m: float) -> str:
     return 'too far' if bias_m > 0 else 'too near'
 
 
-def _sites_beside(distances_csv: epath.Path) -> dict[str, str]:
+def _clips_beside(distances_csv: epath.Path) -> pd.DataFrame:
+    """Returns site and duration_s (NaN if unknown) of the clips in clips.csv, indexed by video_id; else no row."""
     path = distances_csv.parent / CLIPS
-    if not path.exists():
-        return {}
-    clips = read_table(path)
-    return dict(zip(clips['video_id'], clips['site'], strict=True)) if {'video_id', 'site'} <= set(clips) else {}
+    clips = pd.DataFrame({'video_id': []}, dtype=object)
+    if path.exists():
+        clips = read_table(path, ['video_id'], numbers=['duration_s'])
+        check_unique(clips, ['video_id'], path)
+    if 'duration_s' in clips:
+        clips['duration_s'] = numbers_of(clips, 'duration_s', path)
+    return clips.set_index('video_id').reindex(columns=['site', 'duration_s'])
+
+
+def _unknown(truth: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
+    """Returns the known distances whose clip is not among the clips, or whose second is past the end of the clip."""
+    if clips.empty:
+        return []
+    late = truth['time'] > truth['video_id'].map(clips['duration_s']).astype(float) + SLACK_S
+    wrong = truth[late | ~truth['video_id'].isin(clips.index)]
+    return [f'{row.row} ({row.video_id} at {row.time} s)' for row in wrong.itertuples()]
 
 
 def _line(scope: str, name: str, part: pd.DataFrame) -> dict:

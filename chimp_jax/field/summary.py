@@ -82,8 +82,8 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
 
 
 def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
-    """Returns 3 if a clip has a problem, a target has no distance, or the bias in a bin calls for a warning, else 0."""
-    warned = 'warning' in summary.get('out_of_fold', {})
+    """Returns 3 if a clip has a problem, a target has no distance, or the bias of distances has a warning, else 0."""
+    warned = rows['distance'].notna().any() and 'warning' in summary.get('out_of_fold', {})
     return 3 if len(_problems(clips)) or rows['distance'].isna().any() or warned else 0
 
 

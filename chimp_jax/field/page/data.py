@@ -18,8 +18,8 @@ _REMEDY = 'run the same chimp-distance estimate command again to write it'
 class Estimates(NamedTuple):
     """The content of the folder.
 
-    rows: the animals of distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if empty), the rest
-    is text. clips: clips.csv, one row per clip.
+    rows: the animals of distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if
+    empty), the rest is text. clips: clips.csv, one row per clip.
     """
 
     rows: pd.DataFrame
