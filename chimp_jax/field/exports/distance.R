@@ -39,7 +39,8 @@ stations <- flatfile[, c("Region.Label", "Area", "Sample.Label", "Effort", "dist
 if (!is.null(cutpoints)) {   # the middle of each bin, so that R chooses the same bin as the file
   inside <- sapply(cutpoints, function(limit) any(flatfile$distbegin < limit & limit < flatfile$distend, na.rm = TRUE))
   if (any(inside)) {
-    stop("the cutpoint ", cutpoints[inside][1], " lies inside a bin of @@flatfile@@; run estimate with these cutpoints")
+    stop("the cutpoint ", cutpoints[inside][1], " lies inside a bin of @@flatfile@@; ",
+         "run chimp-distance estimate with these cutpoints")
   }
   stations$distance <- (flatfile$distbegin + flatfile$distend) / 2
   truncation <- list(left = cutpoints[1], right = cutpoints[length(cutpoints)])
