@@ -27,11 +27,12 @@ def make_summary(
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     device: str,
+    notes: Sequence[str],
 ) -> dict:
     """Returns the content of summary.json, without the exports.
 
     members: their names. intervals, out_of_fold (of OutOfFold.errors): None if the members have no out-of-fold rows.
-    rows, clips: distances.csv and clips.csv.
+    rows, clips: distances.csv and clips.csv. notes: of the inputs, as the screen showed them.
     """
     summary = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
@@ -54,6 +55,7 @@ def make_summary(
         'targets': len(animals),
         'distances': int(animals['distance'].notna().sum()),
         'flags': dict(collections.Counter(' '.join(animals['flags']).split()).most_common()),
+        'notes': list(notes),
         'combination': json.loads(combination.to_json()),
     }
 

@@ -5,7 +5,8 @@ import json
 import pandas as pd
 import pytest
 
-from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp, position_angle, tags_of, tags_text
+from chimp_jax.field.exports import formats
+from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp, position_angle, tags_of, tags_text
 from chimp_jax.field.exports.camtrap_package import check_package, read_package, schema_names
 
 URL = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/'
@@ -275,3 +276,32 @@ def test_an_offset_of_zero_is_written_as_the_medium_writes_it(tmp_path):
     mine = package(tmp_path / 'mine', media=MEDIA.replace('58Z', '58+00:00'))
     merge_camtrap_dp(rows(), mine, tmp_path / 'out')
     assert read(tmp_path / 'out' / 'observations.csv')['eventStart'].iloc[1] == '2024-03-03T00:00:02+00:00'
+
+
+def test_the_users_names_of_species(tmp_path):
+    mine = package(tmp_path / 'mine')
+    seen = rows(*(row('site_1/a.mp4', t, 3.5, label=label) for t, label in enumerate(('Duiker', '', 'bongo'))))
+    survey = formats.Survey(package=str(mine), species={'duiker': 'Philantomba monticola', 'animal': 'Mammalia'})
+    clips = pd.DataFrame({'video_id': ['site_1/a.mp4'], 'duration_s': [9.0], 'site': ['site_1']})
+    formats.write('camtrap-dp', seen, clips, survey, tmp_path, '2024-05-01T00:00:00Z')
+    table = read(tmp_path / 'camtrap-dp' / 'observations.csv')
+    assert table['scientificName'].tolist() == ['', 'Philantomba monticola', 'Mammalia', '']  # the first is the user's
+
+
+@pytest.mark.parametrize(
+    ('match', 'clips', 'fault'),
+    [
+        ('none of the clips', ['elsewhere/x.mp4'], {}),
+        ('is not a time with a time zone', ['site_1/a.mp4'], {'media': MEDIA.replace('23:59:58Z', '23:59:58')}),
+        ('deployments', ['site_1/a.mp4'], {'deployments': DEPLOYMENTS.replace('6.1', 'north')}),
+    ],
+)
+def test_what_a_package_cannot_take_is_known_before_there_are_distances(tmp_path, match, clips, fault):
+    mine = package(tmp_path / 'mine')
+    check_merge(['site_1/a.mp4', 'site 2/b.mp4'], mine, tmp_path / 'out', 60)
+    check_merge([], mine, tmp_path / 'out')  # no clip has a target
+    with pytest.raises(ValueError, match='overlaps your package'):
+        check_merge(['site_1/a.mp4'], mine, mine / 'camtrap-dp')
+    with pytest.raises(ValueError, match=match):
+        check_merge(clips, package(tmp_path / 'other', **fault), tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
