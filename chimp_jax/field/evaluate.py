@@ -123,12 +123,14 @@ def describe_bias(bands: Iterable[tuple[str, float]]) -> str:
 
 def bias_warning(bands: Iterable[BandError]) -> str:
     """Returns a warning if the bias within a bin exceeds half of the width of the bin, else ''."""
-    wide = [(f'{band.name} ({band.n} rows)', band.bias) for band in bands if abs(band.bias) > band.width_m / 2]
+    wide = [
+        f'{band.name} ({band.bias:+.1f} m in {band.n} rows)' for band in bands if abs(band.bias) > band.width_m / 2
+    ]
     if not wide:
         return ''
     return (
-        f'animals {describe_bias(wide)} on average, which is more than half of the bin: a density from these bins can '
-        'be far off. Use wider bins, leave these distances out (--cutpoints, --truncation) or measure some '
+        f'the mean error is more than half of the bin at {", ".join(wide)}: a density from these bins can be far off. '
+        'Use wider bins, leave these distances out (--cutpoints, --truncation) or measure some distances '
         '(--calibrate); see "Before you trust a density" in docs/field-guide.md'
     )
 

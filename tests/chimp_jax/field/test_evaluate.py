@@ -169,7 +169,7 @@ def test_the_errors_of_each_band_by_hand():
 def test_a_warning_needs_a_bias_of_more_than_half_a_bin():
     # 1.1 m is more than half of 2 m, 0.9 m is not, and beyond the cutpoints there is no bin.
     text = bias_warning(band_errors(ESTIMATE_M, TRUE_M, [0, 2, 4]))
-    assert text.startswith('animals at 0 to 2 m (2 rows) 1.1 m too far on average') and '2 to 4' not in text
+    assert text.startswith('the mean error is more than half of the bin at 0 to 2 m (+1.1 m in 2 rows): a density')
     assert bias_warning(band_errors(ESTIMATE_M, TRUE_M, [0, 4])) == ''  # errors 1.5, 0.7, -0.9: mean 0.43 of 4 m
     exactly_half = band_errors([3.0], [2.0], [1, 3])
     assert exactly_half[0].bias == exactly_half[0].width_m / 2 and bias_warning(exactly_half) == ''

@@ -70,5 +70,5 @@ def test_errors_by_band_for_the_summary(tmp_path):
         {'name': '4 to 8 m', 'n': 1, 'mae': 0.0, 'bias': 0.0},
         {'name': 'above 8 m', 'n': 1, 'mae': 0.25, 'bias': -0.25},
     ]
-    assert 'at 8.9 to 9.1 m (1 rows) 0.2 m too near' in oof.errors([8.9, 9.1])['warning']  # half of the bin: 0.1 m
+    assert 'at 8.9 to 9.1 m (-0.2 m in 1 rows)' in oof.errors([8.9, 9.1])['warning']  # half of the bin: 0.1 m
     json.dumps(told)
