@@ -123,9 +123,7 @@ def describe_bias(bands: Iterable[tuple[str, float]]) -> str:
 
 def bias_warning(bands: Iterable[BandError]) -> str:
     """Returns a warning if the bias within a bin exceeds half of the width of the bin, else ''."""
-    wide = [
-        f'{band.name} ({band.bias:+.1f} m in {band.n} rows)' for band in bands if abs(band.bias) > band.width_m / 2
-    ]
+    wide = [f'{band.name} ({band.bias:+.1f} m in {band.n} rows)' for band in bands if abs(band.bias) > band.width_m / 2]
     if not wide:
         return ''
     return (

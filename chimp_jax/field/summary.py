@@ -12,7 +12,7 @@ from chimp_jax.ensemble.combination import Combination
 from chimp_jax.field import calibrate, status
 from chimp_jax.field.evaluate import describe_bias
 from chimp_jax.field.exports import formats
-from chimp_jax.field.exports.export_lines import describe_export
+from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 from chimp_jax.field.intervals import NO_INTERVALS, Intervals
 
 _NAMED = 20  # clips that the screen names; clips.csv has all
@@ -84,9 +84,10 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
 
 
 def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
-    """Returns 3 if a clip has a problem, a target has no distance, or the bias of distances has a warning, else 0."""
-    warned = rows['distance'].notna().any() and 'warning' in summary.get('out_of_fold', {})
-    return 3 if len(_problems(clips)) or rows['distance'].isna().any() or warned else 0
+    """Returns 3 if a clip has a problem, a target has no distance, or an export or the bias is doubtful, else 0."""
+    doubtful = any(is_doubtful(summary[name]) for name in formats.FORMATS if name in summary)
+    biased = rows['distance'].notna().any() and 'warning' in summary.get('out_of_fold', {})
+    return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful or biased else 0
 
 
 def _error_lines(out_of_fold: dict | None) -> list[str]:
@@ -103,7 +104,7 @@ def _error_lines(out_of_fold: dict | None) -> list[str]:
 
 
 def _problems(clips: pd.DataFrame) -> pd.DataFrame:
-    return clips[clips['status'].isin([status.FAILED, status.PARTLY])]
+    return clips[clips['status'].isin([status.FAILED, status.PARTLY, status.NOT_LOOKED])]
 
 
 def _calibration_line(site: dict) -> str:

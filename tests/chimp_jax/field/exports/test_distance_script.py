@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 from chimp_jax.field.exports.distance_flatfile import write_distance
+from chimp_jax.field.exports.snapshots import find_snapshots
+from data_prep.inputs.looked_at import table_looks
 
 STAND_IN = Path(__file__).with_name('distance_stand_in.R')
 DUIKER = Path(__file__).resolve().parents[5] / 'shared' / 'data' / 'duiker' / 'DuikerCameraTraps.RData'
@@ -23,15 +25,23 @@ CUTPOINTS = [0, 1, 2, 3, 4, 6, 9]
 ACTIVE_S = 86_400.0
 
 
+def dealt(distances_m, names, deployments):
+    """Distances [n] at stations names [n], a second each of the station's one clip: arguments of write_distance."""
+    rows = pd.DataFrame({'video_id': [f'{name}/x.mp4' for name in names], 'distance': np.asarray(distances_m, float)})
+    rows = rows.assign(time=rows.groupby('video_id').cumcount(), distance_lower=math.nan, distance_upper=math.nan)
+    n_seconds = rows.groupby('video_id').size()
+    looked_at = {name: table_looks(range(n), []) for name, n in n_seconds.items()}
+    site = pd.Series({name: name.partition('/')[0] for name in looked_at}, dtype=object)
+    last_s = {name: n - 0.5 for name, n in n_seconds.items()}
+    return rows, find_snapshots(looked_at, last_s, None, site, 1), deployments
+
+
 def survey(distances_m, stations='ABCDEF', regions=('north',)):
-    """Distances dealt to stations in turn, as the arguments of write_distance; the last station has none."""
-    names = [stations[i % (len(stations) - 1)] for i in range(len(distances_m))]
-    rows = pd.DataFrame({'video_id': [f'{s}/{i}.mp4' for i, s in enumerate(names)], 'time': 0})
-    rows = rows.assign(distance=np.asarray(distances_m, float), distance_lower=math.nan, distance_upper=math.nan)
+    """Distances dealt to stations in turn; the last station has none."""
     about = {'station': list(stations), 'region': [regions[i % len(regions)] for i in range(len(stations))]}
     deployments = pd.DataFrame({**about, 'area_km2': 10.0, 'active_seconds': ACTIVE_S})
     deployments['row'] = [f'd.csv:{i + 2}' for i in range(len(stations))]
-    return rows, pd.Series(names), deployments
+    return dealt(distances_m, [stations[i % (len(stations) - 1)] for i in range(len(distances_m))], deployments)
 
 
 def half_normal(n, sigma_m=3.0):
@@ -185,11 +195,10 @@ def test_the_duikers_of_the_package(tmp_path):
     )
     given = pd.read_csv(tmp_path / 'in.csv')
     seen = given[given['distance'].notna()].reset_index(drop=True)
-    rows = pd.DataFrame({'video_id': [f'{s}/{i}.mp4' for i, s in enumerate(seen['Sample.Label'])], 'time': 0})
-    rows = rows.assign(distance=seen['distance'], distance_lower=math.nan, distance_upper=math.nan)
     names = {'Sample.Label': 'station', 'Region.Label': 'region', 'Area': 'area_km2', 'Effort': 'active_seconds'}
     deployments = given.drop_duplicates('Sample.Label')[list(names)].rename(columns=names).assign(row='in.csv')
-    counts = write_distance(rows, seen['Sample.Label'], deployments, 1, 42, tmp_path, [2, 3, 4, 5, 6, 7, 8, 10, 12, 15])
+    arguments = dealt(seen['distance'], seen['Sample.Label'], deployments)
+    counts = write_distance(*arguments, 1, 42, tmp_path, [2, 3, 4, 5, 6, 7, 8, 10, 12, 15])
     assert (counts['observations'], counts['stations'], counts['stations without any']) == (5865, 21, 3)
     script = tmp_path / 'distance.R'
     script.write_text(script.read_text().replace('resamples <- 200', 'resamples <- 0'))
