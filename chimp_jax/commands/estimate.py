@@ -27,6 +27,7 @@ from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import bins, calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.distance_flatfile import station_efforts
+from chimp_jax.field.exports.media_match import read_media_table
 from chimp_jax.field.exports.snapshots import Snapshots, plan_snapshots
 from chimp_jax.field.intervals import Intervals
 from chimp_jax.field.summary import exit_code, make_summary, result_lines
@@ -119,6 +120,8 @@ def read_inputs(request: EstimateRequest) -> Inputs:
     if combined.oof is not None:
         estimate_m, label_m = combined.combination.apply(combined.oof), combined.labels.to_numpy(float)
         oof = out_of_fold.make_out_of_fold(found, combined.oof, estimate_m, label_m)
+    archive = Archive([request.clips])
+    clips = archive.clips()
     survey = formats.Survey(
         deployments=stations.read_deployments(request.deployments) if request.deployments else None,
         every_s=request.step_s,
@@ -130,12 +133,11 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         animals_are_known=bool(request.detections or request.targets or request.every_second_has_an_animal),
         partial_effort=request.partial_effort,
         species=read_species(request.species_table) if request.species_table else {},
+        media_table=read_media_table(request.media_table, clips, archive.below_root) if request.media_table else None,
     )
     formats.check(request.format, survey)
     targets_job(request)  # checks its flags
     typed = epath.Path(request.out) / status.CORRECTIONS
-    archive = Archive([request.clips])
-    clips = archive.clips()
     site = stations.stations_of(clips, survey.deployments).set_axis(clips)
     known_seconds = None if not request.calibrate else read_known(request, archive, site)
     return Inputs(

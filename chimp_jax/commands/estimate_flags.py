@@ -49,6 +49,7 @@ class EstimateRequest:
     partial_effort: bool
     animals: str | None  # names with commas between them
     species_table: str | None
+    media_table: str | None
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
@@ -75,6 +76,8 @@ class EstimateRequest:
             raise ValueError('--animals names categories of a detector; give its file with --detections')
         if self.species_table and 'camtrap-dp' not in self.format:
             raise ValueError('--species_table is for --format camtrap-dp; add this format or leave the table out')
+        if self.media_table and 'camtrap-dp' not in self.format:
+            raise ValueError('--media_table is for --format camtrap-dp; add this format or leave the table out')
         if not 0 < self.coverage < 1:
             raise ValueError(f'--coverage={self.coverage} is not a share; give a number between 0 and 1, such as 0.9')
 
@@ -121,7 +124,7 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--theta', type=float, dest='theta_deg', help="the camera's horizontal angle of view in degrees")
     add('--cutpoints', type=metres_list, help='limits of the distance bins in metres, such as 0,2,4,6,9,13')
     add('--truncation', type=float, help='metres; animals that are farther away are left out')
-    add('--camtrap_package', '--camtrap-package', help='folder of your Camtrap DP, with its datapackage.json')
+    add('--camtrap_package', '--camtrap-package', help='your Camtrap DP: its folder or its .zip')
     add('--detector_every', '--detector-every', type=float, metavar='S', help=DETECTOR_EVERY)
     add('--every_second_has_an_animal', '--every-second-has-an-animal', action='store_true', help=EVERY_SECOND)
     add('--other_moments_are_empty', '--other-moments-are-empty', action='store_true', help=OTHERS_EMPTY)
@@ -132,3 +135,4 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
         metavar='CSV',
         help="columns label,scientificName: the detector's names and the scientific names for Camtrap DP",
     )
+    add('--media_table', '--media-table', metavar='CSV', help='columns video_id,mediaID: the medium of each clip')

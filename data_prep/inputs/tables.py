@@ -13,19 +13,21 @@ from etils import epath
 LONGEST_CLIP_S = 1_000_000  # a later time is a typing mistake
 
 
-def read_table(path, required=(), numbers=(), renamed: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_table(
+    path, required=(), numbers=(), renamed: Mapping[str, str] | None = None, data: bytes | None = None
+) -> pd.DataFrame:
     """Reads a CSV table. All cells are text, so `007`, `NA` and `1e5` stay names. The index is the line of each row.
 
     Commas, semicolons or tabs separate the cells. A first line `sep=;` names the separator. If semicolons or tabs
     separate the cells, a comma in the columns `numbers` is the decimal point. Rows without any text are skipped.
     Blanks around column names are removed, and so are empty columns at the end.
     required: names of columns that must exist. renamed: {other name of a column: its name}; a column that has the name
-    already takes precedence.
+    already takes precedence. data: the content, if it is not read from the file: `path` is then its name in messages.
     Raises ValueError, in one line with file and row, if the file cannot be read, is not UTF-8, has no header, has a
     column twice, lacks a column, or has a row with another number of cells than the header.
     """
     path = epath.Path(path)
-    separator, lines, rows = _cells(path, _text(path))
+    separator, lines, rows = _cells(path, _text(path, data))
     if not rows:
         raise ValueError(f'{path} is empty; write a line of column names first')
     names = [name.strip() for name in rows[0]]
@@ -106,9 +108,9 @@ def csv_text(header, rows) -> str:
     return text.getvalue()
 
 
-def _text(path: epath.Path) -> str:
+def _text(path: epath.Path, data: bytes | None) -> str:
     try:
-        text = path.read_bytes().decode('utf-8-sig')
+        text = (path.read_bytes() if data is None else data).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
     except OSError as error:

@@ -7,7 +7,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.field import status
-from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, zamba
+from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, media_match, zamba
 from chimp_jax.field.exports.flatfile_check import checked_bins
 from chimp_jax.field.exports.snapshots import Snapshots
 from data_prep.inputs.categories import scientific_names
@@ -26,7 +26,8 @@ class Survey:
     theta_deg: float | None = None  # the camera's angle of view
     cutpoints_m: list[float] | None = None
     truncation_m: float | None = None
-    package: str | None = None  # folder of the user's Camtrap DP
+    package: str | None = None  # folder or .zip of the user's Camtrap DP
+    media_table: media_match.MediaTable | None = None  # the medium of each clip in it
     animals_are_known: bool = True  # detections or a table tell in which seconds an animal is, or the user states it
     partial_effort: bool = False  # the effort counts only the moments that were looked at
     species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
@@ -71,7 +72,7 @@ def check_clips(formats, survey: Survey, video_ids, out) -> None:
     video_ids: of the clips with targets. out: the folder of the results.
     """
     if 'camtrap-dp' in formats:
-        camtrap_dp.check_merge(video_ids, survey.package, _camtrap_folder(out), survey.theta_deg)
+        camtrap_dp.check_merge(video_ids, survey.package, _camtrap_folder(out), survey.theta_deg, survey.media_table)
 
 
 def write(
@@ -110,6 +111,7 @@ def write(
             out_dir=_camtrap_folder(out),
             field_of_view_deg=survey.theta_deg,
             classified_at=now,
+            media_table=survey.media_table,
         ),
     }
     return writers[name]()
