@@ -26,11 +26,13 @@ def read_media_table(path, clips: Collection[str], video_id_of: Callable[[str], 
     """Reads a CSV with the columns video_id and mediaID.
 
     clips: the clips in the folder. video_id_of: returns the video_id of a clip as a table writes it.
-    Raises ValueError with file and row if the table cannot be read, a cell is empty, a clip or a medium has two rows,
-    or a clip is not in the folder.
+    Raises ValueError with file and row if the table cannot be read or has no row, a cell is empty, a clip or a medium
+    has two rows, or a clip is not in the folder.
     """
     table = read_table(path, ['video_id', 'mediaID'])
     table = table.assign(video_id=table['video_id'].map(video_id_of), mediaID=table['mediaID'].str.strip())
+    if table.empty:
+        raise ValueError(f'{path} has no row; write one for each clip')
     known = set(clips)
     for line, video_id, media_id in table[['video_id', 'mediaID']].itertuples():
         if not video_id or media_id in MISSING:
