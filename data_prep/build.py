@@ -25,7 +25,7 @@ import pandas as pd
 from etils import epath
 
 from data_prep import lock
-from data_prep.files import sha256, write_json, write_whole
+from data_prep.files import RESUME, failure_line, sha256, write_json, write_whole
 from data_prep.folds import read_or_make_folds
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
@@ -208,19 +208,17 @@ def main(arguments: list[str] | None = None) -> int:
         job = _parse(arguments)
         problems = build(job)
     except ValueError as error:
-        print(f'build failed: {_last_line(error)}', file=sys.stderr)
+        print(f'build failed: {failure_line(error)}', file=sys.stderr)
         return 1
     except (OSError, guard.WorkerError) as error:
-        print(f'build failed: {_last_line(error)}; run the same command again to resume', file=sys.stderr)
+        print(
+            f'build failed: {failure_line(error)}; {RESUME}',
+            file=sys.stderr,
+        )
         return 1
     where = f', see {job.out}/problems.csv' if problems else ''
     print(f'{len(problems)} problems{where}')
     return 3 if problems else 0
-
-
-def _last_line(error: Exception) -> str:
-    """Returns the last line of a worker's stack trace."""
-    return str(error).strip().splitlines()[-1]
 
 
 if __name__ == '__main__':

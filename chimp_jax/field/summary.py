@@ -1,5 +1,6 @@
 """summary.json of a run, and the result of a run in words for the screen."""
 
+import collections
 import datetime
 import json
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def make_summary(
         'clips': clips['status'].value_counts().to_dict(),
         'targets': len(rows),
         'distances': int(rows['distance'].notna().sum()),
-        'flags': rows['flags'].str.split().explode().value_counts().to_dict(),
+        'flags': dict(collections.Counter(' '.join(rows['flags']).split()).most_common()),
         'combination': json.loads(combination.to_json()),
     }
 

@@ -221,7 +221,7 @@ def test_a_full_disk_ends_the_run_and_the_same_command_resumes(clips, built, tmp
     limits = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))}
     full = subprocess.run(command, **options, **limits)
     assert full.returncode == 1
-    assert full.stderr == 'build failed: OSError: [Errno 27] File too large; run the same command again to resume\n'
+    assert full.stderr == 'build failed: File too large; correct this and run the same command again to resume\n'
     assert not list((tmp_path / 'out').rglob('*.npz'))
     assert subprocess.run(command, **options).returncode == 3
     assert contents(tmp_path / 'out') == contents(out)

@@ -255,7 +255,7 @@ def test_corrections_replace_estimates_and_known_distances_calibrate(runs, clips
     others = after['video_id'] != name
     assert (moved[others] == 0).all()
     assert moved[~others & (after['status'] == 'ok')].between(2, 6.5).all()
-    assert 'calibration of st A: 5 known distances' in capsys.readouterr().out
+    assert 'st A: the mean error on 5 known distances is' in capsys.readouterr().out
 
 
 def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips, tmp_path):
@@ -359,3 +359,38 @@ def test_a_clip_is_decoded_once_and_its_folder_is_not_listed(runs, tmp_path, mon
     assert [frame_number(picture) for picture in pictures] == [8 * t for t in drawn['frame_time_s']]
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['distances.csv', 'work']
     assert [path.name for path in (tmp_path / 'out' / 'work').iterdir()] == ['parts']
+
+
+@pytest.mark.parametrize('given', ['no animal', 'absolute paths', 'only broken clips', 'no target'])
+def test_without_any_row_the_files_and_the_reasons_are_there(runs, clips, tmp_path, capsys, given):
+    folder, names = clips, ['st A/IMG_0001.MP4', 'st B/IMG_0001.MP4']
+    seen = [{'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]
+    images = {
+        'no animal': [{'file': name, 'frame_rate': 8, 'detections': []} for name in names],
+        'absolute paths': [{'file': f'E:\\cards\\{name}', 'frame_rate': 8, 'detections': seen} for name in names],
+    }
+    flags, code = [], 3
+    if given in images:
+        content = {'detection_categories': {'1': 'animal'}, 'images': images[given]}
+        (tmp_path / 'md.json').write_text(json.dumps(content))
+        flags, code = ['--detections', str(tmp_path / 'md.json')], 0 if given == 'no animal' else 3
+    elif given == 'no target':
+        (tmp_path / 'none.csv').write_text('video_id,time\n')
+        flags, code = ['--targets', str(tmp_path / 'none.csv')], 0
+    else:
+        folder = tmp_path / 'clips'
+        (folder / 'st A').mkdir(parents=True)
+        (folder / 'st A' / 'zeros.mp4').write_bytes(bytes(500))
+        (folder / 'st A' / 'empty.avi').touch()
+    out = tmp_path / 'out'
+    assert estimate(runs, folder, out, *flags, '--format', 'zamba') == code
+    screen = capsys.readouterr().out
+    assert '0 distances of 0 clips' in screen
+    assert read(out).empty and list(read(out).columns) == COLUMNS
+    table = pd.read_csv(out / 'clips.csv', keep_default_na=False)
+    failed = table[table['status'] == 'failed']
+    assert len(failed) == (2 if given in ('absolute paths', 'only broken clips') else 0)
+    assert all(reason in screen and reason for reason in failed['reason'])
+    summary = json.loads((out / 'summary.json').read_text())
+    assert summary['targets'] == 0 and summary['flags'] == {}
+    assert entry.main(['report', str(out)]) == 0 and (out / 'report.html').exists()
