@@ -19,6 +19,7 @@ class Plan(NamedTuple):
     copies: dict[str, Copies]  # by video_id
     labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips
     in_pixels: frozenset[str] = frozenset()  # the video_ids with boxes in pixels
+    names: tuple[str, ...] = ()  # notes on the names of the clips
 
     def problems(self) -> list[Problem]:
         return [problem for targets in self.targets.values() for problem in targets.problems]
@@ -26,7 +27,7 @@ class Plan(NamedTuple):
     def notes(self) -> list[str]:
         n_scaled = sum(copies.down is None for copies in self.copies.values())
         made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if n_scaled else []
-        return [note for targets in self.targets.values() for note in targets.notes] + made
+        return [*self.names, *(note for targets in self.targets.values() for note in targets.notes), *made]
 
     def clips(self, split: str) -> list[str]:
         return sorted(self.targets[split].rows['video_id'].unique())
@@ -35,9 +36,18 @@ class Plan(NamedTuple):
 def make_plan(job: Job) -> Plan:
     """Returns the plan of a job. Raises ValueError if a folder, a table or the detections cannot be read."""
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
+    return _plan(job, down, full)._replace(names=tuple((full or down).notes()))
+
+
+def _plan(job: Job, down: Archive | None, full: Archive | None) -> Plan:
+    main = full or down
     if job.detections:
-        return _plan_detections(read_detections(job.detections, job.min_confidence), down, full, job.workers)
-    targets = read_tables(job.tables) if job.tables else {'test': _every_clip(full or down)}
+        return _plan_detections(
+            read_detections(job.detections, job.min_confidence, main.video_id_of), down, full, job.workers
+        )
+    targets = (
+        read_tables(job.tables, main.video_id_of, job.with_distances) if job.tables else {'test': _every_clip(main)}
+    )
     labels = targets['train'].rows if 'train' in targets else None
     copies: dict[str, Copies] = {}
     for split, table in targets.items():
@@ -89,13 +99,11 @@ def _every_clip(archive: Archive) -> Targets:
 
 def _plan_detections(found: Detections, down: Archive | None, full: Archive | None, workers: int) -> Plan:
     """Returns a plan with one split, `test`: the seconds with an animal, each with its best box."""
-    main = full or down
-    clips = {main.below_root(clip.video_id): clip for clip in found.clips}
+    clips = {clip.video_id: clip for clip in found.clips}
     seen = every_second([video_id for video_id, clip in clips.items() if clip.sightings])
     n_empty = len(clips) - len(seen.rows)
     notes = found.notes + ([f'{n_empty} clips without an animal are left out'] if n_empty else [])
-    problems = [problem._replace(video_id=main.below_root(problem.video_id)) for problem in found.problems]
-    seen, copies = find_clips(seen._replace(problems=problems, notes=notes), down, full)
+    seen, copies = find_clips(seen._replace(problems=found.problems, notes=notes), down, full)
     headers = read_headers({name: (copies[name], _last_second(clips[name])) for name in copies}, workers)
     seen = check_headers(seen, headers)
     rates = {name: clips[name].frame_rate or headers[name].frame_rate for name in seen.rows['video_id']}

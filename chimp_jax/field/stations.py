@@ -7,7 +7,8 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from data_prep.inputs.tables import number, read_table
+from data_prep.inputs.cells import number
+from data_prep.inputs.tables import read_table
 
 COLUMNS = ('station', 'folder', 'region', 'area_km2', 'active_seconds', 'latitude', 'longitude', 'row')
 

@@ -8,12 +8,13 @@ Only the used values are checked: the box of a person, or of an animal below the
 
 import json
 import reprlib
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from etils import epath
 
-from data_prep.archive import is_clip
+from data_prep.archive import is_clip, plain_name
 from data_prep.inputs.labels import Problem
 
 _EXPECTED = "MegaDetector's {'images': [{'file'}]}, PyTorch-Wildlife's [{'file'}] or {'annotations': [{'img_id'}]}"
@@ -34,7 +35,7 @@ class Detection(NamedTuple):
 class ClipDetections(NamedTuple):
     """The animals that a detector found in a clip."""
 
-    video_id: str  # the path in the file, with '/'; not checked
+    video_id: str  # by the caller's video_id_of; not checked
     frame_rate: float | None  # frames per second of the detector's run, None if the file does not give it
     sightings: list[Detection]  # in file order, repeats dropped; empty: no animal
     box_unit: str  # 'share' of width and height (0..1) or 'pixel'
@@ -50,12 +51,13 @@ class _Refused(Exception):
     pass
 
 
-def read_detections(path, min_confidence: float) -> Detections:
+def read_detections(path, min_confidence: float, video_id_of: Callable[[str], str] = plain_name) -> Detections:
     """Returns the animals at or above min_confidence (0..1) in each clip of a results file (JSON, UTF-8).
 
     An entry that cannot be used is a problem of its clip ('file:images[i]', 'file:annotations[i]' or, in a list,
-    'file:[i]'). Entries of one clip are merged. Raises ValueError if the file cannot be read, has another format, or
-    does not name the category of animals.
+    'file:[i]'). Entries of one clip are merged. video_id_of: returns the video_id that a path in the file means, as
+    Archive.video_id_of does. Raises ValueError if the file cannot be read, has another format, or does not name the
+    category of animals.
     """
     if not 0 <= min_confidence <= 1:
         raise ValueError(f'min_confidence {min_confidence} is not from 0 to 1')
@@ -66,7 +68,7 @@ def read_detections(path, min_confidence: float) -> Detections:
     rates: dict[str, float] = {}
     problems, stills = [], []
     for i, entry in enumerate(entries):
-        video_id = _video_id(entry)
+        video_id = _video_id(entry, video_id_of)
         try:
             if not video_id:
                 raise _Refused(f'{_short(entry)} names no file')
@@ -146,9 +148,9 @@ def _is_animal(category: Any, names: dict[str, str], path: epath.Path) -> bool:
     return names.get(text, text) == 'animal'
 
 
-def _video_id(entry: Any) -> str:
-    video_id = entry.get('file', entry.get('img_id')) if isinstance(entry, dict) else None
-    text = video_id.replace('\\', '/') if isinstance(video_id, str) else ''
+def _video_id(entry: Any, video_id_of: Callable[[str], str]) -> str:
+    path = entry.get('file', entry.get('img_id')) if isinstance(entry, dict) else None
+    text = video_id_of(path) if isinstance(path, str) else ''
     return text.encode(errors='backslashreplace').decode()  # JSON can hold lone surrogates, a text file cannot
 
 
