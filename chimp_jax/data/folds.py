@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from data_prep.folds import read_fold_table
+from data_prep.folds import few_sites_remedy, read_fold_table
 
 
 class Fold(NamedTuple):
@@ -20,14 +20,20 @@ class Fold(NamedTuple):
 def load_folds(records, kind: str, n_folds: int) -> list[Fold]:
     """Reads the folds from folds.csv beside the records. kind: 'clip' or 'site'.
 
-    Raises ValueError if the file is missing or has another number of folds.
+    Raises ValueError if the file is missing, has another number of folds, or has empty folds by site.
     """
     path = epath.Path(records) / 'folds.csv'
     if kind not in ('clip', 'site'):
         raise ValueError(f"data.folds is 'clip' or 'site', not {kind!r}")
     if not path.exists():
         raise ValueError(f'{path} is missing; make the data with: python -m data_prep.build --out {records}')
-    table = read_fold_table(path).set_index('video_id')[f'{kind}_fold'].astype(int)
+    folds = read_fold_table(path).set_index('video_id')
+    table = folds[f'{kind}_fold'].astype(int)
+    if kind == 'site' and table.nunique() < n_folds == folds['clip_fold'].nunique():
+        raise ValueError(
+            f'{path} has clips in {table.nunique()} of {n_folds} folds by site. If there are fewer sites than folds, '
+            f'{few_sites_remedy(table.nunique())}; else delete the file and prepare the data again'
+        )
     if table.nunique() != n_folds:
         raise ValueError(
             f'{path} has {table.nunique()} {kind} folds, the config has data.n_folds={n_folds}; '
