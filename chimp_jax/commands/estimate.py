@@ -114,15 +114,16 @@ def read_inputs(request: EstimateRequest) -> Inputs:
     )
     formats.check(request.format, survey)
     typed = epath.Path(request.out) / status.CORRECTIONS
-    clips = Archive([request.clips]).clips()
+    archive = Archive([request.clips])
+    clips, video_id_of = archive.clips(), archive.video_id_of
     return Inputs(
         members=found,
         combined=combined,
         oof=oof,
         intervals=None if oof is None else oof.fit_intervals(request.coverage),
         survey=survey,
-        known=label_tables.read_label_table(request.calibrate) if request.calibrate else None,
-        corrections=corrections.read_corrections(typed) if typed.exists() else None,
+        known=label_tables.read_label_table(request.calibrate, video_id_of=video_id_of) if request.calibrate else None,
+        corrections=corrections.read_corrections(typed, video_id_of) if typed.exists() else None,
         site=stations.stations_of(clips, survey.deployments).set_axis(clips),
     )
 
@@ -133,6 +134,7 @@ def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
         out=request.out,
         clips_full=(request.clips,),
         tables=request.targets,
+        with_distances=False,
         detections=request.detections,
         min_confidence=request.min_confidence,
         every_s=request.step_s,

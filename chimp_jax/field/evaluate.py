@@ -14,6 +14,7 @@ from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field.bins import bin_of, check_cutpoints
 from chimp_jax.field.label_tables import keyed, named, read_label_table
 from chimp_jax.field.status import CLIPS, CORRECTED
+from data_prep.archive import Names
 from data_prep.files import write_json, write_whole
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
@@ -28,7 +29,7 @@ def read_distances(path) -> pd.DataFrame:
 
     Raises ValueError, in one line with file and row, if it cannot be read or has a target twice.
     """
-    table = read_table(path, [*KEY, 'distance'], numbers=['distance', *BOUNDS])
+    table = read_table(path, [*KEY, 'distance'], numbers=['time', 'distance', *BOUNDS])
     numbers = {name: numbers_of(table, name, path) for name in ('distance', *BOUNDS) if name in table}
     rows = table.assign(time=seconds_of(table, path), **numbers)
     check_unique(rows, KEY, path)
@@ -90,7 +91,9 @@ def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None
     """
     distances_csv = epath.Path(distances_csv)
     check_cutpoints(cutpoints_m)
-    joined, left_out = join_truth(read_distances(distances_csv), read_label_table(truth_csv))
+    rows = read_distances(distances_csv)
+    truth = read_label_table(truth_csv, video_id_of=Names(rows['video_id']).find)
+    joined, left_out = join_truth(rows, truth)
     joined['site'] = joined['site'].where(
         joined['site'] != '', joined['video_id'].map(_sites_beside(distances_csv)).fillna('')
     )

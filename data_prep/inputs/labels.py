@@ -15,7 +15,7 @@ from etils import epath
 
 from data_prep.archive import path_fault, plain_name
 from data_prep.inputs.cells import is_clock, number, seconds
-from data_prep.inputs.sites import read_places
+from data_prep.inputs.sites import read_clip_places
 from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
 
 TABLES = {  # split -> its targets, its metadata
@@ -103,7 +103,7 @@ def read_targets(
     if bad_boxes:
         notes.append(f'{file}: boxes ignored in {len(bad_boxes)} rows, first in line {bad_boxes[0]}')
     rows['box'] = [boxes.get(key, NO_BOX) for key in zip(rows['video_id'], rows['time_s'], strict=True)]
-    places = read_places(about, file)
+    places = read_clip_places(about, file)
     for name in ('site', 'park'):
         rows[name] = [getattr(places, name).get(video_id, '') for video_id in rows['video_id']]
     return Targets(rows, problems, notes + places.notes).without_clips(places.faults, 'labels')

@@ -10,7 +10,7 @@ from data_prep.inputs.cells import site_name
 _COLUMNS = {'site': ('site', 'site_id'), 'park': ('park',)}  # what -> its columns
 
 
-class Places(NamedTuple):
+class ClipPlaces(NamedTuple):
     """Where the clips are. A clip without a site or park is not in the tables."""
 
     site: dict[str, str]  # by video_id
@@ -19,7 +19,7 @@ class Places(NamedTuple):
     notes: list[str]
 
 
-def read_places(texts: pd.DataFrame, file: str) -> Places:
+def read_clip_places(texts: pd.DataFrame, file: str) -> ClipPlaces:
     """Returns the places in the columns site or site_id, and park, of a table with the column video_id.
 
     file: its name in messages. A clip that has two sites or two parks is a fault; its empty cells do not count.
@@ -37,7 +37,7 @@ def read_places(texts: pd.DataFrame, file: str) -> Places:
                 )
         found[what] = {video_id: name for video_id, (name, _) in place.items()}
         notes += _alike(found[what].values(), what, file)
-    return Places(found['site'], found['park'], faults, notes)
+    return ClipPlaces(found['site'], found['park'], faults, notes)
 
 
 def _names(texts: pd.DataFrame, file: str, columns: tuple[str, ...]) -> list[str]:

@@ -65,8 +65,8 @@ def test_paths_of_other_tools(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     archive = Archive(['clips'])
     for path in ('s/a.mp4', 'clips/s/a.mp4', str(tmp_path / 'clips/s/a.mp4')):
-        assert archive.below_root(path) == 's/a.mp4'
-    assert archive.below_root('/elsewhere/s/a.mp4') == '/elsewhere/s/a.mp4'
+        assert archive.video_id_of(path) == 's/a.mp4'
+    assert archive.video_id_of('/elsewhere/s/a.mp4') == '/elsewhere/s/a.mp4'
 
 
 @pytest.mark.parametrize(
