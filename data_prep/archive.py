@@ -5,6 +5,8 @@ other tools may spell it otherwise: `Archive.video_id_of` and `Names.find` retur
 """
 
 import contextlib
+import itertools
+import operator
 import os
 import re
 import shutil
@@ -71,6 +73,9 @@ class Archive:
                 self._paths.setdefault(video_id, []).append(root / name)
         self._names = Names(self._paths)
         self._by_any_case = {plain_name(name).casefold(): name for name in self._paths}
+        self._by_name: dict[str, list[str]] = {}  # last part of the path, in lower case: clips
+        for name in self.clips():
+            self._by_name.setdefault(_parts(name)[-1], []).append(name)
 
     def clips(self) -> list[str]:
         """Returns the video_id of every clip, sorted. Skips macOS companion files (._NAME)."""
@@ -86,6 +91,13 @@ class Archive:
     def near(self, video_id: str) -> str | None:
         """Returns a file whose path differs only in upper and lower case, or None."""
         return self._by_any_case.get(plain_name(video_id).casefold())
+
+    def likely(self, video_id: str) -> list[str]:
+        """Returns the clips whose last folders and name agree best with those of a path, sorted."""
+        parts = _parts(video_id)
+        named = self._by_name.get(parts[-1], [])
+        n_equal = {name: _equal_at_end(_parts(name), parts) for name in named}
+        return [name for name in named if n_equal[name] == max(n_equal.values())]
 
     def video_id_of(self, name: str) -> str:
         """Returns the video_id of a clip that a table or another tool names.
@@ -113,6 +125,14 @@ class Archive:
 
     def __str__(self) -> str:
         return ' and '.join(map(str, self.roots))
+
+
+def _parts(video_id: str) -> list[str]:
+    return plain_name(video_id).casefold().split('/')
+
+
+def _equal_at_end(a: list[str], b: list[str]) -> int:
+    return sum(1 for _ in itertools.takewhile(bool, map(operator.eq, reversed(a), reversed(b))))
 
 
 def is_clip(name: str) -> bool:

@@ -48,7 +48,7 @@ def start() -> None:
     if code is None:
         settings = runtime.configure()
         name, command, options = _parse(sys.argv[1:])
-        runtime.start_logging(options.verbose)
+        runtime.start_logging(options.verbose, times=options.verbose)
         if 'compile_cache' in options:  # a command that runs the model
             log.debug('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
         code = _run(name, command, options)

@@ -300,9 +300,11 @@ def test_detections_make_the_targets(clips, tmp_path, capsys):
     found.write_text(json.dumps({'info': {}, 'detection_categories': {'1': 'animal'}, 'images': images}))
     out = tmp_path / 'out'
     assert build.main([*arguments(clips, out, tables=None), f'--detections={found}', '--min-confidence=0.2']) == 3
-    assert '1 clips without an animal are left out' in capsys.readouterr().out
+    notes = capsys.readouterr().out
+    assert '1 clips without an animal are left out' in notes
+    assert 'more than 2 % in 1 clips, first sub/a.mp4: 16 in its file, 8 in the clip' in notes
     records = {record.video_id: record for record in read_records(out, 'down', 'test')}
-    assert {name: record.target_time_s.tolist() for name, record in records.items()} == {'a.mp4': [1], 'sub/a.mp4': [2]}
+    assert {name: record.target_time_s.tolist() for name, record in records.items()} == {'a.mp4': [1], 'sub/a.mp4': [4]}
     assert records['a.mp4'].target_box.tolist() == [[0.5, 0.25, 0.75, 0.75]]
     problems = pd.read_csv(out / 'problems.csv', keep_default_na=False)
     assert problems['video_id'].tolist() == ['empty.mp4', 'gone.mp4']
