@@ -1,7 +1,7 @@
 """Lists the folders of clips, local or gs://, and copies a remote clip to a local file.
 
 A clip's identity, its video_id, is its path below the root, with forward slashes, spelled as in the folder. Tables and
-other tools may spell it otherwise: `Archive.video_id_of` and `Names.find` return the video_id that they mean.
+other tools may spell it otherwise: `Archive.video_id_of` and `Names.video_id_of` return the video_id that they mean.
 """
 
 import contextlib
@@ -33,13 +33,16 @@ def plain_name(name: str) -> str:
 class Names:
     """The names of clips that exist, to be found by other spellings of them."""
 
-    def __init__(self, names: Iterable[str]):
+    def __init__(self, names: Iterable[str] = ()):
         self._names = set(names)
         self._by_plain: dict[str, list[str]] = {}
         for name in sorted(self._names):
             self._by_plain.setdefault(plain_name(name), []).append(name)
 
-    def find(self, name: str) -> str:
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def video_id_of(self, name: str) -> str:
         """Returns the existing name that is meant, or plain_name(name) if none is, or if several could be.
 
         The exact name takes precedence, then the same name in plain form, then without blanks around it.
@@ -55,6 +58,9 @@ class Names:
     def alike(self) -> list[list[str]]:
         """Returns the groups of names that have the same plain form."""
         return [names for names in self._by_plain.values() if len(names) > 1]
+
+
+NO_CLIPS = Names()  # where no folder of clips is known: names get their plain form
 
 
 class Archive:
@@ -77,13 +83,16 @@ class Archive:
         for name in self.clips():
             self._by_name.setdefault(_parts(name)[-1], []).append(name)
 
+    def __contains__(self, video_id: str) -> bool:
+        return video_id in self._paths
+
     def clips(self) -> list[str]:
         """Returns the video_id of every clip, sorted. Skips macOS companion files (._NAME)."""
         return sorted(name for name in self._paths if is_clip(name) and not name.rpartition('/')[2].startswith('._'))
 
     def find(self, video_id: str) -> str | None:
         """Returns the path of a clip, or None. Raises LookupError with the reason if several roots hold it."""
-        paths = self._paths.get(self._names.find(video_id), [])
+        paths = self._paths.get(self._names.video_id_of(video_id), [])
         if len(paths) > 1:
             raise LookupError(f'is in {" and in ".join(map(str, self.roots))}; give their common parent instead')
         return str(paths[0]) if paths else None
@@ -105,14 +114,14 @@ class Archive:
         The name may have composed or decomposed letters, backslashes or `./`. It may be absolute, or relative to the
         working folder, if it leads below a root. A name that is not in the archive is returned in plain form.
         """
-        found = self._names.find(name)
-        if found in self._paths:
+        found = self._names.video_id_of(name)
+        if found in self:
             return found
         for root in self.roots:
             for start in (str(root), os.path.abspath(root)):
                 above = plain_name(start).rstrip('/') + '/'
                 if found.startswith(above):
-                    return self._names.find(found[len(above) :])
+                    return self._names.video_id_of(found[len(above) :])
         return found
 
     def notes(self) -> list[str]:

@@ -55,7 +55,7 @@ def read_or_make_folds(path, rows: pd.DataFrame, n_folds: int, seed: int = 0) ->
         write_whole(path, folds.to_csv(index=False))
         return folds
     found = read_fold_table(path)
-    folds = found.assign(video_id=found['video_id'].map(Names(rows['video_id']).find))
+    folds = found.assign(video_id=found['video_id'].map(Names(rows['video_id']).video_id_of))
     check_unique(folds, ['video_id'], path)
     different = set(folds['video_id']) ^ set(rows['video_id'])
     if different:

@@ -51,9 +51,7 @@ def _plan(job: Job, down: Archive | None, full: Archive | None) -> Plan:
     main = full or down
     if job.detections:
         return _plan_detections(job, down, full)
-    targets = (
-        read_tables(job.tables, main.video_id_of, job.with_distances) if job.tables else {'test': _every_clip(main)}
-    )
+    targets = read_tables(job.tables, main, job.with_distances) if job.tables else {'test': _every_clip(main)}
     labels = targets['train'].rows if 'train' in targets else None
     copies: dict[str, Copies] = {}
     for split, table in targets.items():

@@ -118,15 +118,15 @@ def read_inputs(request: EstimateRequest) -> Inputs:
     formats.check(request.format, survey)
     typed = epath.Path(request.out) / status.CORRECTIONS
     archive = Archive([request.clips])
-    clips, video_id_of = archive.clips(), archive.video_id_of
+    clips = archive.clips()
     return Inputs(
         members=found,
         combined=combined,
         oof=oof,
         intervals=None if oof is None else oof.fit_intervals(request.coverage),
         survey=survey,
-        known=label_tables.read_label_table(request.calibrate, video_id_of=video_id_of) if request.calibrate else None,
-        corrections=corrections.read_corrections(typed, video_id_of) if typed.exists() else None,
+        known=label_tables.read_label_table(request.calibrate, archive) if request.calibrate else None,
+        corrections=corrections.read_corrections(typed, archive) if typed.exists() else None,
         site=stations.stations_of(clips, survey.deployments).set_axis(clips),
     )
 

@@ -55,7 +55,7 @@ def in_order(rows: pd.DataFrame, order: pd.DataFrame) -> pd.DataFrame:
 
     A row without a prediction has no distance.
     """
-    meant = order['video_id'].map(Names(rows['video_id']).find)
+    meant = order['video_id'].map(Names(rows['video_id']).video_id_of)
     found = rows.set_index(KEY).reindex(pd.MultiIndex.from_frame(order[KEY].assign(video_id=meant)))
     found.index = pd.MultiIndex.from_frame(order[KEY])
     found['status'] = found['status'].fillna('not among the targets of the records')

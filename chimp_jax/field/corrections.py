@@ -3,18 +3,20 @@
 The file is a table of labels too: `python -m data_prep.build --tables corrections.csv` turns it into training data.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
 from chimp_jax.field.label_tables import keyed, named, read_label_table
 from chimp_jax.field.status import CORRECTED
+from data_prep.archive import Archive, Names
 
 
-def read_corrections(path, video_id_of: Callable[[str], str]) -> pd.DataFrame:
-    """Returns the rows of read_label_table; the table may be empty. Raises ValueError as read_label_table does."""
-    return read_label_table(path, may_be_empty=True, video_id_of=video_id_of)
+def read_corrections(path, names: Names | Archive) -> pd.DataFrame:
+    """Returns the rows of read_label_table; the table may be empty. names: the clips that exist.
+
+    Raises ValueError as read_label_table does.
+    """
+    return read_label_table(path, names, may_be_empty=True)
 
 
 def apply_corrections(rows: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataFrame:

@@ -92,7 +92,7 @@ def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None
     distances_csv = epath.Path(distances_csv)
     check_cutpoints(cutpoints_m)
     rows = read_distances(distances_csv)
-    truth = read_label_table(truth_csv, video_id_of=Names(rows['video_id']).find)
+    truth = read_label_table(truth_csv, Names(rows['video_id']))
     joined, left_out = join_truth(rows, truth)
     joined['site'] = joined['site'].where(
         joined['site'] != '', joined['video_id'].map(_sites_beside(distances_csv)).fillna('')

@@ -4,13 +4,12 @@ A training table may have bad rows, because thousands of good rows remain. In th
 """
 
 import logging
-from collections.abc import Callable
 
 import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import KEY
-from data_prep.archive import plain_name
+from data_prep.archive import NO_CLIPS, Archive, Names
 from data_prep.inputs.labels import read_targets
 
 log = logging.getLogger(__name__)
@@ -18,16 +17,16 @@ log = logging.getLogger(__name__)
 _NAMED = 3  # rows that a message names
 
 
-def read_label_table(path, may_be_empty: bool = False, video_id_of: Callable[[str], str] = plain_name) -> pd.DataFrame:
+def read_label_table(path, names: Names | Archive = NO_CLIPS, may_be_empty: bool = False) -> pd.DataFrame:
     """Reads a CSV -> video_id (str), time (int, s), distance (float, m), site ('' if unknown), row ('file:line').
 
-    Times are floored to the second, as in training; a note on the screen tells so. video_id_of: returns the video_id
-    that a name in the table means, such as Archive.video_id_of or Names.find.
+    Times are floored to the second, as in training; a note on the screen tells so. names: the clips that exist,
+    which the table may spell otherwise.
     Raises ValueError, in one line with the rows, if a cell is not a number, is negative or NaN, a second has two rows,
     a clip has two sites, a path leaves the clips folder, or the table is empty.
     """
     path = epath.Path(path)
-    targets = read_targets(path, video_id_of=video_id_of)
+    targets = read_targets(path, names=names)
     bad = [f'{problem.row}: {problem.reason}' for problem in targets.problems]
     bad += [note for note in targets.notes if 'repeated rows' in note]
     if bad:

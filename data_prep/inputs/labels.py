@@ -6,14 +6,14 @@ names.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
-from data_prep.archive import path_fault, plain_name
+from data_prep.archive import NO_CLIPS, Archive, Names, path_fault
 from data_prep.inputs.cells import is_clock, number, seconds
 from data_prep.inputs.sites import read_clip_places
 from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
@@ -83,22 +83,20 @@ class Targets(NamedTuple):
         )
 
 
-def read_targets(
-    table, metadata=None, with_distance: bool = True, video_id_of: Callable[[str], str] = plain_name
-) -> Targets:
+def read_targets(table, metadata=None, with_distance: bool = True, names: Names | Archive = NO_CLIPS) -> Targets:
     """Returns the targets of a table.
 
     metadata: table with the boxes, park and site of each clip; if None, the columns of `table` are used.
     with_distance: False for a submission format or other wanted targets, whose distances are ignored.
-    video_id_of: returns the video_id that a name in a table means, such as Archive.video_id_of.
+    names: the clips that exist, which the table may spell otherwise.
     Raises ValueError if a file cannot be read as a table, lacks a column, or names two sites in one row.
     """
     table = epath.Path(table)
-    texts = _read(table, ['video_id', 'time', *(['distance'] if with_distance else [])], video_id_of)
-    rows, problems, notes = _good_rows(texts, table.name, with_distance)
+    texts = _read(table, ['video_id', 'time', *(['distance'] if with_distance else [])], names)
+    rows, problems, notes = _good_rows(texts, table.name, with_distance, names)
     about, file = texts, table.name
     if metadata is not None:
-        about, file = _read(epath.Path(metadata), ['video_id'], video_id_of), epath.Path(metadata).name
+        about, file = _read(epath.Path(metadata), ['video_id'], names), epath.Path(metadata).name
     boxes, bad_boxes = _boxes(about)
     if bad_boxes:
         notes.append(f'{file}: boxes ignored in {len(bad_boxes)} rows, first in line {bad_boxes[0]}')
@@ -109,7 +107,7 @@ def read_targets(
     return Targets(rows, problems, notes + places.notes).without_clips(places.faults, 'labels')
 
 
-def read_tables(path, video_id_of: Callable[[str], str] = plain_name, with_distance: bool = True) -> dict[str, Targets]:
+def read_tables(path, names: Names | Archive = NO_CLIPS, with_distance: bool = True) -> dict[str, Targets]:
     """Returns {split: Targets} of a folder with TABLES, or of one CSV.
 
     A CSV is the split `train` if a row has a distance, else `test`. with_distance: False ignores the distances.
@@ -117,15 +115,15 @@ def read_tables(path, video_id_of: Callable[[str], str] = plain_name, with_dista
     """
     path = epath.Path(path)
     if not path.is_dir():
-        cells = _read(path, ['video_id', 'time'], video_id_of).get('distance', pd.Series(dtype=object))
-        labelled = with_distance and cells.str.strip().astype(bool).any()
-        return {'train' if labelled else 'test': read_targets(path, None, labelled, video_id_of)}
+        cells = _read(path, ['video_id', 'time'], names).get('distance', pd.Series(dtype=object))
+        labelled = with_distance and any(cells.str.strip())
+        return {'train' if labelled else 'test': read_targets(path, None, labelled, names)}
     targets = {
         split: read_targets(
             path / table,
             path / metadata if (path / metadata).exists() else None,
             with_distance and split == 'train',
-            video_id_of,
+            names,
         )
         for split, (table, metadata) in TABLES.items()
         if (path / table).exists()
@@ -145,13 +143,13 @@ def every_second(video_ids: list[str]) -> Targets:
     return Targets(rows.assign(time_s=pd.NA, distance_m=np.nan, box=None, site='', park='', row=''), [], [])
 
 
-def _read(path: epath.Path, required: list[str], video_id_of: Callable[[str], str]) -> pd.DataFrame:
+def _read(path: epath.Path, required: list[str], names: Names | Archive) -> pd.DataFrame:
     texts = read_table(path, required, numbers=('time', 'distance', *_BOX), renamed={'filepath': 'video_id'})
-    meant = {name: video_id_of(name) for name in texts['video_id'].unique()}
+    meant = {name: names.video_id_of(name) for name in texts['video_id'].unique()}
     return texts.assign(video_id=texts['video_id'].map(meant))
 
 
-def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
+def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool, names: Names | Archive):
     """Returns the usable rows, one per clip and second, the problems of the other rows, and notes."""
     problems: list[Problem] = []
     floored, repeated, clocks = [], [], []
@@ -159,7 +157,7 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
     distances = texts['distance'] if with_distance else [''] * len(texts)
     for line, video_id, time, distance in zip(texts.index, texts['video_id'], texts['time'], distances, strict=True):
         try:
-            if fault := path_fault(video_id):
+            if video_id not in names and (fault := path_fault(video_id)):
                 raise ValueError(fault)
             time_s = seconds(time, '', 'the time', LONGEST_CLIP_S)
             if with_distance and not distance.strip():

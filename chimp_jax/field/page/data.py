@@ -79,7 +79,7 @@ def _typed(path: epath.Path, rows: pd.DataFrame) -> dict[tuple[str, int], str]:
     """Returns the corrections of corrections.csv, which may be newer than distances.csv."""
     if not path.exists():
         return {}
-    table = read_corrections(path, Names(rows['video_id']).find)
+    table = read_corrections(path, Names(rows['video_id']))
     return {(row.video_id, row.time): f'{row.distance:g}' for row in table.itertuples()}
 
 

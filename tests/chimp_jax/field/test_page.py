@@ -211,7 +211,7 @@ def test_clips_folder_is_gone_or_has_moved(tmp_path, clips_folder):
 
 
 def test_earlier_corrections_are_kept(tmp_path):
-    found = write_estimates(tmp_path, ROWS, CLIPS)
+    found = write_estimates(tmp_path, [*ROWS, row(HOSTILE, 3, 5.0)], [*CLIPS, {'video_id': HOSTILE}])
     with open(tmp_path / 'corrections.csv', 'w', newline='') as file:
         csv.writer(file).writerows([('video_id', 'time', 'distance'), ('gone.mp4', 7, '2.25'), (HOSTILE, 3, '8')])
     page = report(found, n_frames=4)  # the last card is (gone.mp4, 7); the corrected second has no card
@@ -307,7 +307,7 @@ def test_same_estimates_same_bytes(folder, page):
         (
             'corrections.csv',
             b'video_id,time,distance\na,1,far\n',
-            r"corrections\.csv:2: distance 'far' is not a num",
+            r"corrections\.csv:2: the distance 'far' is not a num",
         ),
     ],
 )

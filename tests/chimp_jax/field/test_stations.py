@@ -67,7 +67,10 @@ def test_deployments_of_camtrap_dp_serve(tmp_path):
         ('d.csv:2: area_km2 .nan. is not a number', ['station,area_km2', 'A,nan']),
         ('d.csv:2: area_km2 -1 is out of bounds', ['station,area_km2', 'A,-1']),
         ('d.csv:2: latitude 91 is out of bounds', ['station,latitude', 'A,91']),
-        ('d.csv:2: active_seconds .1 h. is not', ['station,active_seconds', 'A,1 h']),
+        (
+            'd.csv:2: active_seconds .1 h. has a unit; write only the number of seconds',
+            ['station,active_seconds', 'A,1 h'],
+        ),
         ('d.csv:2: start .1.3.2024. is not an ISO 8601', ['station,start,end', 'A,1.3.2024,2024-03-02']),
         ('d.csv:2: only one of start and end is given', ['station,start,end', 'A,2024-03-01,']),
         ('d.csv:2: only one .* time zone', ['station,start,end', 'A,2024-03-01T00:00:00Z,2024-03-02']),

@@ -160,7 +160,7 @@ def test_names_that_look_like_numbers_or_missing_values_stay_names(tmp_path):
     labels = write(tmp_path / 'l.csv', 'video_id,time,distance,site', '007,0,1,NA', 'NA,1,2,007', '1e5,2,3,nan')
     rows = read_targets(labels).rows
     assert rows['video_id'].tolist() == ['007', 'NA', '1e5']
-    assert rows['site'].tolist() == ['NA', '007', 'nan']
+    assert rows['site'].tolist() == ['', '007', '']  # NA and nan are no sites
 
 
 def test_a_table_in_another_encoding_is_refused_with_the_remedy(tmp_path):
