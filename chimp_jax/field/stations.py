@@ -16,6 +16,7 @@ COLUMNS = ('station', 'folder', 'region', 'area_km2', 'active_seconds', 'latitud
 _NUMBERS = ('area_km2', 'active_seconds', 'latitude', 'longitude')
 # Columns of Camtrap DP 1.0's deployments.csv -> the columns here.
 _CAMTRAP_DP = {'deploymentID': 'station', 'deploymentStart': 'start', 'deploymentEnd': 'end'}
+_TYPED = (*COLUMNS[:-1], 'start', 'end')
 _NAMED = 5  # how many clips or stations a message names
 
 
@@ -28,7 +29,7 @@ def read_deployments(path) -> pd.DataFrame:
     'file:line'. Names of stations and folders are tidied: composed letters, no repeated blanks. Raises ValueError with
     file and row if a station has no name or two rows, or a cell is not valid.
     """
-    texts = read_table(path, numbers=_NUMBERS, thousands=('area_km2', 'active_seconds'))
+    texts = read_table(path, numbers=_NUMBERS, thousands=('area_km2', 'active_seconds'), any_case=_TYPED)
     if 'station' not in texts and 'deploymentID' in texts:
         texts = texts.rename(columns=_CAMTRAP_DP)
     if 'station' not in texts:

@@ -25,6 +25,7 @@ TABLES = {  # split -> its targets, its metadata
 NO_BOX = (math.nan,) * 4
 
 _BOX = ('x1', 'y1', 'x2', 'y2')
+_COLUMNS = ('video_id', 'filepath', 'time', 'distance', *_BOX, 'site', 'site_id', 'park')
 
 
 class Problem(NamedTuple):
@@ -144,7 +145,8 @@ def every_second(video_ids: list[str]) -> Targets:
 
 
 def _read(path: epath.Path, required: list[str], names: Names | Archive) -> pd.DataFrame:
-    texts = read_table(path, required, numbers=('time', 'distance', *_BOX), renamed={'filepath': 'video_id'})
+    numbers = ('time', 'distance', *_BOX)
+    texts = read_table(path, required, numbers, renamed={'filepath': 'video_id'}, any_case=_COLUMNS)
     meant = {name: names.video_id_of(name) for name in texts['video_id'].unique()}
     return texts.assign(video_id=texts['video_id'].map(meant))
 

@@ -15,7 +15,7 @@ LONGEST_CLIP_S = 1_000_000  # a later time is a typing mistake
 
 
 def read_table(
-    path, required=(), numbers=(), renamed: Mapping[str, str] | None = None, thousands=frozenset()
+    path, required=(), numbers=(), renamed: Mapping[str, str] | None = None, thousands=(), any_case=()
 ) -> pd.DataFrame:
     """Reads a CSV table. All cells are text, so `007`, `NA` and `1e5` stay names. The index is the line of each row.
 
@@ -23,7 +23,8 @@ def read_table(
     separate the cells, a comma in the columns `numbers` is the decimal point. Rows without any text are skipped.
     Blanks around column names are removed, and so are empty columns at the end.
     required: names of columns that must exist. renamed: {other name of a column: its name}; a column that has the name
-    already takes precedence. thousands: the columns among `numbers` whose values may be 1000 or more.
+    already takes precedence. thousands: the columns among `numbers` whose values may be 1000 or more. any_case: names
+    of columns that may be in upper or lower case, so that a column `Site` is not overlooked.
     Raises ValueError, in one line with file and row, if the file cannot be read, is not UTF-8, has no header, has a
     column twice, lacks a column, has a row with another number of cells than the header, or has in `thousands` a mark
     that may be a decimal point or separate thousands.
@@ -35,6 +36,9 @@ def read_table(
     names = [name.strip() for name in rows[0]]
     while len(names) > 1 and not names[-1]:
         names.pop()
+    for name in any_case:
+        if name not in names:
+            names = [name if found.casefold() == name.casefold() else found for found in names]
     for other, name in (renamed or {}).items():
         if name not in names:
             names = [name if found == other else found for found in names]

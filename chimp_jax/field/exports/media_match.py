@@ -4,6 +4,8 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
+from data_prep.archive import plain_name
+
 _NAMED = 5  # clips or lines that a message names
 
 
@@ -56,7 +58,7 @@ def _by_name(paths: pd.Series) -> dict[str, list[tuple[list[str], int]]]:
 
 
 def _parts(path: str) -> list[str]:
-    return [part for part in path.replace('\\', '/').split('/') if part not in ('', '.')]
+    return [part for part in plain_name(path).split('/') if part not in ('', '.')]
 
 
 def _fitting(parts: list[str], by_name: dict[str, list[tuple[list[str], int]]]) -> list[int]:

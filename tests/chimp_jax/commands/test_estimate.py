@@ -219,6 +219,39 @@ def test_every_given_second_has_a_row_even_if_the_clip_is_unreadable(runs, clips
     assert table['../x.mp4'] == table['gone.mp4'] == 'failed'
 
 
+def test_targets_may_have_distances_some_of_them_empty(runs, clips, tmp_path):
+    name = 'st A/IMG_0001.MP4'
+    lines = [f'{name},0,7.4', f'{name},0,3.1', f'{name},0:01,', f'.\\{name},2,']
+    (tmp_path / 'wanted.csv').write_text('\n'.join(['filepath,time,distance', *lines]) + '\n')
+    assert estimate(runs, clips, tmp_path / 'out', '--targets', str(tmp_path / 'wanted.csv')) == 0
+    assert read(tmp_path / 'out')[KEY].to_numpy().tolist() == [[name, 0], [name, 1], [name, 2]]
+
+
+def test_a_clip_whose_letters_have_two_forms_is_one_clip_in_all_tables(runs, tmp_path):
+    """The folder has the decomposed form, and the tables have the composed one."""
+    on_disk, typed = 'For\u0065\u0302t/a.mp4', 'For\xeat/a.mp4'
+    write_clip(tmp_path / 'clips' / on_disk, numbered_frames(24), 8)
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nFor\xeat,1,60\n')
+    (tmp_path / 'wanted.csv').write_text(f'video_id,time\n{typed},0\n{typed},2\n')
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'corrections.csv').write_text(f'video_id,time,distance\n{typed},2,7.5\n')
+    flags = ['--targets', 'wanted.csv', '--format', 'distance', '--deployments', 'stations.csv', '--snapshot', '2']
+    flags = [str(tmp_path / flag) if flag.endswith('.csv') else flag for flag in flags]
+    assert estimate(runs, tmp_path / 'clips', out, *flags, '--theta', '42') == 0
+    rows, table = read(out), pd.read_csv(out / 'clips.csv')
+    assert rows[KEY].to_numpy().tolist() == [[on_disk, 0], [on_disk, 2]] and rows['status'].tolist() == [
+        'ok',
+        'corrected',
+    ]
+    assert table[['video_id', 'status', 'site']].to_numpy().tolist() == [[on_disk, 'ok', 'For\xeat']]
+    flat = pd.read_csv(out / 'distance_flatfile.csv')
+    assert flat['Sample.Label'].tolist() == ['For\xeat'] * 2 and flat['distance'].notna().all()
+    (tmp_path / 'truth.csv').write_text(f'video_id,time,distance\n{typed},0,3\n')
+    assert entry.main(['evaluate', str(out), '--truth', str(tmp_path / 'truth.csv')]) == 0
+    assert pd.read_csv(out / 'evaluation.csv')['n'].tolist()[0] == 1
+
+
 def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
     found = [{'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]
     images = [

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from chimp_jax.field.corrections import apply_corrections, read_corrections
-from data_prep.archive import NO_CLIPS
+from data_prep.archive import NO_CLIPS, Names
 from data_prep.inputs.labels import read_tables
 
 ROWS = pd.DataFrame(
@@ -41,6 +41,23 @@ def test_no_corrections_yet(tmp_path):
     pd.testing.assert_frame_equal(
         apply_corrections(ROWS, read_corrections(write(tmp_path / 'corrections.csv'), NO_CLIPS)), ROWS
     )
+
+
+def test_semicolons_blank_rows_fractions_and_clock_times(tmp_path):
+    path = tmp_path / 'corrections.csv'
+    path.write_text('video_id;time;distance\r\n.\\a.mp4;0,5;7,25\r\n;;\r\nb\\c.mp4;0:02;8\r\n')
+    corrections = read_corrections(path, Names(ROWS['video_id']))
+    assert corrections[['video_id', 'time', 'distance']].to_numpy().tolist() == [['a.mp4', 0, 7.25], ['b/c.mp4', 2, 8]]
+    assert apply_corrections(ROWS, corrections)['distance'].tolist() == [7.25, 4, 8]
+    path.write_text('video_id,time,distance\na.mp4,0,\n')
+    with pytest.raises(ValueError, match=r'corrections\.csv:2: the distance is empty; write it, or remove the row'):
+        read_corrections(path, NO_CLIPS)
+
+
+def test_letters_in_another_form(tmp_path):
+    rows = ROWS.replace('a.mp4', 'e\u0301.mp4')
+    corrections = read_corrections(write(tmp_path / 'c.csv', '\xe9.mp4,2,7'), Names(rows['video_id']))
+    assert apply_corrections(rows, corrections)['distance'].tolist()[1] == 7
 
 
 def test_unknown_targets_are_named(tmp_path):

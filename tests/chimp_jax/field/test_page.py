@@ -359,6 +359,13 @@ def test_names_that_look_like_numbers_stay_names(tmp_path):
     assert page.data['kept'] == [['NA', 2, '5']]
 
 
+def test_corrections_with_fractions_and_another_form_of_letters(tmp_path):
+    name = 'e\u0301/a.mp4'
+    found = write_estimates(tmp_path, [row(name, 7, 4.0)], [{'video_id': name}])
+    (tmp_path / 'corrections.csv').write_text('video_id,time,distance\n\xe9\\a.mp4,7.5,2.250\n,,\n')
+    assert report(found).data['kept'] == [[name, 7, '2.25']]
+
+
 def test_corrections_saved_by_a_spreadsheet(tmp_path):
     found = write_estimates(tmp_path, ROWS, CLIPS)
     (tmp_path / 'corrections.csv').write_bytes('\ufeffvideo_id;time;distance\r\ngone.mp4;7;2,25\r\n'.encode())

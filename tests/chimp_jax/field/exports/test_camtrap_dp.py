@@ -8,6 +8,7 @@ import pytest
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp, position_angle, tags_of, tags_text
 from chimp_jax.field.exports.camtrap_package import check_package, read_package, schema_names
+from chimp_jax.field.exports.media_match import media_of_clips
 
 URL = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/'
 DEPLOYMENTS = """deploymentID,latitude,longitude,deploymentStart,deploymentEnd
@@ -286,3 +287,9 @@ def test_the_users_names_of_species(tmp_path):
     formats.write('camtrap-dp', seen, clips, survey, tmp_path, '2024-05-01T00:00:00Z')
     table = read(tmp_path / 'camtrap-dp' / 'observations.csv')
     assert table['scientificName'].tolist() == ['', 'Philantomba monticola', 'Mammalia', '']  # the first is the user's
+
+
+def test_letters_of_a_path_in_another_form():
+    columns = {'mediaID': 'm1', 'filePath': 'media/For\xeat/a.mp4', 'deploymentID': 'd', 'timestamp': ''}
+    found, unknown = media_of_clips(['For\u0065\u0302t/a.mp4'], pd.DataFrame(columns, index=[2]), 'media.csv')
+    assert found['For\u0065\u0302t/a.mp4']['mediaID'] == 'm1' and not unknown
