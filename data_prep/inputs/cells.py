@@ -98,7 +98,8 @@ def _clock_s(text: str, place: str, name: str) -> str:
     """Returns the seconds of a time with colons, as text."""
     clock = _CLOCK.fullmatch(text)
     hours, minutes, rest, morning = clock.groups() if clock else (None, '0', '60', None)
-    if float(rest) >= 60 or (hours and int(minutes) >= 60) or (morning and not hours):
+    odd_hours = bool(morning) and not 1 <= int(hours or 0) <= 12
+    if float(rest) >= 60 or (hours and int(minutes) >= 60) or odd_hours:
         raise ValueError(f'{place}{name} {text!r} is not a time in a clip; write seconds, mm:ss or hh:mm:ss')
     whole_hours = int(hours or 0) % 12 if morning else int(hours or 0)
     return repr(3600 * whole_hours + 60 * int(minutes) + float(rest))
