@@ -14,6 +14,7 @@ import pandas as pd
 from etils import epath
 
 from data_prep.archive import NO_CLIPS, Archive, Names, path_fault
+from data_prep.inputs.animal_column import split_by_animal
 from data_prep.inputs.cells import is_clock, number, seconds
 from data_prep.inputs.sites import read_clip_places
 from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
@@ -25,7 +26,7 @@ TABLES = {  # split -> its targets, its metadata
 NO_BOX = (math.nan,) * 4
 
 _BOX = ('x1', 'y1', 'x2', 'y2')
-_COLUMNS = ('video_id', 'filepath', 'time', 'distance', *_BOX, 'site', 'site_id', 'park')
+_COLUMNS = ('video_id', 'filepath', 'time', 'distance', *_BOX, 'site', 'site_id', 'park', 'animal')
 
 
 class Problem(NamedTuple):
@@ -57,6 +58,7 @@ class Targets(NamedTuple):
     problems: list[Problem]
     notes: list[str]
     lost: tuple[LostTarget, ...] = ()
+    empty: tuple[tuple[str, int], ...] = ()  # (video_id, second) that a person looked at, without an animal
 
     def without_clips(self, reasons: dict[str, str], stage: str) -> 'Targets':
         """Returns the targets without the clips {video_id: reason}. Each clip becomes a problem at its first row."""
@@ -87,14 +89,17 @@ class Targets(NamedTuple):
 def read_targets(table, metadata=None, with_distance: bool = True, names: Names | Archive = NO_CLIPS) -> Targets:
     """Returns the targets of a table.
 
-    metadata: table with the boxes, park and site of each clip; if None, the columns of `table` are used.
+    A row whose column `animal` says no is no target. metadata: table with the boxes, park and site of each clip; if
+    None, the columns of `table` are used.
     with_distance: False for a submission format or other wanted targets, whose distances are ignored.
     names: the clips that exist, which the table may spell otherwise.
     Raises ValueError if a file cannot be read as a table, lacks a column, or names two sites in one row.
     """
     table = epath.Path(table)
     texts = _read(table, ['video_id', 'time', *(['distance'] if with_distance else [])], names)
-    rows, problems, notes = _good_rows(texts, table.name, with_distance, names)
+    watched = split_by_animal(texts, _second)
+    rows, problems, notes = _good_rows(watched.seen, table.name, with_distance, names)
+    problems += [Problem(name, f'{table.name}:{line}', 'labels', reason) for name, line, reason in watched.faults]
     about, file = texts, table.name
     if metadata is not None:
         about, file = _read(epath.Path(metadata), ['video_id'], names), epath.Path(metadata).name
@@ -105,7 +110,8 @@ def read_targets(table, metadata=None, with_distance: bool = True, names: Names 
     places = read_clip_places(about, file)
     for name in ('site', 'park'):
         rows[name] = [getattr(places, name).get(video_id, '') for video_id in rows['video_id']]
-    return Targets(rows, problems, notes + places.notes).without_clips(places.faults, 'labels')
+    targets = Targets(rows, problems, notes + places.notes, empty=watched.empty)
+    return targets.without_clips(places.faults, 'labels')
 
 
 def read_tables(path, names: Names | Archive = NO_CLIPS, with_distance: bool = True) -> dict[str, Targets]:
@@ -161,7 +167,7 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool, names: Names
         try:
             if video_id not in names and (fault := path_fault(video_id)):
                 raise ValueError(fault)
-            time_s = seconds(time, '', 'the time', LONGEST_CLIP_S)
+            time_s = _second(time)
             if with_distance and not distance.strip():
                 raise ValueError('the distance is empty; write it, or remove the row')
             distance_m = number(distance, '', 'the distance', 0) if with_distance else math.nan
@@ -203,6 +209,10 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool, names: Names
     return rows, problems, notes
 
 
+def _second(text: str) -> float:
+    return seconds(text, '', 'the time', LONGEST_CLIP_S)
+
+
 def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]], list[int]]:
     """Returns {(video_id, second): its first box}, and the lines with an invalid box."""
     boxes, bad = {}, []
@@ -213,7 +223,7 @@ def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]
             continue
         try:
             x1, y1, x2, y2 = box = tuple(number(text, '', 'box', 0, 1) for text in corners)
-            second = math.floor(seconds(time, '', 'time', LONGEST_CLIP_S))
+            second = math.floor(_second(time))
         except ValueError:
             bad.append(line)
             continue

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -15,11 +16,12 @@ from PIL import Image
 from chimp_jax import clip_stream, scoring
 from chimp_jax.commands import clip, entry
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.field import intervals
+from chimp_jax.field import evaluate, intervals
 from chimp_jax.field.estimates import COLUMNS
 from data_prep import archive, lock
 
 SURVEY = ['--format', 'distance', '--deployments', 'stations.csv']
+BIAS_WARNING = evaluate.bias_warning
 RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
 
 
@@ -35,6 +37,8 @@ def runs(tmp_path_factory):
 def small_model(monkeypatch):
     monkeypatch.setattr(scoring, 'DistanceModel', small.model)
     monkeypatch.setattr(clip_stream, 'CLIPS_PER_BATCH', 2)
+    # After an epoch the members know nothing: their bias would set the exit code of every run here.
+    monkeypatch.setattr(evaluate, 'bias_warning', lambda bands: '')
 
 
 @pytest.fixture(scope='module')
@@ -106,7 +110,7 @@ def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
         == (
             'clips members out every_s detections min_confidence targets details workers weights round compile_cache '
             'coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation camtrap_package '
-            'animals species_table'
+            'detector_every every_second_has_an_animal other_moments_are_empty partial_effort animals species_table'
         ).split()
     )
     assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])
@@ -260,16 +264,106 @@ def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
     ]
     content = {'info': {'format_version': '1.4'}, 'detection_categories': {'1': 'animal'}, 'images': images}
     (tmp_path / 'md.json').write_text(json.dumps(content))
-    assert estimate(runs, clips, tmp_path / 'out', '--detections', str(tmp_path / 'md.json'), '--format', 'zamba') == 0
+    assert estimate(runs, clips, tmp_path / 'out', '--detections', str(tmp_path / 'md.json'), '--format', 'zamba') == 3
     (row,) = read(tmp_path / 'out').itertuples()
     assert (row.video_id, row.time) == ('st A/IMG_0001.MP4', 2)
     assert [float(getattr(row, name)) for name in BOX] == [0.25, 0.5, 0.25, 0.125] and row.label == ''
-    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')['status']
-    assert table['st B/IMG_0001.MP4'] == 'no animal'
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')
+    assert table['status'].to_dict() == {
+        'st A/IMG_0001.MP4': 'ok',
+        'st B/IMG_0001.MP4': 'no animal',
+        'st B/IMG_0002.avi': 'not looked at',
+        'st B/broken.mp4': 'failed',
+    }
+    assert table.loc['st B/IMG_0002.avi', 'reason'] == 'md.json does not name it; run the detector on it'
+    assert table['duration_s'].tolist()[:3] == [5, 4, 3]
+    # zamba writes every second of every clip that can be read.
     zamba = pd.read_csv(tmp_path / 'out' / 'zamba.csv')
-    assert zamba['filepath'].eq('st A/IMG_0001.MP4').all() and zamba['distance'].notna().tolist() == [
-        False, False, True, False, False
-    ]  # fmt: skip
+    assert zamba.groupby('filepath').size().to_dict() == {
+        'st A/IMG_0001.MP4': 5, 'st B/IMG_0001.MP4': 4, 'st B/IMG_0002.avi': 3
+    }  # fmt: skip
+    assert zamba[zamba['distance'].notna()][['filepath', 'time']].values.tolist() == [['st A/IMG_0001.MP4', 2]]
+
+
+def looked(file, frames, animals, **more):
+    """An entry of MegaDetector's results: the frames that it looked at, and those with an animal."""
+    box = {'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125]}
+    detections = [box | {'frame_number': number} for number in animals]
+    return {'file': file, 'frame_rate': 8, 'frames_processed': list(frames), 'detections': detections} | more
+
+
+def write_results(path, *images):
+    path.write_text(json.dumps({'detection_categories': {'1': 'animal'}, 'images': images}))
+    return str(path)
+
+
+def test_the_flat_file_has_moments_that_were_looked_at(runs, clips, tmp_path, capsys):
+    folder, found = tmp_path / 'clips', tmp_path / 'md.json'
+    for station in 'AB':
+        folder.joinpath(f'st {station}').mkdir(parents=True)
+        shutil.copy(clips / f'st {station}' / 'IMG_0001.MP4', folder / f'st {station}')
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,600\nst B,1,600\n')
+    flags = ['--deployments', str(tmp_path / 'stations.csv'), '--format', 'distance', '--theta', '42']
+    flags += ['--detections', str(found)]
+    # A looks every 0.5 s: animals at 0.5, 2 and 2.5 s, of which one is a moment. B, of 4 s, looks at 0 and 2 s.
+    entries = looked('st A/IMG_0001.MP4', range(0, 40, 4), [4, 16, 20]), looked('st B/IMG_0001.MP4', [0, 16], [])
+    write_results(found, *entries)
+    assert estimate(runs, folder, tmp_path / 'out', *flags, '--snapshot', '2') == 0
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['Sample.Label', 'Effort']].values.tolist() == [['st A', 300], ['st B', 300]]
+    assert flatfile['time'].fillna(-1).tolist() == [2, -1]
+    # Of B's moments 0, 1, 2, 3 two were not looked at.
+    capsys.readouterr()
+    assert estimate(runs, folder, tmp_path / 'no', *flags, '--snapshot', '1') == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert '2 of 9 snapshot moments were not looked at (1 clip, 1 station; first st B/IMG_0001.MP4 at 1 s)' in line
+    assert not (tmp_path / 'no' / 'distances.csv').exists() and not (tmp_path / 'no' / 'work').exists()
+    assert estimate(runs, folder, tmp_path / 'out', *flags, '--snapshot', '1', '--partial_effort') == 3
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['Sample.Label', 'Effort']].values.tolist() == [['st A', 600], ['st B', 300]]
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    assert summary['distance']['moments']['not looked at'] == 2
+    # A failure of the detector leaves the station without effort.
+    write_results(found, entries[0], {'file': 'st B/IMG_0001.MP4', 'failure': 'cannot open'})
+    assert estimate(runs, folder, tmp_path / 'out', *flags, '--snapshot', '2', '--partial_effort') == 3
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')
+    assert table.loc['st B/IMG_0001.MP4', 'status'] == 'not looked at'
+    assert 'cannot open' in table.loc['st B/IMG_0001.MP4', 'reason']
+    assert pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')['Sample.Label'].tolist() == ['st A']
+
+
+def test_a_table_tells_which_moments_a_person_looked_at(runs, clips, tmp_path, capsys):
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,600\nst B,1,600\n')
+    targets = tmp_path / 'seen.csv'
+    targets.write_text('video_id,time,animal\nst A/IMG_0001.MP4,0,yes\nst A/IMG_0001.MP4,2,no\n')
+    flags = ['--deployments', str(tmp_path / 'stations.csv'), '--format', 'distance', '--theta', '42']
+    flags += ['--targets', str(targets), '--snapshot', '2']
+    # A has the moments 0, 2 and 4, B has 0 and 2 in each of its clips that can be read.
+    assert estimate(runs, clips, tmp_path / 'no', *flags) == 1
+    assert 'seen.csv: 5 of 7 snapshot moments were not looked at (3 clips' in capsys.readouterr().err
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--other_moments_are_empty') == 3
+    assert 'clips cannot be read, and nobody knows their snapshot moments' in capsys.readouterr().out
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['Sample.Label', 'Effort']].values.tolist() == [['st A', 300], ['st B', 300]]
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')['status']
+    assert table.tolist() == ['ok', 'no animal', 'no animal', 'failed']
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--partial_effort') == 3
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['Sample.Label', 'Effort']].values.tolist() == [['st A', 200]]
+
+
+def test_every_second_an_animal_must_be_stated(runs, clips, tmp_path, capsys):
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,600\nst B,1,600\n')
+    flags = ['--deployments', str(tmp_path / 'stations.csv'), '--format', 'distance', '--theta', '42']
+    flags += ['--snapshot', '2']
+    assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
+    assert '--format distance would make every second an animal' in capsys.readouterr().err
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--every_second_has_an_animal') == 3  # a clip is broken
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['video_id', 'time']].values.tolist() == [
+        *(['st A/IMG_0001.MP4', t] for t in (0, 2, 4)),
+        *([name, t] for name in ('st B/IMG_0001.MP4', 'st B/IMG_0002.avi') for t in (0, 2)),
+    ]
 
 
 def test_odd_detections_and_species_are_told_in_the_files(runs, clips, tmp_path, capsys):
@@ -343,6 +437,94 @@ def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips,
             path.write_bytes(content)
 
 
+def reference_clips(folder):
+    """Two clips of 8 s at the stations A and B: A has an animal at second 2, B a person with a tape."""
+    for station in 'AB':
+        write_clip(folder / 'clips' / station / 'one.mp4', numbered_frames(64), 8)
+    images = [
+        {'file': f'{station}/one.mp4', 'frame_rate': 8, 'frames_processed': list(range(0, 64, 8)), 'detections': found}
+        for station, found in (
+            ('A', [{'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]),
+            ('B', [{'category': '2', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]),
+        )
+    ]
+    content = {'info': {'format_version': '1.5'}, 'detection_categories': {'1': 'animal', '2': 'person'}}
+    (folder / 'md.json').write_text(json.dumps(content | {'images': images}))
+    (folder / 'stations.csv').write_text('station,area_km2,active_seconds\nA,1,60\nB,1,60\n')
+    return folder / 'clips'
+
+
+def test_a_person_at_known_distances_calibrates_and_is_no_animal(runs, tmp_path, monkeypatch, capsys):
+    clips = reference_clips(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    known_m = [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]
+    lines = [f'B/one.mp4,{second},{metres}' for second, metres in enumerate(known_m)]
+    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
+    flags = [
+        '--detections',
+        'md.json',
+        '--deployments',
+        'stations.csv',
+        '--snapshot',
+        '2',
+        '--theta',
+        '42',
+        '--details',
+    ]
+    flags += ['--format', 'distance', 'zamba', '--calibrate', 'known.csv']
+    assert estimate(runs, clips, tmp_path / 'out', *flags) == 0
+    rows = read(tmp_path / 'out').set_index(KEY)
+    assert rows['status'].to_dict() == {
+        ('A/one.mp4', 2): 'ok', **{('B/one.mp4', second): 'known distance' for second in range(6)}
+    }  # fmt: skip
+    measured = rows[rows['status'] == 'known distance']
+    assert measured['distance'].astype(float).tolist() == known_m
+    assert (measured[['distance_lower', 'distance_upper', 'flags']] == '').all().all()
+    assert (measured[RECIPES[0]] != '').all()  # with --details, what a recipe said
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')
+    assert table['status'].to_dict() == {'A/one.mp4': 'ok', 'B/one.mp4': 'no animal'}
+    assert table['seconds'].to_dict() == {'A/one.mp4': 1, 'B/one.mp4': 0}
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    (site,) = summary['calibration']
+    assert (site['site'], site['n'], summary['known_distances']) == ('B', 6, 6)
+    assert (summary['targets'], summary['distances'], summary['zamba']['with a distance']) == (1, 1, 1)
+    flat = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flat['video_id'].dropna().tolist() == ['A/one.mp4'] and len(flat) == 2
+    assert '6 seconds are targets for --calibrate alone' in capsys.readouterr().out
+    assert entry.main(['report', str(tmp_path / 'out')]) == 0
+    assert 'known distance' not in (tmp_path / 'out' / 'report.html').read_text().split('summary.json')[0]
+
+
+def test_known_seconds_between_the_targets_are_added_and_the_others_stay(runs, tmp_path, capsys, caplog):
+    clips = reference_clips(tmp_path)
+    lines = [f'B/one.mp4,{second},3' for second in (0, 1, 2, 3, 6)]
+    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
+    with caplog.at_level('INFO'):
+        out, flags = tmp_path / 'out', ['--every', '3', '--calibrate', str(tmp_path / 'known.csv')]
+        assert estimate(runs, clips, out, *flags) == 0
+    rows = read(out)
+    status = rows[rows['video_id'] == 'B/one.mp4'].set_index('time')['status'].to_dict()
+    assert status == {0: 'ok', 1: 'known distance', 2: 'known distance', 3: 'ok', 6: 'ok'}
+    assert rows.loc[rows['video_id'] == 'A/one.mp4', 'time'].tolist() == [0, 3, 6]
+    assert json.loads((out / 'summary.json').read_text())['calibration'][0]['n'] == 5
+    assert '3 seconds of' in caplog.text and 'count as animals' in caplog.text
+
+
+def test_the_bias_of_a_bin_is_told_in_all_places(runs, clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, 'bias_warning', BIAS_WARNING)
+    folder = tmp_path / 'clips'
+    write_clip(folder / 'a.mp4', numbered_frames(8), 8)
+    assert estimate(runs, folder, tmp_path / 'out', '--cutpoints', '0,0.1,100') == 0
+    told = json.loads((tmp_path / 'out' / 'summary.json').read_text())['out_of_fold']
+    assert [band['name'] for band in told['bands']] == ['0.1 to 100 m'] and 'warning' not in told
+    labels = pd.concat(pd.read_csv(path) for path in (runs / RECIPES[0]).glob('fold_*/oof.csv'))['distance']
+    assert told['bands'][0]['n'] == len(labels) and 'By true distance' in capsys.readouterr().out
+    edge = float(labels.median())
+    assert estimate(runs, folder, tmp_path / 'out', '--cutpoints', f'{edge - 1e-3},{edge}') == 3
+    told = json.loads((tmp_path / 'out' / 'summary.json').read_text())['out_of_fold']
+    assert 'more than half of the bin' in told['warning'] and f'warning: {told["warning"]}' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     'flags,fault',
     [
@@ -352,16 +534,44 @@ def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips,
         ([*SURVEY, '--snapshot', '3', '--theta', '42', '--every', '2'], 'some moments every 3 s have no distance'),
         ([*SURVEY, '--snapshot', '2', '--theta', '42', '--cutpoints', '0,5', '--truncation', '7'], 'beyond the last'),
         (['--every', '2', '--targets', 'x.csv'], '--every cannot be used with --targets'),
+        (['--every_second_has_an_animal', '--targets', 'x.csv'], '--every_second_has_an_animal contradicts --targets'),
+        (['--every_second_has_an_animal', '--detections', 'x.json'], 'contradicts --detections'),
+        (['--other_moments_are_empty'], '--other_moments_are_empty needs --targets'),
+        (['--detector_every', '2'], '--detector_every needs --detections'),
+        (['--detector_every', '-1', '--detections', 'x.json'], '--detector_every=-1: give seconds, above 0'),
+        (['--partial_effort'], '--partial_effort needs --format distance'),
         (['--coverage', '1.5'], '--coverage=1.5'),
         (['--animals', 'duiker'], '--animals names categories of a detector; give its file with --detections'),
         (['--species_table', 'x.csv'], '--species_table is for --format camtrap-dp'),
         (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
         (['--calibrate', 'gone.csv'], 'gone.csv'),
+        (['--calibrate', 'few.csv'], 'few.csv: too few known distances (st A has 2, 5 are needed)'),
+        (['--calibrate', 'wrong.csv'], 'wrong.csv:2: st a/IMG_0001.MP4: no such file in'),
+        (['--calibrate', 'late.csv'], 'late.csv:3: st A/IMG_0001.MP4: second 9 is 4.0 s past the end of the clip'),
+        (['--calibrate', 'broken.csv'], 'broken.csv:2: st B/broken.mp4: '),
+        (['--theta', '0.733'], 'give degrees; 0.733 rad are 42 degrees'),
+        (['--format', 'camtrap-dp', '--camtrap_package', '.', '--theta', '42'], 'datapackage.json cannot be read'),
+        (['--cutpoints', '5,2'], 'cutpoints 5, 2 are not ascending'),
+        (['--truncation', 'nan'], 'truncation nan is not a distance'),
+        (['--snapshot', '0'], 'snapshot interval 0 s'),
+        (['--every', '0'], '--every must be at least 1 second'),
+        (['--workers', '0'], '--workers must be at least 1'),
+        (['--min_confidence', '2'], '--min_confidence must be from 0 to 1'),
+        (
+            ['--format', 'distance', '--deployments', 'areas.csv', '--snapshot', '2', '--theta', '42'],
+            'areas.csv:3: area_km2 is missing or 0',
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,1,60\n')
+    (tmp_path / 'areas.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,,60\n')
+    a, b = 'st A/IMG_0001.MP4', 'st B/broken.mp4'
+    rows = {'few': [(a, 0), (a, 1)], 'wrong': [('st a/IMG_0001.MP4', 0)], 'late': [(a, 0), (a, 9)], 'broken': [(b, 0)]}
+    for name, seconds in rows.items():
+        lines = [f'{clip},{second},3' for clip, second in seconds]
+        (tmp_path / f'{name}.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
     assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and fault in lines[0]
@@ -442,27 +652,27 @@ def test_without_any_row_the_files_and_the_reasons_are_there(runs, clips, tmp_pa
         'no animal': [{'file': name, 'frame_rate': 8, 'detections': []} for name in names],
         'absolute paths': [{'file': f'E:\\cards\\{name}', 'frame_rate': 8, 'detections': seen} for name in names],
     }
-    flags, code = [], 3
+    flags = []
     if given in images:
         content = {'detection_categories': {'1': 'animal'}, 'images': images[given]}
         (tmp_path / 'md.json').write_text(json.dumps(content))
-        flags, code = ['--detections', str(tmp_path / 'md.json')], 0 if given == 'no animal' else 3
+        flags = ['--detections', str(tmp_path / 'md.json')]
     elif given == 'no target':
         (tmp_path / 'none.csv').write_text('video_id,time\n')
-        flags, code = ['--targets', str(tmp_path / 'none.csv')], 0
+        flags = ['--targets', str(tmp_path / 'none.csv')]
     else:
         folder = tmp_path / 'clips'
         (folder / 'st A').mkdir(parents=True)
         (folder / 'st A' / 'zeros.mp4').write_bytes(bytes(500))
         (folder / 'st A' / 'empty.avi').touch()
     out = tmp_path / 'out'
-    assert estimate(runs, folder, out, *flags, '--format', 'zamba') == code
+    assert estimate(runs, folder, out, *flags, '--format', 'zamba') == 3  # a clip is broken
     screen = capsys.readouterr().out
     assert '0 distances of 0 clips' in screen
     assert read(out).empty and list(read(out).columns) == COLUMNS
     table = pd.read_csv(out / 'clips.csv', keep_default_na=False)
     failed = table[table['status'] == 'failed']
-    assert len(failed) == (2 if given in ('absolute paths', 'only broken clips') else 0)
+    assert len(failed) == {'absolute paths': 3, 'only broken clips': 2}.get(given, 1)
     assert all(reason in screen and reason for reason in failed['reason'])
     summary = json.loads((out / 'summary.json').read_text())
     assert summary['targets'] == 0 and summary['flags'] == {}

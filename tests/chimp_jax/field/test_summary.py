@@ -1,6 +1,7 @@
 """The result of a run in words."""
 
 import pandas as pd
+import pytest
 
 from chimp_jax.field import summary
 
@@ -45,6 +46,41 @@ def test_the_screen_names_some_clips_and_counts_the_others():
 
 def test_a_problem_or_a_missing_distance_sets_the_exit_code():
     good = CLIPS[CLIPS['status'] != 'failed']
-    assert summary.exit_code(ROWS, good) == 0
-    assert summary.exit_code(ROWS, CLIPS) == 3
-    assert summary.exit_code(pd.DataFrame({'distance': [1.0, None]}), good) == 3
+    assert summary.exit_code(ROWS, good, {}) == 0
+    assert summary.exit_code(ROWS, CLIPS, {}) == 3
+    assert summary.exit_code(pd.DataFrame({'distance': [1.0, None]}), good, {}) == 3
+    unlooked = pd.DataFrame([('d.mp4', 'not looked at', 'md.json does not name it', 0)], columns=CLIPS.columns)
+    assert summary.exit_code(ROWS, unlooked, {}) == 3
+
+
+def test_a_bias_in_a_bin_is_told_in_words_and_sets_the_exit_code():
+    good, bands = CLIPS[:1], [{'name': '0 to 2 m', 'n': 9, 'mae': 1.5, 'bias': 1.44}]
+    bands += [{'name': '2 to 4 m', 'n': 7, 'mae': 0.6, 'bias': -0.26}]
+    told = {'mae_m': 1.1, 'bands': bands}
+    warned = told | {'warning': 'the mean error is large'}
+    lines = summary.result_lines({'distances': 3, 'out_of_fold': warned}, good, 'results')
+    assert lines[1:3] == [
+        'By true distance, the models put animals at 0 to 2 m 1.4 m too far, at 2 to 4 m 0.3 m too near.',
+        'warning: the mean error is large.',
+    ]
+    assert summary.exit_code(ROWS, good, {'out_of_fold': told}) == 0
+    assert summary.exit_code(ROWS, good, {'out_of_fold': warned}) == 3
+    assert summary.exit_code(ROWS[:0], good, {'out_of_fold': warned}) == 0  # no distance, nothing to be wrong
+
+
+@pytest.mark.parametrize(
+    'counts, code',
+    [
+        ({'moments': {'with an animal': 3, 'empty': 9, 'not looked at': 0}}, 0),
+        ({'moments': {'not looked at': 2}}, 3),
+        ({'moments': {'clips with unknown length': 1}}, 3),
+        ({'moments': {'with several animals': 1}}, 3),
+        ({'stations not looked at': ['st_b']}, 3),
+    ],
+)
+def test_a_flat_file_that_lacks_moments_sets_the_exit_code_and_says_so(counts, code):
+    whole = {'distances': 3, 'distance': COUNTS | counts}
+    good = CLIPS[CLIPS['status'] == 'ok']
+    assert summary.exit_code(ROWS, good, whole) == code
+    (line,) = [line for line in summary.result_lines(whole, good, 'results') if 'flatfile' in line]
+    assert (';' in line) == (code == 3)
