@@ -26,7 +26,7 @@ from etils import epath
 
 from data_prep import lock
 from data_prep.files import RESUME, failure_line, sha256, write_json, write_whole
-from data_prep.folds import read_or_make_folds
+from data_prep.folds import balance_lines, fold_balance, read_or_make_folds
 from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
@@ -60,22 +60,37 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     plan = make_plan(job)
     for note in plan.notes():
         print(f'note: {note}')
+    if plan.problems():
+        _write_problems(out, plan.problems())  # first, so that no later error hides the reasons
     if job.strict and plan.problems():
-        _write_problems(out, plan.problems())
-        raise ValueError(f'{len(plan.problems())} rows or clips cannot be used, see {out}/problems.csv (--strict)')
-    if plan.labels is not None:
-        read_or_make_folds(out / 'folds.csv', plan.labels, job.n_folds, job.seed)
+        raise ValueError('; '.join([*_refused(out, plan.problems()), 'correct them or run without --strict']))
+    try:
+        balance = _make_folds(out, plan.labels, job)
+    except ValueError as error:
+        raise ValueError('; '.join([str(error), *_refused(out, plan.problems())])) from None
     keep_options(out, options)
     outcomes = _decode(job, plan, out, beam_options)
     problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
     _write_problems(out, problems)
     write_whole(out / LOST, _lost_targets(plan, outcomes, str(out / 'frames')).to_csv(index=False))
     clips = _clip_table(plan, outcomes)
+    if clips.empty:
+        raise ValueError('; '.join(['no clip gave a record', *_refused(out, problems)]))
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
-    write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems)))
+    write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance))
     _finish_frames(out, job.delete_frames)
     return sorted(problems)
+
+
+def _make_folds(out: epath.Path, labels: pd.DataFrame | None, job: Job) -> dict:
+    """Writes folds.csv unless it is there or nothing is labelled. Prints and returns the sizes of the folds."""
+    if labels is None:
+        return {}
+    folds = read_or_make_folds(out / 'folds.csv', labels, job.n_folds, job.seed)
+    balance = fold_balance(labels, folds, job.n_folds)
+    print('\n'.join(balance_lines(balance)))
+    return balance
 
 
 def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Outcome]:
@@ -121,8 +136,6 @@ def _clip_table(plan: Plan, outcomes: dict[str, Outcome]) -> pd.DataFrame:
 
 def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[str, dict[str, int]]:
     """Writes the records from the frame store, the quick stage. Returns {stream: {split: number of clips}}."""
-    if clips.empty:
-        raise ValueError(f'no clip gave a record; see {out}/problems.csv')
     by_split = {split: rows.tolist() for split, rows in clips.groupby('split', sort=False)['video_id']}
     counts = {}
     (out / NAME).rmtree(missing_ok=True)  # a run that was killed may have written one stream
@@ -134,10 +147,12 @@ def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[st
     return counts
 
 
-def _description(out: epath.Path, options: dict, counts: dict, clips: pd.DataFrame, n_problems: int) -> dict:
+def _description(
+    out: epath.Path, options: dict, counts: dict, clips: pd.DataFrame, n_problems: int, balance: dict
+) -> dict:
     """Returns the content of dataset.json: what the records hold, how they were made, and SHA-256 of the files.
 
-    counts: {stream: {split: number of clips}}. clips: the table clips.csv.
+    counts: {stream: {split: number of clips}}. clips: the table clips.csv. balance: of the folds, see fold_balance.
     """
     files = [out / 'clips.csv', out / 'folds.csv', out / 'problems.csv', *(out / NAME).glob('*/*/*')]
     return {
@@ -146,6 +161,7 @@ def _description(out: epath.Path, options: dict, counts: dict, clips: pd.DataFra
         'features': describe_features(),
         'clips': counts,
         'targets': {split: int(n) for split, n in clips.groupby('split')['n_targets'].sum().items()},
+        'folds': balance,
         'problems': n_problems,
         'sha256': {str(file.relative_to(out)): sha256(file) for file in sorted(files) if file.exists()},
         'versions': {'python': platform.python_version()}
@@ -162,6 +178,17 @@ def _finish_frames(out: epath.Path, delete_frames: bool) -> None:
 
 def _write_problems(out: epath.Path, problems: list[Problem]) -> None:
     write_whole(out / 'problems.csv', pd.DataFrame(sorted(problems), columns=Problem._fields).to_csv(index=False))
+
+
+def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
+    """Returns one text about the problems in problems.csv, none without problems."""
+    if not problems:
+        return []
+    first = min(problems)
+    where = first.row or first.video_id
+    return [
+        f'{len(problems)} rows or clips cannot be used, see {out}/problems.csv (the first, {where}: {first.reason})'
+    ]
 
 
 def _read_problems(out: epath.Path) -> list[Problem]:

@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     copies: dict[str, Copies]  # by video_id
     labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips
     in_pixels: frozenset[str] = frozenset()  # the video_ids with boxes in pixels
+    names: tuple[str, ...] = ()  # notes on the names of the clips
     headers: dict[str, Header | str] = {}  # by video_id; of all clips in the folder if a Watch asks for them
     looked_at: dict[str, LookedAt] = {}  # by video_id; without the clips that nobody looked at or that cannot be read
     looks_fault: str = ''  # why the detector's file does not tell where the detector looked
@@ -76,7 +77,7 @@ class Plan(NamedTuple):
         n_scaled = sum(copies.down is None for copies in self.copies.values())
         some = 0 < n_scaled < len(self.copies)  # without any downsampled clip nothing is missing
         made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if some else []
-        return [note for targets in self.targets.values() for note in targets.notes] + made
+        return [*self.names, *(note for targets in self.targets.values() for note in targets.notes), *made]
 
     def clips(self, split: str) -> list[str]:
         return sorted(self.targets[split].rows['video_id'].unique())
@@ -90,6 +91,10 @@ class Plan(NamedTuple):
 def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
     """Returns the plan of a job. Raises ValueError if a folder, a table or the detections cannot be read."""
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
+    return _plan(job, watch, down, full)._replace(names=tuple((full or down).notes()))
+
+
+def _plan(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
     if job.detections:
         return _plan_detections(job, watch, down, full)
     if job.tables:
@@ -161,7 +166,7 @@ def _every_clip(archive: Archive) -> Targets:
 
 
 def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
-    targets = read_tables(job.tables)
+    targets = read_tables(job.tables, full or down, job.with_distances)
     labels = targets['train'].rows if 'train' in targets else None
     copies: dict[str, Copies] = {}
     for split, table in targets.items():
@@ -183,7 +188,7 @@ def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | N
 def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
     """Returns a plan with one split, `test`: the seconds with an animal, each with its best box."""
     main, name = full or down, epath.Path(job.detections).name
-    found = read_detections(job.detections, job.min_confidence, job.animals, main.below_root)
+    found = read_detections(job.detections, job.min_confidence, job.animals, main.video_id_of)
     clips = {clip.video_id: clip for clip in found.clips}
     seen = every_second([video_id for video_id, clip in clips.items() if clip.sightings])
     n_empty = len(clips) - len(seen.rows)

@@ -133,7 +133,7 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         animals_are_known=bool(request.detections or request.targets or request.every_second_has_an_animal),
         partial_effort=request.partial_effort,
         species=read_species(request.species_table) if request.species_table else {},
-        media_table=read_media_table(request.media_table, clips, archive.below_root) if request.media_table else None,
+        media_table=read_media_table(request.media_table, clips, archive.video_id_of) if request.media_table else None,
     )
     formats.check(request.format, survey)
     targets_job(request)  # checks its flags
@@ -147,14 +147,14 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         intervals=None if oof is None else oof.fit_intervals(request.coverage),
         survey=survey,
         known_seconds=known_seconds,
-        corrections=corrections.read_corrections(typed) if typed.exists() else None,
+        corrections=corrections.read_corrections(typed, archive) if typed.exists() else None,
         site=site,
     )
 
 
 def read_known(request: EstimateRequest, archive: Archive, site: pd.Series) -> KnownSeconds:
     """Reads the table of --calibrate and the headers of its clips. Raises ValueError if it cannot serve."""
-    known = label_tables.read_label_table(request.calibrate)
+    known = label_tables.read_label_table(request.calibrate, archive)
     rows = known.rename(columns={name: other for other, name in calibrate.OF_TARGETS.items()})
     found = find_known_seconds(rows, archive, request.calibrate, request.workers)
     calibrate.check_known(found.rows['video_id'].map(site).fillna('').replace('', NO_FOLDER), request.calibrate)
@@ -167,6 +167,7 @@ def targets_job(request: EstimateRequest) -> Job:
         out=request.out,
         clips_full=(request.clips,),
         tables=request.targets,
+        with_distances=False,
         detections=request.detections,
         min_confidence=request.min_confidence,
         animals=None if request.animals is None else split_names(request.animals),

@@ -10,13 +10,17 @@ import pandas as pd
 
 from chimp_jax.field.label_tables import keyed, named, read_label_table
 from chimp_jax.field.status import CORRECTED
+from data_prep.archive import Archive, Names
 
 _NO_TARGET, _COPY = 'no such target', 'copy video_id and time from distances.csv'
 
 
-def read_corrections(path) -> pd.DataFrame:
-    """Returns the rows of read_label_table; the table may be empty. Raises ValueError as read_label_table does."""
-    return read_label_table(path, may_be_empty=True)
+def read_corrections(path, names: Names | Archive) -> pd.DataFrame:
+    """Returns the rows of read_label_table; the table may be empty. names: the clips that exist.
+
+    Raises ValueError as read_label_table does.
+    """
+    return read_label_table(path, names, may_be_empty=True)
 
 
 def apply_corrections(rows: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field.bins import CUTPOINTS_M, bin_names, bin_of, check_cutpoints
 from chimp_jax.field.label_tables import keyed, named, read_label_table
 from chimp_jax.field.status import CLIPS, CORRECTED, KNOWN
+from data_prep.archive import Names
 from data_prep.decoding.damage import SLACK_S
 from data_prep.files import write_json, write_whole
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
@@ -41,7 +42,7 @@ def read_distances(path) -> pd.DataFrame:
 
     Raises ValueError, in one line with file and row, if it cannot be read or has a target twice.
     """
-    table = read_table(path, [*KEY, 'distance'], numbers=['distance', *BOUNDS])
+    table = read_table(path, [*KEY, 'distance'], numbers=['time', 'distance', *BOUNDS])
     numbers = {name: numbers_of(table, name, path) for name in ('distance', *BOUNDS) if name in table}
     rows = table.assign(time=seconds_of(table, path), **numbers)
     check_unique(rows, KEY, path)
@@ -150,8 +151,8 @@ def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None
     """
     distances_csv = epath.Path(distances_csv)
     check_cutpoints(cutpoints_m)
-    truth = read_label_table(truth_csv)
     rows, clips = read_distances(distances_csv), _clips_beside(distances_csv)
+    truth = read_label_table(truth_csv, Names([*rows['video_id'], *clips.index]))
     joined, left_out = join_truth(rows, truth)
     sites = joined['video_id'].map(clips['site'])
     joined['site'] = joined['site'].where(joined['site'] != '', sites.fillna(''))

@@ -1,6 +1,5 @@
 """Finds the medium of a Camtrap DP package that each clip is."""
 
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
+from data_prep.archive import plain_name
 from data_prep.inputs.tables import check_unique, read_table
 
 MISSING = ('', 'NA', 'NaN', 'nan')  # the missing values of Camtrap DP
@@ -112,8 +112,8 @@ class _Media:
     """The media of a package, to be found by the path of a clip."""
 
     def __init__(self, media: pd.DataFrame, video_ids: Iterable[str], deployments: Iterable[str]):
-        self._deployment = {line: _letters(name) for line, name in media['deploymentID'].items()}
-        self._deployments = {*self._deployment.values(), *map(_letters, deployments)}
+        self._deployment = {line: plain_name(name) for line, name in media['deploymentID'].items()}
+        self._deployments = {*self._deployment.values(), *map(plain_name, deployments)}
         columns = [media[column] for column in ('filePath', 'fileName') if column in media]
         self._by_name = [_by_name(paths) for paths in columns]
         wanted = {form for video_id in video_ids for form in _forms(_parts(video_id)[-1])}
@@ -163,12 +163,8 @@ def _by_name(paths: pd.Series) -> dict[str, list[tuple[list[str], int]]]:
     return by_name
 
 
-def _letters(text: str) -> str:
-    return unicodedata.normalize('NFC', text)
-
-
 def _parts(path: str) -> list[str]:
-    return [part for part in _letters(path).replace('\\', '/').split('/') if part not in ('', '.')]
+    return [part for part in plain_name(path).split('/') if part not in ('', '.')]
 
 
 def _forms(name: str) -> tuple[_Form, _Form]:

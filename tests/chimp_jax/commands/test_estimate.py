@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import make_packages
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,7 +111,8 @@ def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
         == (
             'clips members out every_s detections min_confidence targets details workers weights round compile_cache '
             'coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation camtrap_package '
-            'detector_every every_second_has_an_animal other_moments_are_empty partial_effort animals species_table'
+            'detector_every every_second_has_an_animal other_moments_are_empty partial_effort animals species_table '
+            'media_table'
         ).split()
     )
     assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])
@@ -221,6 +223,39 @@ def test_every_given_second_has_a_row_even_if_the_clip_is_unreadable(runs, clips
     table = pd.read_csv(tmp_path / 'out' / 'clips.csv', keep_default_na=False).set_index('video_id')['status']
     assert table['st B/IMG_0001.MP4'] == 'not asked' and table['st A/IMG_0001.MP4'] == 'partly'
     assert table['../x.mp4'] == table['gone.mp4'] == 'failed'
+
+
+def test_targets_may_have_distances_some_of_them_empty(runs, clips, tmp_path):
+    name = 'st A/IMG_0001.MP4'
+    lines = [f'{name},0,7.4', f'{name},0,3.1', f'{name},0:01,', f'.\\{name},2,']
+    (tmp_path / 'wanted.csv').write_text('\n'.join(['filepath,time,distance', *lines]) + '\n')
+    assert estimate(runs, clips, tmp_path / 'out', '--targets', str(tmp_path / 'wanted.csv')) == 0
+    assert read(tmp_path / 'out')[KEY].to_numpy().tolist() == [[name, 0], [name, 1], [name, 2]]
+
+
+def test_a_clip_whose_letters_have_two_forms_is_one_clip_in_all_tables(runs, tmp_path):
+    """The folder has the decomposed form, and the tables have the composed one."""
+    on_disk, typed = 'For\u0065\u0302t/a.mp4', 'For\xeat/a.mp4'
+    write_clip(tmp_path / 'clips' / on_disk, numbered_frames(24), 8)
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nFor\xeat,1,60\n')
+    (tmp_path / 'wanted.csv').write_text(f'video_id,time\n{typed},0\n{typed},2\n')
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'corrections.csv').write_text(f'video_id,time,distance\n{typed},2,7.5\n')
+    flags = ['--targets', 'wanted.csv', '--format', 'distance', '--deployments', 'stations.csv', '--snapshot', '2']
+    flags = [str(tmp_path / flag) if flag.endswith('.csv') else flag for flag in flags]
+    assert estimate(runs, tmp_path / 'clips', out, *flags, '--theta', '42') == 0
+    rows, table = read(out), pd.read_csv(out / 'clips.csv')
+    assert rows[KEY].to_numpy().tolist() == [[on_disk, 0], [on_disk, 2]] and rows['status'].tolist() == [
+        'ok',
+        'corrected',
+    ]
+    assert table[['video_id', 'status', 'site']].to_numpy().tolist() == [[on_disk, 'ok', 'For\xeat']]
+    flat = pd.read_csv(out / 'distance_flatfile.csv')
+    assert flat['Sample.Label'].tolist() == ['For\xeat'] * 2 and flat['distance'].notna().all()
+    (tmp_path / 'truth.csv').write_text(f'video_id,time,distance\n{typed},0,3\n')
+    assert entry.main(['evaluate', str(out), '--truth', str(tmp_path / 'truth.csv')]) == 0
+    assert pd.read_csv(out / 'evaluation.csv')['n'].tolist()[0] == 1
 
 
 def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
@@ -510,6 +545,11 @@ def test_the_bias_of_a_bin_is_told_in_all_places(runs, clips, tmp_path, capsys, 
         (['--coverage', '1.5'], '--coverage=1.5'),
         (['--animals', 'duiker'], '--animals names categories of a detector; give its file with --detections'),
         (['--species_table', 'x.csv'], '--species_table is for --format camtrap-dp'),
+        (['--media_table', 'x.csv'], '--media_table is for --format camtrap-dp'),
+        (
+            ['--format', 'camtrap-dp', '--camtrap_package', '.', '--media_table', 'media_table.csv'],
+            "media_table.csv:2: the clip 'st A/gone.mp4' is not in the clips folder",
+        ),
         (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
         (['--calibrate', 'gone.csv'], 'gone.csv'),
         (['--calibrate', 'few.csv'], 'few.csv: too few known distances (st A has 2, 5 are needed)'),
@@ -533,6 +573,7 @@ def test_the_bias_of_a_bin_is_told_in_all_places(runs, clips, tmp_path, capsys, 
 def test_flags_that_do_not_fit_are_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,1,60\n')
+    (tmp_path / 'media_table.csv').write_text('video_id,mediaID\nst A/gone.mp4,m1\n')
     (tmp_path / 'areas.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,,60\n')
     a, b = 'st A/IMG_0001.MP4', 'st B/broken.mp4'
     rows = {'few': [(a, 0), (a, 1)], 'wrong': [('st a/IMG_0001.MP4', 0)], 'late': [(a, 0), (a, 9)], 'broken': [(b, 0)]}
@@ -543,6 +584,33 @@ def test_flags_that_do_not_fit_are_refused_before_any_work(runs, clips, tmp_path
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and fault in lines[0]
     assert not (tmp_path / 'out').exists()
+
+
+def test_clips_and_media_are_matched_before_the_clips_are_decoded(runs, clips, tmp_path, capsys, monkeypatch):
+    """The package is a .zip, and its names are those of another platform."""
+    cells = 'd{0},2024-03-02T10:00:0{0}Z,https://x.org/{0}/file,false,video/mp4'
+    media = ''.join(f'm{k},{cells.format(k)},20240302100000-IMG_0001.MP4\n' for k in (1, 2))
+    media = make_packages.MEDIA.splitlines()[0] + ',fileName\n' + media
+    human = 'o1,d2,m2,2024-03-02T10:00:02Z,2024-03-02T10:00:02Z,media,human,,\n'
+    observations = make_packages.OBSERVATIONS.splitlines()[0] + '\n' + human
+    mine = make_packages.package(tmp_path / 'mine', media=media, observations=observations)
+    shutil.make_archive(tmp_path / 'agouti', 'zip', mine)
+    (tmp_path / 'wanted.csv').write_text('video_id,time\nst A/IMG_0001.MP4,1\nst B/IMG_0001.MP4,2\n')
+    table = tmp_path / 'table.csv'
+    flags = ['--targets', str(tmp_path / 'wanted.csv'), '--format', 'camtrap-dp', '--camtrap_package']
+    flags.append(str(tmp_path / 'agouti.zip'))
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring.Panel, 'score', None)  # a clip that is decoded would need it
+        assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
+        assert 'agouti.zip/media.csv has none of the clips (st A/IMG_0001.MP4, st B' in capsys.readouterr().err
+        table.write_text('video_id,mediaID\nst A/IMG_0001.MP4,m1\nst B/IMG_0001.MP4,m3\n')
+        assert estimate(runs, clips, tmp_path / 'out', *flags, '--media_table', str(table)) == 1
+        assert "table.csv:3: the mediaID 'm3' is not in" in capsys.readouterr().err
+    table.write_text('video_id,mediaID\n.\\st A\\IMG_0001.MP4,m1\nst B/IMG_0001.MP4,m2\n')
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--media_table', str(table)) == 0
+    made = make_packages.read(tmp_path / 'out' / 'camtrap-dp' / 'observations.csv')
+    assert made['observationID'].tolist() == ['o1', 'chimp_jax-m1-1']
+    assert '1 distances belong to media that you classified as human' in capsys.readouterr().out
 
 
 def test_one_clip_as_a_table_and_a_picture(runs, clips, tmp_path):

@@ -66,6 +66,15 @@ def test_coverage_counts_the_ends_and_the_rows_with_an_interval():
     assert table.loc[0, ['coverage', 'width']].tolist() == pytest.approx([2 / 3, (2 + 1.5 + 1) / 3])
 
 
+def test_known_distances_in_another_spelling(tmp_path, capsys):
+    distances = write(tmp_path / 'distances.csv', 'video_id,time,distance', 'e\u0301/a.mp4,5,4', 'b.mp4,0,1')
+    truth = write(tmp_path / 'truth.csv', 'video_id;time;distance', '\xe9\\a.mp4;0:05,9;3,5', 'b.mp4;0;2')
+    table = write_evaluation(distances, truth).table.set_index('scope')
+    # Errors 0.5 and -1.
+    assert table.loc['all', ['n', 'mae', 'bias']].tolist() == [2, 0.75, -0.25]
+    capsys.readouterr()
+
+
 def test_rows_without_a_partner_are_named_and_counted(tmp_path, caplog, capsys):
     distances = write(
         tmp_path / 'distances.csv',

@@ -8,6 +8,7 @@ from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp
 from chimp_jax.field.exports.camtrap_package import check_package, read_package, schema_names
 from chimp_jax.field.exports.camtrap_rows import position_angle, tags_of, tags_text
+from chimp_jax.field.exports.media_match import media_of_clips
 
 
 def test_a_distance_becomes_an_observation(tmp_path):
@@ -248,6 +249,12 @@ def test_the_users_names_of_species(tmp_path):
     formats.write('camtrap-dp', seen, clips, survey, tmp_path, '2024-05-01T00:00:00Z')
     table = read(tmp_path / 'camtrap-dp' / 'observations.csv')
     assert table['scientificName'].tolist() == ['', 'Philantomba monticola', 'Mammalia', '']  # the first is the user's
+
+
+def test_letters_of_a_path_in_another_form():
+    columns = {'mediaID': 'm1', 'filePath': 'media/For\xeat/a.mp4', 'deploymentID': 'd', 'timestamp': ''}
+    found, unknown = media_of_clips(['For\u0065\u0302t/a.mp4'], pd.DataFrame(columns, index=[2]), 'media.csv')
+    assert found['For\u0065\u0302t/a.mp4']['mediaID'] == 'm1' and not unknown
 
 
 @pytest.mark.parametrize(
