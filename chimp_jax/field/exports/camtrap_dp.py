@@ -78,6 +78,8 @@ def check_merge(
     rows = pd.DataFrame({'video_id': names, 'time': 0, 'distance': 1.0, 'flags': '', 'status': OK})
     rows[['distance_lower', 'distance_upper', *BOX]] = math.nan
     merged = _merge(rows, package_dir, out_dir, field_of_view_deg, None, media_table)
+    for name in merged.package.names:
+        merged.package.files.read(name)  # else the copy could fail after the work
     if names and len(merged.counts['clips not in media.csv']) == len(names):
         file = merged.package.file('media') if media_table is None else media_table.file
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import posixpath
 import stat
 import zipfile
 import zlib
@@ -35,7 +36,7 @@ class PackageFiles:
             )
 
     def __contains__(self, name: str) -> bool:
-        return (self.path / name).exists() if self._entries is None else name in self._entries
+        return (self.path / name).is_file() if self._entries is None else posixpath.normpath(name) in self._entries
 
     def place(self, name: str) -> str:
         """Returns the name of a file for messages."""
@@ -47,7 +48,7 @@ class PackageFiles:
             if self._entries is None:
                 return (self.path / name).read_bytes()
             with self.path.open('rb') as file, zipfile.ZipFile(file) as archive:
-                entry = self._entries[name]
+                entry = self._entries[posixpath.normpath(name)]
                 _check_size(entry.file_size, self.place(name))
                 return archive.read(entry)
         except _BROKEN as error:
@@ -88,14 +89,15 @@ def _entries(path: epath.Path) -> dict[str, zipfile.ZipInfo]:
         raise ValueError(f'{path} is no folder and no .zip that can be read; give your Camtrap DP package') from None
     found: dict[str, zipfile.ZipInfo] = {}
     for entry in listed:
+        name = posixpath.normpath(entry.filename)
         if leaves_folder(entry.filename):
             what = 'a name that leads out of the archive or has a backslash'
         elif stat.S_ISLNK(entry.external_attr >> 16):
             what = 'a link'
-        elif entry.filename in found:
+        elif name in found:
             what = 'a name that the archive has twice'
         else:
-            found[entry.filename] = entry
+            found[name] = entry
             continue
         raise ValueError(f'{path} has {ascii(entry.filename)}, {what}; export the package again, or give its folder')
     top = _top(path, found)

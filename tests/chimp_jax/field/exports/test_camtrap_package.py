@@ -13,7 +13,7 @@ import pytest
 from make_packages import MEDIA, OBSERVATIONS, URL, package, read, rows
 
 from chimp_jax.field.exports import camtrap_files
-from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp
+from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp
 from chimp_jax.field.exports.camtrap_package import check_package, read_package
 
 SCHEMAS = files('chimp_jax.field.exports') / 'camtrap_dp_schemas'
@@ -230,6 +230,29 @@ def test_an_archive_of_no_package_or_of_two_is_refused(tmp_path):
     (mine / 'datapackage.json').unlink()
     with pytest.raises(ValueError, match='datapackage.json cannot be read; give the folder'):
         read_package(archive_of(mine, tmp_path / 'none.zip'))
+
+
+def with_extra(folder, path):
+    tables = [{'name': name, 'path': f'./{name}.csv'} for name in ('deployments', 'media', 'observations')]
+    return package(folder, resources=[*tables, {'name': 'extra', 'path': path}])
+
+
+def test_every_file_of_the_package_is_read_before_there_are_distances(tmp_path):
+    mine = with_extra(tmp_path / 'mine', 'extra.bin')
+    (mine / 'extra.bin').write_bytes(bytes(range(256)))
+    archive = archive_of(mine, tmp_path / 'mine.zip', './')
+    check_merge(['site_1/a.mp4'], archive, tmp_path / 'out')
+    merge_camtrap_dp(rows(), archive, tmp_path / 'out')
+    assert (tmp_path / 'out' / 'extra.bin').read_bytes() == bytes(range(256))
+    data = archive.read_bytes()
+    at = data.index(b'extra.bin') + len('extra.bin') + 9  # in its packed bytes
+    archive.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(ValueError, match='mine.zip/extra.bin cannot be read'):
+        check_merge(['site_1/a.mp4'], archive, tmp_path / 'other')
+    folder = with_extra(tmp_path / 'folder', 'photos')
+    (folder / 'photos').mkdir()
+    with pytest.raises(ValueError, match='names photos, but this file is missing'):
+        read_package(folder)
 
 
 def test_the_datapackage_itself_may_be_given(tmp_path):

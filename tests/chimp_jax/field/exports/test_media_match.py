@@ -56,6 +56,11 @@ def test_the_path_of_the_medium_counts_before_its_name():
     assert found(['south/x.mp4'], table, ['south']) == {'south/x.mp4': 'm3'}
 
 
+def test_the_deployment_decides_between_equal_paths():
+    table = media(*((name, f'media{k}/100/x.mp4', 'x.mp4', 'video/mp4') for k, name in enumerate('ab')))
+    assert found(['b/100/x.mp4'], table) == {'b/100/x.mp4': 'm3'}
+
+
 @pytest.mark.parametrize(
     ('video_ids', 'rows', 'match'),
     [
