@@ -18,7 +18,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalize(frames: jax.Array, kind: str, dtype: Any) -> jax.Array:
-    """Converts uint8 pictures to floats by x / 255 (kind `unit`, as published).
+    """Converts pictures 0..255 (uint8, or float32 if augmented) to floats by x / 255 (kind `unit`, as published).
 
     With kind `imagenet` the function then subtracts ImageNet's mean and divides by its standard deviation.
     """
