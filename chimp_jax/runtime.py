@@ -123,16 +123,16 @@ class _AboveTheBar(logging.StreamHandler):
         self.flush()
 
 
-def start_logging(verbose: bool = False) -> None:
+def start_logging(verbose: bool = False, times: bool = False) -> None:
     """Sends our own lines to stdout, above a progress bar. Other packages log errors only: orbax is verbose.
 
-    verbose: also the lines for developers, such as XLA's flags and compilations.
+    verbose: also the lines for developers, such as XLA's flags and compilations. times: each line begins with the time.
     """
     from absl import logging as absl_logging
 
     absl_logging.set_verbosity(absl_logging.ERROR)
     handler = _AboveTheBar(sys.stdout)
-    handler.setFormatter(logging.Formatter('%(asctime)s %(message)s', '%H:%M:%S'))
+    handler.setFormatter(logging.Formatter('%(asctime)s %(message)s' if times else '%(message)s', '%H:%M:%S'))
     ours = logging.getLogger('chimp_jax')
     ours.addHandler(handler)
     ours.setLevel(logging.DEBUG if verbose else logging.INFO)

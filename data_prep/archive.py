@@ -4,6 +4,8 @@ A clip's identity, its video_id, is its path below the root, with forward slashe
 """
 
 import contextlib
+import itertools
+import operator
 import os
 import shutil
 import tempfile
@@ -32,6 +34,9 @@ class Archive:
                 self._paths.setdefault(video_id, []).append(root / name)
         # macOS stores an accented letter as two characters, a table made elsewhere as one.
         self._by_letters = {unicodedata.normalize('NFC', name): name for name in self._paths}
+        self._by_name: dict[str, list[str]] = {}  # last part of the path, in lower case: clips
+        for name in self.clips():
+            self._by_name.setdefault(_parts(name)[-1], []).append(name)
         self._by_any_case = {name.casefold(): name for name in self._by_letters}
 
     def clips(self) -> list[str]:
@@ -50,6 +55,13 @@ class Archive:
         """Returns a file whose path differs only in upper and lower case, or None."""
         return self._by_any_case.get(unicodedata.normalize('NFC', video_id).casefold())
 
+    def likely(self, video_id: str) -> list[str]:
+        """Returns the clips whose last folders and name agree best with those of a path, sorted."""
+        parts = _parts(video_id)
+        named = self._by_name.get(parts[-1], [])
+        n_equal = {name: _equal_at_end(_parts(name), parts) for name in named}
+        return [name for name in named if n_equal[name] == max(n_equal.values())]
+
     def below_root(self, path: str) -> str:
         """Returns the video_id of a path that another tool wrote: absolute, or relative to its working folder."""
         if path in self._paths:
@@ -62,6 +74,14 @@ class Archive:
 
     def __str__(self) -> str:
         return ' and '.join(map(str, self.roots))
+
+
+def _parts(video_id: str) -> list[str]:
+    return unicodedata.normalize('NFC', video_id).casefold().split('/')
+
+
+def _equal_at_end(a: list[str], b: list[str]) -> int:
+    return sum(1 for _ in itertools.takewhile(bool, map(operator.eq, reversed(a), reversed(b))))
 
 
 def is_clip(name: str) -> bool:

@@ -25,8 +25,9 @@ import pandas as pd
 from etils import epath
 
 from data_prep import lock
-from data_prep.files import sha256, write_json, write_whole
+from data_prep.files import RESUME, failure_line, sha256, write_json, write_whole
 from data_prep.folds import read_or_make_folds
+from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
 from data_prep.job import Job, compare_options, keep_options, result_options
@@ -181,6 +182,7 @@ def _parse(arguments: list[str] | None) -> Job:
         default=standard.min_confidence,
         help='least confidence of a detection, 0 to 1',
     )
+    add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
     add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local or gs://')
     add('--clips_full', nargs='+', default=(), help='folders with the original clips, local or gs://')
@@ -195,6 +197,7 @@ def _parse(arguments: list[str] | None) -> Job:
     add('--runner', default=standard.runner, help="local, or a runner of Apache Beam; Beam's own options may follow")
     options, runner_options = parser.parse_known_args(arguments)
     options.delete_frames = options.delete_frames == 'True'
+    options.animals = None if options.animals is None else split_names(options.animals)
     options.clips_down, options.clips_full = tuple(options.clips_down), tuple(options.clips_full)
     return Job(**vars(options), runner_options=tuple(runner_options))
 
@@ -208,19 +211,17 @@ def main(arguments: list[str] | None = None) -> int:
         job = _parse(arguments)
         problems = build(job)
     except ValueError as error:
-        print(f'build failed: {_last_line(error)}', file=sys.stderr)
+        print(f'build failed: {failure_line(error)}', file=sys.stderr)
         return 1
     except (OSError, guard.WorkerError) as error:
-        print(f'build failed: {_last_line(error)}; run the same command again to resume', file=sys.stderr)
+        print(
+            f'build failed: {failure_line(error)}; {RESUME}',
+            file=sys.stderr,
+        )
         return 1
     where = f', see {job.out}/problems.csv' if problems else ''
     print(f'{len(problems)} problems{where}')
     return 3 if problems else 0
-
-
-def _last_line(error: Exception) -> str:
-    """Returns the last line of a worker's stack trace."""
-    return str(error).strip().splitlines()[-1]
 
 
 if __name__ == '__main__':

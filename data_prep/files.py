@@ -6,6 +6,8 @@ import os
 
 from etils import epath
 
+RESUME = 'correct this and run the same command again to resume'  # after a failure of the machine
+
 
 def write_whole(path, content: str | bytes) -> None:
     """Writes a file under a temporary name, then renames it: a killed run leaves the old file or the new one."""
@@ -27,3 +29,11 @@ def sha256(path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def failure_line(error: BaseException) -> str:
+    """Returns one line without internal names: the file and what is wrong with it, or the text of the error."""
+    if isinstance(error, OSError) and error.strerror:
+        files = ' and '.join(str(name) for name in (error.filename, error.filename2) if name)
+        return f'{files}: {error.strerror}' if files else error.strerror
+    return ' '.join(str(error).split()) or type(error).__name__

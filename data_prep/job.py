@@ -20,6 +20,7 @@ class Job:
     tables: str | None = None  # folder with the challenge's tables, or one CSV
     detections: str | None = None  # JSON of a detector: seconds with an animal become targets
     min_confidence: float = 0.2  # of a detection, 0..1
+    animals: tuple[str, ...] | None = None  # the categories that count; None: the category `animal`
     every_s: int = 1  # seconds between targets without tables and detections
     sampling: str = 'timestamp'  # or 'legacy_r1', of the `full` stream
     gamma: str = 'auto'  # or 'always', 'never': correction of the `full` stream
@@ -39,6 +40,8 @@ class Job:
             raise ValueError(f'--workers must be at least 1; got {self.workers}')
         if self.tables and self.detections:
             raise ValueError('give --tables or --detections, not both')
+        if self.animals and not self.detections:
+            raise ValueError('--animals names categories of a detector; give its file with --detections')
         if self.every_s < 1:
             raise ValueError(f'--every must be at least 1 second; got {self.every_s}')
         if not 0 <= self.min_confidence <= 1:
@@ -67,7 +70,8 @@ def result_options(job: Job) -> dict:
         'version': VERSION,
     }
     if job.detections:
-        return options | {'min_confidence': job.min_confidence, 'detections_sha256': sha256(job.detections)}
+        animals = {'animals': list(job.animals)} if job.animals else {}  # absent in folders of version 0.1
+        return options | animals | {'min_confidence': job.min_confidence, 'detections_sha256': sha256(job.detections)}
     if job.tables:
         return options | {'tables_sha256': {file.name: sha256(file) for file in _table_files(epath.Path(job.tables))}}
     return options | {'every_s': job.every_s}

@@ -26,7 +26,7 @@ class FolderInUse(ValueError):
 
 @contextlib.contextmanager
 def hold(folder) -> Iterator[None]:
-    """Holds the folder for this run. Raises FolderInUse if another run holds it.
+    """Holds the folder for this run. Raises FolderInUse if another run holds it, ValueError if it cannot be written.
 
     Creates the folder if it is missing, and removes it at the end if the run wrote nothing into it. On a local disk
     the system drops the lock of a process that dies. A bucket has no such locks: there the lock is a file that its run
@@ -38,6 +38,7 @@ def hold(folder) -> Iterator[None]:
             yield
         return
     created = not path.parent.exists()
+    _check_folder(path.parent)
     try:
         with _hold_local(path):
             yield
@@ -45,6 +46,18 @@ def hold(folder) -> Iterator[None]:
         if created:
             with contextlib.suppress(OSError):  # the folder has files
                 os.rmdir(path.parent)
+
+
+def _check_folder(folder: epath.Path) -> None:
+    above = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), folder)
+    if not above.is_dir():
+        raise ValueError(f'{above} is a file; choose a folder for the results')
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f'the folder {folder} cannot be made ({error.strerror}); choose another one') from None
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f'the folder {folder} cannot be written; choose another one, or change its permissions')
 
 
 @contextlib.contextmanager

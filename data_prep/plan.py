@@ -1,13 +1,14 @@
 """The plan of a job: the targets of each clip, and the problems that are known before anything is decoded."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from etils import epath
 
 from data_prep.archive import Archive
-from data_prep.inputs.detections import ClipDetections, Detections, best_by_second, read_detections
+from data_prep.inputs.detections import read_detections
+from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
 from data_prep.inputs.headers import Copies, check_headers, check_times, find_clips, read_headers
 from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
 from data_prep.job import Job
@@ -20,12 +21,19 @@ class Plan(NamedTuple):
     labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips
     in_pixels: frozenset[str] = frozenset()  # the video_ids with boxes in pixels
 
+    def labels_of_animals(self) -> dict[tuple[str, int], str]:
+        """Returns {(video_id, second): the name of the animal there} of the targets with such a name."""
+        rows = pd.concat(targets.rows for targets in self.targets.values())
+        rows = rows[rows['label'] != ''] if 'label' in rows else rows[:0]
+        return {(row.video_id, row.time_s): row.label for row in rows.itertuples()}
+
     def problems(self) -> list[Problem]:
         return [problem for targets in self.targets.values() for problem in targets.problems]
 
     def notes(self) -> list[str]:
         n_scaled = sum(copies.down is None for copies in self.copies.values())
-        made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if n_scaled else []
+        some = 0 < n_scaled < len(self.copies)  # without any downsampled clip nothing is missing
+        made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if some else []
         return [note for targets in self.targets.values() for note in targets.notes] + made
 
     def clips(self, split: str) -> list[str]:
@@ -36,7 +44,7 @@ def make_plan(job: Job) -> Plan:
     """Returns the plan of a job. Raises ValueError if a folder, a table or the detections cannot be read."""
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
     if job.detections:
-        return _plan_detections(read_detections(job.detections, job.min_confidence), down, full, job.workers)
+        return _plan_detections(job, down, full)
     targets = read_tables(job.tables) if job.tables else {'test': _every_clip(full or down)}
     labels = targets['train'].rows if 'train' in targets else None
     copies: dict[str, Copies] = {}
@@ -87,31 +95,33 @@ def _every_clip(archive: Archive) -> Targets:
     return every_second(video_ids)
 
 
-def _plan_detections(found: Detections, down: Archive | None, full: Archive | None, workers: int) -> Plan:
+def _plan_detections(job: Job, down: Archive | None, full: Archive | None) -> Plan:
     """Returns a plan with one split, `test`: the seconds with an animal, each with its best box."""
-    main = full or down
-    clips = {main.below_root(clip.video_id): clip for clip in found.clips}
+    found = read_detections(job.detections, job.min_confidence, job.animals, (full or down).below_root)
+    clips = {clip.video_id: clip for clip in found.clips}
     seen = every_second([video_id for video_id, clip in clips.items() if clip.sightings])
     n_empty = len(clips) - len(seen.rows)
     notes = found.notes + ([f'{n_empty} clips without an animal are left out'] if n_empty else [])
-    problems = [problem._replace(video_id=main.below_root(problem.video_id)) for problem in found.problems]
-    seen, copies = find_clips(seen._replace(problems=problems, notes=notes), down, full)
-    headers = read_headers({name: (copies[name], _last_second(clips[name])) for name in copies}, workers)
+    seen, copies = find_clips(seen._replace(problems=found.problems, notes=notes), down, full)
+    rates = {name: clips[name].frame_rate for name in copies}
+    headers = read_headers({name: (copies[name], 0) for name in copies}, job.workers, True, rates)
     seen = check_headers(seen, headers)
-    rates = {name: clips[name].frame_rate or headers[name].frame_rate for name in seen.rows['video_id']}
-    unknown = [name for name, rate in rates.items() if not rate]
-    seen = seen.without_clips(dict.fromkeys(unknown, 'the frame rate is unknown'), 'detections')
+    timed = {name: time_sightings(clips[name], headers[name]) for name in seen.rows['video_id']}
     rows = [
-        {'video_id': name, 'time_s': second, 'box': sighting.box}
-        for name in seen.rows['video_id']
-        for second, sighting in best_by_second(clips[name], rates[name]).items()
+        {'video_id': name, 'time_s': second, 'box': sighting.box, 'label': sighting.label}
+        for name, clip in timed.items()
+        for second, sighting in best_by_second(clip.sightings, clip.times_s).items()
     ]
-    rows = pd.DataFrame(rows, columns=['video_id', 'time_s', 'box'])
-    targets = seen._replace(rows=rows.assign(distance_m=np.nan, site='', park='', row=''))
+    rows = pd.DataFrame(rows, columns=['video_id', 'time_s', 'box', 'label'])
+    faults = [
+        Problem(name, epath.Path(job.detections).name, 'detections', clip.fault)
+        for name, clip in timed.items()
+        if clip.fault
+    ]
+    targets = seen._replace(
+        rows=rows.assign(distance_m=np.nan, site='', park='', row=''),
+        problems=seen.problems + faults,
+        notes=seen.notes + rate_note({name: (rates[name], headers[name].frame_rate) for name in timed}),
+    )
     in_pixels = frozenset(name for name, clip in clips.items() if clip.box_unit == 'pixel')
     return Plan({'test': check_times(targets, headers)}, copies, None, in_pixels)
-
-
-def _last_second(clip: ClipDetections) -> int:
-    """Returns the last second with a detection, 0 if the file does not give the frame rate."""
-    return int(max(sighting.frame_number for sighting in clip.sightings) / (clip.frame_rate or math.inf))

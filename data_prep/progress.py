@@ -38,7 +38,7 @@ class Progress:
         """
         self._what, self._total, self._unit = what, total, unit
         self._done, self._problems, self._note = done, problems, ''
-        self._by_work = work is not None
+        self._by_work, self._work, self._worked = work is not None, work, 0.0
         self._started_s, self._done_before = time.monotonic(), done
         terminal = sys.stdout.isatty()
         interval_s = SECONDS_BETWEEN_DRAWS if terminal else SECONDS_BETWEEN_LINES
@@ -62,6 +62,7 @@ class Progress:
         self._done += count
         self._problems += problems
         self._note = note
+        self._worked += work
         self._bar.set_description_str(self._text(), refresh=False)
         if self._done >= self._total:
             self._bar.n = self._bar.total
@@ -76,6 +77,7 @@ class Progress:
             self._bar.initial += amount
             self._bar.n += amount
             self._bar.last_print_n += amount
+        self._worked += work
         self._done += count
         self._done_before += count
         if self._done >= self._total:
@@ -96,7 +98,9 @@ class Progress:
         here = self._done - self._done_before
         problems = [f'{self._problems} problem{"s" * (self._problems > 1)}'] if self._problems else []
         if not self._what:
-            return ', '.join([f'{self._unit.removesuffix("s")} {self._done} of {self._total}', *problems])
+            # Several pieces may be worked on at once; then none is finished for a long time.
+            at = max(self._done, int(self._total * self._worked / self._work)) if self._work else self._done
+            return ', '.join([f'{self._unit.removesuffix("s")} {at} of {self._total}', *problems])
         rate = [_rate_text(here / elapsed_s, self._unit)] if here and elapsed_s else []
         note = [self._note] if self._note else []
         return ', '.join([f'{self._what}: {self._done} of {self._total} {self._unit}', *note, *rate, *problems])

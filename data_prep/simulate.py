@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 
 from data_prep import lock
+from data_prep.files import RESUME, failure_line
 from data_prep.progress import Progress
 from data_prep.simulator import tables
 from data_prep.simulator.frames import frames
@@ -132,10 +133,10 @@ def main():
     size = tables.QUICK_SIZE if args.quick else tables.FULL_SIZE
     try:
         simulate(args.out, args.difficulty, args.seed, size, args.workers)
-    except (tables.FolderError, lock.FolderInUse) as error:
+    except ValueError as error:
         raise SystemExit(f'simulate: {error}') from error
-    except WorkerError as error:
-        raise SystemExit(f'simulate: {error}; run the same command again to resume') from error
+    except (WorkerError, OSError) as error:
+        raise SystemExit(f'simulate: {failure_line(error)}; {RESUME}') from error
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ import sys
 from types import ModuleType
 
 from chimp_jax import runtime
+from data_prep.files import RESUME, failure_line
 from data_prep.workers.guard import WorkerError
 
 COMMANDS = {
@@ -47,7 +48,7 @@ def start() -> None:
     if code is None:
         settings = runtime.configure()
         name, command, options = _parse(sys.argv[1:])
-        runtime.start_logging(options.verbose)
+        runtime.start_logging(options.verbose, times=options.verbose)
         if 'compile_cache' in options:  # a command that runs the model
             log.debug('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
         code = _run(name, command, options)
@@ -106,6 +107,12 @@ def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
     del options.verbose  # of the process, not of the command
     try:
         return command.run(options)
-    except (ValueError, OSError, WorkerError) as failure:
-        print(f'{name} failed: {" ".join(str(failure).split())}', file=sys.stderr)
-        return 1
+    except ValueError as refusal:
+        print(f'{name} failed: {failure_line(refusal)}', file=sys.stderr)
+    except (OSError, WorkerError) as failure:
+        log.debug('%s', getattr(failure, 'trace', ''))
+        print(
+            f'{name} failed: {failure_line(failure)}; {RESUME}',
+            file=sys.stderr,
+        )
+    return 1

@@ -31,6 +31,7 @@ from chimp_jax.field.summary import exit_code, make_summary, result_lines
 from chimp_jax.scoring import Panel
 from data_prep.archive import Archive
 from data_prep.files import write_json
+from data_prep.inputs.categories import read_species, split_names
 from data_prep.job import Job
 from data_prep.lock import hold
 from data_prep.plan import Plan, make_plan, make_tasks
@@ -76,8 +77,8 @@ def run(options: argparse.Namespace) -> int:
         work = epath.Path(request.out) / 'work'
         progress = Progress('', len(tasks), work=len(tasks) * len(inputs.members))
         streamed = stream_clips(tasks, inputs.members, work, panel, request.workers, progress)
-        rows, calibration = estimate_distances(inputs, streamed, estimates.lost_targets(plan, tasks, streamed))
-        problems = {problem.video_id: problem.reason for problem in plan.problems()}
+        rows, calibration = estimate_distances(inputs, streamed, plan, tasks)
+        problems = estimates.clip_reasons(plan.problems())
         idle = status.NO_ANIMAL if request.detections else status.NOT_ASKED
         clips = estimates.clip_rows(inputs.site, streamed, rows, problems, idle)
         made = make_summary(
@@ -89,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
             rows=rows,
             clips=clips,
             device=device,
+            notes=plan.notes(),
         )
         whole = write_results(request, inputs, rows, clips, made)
     print('\n'.join(result_lines(whole, clips, request.out)))
@@ -111,6 +113,7 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         cutpoints_m=request.cutpoints,
         truncation_m=request.truncation,
         package=request.camtrap_package,
+        species=read_species(request.species_table) if request.species_table else {},
     )
     formats.check(request.format, survey)
     typed = epath.Path(request.out) / status.CORRECTIONS
@@ -135,6 +138,7 @@ def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
         tables=request.targets,
         detections=request.detections,
         min_confidence=request.min_confidence,
+        animals=None if request.animals is None else split_names(request.animals),
         every_s=request.step_s,
         workers=request.workers,
     )
@@ -145,7 +149,7 @@ def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
 
 
 def estimate_distances(
-    inputs: Inputs, streamed: Streamed, lost: pd.DataFrame
+    inputs: Inputs, streamed: Streamed, plan: Plan, tasks: list[ClipTask]
 ) -> tuple[pd.DataFrame, calibrate.Calibration | None]:
     """Returns the rows of distances.csv, with a column for each recipe, and the corrections of the sites."""
     predictions = streamed.answers()
@@ -165,7 +169,9 @@ def estimate_distances(
         fitted=inputs.intervals,
         calibration=calibration,
     )
-    return estimates.complete_rows(rows, lost, inputs.corrections).round(4), calibration
+    lost = estimates.lost_targets(plan, tasks, streamed)
+    whole = estimates.complete_rows(rows, lost, plan.labels_of_animals(), inputs.corrections)
+    return whole.round(4), calibration
 
 
 def calibrate_sites(

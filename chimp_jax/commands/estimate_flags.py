@@ -35,11 +35,17 @@ class EstimateRequest:
     cutpoints: Sequence[float] | None
     truncation: float | None
     camtrap_package: str | None
+    animals: str | None  # names with commas between them
+    species_table: str | None
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
         if self.every_s is not None and (self.targets or self.detections):
             raise ValueError('--every cannot be used with --targets or --detections, which give the seconds themselves')
+        if self.animals is not None and not self.detections:
+            raise ValueError('--animals names categories of a detector; give its file with --detections')
+        if self.species_table and 'camtrap-dp' not in self.format:
+            raise ValueError('--species_table is for --format camtrap-dp; add this format or leave the table out')
         if not 0 < self.coverage < 1:
             raise ValueError(f'--coverage={self.coverage} is not a share; give a number between 0 and 1, such as 0.9')
 
@@ -58,6 +64,7 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
     add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal are the targets')
     add('--min_confidence', '--min-confidence', type=float, default=0.2, help='of a detection (default: 0.2)')
+    add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--targets', help='CSV with the columns video_id and time: these seconds are the targets')
     add('--details', action='store_true', help='adds a column for each recipe')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode clips (default: all cores)')
@@ -72,3 +79,9 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--cutpoints', type=metres_list, help='limits of the distance bins in metres, such as 0,2,4,6,9,13')
     add('--truncation', type=float, help='metres; animals that are farther away are left out')
     add('--camtrap_package', '--camtrap-package', help='folder of your Camtrap DP, with its datapackage.json')
+    add(
+        '--species_table',
+        '--species-table',
+        metavar='CSV',
+        help="columns label,scientificName: the detector's names and the scientific names for Camtrap DP",
+    )

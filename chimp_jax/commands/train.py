@@ -73,7 +73,7 @@ def _with_file(value: str) -> str:
 def main(_) -> None:
     from chimp_jax import train
 
-    runtime.start_logging(VERBOSE.value)
+    runtime.start_logging(VERBOSE.value, times=True)
     config = flags.FLAGS.config.lock()
     try:
         if MULTIHOST.value:

@@ -32,8 +32,8 @@ def hold_shared(folder: epath.Path) -> Iterator[None]:
                 held.enter_context(lock.hold(folder))
             except lock.FolderInUse as error:
                 refused = str(error)
-            except OSError as error:
-                failed = f'{folder} cannot be held for this run: {error}'
+            except (OSError, ValueError) as error:
+                failed = files.failure_line(error)
         refused, failed = gather([refused, failed])[0]
         if refused:
             raise lock.FolderInUse(refused)

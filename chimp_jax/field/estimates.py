@@ -4,7 +4,7 @@ The order of the steps: intervals around the estimates; the correction of the si
 ends of its interval; flags; a person's corrections, which replace estimate and interval.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,12 @@ from chimp_jax.clip_stream import Streamed
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import with_lost
 from chimp_jax.field import calibrate, corrections, flags, intervals, status
+from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan
 from data_prep.workers.clip_record import ClipTask
 
-COLUMNS = [*KEY, 'distance', 'distance_lower', 'distance_upper', 'spread', 'members', 'flags', 'status', *BOX]
+LABEL = 'label'  # the detector's name of the animal, '' if it is just an animal or there is no detector
+COLUMNS = [*KEY, 'distance', 'distance_lower', 'distance_upper', 'spread', 'members', 'flags', 'status', *BOX, LABEL]
 
 
 def estimate_rows(
@@ -46,6 +48,7 @@ def estimate_rows(
     gamma = streamed.clips.set_index('video_id')['gamma'].reindex(rows['video_id']).fillna(False).astype(bool)
     rows['flags'] = flags.flag_rows(training, rows['distance'], gamma, streamed.rows['brightness'], comparable_m)
     rows['spread'], rows['members'], rows['status'] = intervals.spread(members), members.shape[1], status.OK
+    rows[LABEL] = ''
     return pd.concat([rows[COLUMNS], recipes.reset_index(drop=True)], axis=1)
 
 
@@ -60,10 +63,27 @@ def lost_targets(plan: Plan, tasks: Sequence[ClipTask], streamed: Streamed) -> p
     return pd.DataFrame(lost, columns=[*KEY, 'reason'])
 
 
-def complete_rows(rows: pd.DataFrame, lost: pd.DataFrame, corrected: pd.DataFrame | None) -> pd.DataFrame:
-    """Adds the targets without a distance (video_id, time, reason), and applies a person's corrections."""
+def complete_rows(
+    rows: pd.DataFrame,
+    lost: pd.DataFrame,
+    labels: Mapping[tuple[str, int], str],
+    corrected: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """Adds the targets without a distance (video_id, time, reason) and the labels, and applies a person's corrections.
+
+    labels: {(video_id, time): the detector's name of the animal}.
+    """
     whole = with_lost(rows, lost).fillna({'flags': ''})
+    whole[LABEL] = [labels.get(key, '') for key in zip(whole['video_id'], whole['time'], strict=True)]
     return whole if corrected is None else corrections.apply_corrections(whole, corrected)
+
+
+def clip_reasons(problems: Iterable[Problem]) -> dict[str, str]:
+    """Returns {video_id: its different reasons in one text}."""
+    reasons: dict[str, dict[str, None]] = {}
+    for problem in problems:
+        reasons.setdefault(problem.video_id, {})[problem.reason] = None
+    return {video_id: '; '.join(found) for video_id, found in reasons.items()}
 
 
 def clip_rows(
@@ -76,8 +96,8 @@ def clip_rows(
     """
     streams = streamed.clips.set_index('video_id')
     table = streams.reindex(sorted({*site.index, *problems, *streams.index})).assign(site=site)
-    reason = table.pop('problem').fillna('')
-    reason = reason.where(reason != '', pd.Series(problems, dtype=object).reindex(table.index).fillna(''))
+    before = pd.Series(problems, dtype=object).reindex(table.index).fillna('')
+    reason = before.str.cat(table.pop('problem').fillna(''), '; ').str.strip('; ')
     seconds = rows[rows['distance'].notna()].groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
     asked = table.index.isin(streams.index) | (reason != '')
     state = np.select([~asked, reason == '', seconds > 0], [idle, status.OK, status.PARTLY], status.FAILED)

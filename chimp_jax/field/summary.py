@@ -1,5 +1,6 @@
 """summary.json of a run, and the result of a run in words for the screen."""
 
+import collections
 import datetime
 import json
 from collections.abc import Sequence
@@ -25,11 +26,12 @@ def make_summary(
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     device: str,
+    notes: Sequence[str],
 ) -> dict:
     """Returns the content of summary.json, without the exports.
 
     members: their names. intervals, mae_m (metres, on the out-of-fold rows): None if the members have no out-of-fold
-    rows. rows, clips: distances.csv and clips.csv.
+    rows. rows, clips: distances.csv and clips.csv. notes: of the inputs, as the screen showed them.
     """
     summary = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
@@ -48,7 +50,8 @@ def make_summary(
         'clips': clips['status'].value_counts().to_dict(),
         'targets': len(rows),
         'distances': int(rows['distance'].notna().sum()),
-        'flags': rows['flags'].str.split().explode().value_counts().to_dict(),
+        'flags': dict(collections.Counter(' '.join(rows['flags']).split()).most_common()),
+        'notes': list(notes),
         'combination': json.loads(combination.to_json()),
     }
 
@@ -71,7 +74,8 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]
     lines += [describe_export(name, summary[name], out) for name in formats.FORMATS if name in summary]
     n_clips = int((clips['seconds'] > 0).sum())
-    lines.append(f'{summary["distances"]} distances of {n_clips} clips in {epath.Path(out) / status.DISTANCES}')
+    clips_text = '1 clip' if n_clips == 1 else f'{n_clips} clips'
+    lines.append(f'{summary["distances"]} distances of {clips_text} in {epath.Path(out) / status.DISTANCES}')
     return lines
 
 

@@ -6,6 +6,7 @@ the video stream's start time in formats with jumping clocks (MPEG-TS and -PS). 
 duration, so the last second is the last whole second before its end.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -76,6 +77,21 @@ def decode_seconds(
         float(timeline.end_s), timeline.promised_s, *frames.size_px, timeline.frame_rate, timeline.shown_s, damaged_s
     )
     return info, dict(sorted(frames.by_second.items()))
+
+
+def picture_times(path) -> tuple[Fraction, ...]:
+    """Returns the time of each picture of a clip in display order, on the clock of decode_seconds.
+
+    A time that falls is raised to the time before it, because the picture is shown after the picture before it. Reads
+    the packets; if their times are unusable, decodes every picture. Raises ClipError if there is no picture at all.
+    """
+    try:
+        times = groups.packet_times(str(path)) or in_order.decoded_times(str(path))
+    except ClipError:
+        raise
+    except Exception as error:  # PyAV raises at least nine types on damaged clips
+        raise ClipError(reason(error)) from error
+    return tuple(itertools.accumulate(times, max))
 
 
 class _NothingAsked(ValueError):

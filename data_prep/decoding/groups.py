@@ -18,6 +18,7 @@ class _Packet(NamedTuple):
     pts: int
     duration: int
     is_keyframe: bool
+    is_shown: bool = True  # False: decoded for other pictures, but before the start of an edit list
 
 
 class _Plan(NamedTuple):
@@ -51,8 +52,14 @@ def decode_groups(path: str, cut: Callable, wanted: Callable[[int], set[int]], a
 
 def length(path) -> Fraction | None:
     """Returns the end of a clip in seconds, from its packets alone. None if their times are unusable."""
-    plan = _plan(path, lambda pictures: enumerate(pictures))
+    plan = _plan(path, enumerate)
     return plan.timeline.end_s if plan else None
+
+
+def packet_times(path) -> tuple[Fraction, ...] | None:
+    """Returns the time of each picture, ascending, from the packets alone. None if their times are unusable."""
+    plan = _plan(path, enumerate)
+    return plan.timeline.shown_s if plan else None
 
 
 def _plan(path, cut: Callable) -> _Plan | None:
@@ -61,14 +68,19 @@ def _plan(path, cut: Callable) -> _Plan | None:
         stream = video_stream(container)
         if is_avi(container) and stream.codec_context.has_b_frames:
             return None
-        found = [_Packet(packet.pts, packet.duration or 0, packet.is_keyframe) for packet in packets(container, stream)]
+        found = [
+            _Packet(packet.pts, packet.duration or 0, packet.is_keyframe, not packet.is_discard)
+            for packet in packets(container, stream)
+        ]
         start, time_base = start_ticks(container, stream), stream.time_base
         header = promised_s(container, stream), frame_rate(stream)
     times = {packet.pts for packet in found}
     if not found or None in times or len(times) < len(found):
         return None
     pictures = [
-        Picture((packet.pts - start) * time_base, packet.duration * time_base, packet.pts) for packet in sorted(found)
+        Picture((packet.pts - start) * time_base, packet.duration * time_base, packet.pts)
+        for packet in sorted(found)
+        if packet.is_shown
     ]
     pictures = list(in_reach(pictures))
     if not pictures or not pictures[-1].duration_s:

@@ -5,6 +5,7 @@ Decodes every picture in order, twice: once for the times, once for the pictures
 
 import itertools
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import av
 
@@ -28,6 +29,11 @@ def decode_in_order(path: str, cut: Callable, wanted: Callable[[int], set[int]],
                 frame, damaged = picture.content
                 add(frame, shows, damaged)
     return timeline
+
+
+def decoded_times(path: str) -> tuple[Fraction, ...]:
+    """Returns the time of each picture in display order. Raises ClipError if there is no picture at all."""
+    return _timeline(path, enumerate).shown_s
 
 
 def _timeline(path: str, cut: Callable) -> Timeline:

@@ -5,19 +5,25 @@ Reads only the headers of the clips, in worker processes, because a decoder's li
 
 import contextlib
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 from etils import epath
 
-from data_prep.archive import Archive, path_fault
+from data_prep.archive import Archive, local_copy, path_fault
 from data_prep.decoding import groups
 from data_prep.decoding.container import ClipError, frame_rate, open_clip, reason, video_stream
 from data_prep.decoding.damage import SLACK_S
+from data_prep.decoding.decode import picture_times
 from data_prep.inputs.labels import Targets
 from data_prep.progress import Progress
 from data_prep.workers import guard
 
 _HEADER_DEADLINE_S = 60.0
+_PACKETS_DEADLINE_S = 600.0  # if all packets are read, or even decoded
+_RATE_SLACK = 0.02  # share by which rounded frame rates may differ
+_NO_RATES: Mapping[str, float | None] = {}
 
 
 class Copies(NamedTuple):
@@ -33,6 +39,7 @@ class Copies(NamedTuple):
 class Header(NamedTuple):
     end_s: float  # inf if neither the header nor the packets give it
     frame_rate: float  # average, pictures per second; 0 if unknown
+    frame_times_s: np.ndarray = np.zeros(0)  # [n] float64, ascending: see read_headers; empty if unknown
 
 
 def find_clips(targets: Targets, down: Archive | None, full: Archive | None) -> tuple[Targets, dict[str, Copies]]:
@@ -51,13 +58,22 @@ def find_clips(targets: Targets, down: Archive | None, full: Archive | None) -> 
 
 def _find(video_id: str, down: Archive | None, full: Archive | None) -> Copies:
     if fault := path_fault(video_id):
-        raise LookupError(fault)
+        raise LookupError(fault + _hint(video_id, full or down))
     copies = Copies(*(archive.find(video_id) if archive else None for archive in (down, full)))
     needed = full or down
     if (copies.full if full else copies.down) is None:
         near = needed.near(video_id)
-        raise LookupError(f'no such file in {needed}' + (f'; did you mean {near!r}?' if near else ''))
+        hint = f'; did you mean {near!r}?' if near else _hint(video_id, needed)
+        raise LookupError(f'no such file in {needed}{hint}')
     return copies
+
+
+def _hint(video_id: str, archive: Archive) -> str:
+    """Returns which clip a path of another disk or a bare name may mean, '' if there is none."""
+    likely = archive.likely(video_id)
+    if len(likely) > 1:
+        return f'; {len(likely)} clips end like this, for example {likely[0]!r}: write the path below {archive}'
+    return f'; did you mean {likely[0]!r}?' if likely else ''
 
 
 def check_headers(targets: Targets, headers: dict[str, Header | str]) -> Targets:
@@ -79,32 +95,56 @@ def check_times(targets: Targets, headers: dict[str, Header]) -> Targets:
     return targets.without_rows(reasons, 'labels')
 
 
-def read_headers(wanted: dict[str, tuple[Copies, int]], workers: int) -> dict[str, Header | str]:
+def read_headers(
+    wanted: dict[str, tuple[Copies, int]],
+    workers: int,
+    frame_times: bool = False,
+    frame_rates: Mapping[str, float | None] = _NO_RATES,
+) -> dict[str, Header | str]:
     """Returns {video_id: Header, or the reason why the clip cannot be opened}.
 
-    wanted: {video_id: (copies, the last second of its targets)}.
+    wanted: {video_id: (copies, the last second of its targets)}. frame_times: reads all packets of a copy and returns
+    the presentation time of each picture in seconds on the clock of data_prep.decoding, by which the picture of second
+    t is the last one with a time <= t. frame_rates: {video_id: that of the detector's run}; the copy with this rate
+    gives the frame times, else the full copy.
     """
     progress = Progress('checked', len(wanted), passing=True)
     headers = {}
-    tasks = ((video_id, copies.paths(), last_s) for video_id, (copies, last_s) in wanted.items())
-    for task, header in guard.run_guarded(
-        'data_prep.inputs.headers:read_header', tasks, workers, lambda _: _HEADER_DEADLINE_S
-    ):
+    deadline_s = _PACKETS_DEADLINE_S if frame_times else _HEADER_DEADLINE_S
+    tasks = (
+        (video_id, copies.paths(), last_s, frame_times, frame_rates.get(video_id))
+        for video_id, (copies, last_s) in wanted.items()
+    )
+    for task, header in guard.run_guarded('data_prep.inputs.headers:read_header', tasks, workers, lambda _: deadline_s):
         headers[task[0]] = header.reason if isinstance(header, guard.WorkerDied) else header
         progress.advance(1, problems=isinstance(headers[task[0]], str))
     return headers
 
 
-def read_header(task: tuple[str, list[str], int]) -> Header | str:
-    """Returns the header of the shorter copy, or one line why a copy cannot be opened. Runs in a worker process."""
-    _, paths, last_s = task
+def read_header(task: tuple[str, list[str], int, bool, float | None]) -> Header | str:
+    """Returns the header of a clip, or one line why a copy cannot be opened. Runs in a worker process.
+
+    end_s is that of the shorter copy. The frame rate and the frame times are those of the copy that has the rate of the
+    detector's run; of the last copy, the full one, if both or none have it.
+    """
+    _, paths, last_s, frame_times, detector_rate = task
     try:
         copies = [_read_header(path, last_s) for path in paths]
+        fits = [same_rate(detector_rate, header.frame_rate) for header in copies]
+        used = len(fits) - 1 - fits[::-1].index(max(fits))
+        times_s = _frame_times(paths[used]) if frame_times else np.zeros(0)
+        # A camera that did not close the file properly leaves too short a length in the header.
+        end_s = max([min(header.end_s for header in copies), *times_s[-1:]])
+        return Header(end_s, copies[used].frame_rate, times_s)
     except ClipError as error:
         return str(error)
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         return reason(error)
-    return min(copies)
+
+
+def same_rate(rate: float | None, other: float | None) -> bool:
+    """Returns whether two frame rates are known and equal to 2 %."""
+    return bool(rate and other) and abs(rate / other - 1) <= _RATE_SLACK
 
 
 def _read_header(path: str, last_s: int) -> Header:
@@ -116,6 +156,15 @@ def _read_header(path: str, last_s: int) -> Header:
         with _readable(path) as file:
             end_s = groups.length(file) or math.inf
     return Header(float(end_s), rate)
+
+
+def _frame_times(path: str) -> np.ndarray:
+    """Returns the time of each picture, none if the clip opens but has no picture that can be decoded."""
+    with local_copy(path) as local:
+        try:
+            return np.array([float(time_s) for time_s in picture_times(local)])
+        except ClipError:
+            return np.zeros(0)
 
 
 @contextlib.contextmanager

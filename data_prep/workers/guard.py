@@ -18,6 +18,8 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from data_prep.files import failure_line
+
 _NONE_LEFT = object()
 _STARTING = object()
 
@@ -29,7 +31,14 @@ class WorkerDied(NamedTuple):
 
 
 class WorkerError(Exception):
-    """The function itself raised: the cause is a bug or the machine (a full disk), not the task."""
+    """The function itself raised: the cause is a bug or the machine (a full disk), not the task.
+
+    The message is one line. trace: the worker's stack trace, '' if there is none.
+    """
+
+    def __init__(self, message: str, trace: str = ''):
+        super().__init__(message)
+        self.trace = trace
 
 
 def run_guarded(
@@ -129,7 +138,7 @@ class _Worker:
             self._started = True
             return _STARTING
         if kind == 'raised':
-            raise WorkerError(value)
+            raise WorkerError(*value)
         return value
 
     def end(self) -> None:
@@ -159,8 +168,8 @@ def work(pipe_number: int) -> None:
             function, task, deadline_s = pipe.recv()
         except EOFError:
             return
-        except Exception:  # the task cannot be unpickled here
-            pipe.send(('raised', traceback.format_exc()))
+        except Exception as error:  # the task cannot be unpickled here
+            pipe.send(('raised', _described(error)))
             return
         pipe.send(_answer(function, task, deadline_s))
 
@@ -178,7 +187,13 @@ def _answer(function: str, task, deadline_s: float) -> tuple[str, Any]:
         call = getattr(importlib.import_module(module), name)
         signal.setitimer(signal.ITIMER_REAL, deadline_s)
         return 'result', call(task)
-    except Exception:  # the parent decides what to do
-        return 'raised', traceback.format_exc()
+    except Exception as error:  # the parent decides what to do
+        return 'raised', _described(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _described(error: Exception) -> tuple[str, str]:
+    """Returns one line, and the stack trace. A bug's line begins with the type, because its text alone says little."""
+    kind = '' if isinstance(error, OSError | ValueError) else f'{type(error).__name__}: '
+    return kind + failure_line(error), traceback.format_exc()

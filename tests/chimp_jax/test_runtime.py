@@ -24,7 +24,7 @@ import sys
 from chimp_jax import runtime
 runtime.configure()
 import jax
-runtime.start_logging(verbose=True)
+runtime.start_logging(verbose=True, times=True)
 print(runtime.use_compile_cache(sys.argv[1]))
 runtime.SHORTEST_COMPILATION_S = 0.0
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)

@@ -221,7 +221,7 @@ def test_a_full_disk_ends_the_run_and_the_same_command_resumes(clips, built, tmp
     limits = {'preexec_fn': lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))}
     full = subprocess.run(command, **options, **limits)
     assert full.returncode == 1
-    assert full.stderr == 'build failed: OSError: [Errno 27] File too large; run the same command again to resume\n'
+    assert full.stderr == 'build failed: File too large; correct this and run the same command again to resume\n'
     assert not list((tmp_path / 'out').rglob('*.npz'))
     assert subprocess.run(command, **options).returncode == 3
     assert contents(tmp_path / 'out') == contents(out)
@@ -300,9 +300,11 @@ def test_detections_make_the_targets(clips, tmp_path, capsys):
     found.write_text(json.dumps({'info': {}, 'detection_categories': {'1': 'animal'}, 'images': images}))
     out = tmp_path / 'out'
     assert build.main([*arguments(clips, out, tables=None), f'--detections={found}', '--min-confidence=0.2']) == 3
-    assert '1 clips without an animal are left out' in capsys.readouterr().out
+    notes = capsys.readouterr().out
+    assert '1 clips without an animal are left out' in notes
+    assert 'more than 2 % in 1 clips, first sub/a.mp4: 16 in its file, 8 in the clip' in notes
     records = {record.video_id: record for record in read_records(out, 'down', 'test')}
-    assert {name: record.target_time_s.tolist() for name, record in records.items()} == {'a.mp4': [1], 'sub/a.mp4': [2]}
+    assert {name: record.target_time_s.tolist() for name, record in records.items()} == {'a.mp4': [1], 'sub/a.mp4': [4]}
     assert records['a.mp4'].target_box.tolist() == [[0.5, 0.25, 0.75, 0.75]]
     problems = pd.read_csv(out / 'problems.csv', keep_default_na=False)
     assert problems['video_id'].tolist() == ['empty.mp4', 'gone.mp4']

@@ -185,7 +185,22 @@ def test_a_file_system_without_locks_is_treated_as_a_bucket(tmp_path, monkeypatc
     assert not (tmp_path / lock.NAME).exists()
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_of_the_system(tmp_path):
+@pytest.mark.parametrize(
+    'name, fault',
+    [
+        ('file', 'file is a file; choose a folder for the results'),
+        ('file/below', 'file is a file; choose a folder for the results'),
+    ],
+)
+def test_a_folder_that_is_a_file_is_refused(tmp_path, name, fault):
     (tmp_path / 'file').touch()
-    with pytest.raises(OSError), lock.hold(tmp_path / 'file' / 'out'):
+    with pytest.raises(ValueError, match=fault), lock.hold(tmp_path / name):
         pass
+    assert (tmp_path / 'file').read_bytes() == b''
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='requires a folder in which nobody can write')
+def test_a_folder_that_cannot_be_made_is_refused():
+    with pytest.raises(ValueError, match='the folder /proc/results cannot be made .*; choose another'):
+        with lock.hold('/proc/results'):
+            pass

@@ -185,3 +185,10 @@ def test_without_a_name_the_line_is_for_people_who_wait(clock, capsys):
         'clip 0 of 54, 0 %, time left unknown',
         'clip 4 of 54, 1 problem, 7 %, about 8 min left',
     ]
+
+
+def test_clips_that_are_worked_on_together_move_the_line(clock, capsys):
+    line = Progress('', 12, work=12 * 4.0)
+    clock.now_s += 40
+    line.advance(0, work=23.0)  # 5.75 of 12 clips
+    assert lines(capsys)[1].startswith('clip 5 of 12, 48 %')

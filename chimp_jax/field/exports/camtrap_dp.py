@@ -121,6 +121,7 @@ def _observations(rows, media: dict[str, dict], package: Package, field_of_view_
                 'eventEnd': at,
                 'observationLevel': 'media',
                 'observationType': 'animal',
+                'scientificName': row.get('scientificName', ''),
                 'individualPositionRadius': short_number(row['distance'], 3),
                 **_box_cells(row, field_of_view_deg),
                 **_method_cells(row),

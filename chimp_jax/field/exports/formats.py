@@ -1,13 +1,14 @@
 """The formats for other programs, by the name of --format: what each requires and which files it writes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 from etils import epath
 
 from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, zamba
 from chimp_jax.field.exports.flatfile_check import checked_bins
+from data_prep.inputs.categories import scientific_names
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 
@@ -23,6 +24,7 @@ class Survey:
     cutpoints_m: list[float] | None = None
     truncation_m: float | None = None
     package: str | None = None  # folder of the user's Camtrap DP
+    species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
 
     def missing(self, format_name: str) -> list[str]:
         """Returns the flags that the format requires and the user did not give."""
@@ -68,7 +70,7 @@ def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, ou
             every_s=survey.every_s,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
-            rows,
+            rows.assign(scientificName=scientific_names(rows.get('label', [''] * len(rows)), survey.species)),
             package_dir=survey.package,
             out_dir=out / 'camtrap-dp',
             field_of_view_deg=survey.theta_deg,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from chimp_jax import clip_stream, scoring
 from chimp_jax.commands import clip, entry
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field import intervals
 from chimp_jax.field.estimates import COLUMNS
 from data_prep import archive, lock
@@ -105,7 +105,8 @@ def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
         list(options)
         == (
             'clips members out every_s detections min_confidence targets details workers weights round compile_cache '
-            'coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation camtrap_package'
+            'coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation camtrap_package '
+            'animals species_table'
         ).split()
     )
     assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])
@@ -229,13 +230,50 @@ def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
     assert estimate(runs, clips, tmp_path / 'out', '--detections', str(tmp_path / 'md.json'), '--format', 'zamba') == 0
     (row,) = read(tmp_path / 'out').itertuples()
     assert (row.video_id, row.time) == ('st A/IMG_0001.MP4', 2)
-    assert [float(v) for v in row[-4:]] == [0.25, 0.5, 0.25, 0.125]
+    assert [float(getattr(row, name)) for name in BOX] == [0.25, 0.5, 0.25, 0.125] and row.label == ''
     table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')['status']
     assert table['st B/IMG_0001.MP4'] == 'no animal'
     zamba = pd.read_csv(tmp_path / 'out' / 'zamba.csv')
     assert zamba['filepath'].eq('st A/IMG_0001.MP4').all() and zamba['distance'].notna().tolist() == [
         False, False, True, False, False
     ]  # fmt: skip
+
+
+def test_odd_detections_and_species_are_told_in_the_files(runs, clips, tmp_path, capsys):
+    def seen(category, frame, conf=0.9):
+        return {'category': category, 'conf': conf, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': frame}
+
+    images = [  # at 8 pictures per second
+        {'file': './st A/IMG_0001.MP4', 'frame_rate': 16, 'detections': [seen('4', 16), seen('5', 8), seen('4', 0, 7)]},
+        {'file': 'st B/IMG_0001.MP4', 'frame_rate': 8, 'detections': [seen('1', 8), seen('4', 0), seen('4', 999)]},
+        {'file': '/mnt/usb/st B/IMG_0002.avi', 'detections': [seen('4', 0)]},
+    ]
+    names = {'1': 'animal', '2': 'person', '4': 'Okapi', '5': 'Bongo'}
+    (tmp_path / 'md.json').write_text(json.dumps({'detection_categories': names, 'images': images}))
+    flags = ['--detections', str(tmp_path / 'md.json')]
+    assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
+    assert '--animals "Okapi,Bongo"' in capsys.readouterr().err and not list((tmp_path / 'out').glob('*.csv'))
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--animals', 'okapi, bongo') == 3
+    rows = read(tmp_path / 'out')
+    assert list(zip(rows['video_id'], rows['time'], rows['label'], strict=True)) == [
+        ('st A/IMG_0001.MP4', 1, 'Bongo'),
+        ('st A/IMG_0001.MP4', 2, 'Okapi'),
+        ('st B/IMG_0001.MP4', 0, 'Okapi'),
+    ]
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv', keep_default_na=False).set_index('video_id')
+    reasons = {  # the rest of the row stays as it is without the odd detection
+        'st A/IMG_0001.MP4': ('partly', 'a detection is dropped: the confidence 7 is not a number from 0 to 1'),
+        'st B/IMG_0001.MP4': ('partly', 'a detection is in frame 999, but the clip has the frames 0 to 31'),
+        '/mnt/usb/st B/IMG_0002.avi': (
+            'failed',
+            "absolute path; give it relative to the clips folder; did you mean 'st",
+        ),
+    }
+    for name, (state, reason) in reasons.items():
+        assert table.loc[name, 'status'] == state and reason in table.loc[name, 'reason']
+    notes = json.loads((tmp_path / 'out' / 'summary.json').read_text())['notes']
+    assert 'md.json: detections that --animals does not name are not counted: animal (1)' in notes
+    assert any('more than 2 % in 1 clips, first st A/IMG_0001.MP4: 16 in its file, 8' in note for note in notes)
 
 
 def test_corrections_replace_estimates_and_known_distances_calibrate(runs, clips, tmp_path, capsys):
@@ -255,7 +293,7 @@ def test_corrections_replace_estimates_and_known_distances_calibrate(runs, clips
     others = after['video_id'] != name
     assert (moved[others] == 0).all()
     assert moved[~others & (after['status'] == 'ok')].between(2, 6.5).all()
-    assert 'calibration of st A: 5 known distances' in capsys.readouterr().out
+    assert 'st A: the mean error on 5 known distances is' in capsys.readouterr().out
 
 
 def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips, tmp_path):
@@ -282,6 +320,8 @@ def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips,
         ([*SURVEY, '--snapshot', '2', '--theta', '42', '--cutpoints', '0,5', '--truncation', '7'], 'beyond the last'),
         (['--every', '2', '--targets', 'x.csv'], '--every cannot be used with --targets'),
         (['--coverage', '1.5'], '--coverage=1.5'),
+        (['--animals', 'duiker'], '--animals names categories of a detector; give its file with --detections'),
+        (['--species_table', 'x.csv'], '--species_table is for --format camtrap-dp'),
         (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
         (['--calibrate', 'gone.csv'], 'gone.csv'),
     ],
@@ -359,3 +399,38 @@ def test_a_clip_is_decoded_once_and_its_folder_is_not_listed(runs, tmp_path, mon
     assert [frame_number(picture) for picture in pictures] == [8 * t for t in drawn['frame_time_s']]
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['distances.csv', 'work']
     assert [path.name for path in (tmp_path / 'out' / 'work').iterdir()] == ['parts']
+
+
+@pytest.mark.parametrize('given', ['no animal', 'absolute paths', 'only broken clips', 'no target'])
+def test_without_any_row_the_files_and_the_reasons_are_there(runs, clips, tmp_path, capsys, given):
+    folder, names = clips, ['st A/IMG_0001.MP4', 'st B/IMG_0001.MP4']
+    seen = [{'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]
+    images = {
+        'no animal': [{'file': name, 'frame_rate': 8, 'detections': []} for name in names],
+        'absolute paths': [{'file': f'E:\\cards\\{name}', 'frame_rate': 8, 'detections': seen} for name in names],
+    }
+    flags, code = [], 3
+    if given in images:
+        content = {'detection_categories': {'1': 'animal'}, 'images': images[given]}
+        (tmp_path / 'md.json').write_text(json.dumps(content))
+        flags, code = ['--detections', str(tmp_path / 'md.json')], 0 if given == 'no animal' else 3
+    elif given == 'no target':
+        (tmp_path / 'none.csv').write_text('video_id,time\n')
+        flags, code = ['--targets', str(tmp_path / 'none.csv')], 0
+    else:
+        folder = tmp_path / 'clips'
+        (folder / 'st A').mkdir(parents=True)
+        (folder / 'st A' / 'zeros.mp4').write_bytes(bytes(500))
+        (folder / 'st A' / 'empty.avi').touch()
+    out = tmp_path / 'out'
+    assert estimate(runs, folder, out, *flags, '--format', 'zamba') == code
+    screen = capsys.readouterr().out
+    assert '0 distances of 0 clips' in screen
+    assert read(out).empty and list(read(out).columns) == COLUMNS
+    table = pd.read_csv(out / 'clips.csv', keep_default_na=False)
+    failed = table[table['status'] == 'failed']
+    assert len(failed) == (2 if given in ('absolute paths', 'only broken clips') else 0)
+    assert all(reason in screen and reason for reason in failed['reason'])
+    summary = json.loads((out / 'summary.json').read_text())
+    assert summary['targets'] == 0 and summary['flags'] == {}
+    assert entry.main(['report', str(out)]) == 0 and (out / 'report.html').exists()

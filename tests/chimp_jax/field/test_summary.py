@@ -32,7 +32,7 @@ def test_the_screen_tells_errors_problems_counts_and_the_next_step():
         'distance_flatfile.csv: 358 observations at 16 of 18 stations; 15 seconds were not snapshot moments. '
         'Next: cd results && Rscript distance.R',
         'camtrap-dp: 3 observations added to your 7; left out, another reason: 2.',
-        '3 distances of 1 clips in results/distances.csv',
+        '3 distances of 1 clip in results/distances.csv',
     ]
     assert not [line for line in lines if '{' in line]
 

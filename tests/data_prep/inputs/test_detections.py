@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from data_prep.inputs.detections import ClipDetections, Detection, best_by_second, read_detections
+from data_prep.inputs.categories import read_species, scientific_names, split_names
+from data_prep.inputs.detections import ClipDetections, Detection, read_detections
 
 NAMES, NAMES_FROM_0 = {'1': 'animal', '2': 'person'}, ['Animal', 'person']
 BOX, CORNERS = [0.25, 0.5, 0.5, 0.25], (0.25, 0.5, 0.75, 0.75)
@@ -44,7 +45,7 @@ def test_megadetector_results(tmp_path):
 def test_names_count_not_ids(tmp_path):
     found = read_images(tmp_path, clip(animal(), animal(0.7, category='7')), names={'1': 'human', '7': ' Animal'})
     assert found.clips[0].sightings == [Detection(30, 0.7, CORNERS)]
-    with pytest.raises(ValueError, match="md.json: none of the categories .'deer'. is named animal"):
+    with pytest.raises(ValueError, match='md.json has the categories \'deer\'; .*--animals "deer"'):
         read_images(tmp_path, clip(animal()), names={'1': 'deer'})
     with pytest.raises(ValueError, match=r"md.json does not name its categories \('1'\).*detection_categories"):
         read_images(tmp_path, clip(animal()), names=None)
@@ -80,6 +81,14 @@ def test_pytorch_wildlife_without_category_names(tmp_path):
         read(tmp_path, exported(LISTS, None))
 
 
+def test_two_spellings_of_one_path_are_one_clip(tmp_path):
+    (tmp_path / 'md.json').write_text(
+        json.dumps([{'file': name, 'detections': [pixel()]} for name in ('./a.mp4', 'A.mp4')])
+    )
+    found = read_detections(tmp_path / 'md.json', 0.2, None, str.lower)
+    assert [(seen.video_id, len(seen.sightings)) for seen in found.clips] == [('a.mp4', 1)]
+
+
 def test_entries_of_one_clip_are_merged_and_stills_ignored(tmp_path):
     stills = [clip(animal(), file=f'{k}.JPG', failure='no') for k in range(3)]
     again = clip(animal(0.6, 0), animal(), file='x/a.mp4', frame_rate=None)
@@ -94,38 +103,99 @@ def test_entries_of_one_clip_are_merged_and_stills_ignored(tmp_path):
     [
         ({'file': 'a.mp4', 'detections': None, 'failure': 'no\nframes'}, r"the detector failed: 'no\nframes'"),
         ({'file': 'a.mp4'}, 'its detections are None, not a list; run the detector on it again'),
-        ({'file': 'a.mp4', 'detections': [3]}, 'its detections are [3], not a list'),
-        (clip(animal(frame=None)), 'run the detector on video frames with frame numbers'),
-        (clip(animal(frame=-1)), 'the frame_number -1 is not a number from 0 to 1e+09'),
-        (clip(animal(frame=1.5)), 'the frame_number 1.5 is not a whole number'),
-        (clip(animal(frame=True)), 'the frame_number True is not'),
-        (clip(animal(frame=10**400)), 'is not a number from 0 to 1e+09'),
-        (clip(animal(conf=float('nan'))), 'the confidence nan is not a number from 0 to 1'),
-        (clip(animal(conf=1.01)), 'the confidence 1.01 is not'),
-        (clip(pixel()), 'the confidence None is not'),  # it is in pixels
-        (clip(animal(category='9')), "the category '9' is not among the category names"),
-        (clip(animal(bbox=[0, 0, 1])), 'the bbox [0, 0, 1] is not 4 numbers'),
-        (clip(animal(bbox=[0, 0, 1, float('inf')])), 'the bbox value inf is not a number from -0.01 to 1.01'),
-        (clip(animal(bbox=[0.5, 0.5, -0.01, 0.1])), 'has a negative size'),
-        (clip(animal(bbox=[0.5, 0.5, 0.6, 0.1])), 'the bbox end 1.1 is not'),
-        (clip(animal(bbox=[10, 20, 110, 70])), 'the bbox value 10 is not'),
-        (clip(frame_rate=0), 'the frame_rate 0 is not a number from 0.001'),
-        (clip(frame_rate=25), 'the frame_rate is 25 here, 30 in an earlier entry'),
     ],
 )
-def test_a_faulty_entry_is_a_problem_of_its_clip(tmp_path, entry, reason):
+def test_an_entry_without_detections_is_a_problem_of_its_clip(tmp_path, entry, reason):
     found = read_images(tmp_path, clip(file='b.mp4'), clip(animal()), entry, clip(animal(), file='c.mp4'))
     assert [seen.video_id for seen in found.clips] == ['b.mp4', 'c.mp4']
     assert [problem[:3] for problem in found.problems] == [('a.mp4', 'md.json:images[2]', 'detections')]
     assert reason in found.problems[0].reason and '\n' not in found.problems[0].reason
 
 
+ODD = [
+    (animal(frame=None), 'run the detector on video frames with frame numbers'),
+    (animal(frame=-1), 'the frame_number -1 is not a number from 0 to 1e+09'),
+    (animal(frame=1.5), 'the frame_number 1.5 is not a whole number'),
+    (animal(frame=True), 'the frame_number True is not'),
+    (animal(frame=10**400), 'is not a number from 0 to 1e+09'),
+    (animal(frame='1,000'), "the frame_number '1,000' is not"),
+    (animal(conf=float('nan')), 'the confidence nan is not a number from 0 to 1'),
+    (animal(conf='nan'), "the confidence 'nan' is not"),
+    (animal(conf=1.01), 'the confidence 1.01 is not'),
+    (animal(conf=87), 'the confidence 87 is not'),
+    (animal(conf=None), 'the confidence None is not'),
+    (pixel(), 'the confidence None is not'),
+    (animal(category='9'), "the category '9' is not among the category names"),
+    (animal(category=None), 'the category None is not among the category names'),
+    (animal(bbox=[0, 0, 1]), 'the bbox [0, 0, 1] is not 4 numbers'),
+    (animal(bbox=[0, 0, 1, float('inf')]), 'the bbox value inf is not a number from -0.01 to 1.01'),
+    (animal(bbox=[0, float('nan'), 1, 1]), 'the bbox value nan is not'),
+    (animal(bbox=[0.5, 0.5, -0.01, 0.1]), 'has a negative size'),
+    (animal(bbox=[0.5, 0.5, 0.6, 0.1]), 'the bbox end 1.1 is not'),
+    (animal(bbox=[10, 20, 110, 70]), 'the bbox value 10 is not'),
+    (3, 'the confidence None is not'),
+]
+
+
+@pytest.mark.parametrize('odd, reason', ODD)
+def test_an_odd_detection_is_dropped_alone(tmp_path, odd, reason):
+    good = Detection(30, 0.9, CORNERS), Detection(60, 0.8, CORNERS)
+    found = read_images(tmp_path, clip(animal(), odd, animal(0.8, 60)), clip(animal(), file='b.mp4'))
+    assert [seen.sightings for seen in found.clips] == [list(good), [good[0]]]
+    (problem,) = found.problems  # it could be an animal at or above the least confidence
+    assert problem[:3] == ('a.mp4', 'md.json:images[0]', 'detections') and found.notes == []
+    assert problem.reason.startswith('a detection is dropped: ') and reason in problem.reason
+    assert problem.reason.endswith('; correct the file or run the detector on the clip again')
+
+
+def test_dropped_detections_of_a_clip_are_one_problem(tmp_path):
+    found = read_images(tmp_path, clip(animal(conf=7), animal(frame=None), animal(frame=-3)), clip(animal(frame=-4)))
+    assert found.clips[0].sightings == []
+    (problem,) = found.problems
+    assert problem.reason.startswith('4 detections are dropped, the first because: the confidence 7 is not')
+
+
+@pytest.mark.parametrize(
+    'odd, notes',
+    [
+        (animal(-0.83, bbox=None), []),  # a person discarded it: MegaDetector's repeat detection elimination
+        (animal('-0.83'), []),
+        (animal(0.1, bbox=[9]), []),
+        (animal(category='0', frame=None), []),  # the format reserves 0 for empty pictures
+        (animal(category='2', bbox=None, frame=-1), []),
+        (animal('much', category='2'), ["'much' is not a number"]),
+        (animal(float('nan'), category='2'), ['in 1 entries, first images[0]: the confidence nan is not']),
+    ],
+)
+def test_what_cannot_be_an_animal_is_no_problem(tmp_path, odd, notes):
+    found = read_images(tmp_path, clip(animal(), odd))
+    assert (found.clips[0].sightings, found.problems) == ([Detection(30, 0.9, CORNERS)], [])
+    assert len(found.notes) == len(notes) and all(text in found.notes[0] for text in notes)
+
+
+def test_numbers_written_as_text_are_numbers(tmp_path):
+    text = animal('0.9', '30', bbox=['0.25', ' 0.5', '0.5', '2.5e-1'])
+    found = read_images(tmp_path, clip(text, frame_rate='29.97', frames_processed=['0', '30.0']))
+    (seen,) = found.clips
+    assert seen == ClipDetections('a.mp4', 29.97, [Detection(30, 0.9, CORNERS)], 'share', [0, 30])
+
+
 @pytest.mark.parametrize(
     'entry, reason',
     [
-        ({'file': 'a.mp4', 'detections': [pixel(bbox=[0.1, 0.2, 0.5, 1])]}, 'is not in pixels'),
-        ({'file': 'a.mp4', 'detections': [pixel(bbox=[9, 2, 8, 5])]}, 'has a negative size'),
-        ({'file': 'a.mp4', 'detections': [animal()]}, 'the confidence None is not'),  # it is in shares
+        (pixel(bbox=[0.1, 0.2, 0.5, 1]), 'is not in pixels'),
+        (pixel(bbox=[9, 2, 8, 5]), 'has a negative size'),
+        (animal(), 'the confidence None is not'),  # it is in shares
+    ],
+)
+def test_an_odd_detection_of_a_list_is_dropped_alone(tmp_path, entry, reason):
+    found = read(tmp_path, [{'file': 'b.mp4', 'detections': [pixel(), entry]}])
+    assert len(found.clips[0].sightings) == 1 and reason in found.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    'entry, reason',
+    [
         ({'file': 'a.mp4'} | LISTS | {'category': [0]}, 'are not lists of one length'),
         ('a.mp4', "'a.mp4' names no file"),
     ],
@@ -134,6 +204,135 @@ def test_faults_in_a_list(tmp_path, entry, reason):
     found = read(tmp_path, [{'file': 'b.mp4', 'detections': [pixel()]}, entry])
     assert [seen.video_id for seen in found.clips] == ['b.mp4']
     assert found.problems[0].row == 'md.json:[1]' and reason in found.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    'rates, note',
+    [
+        ([0], 'images[0]: the frame_rate 0 is not a number from 0.001'),
+        (['fast'], "images[0]: the frame_rate 'fast' is not a number"),
+        ([25, 30], 'images[1]: the entries of a.mp4 give different ones'),
+    ],
+)
+def test_a_frame_rate_that_cannot_be_used_costs_no_detection(tmp_path, rates, note):
+    found = read_images(tmp_path, *(clip(animal(frame=k), frame_rate=rate) for k, rate in enumerate(rates)))
+    assert [seen.frame_rate for seen in found.clips] == [None] and found.problems == []
+    assert len(found.clips[0].sightings) == len(rates)
+    assert found.notes[0].startswith(f'md.json: the frame_rate ignored in 1 entries, first {note}')
+
+
+# ---------------------------------------------------------------- where the detector looked
+
+
+def test_frames_processed(tmp_path):
+    frames = [clip(animal(frame=20), frames_processed=[40, 0, 20]), clip(animal(frame=60), frames_processed=[0, 10])]
+    others = clip(file='b.mp4', frames_processed=[]), clip(file='c.mp4'), clip(file='d.mp4', frames_processed='all')
+    found = read_images(tmp_path, *frames, *others)
+    looked = {seen.video_id: seen.frames_processed for seen in found.clips}
+    # Frame 60 has an animal, so somebody looked at it.
+    assert looked == {'a.mp4': [0, 10, 20, 40, 60], 'b.mp4': [], 'c.mp4': None, 'd.mp4': None}
+    assert found.notes == [
+        "md.json: frames_processed ignored in 1 entries, first images[4]: the frames_processed are 'all', "
+        'not a list of frame numbers'
+    ]
+    again = read_images(tmp_path, clip(animal(), frames_processed=[30]), clip())  # the second entry does not say
+    assert again.clips[0].frames_processed is None
+
+
+def test_the_frame_of_a_dropped_detection_is_not_looked_at(tmp_path):
+    (seen,) = read_images(
+        tmp_path, clip(animal(7, 10), animal(7, 20), animal(frame=20), frames_processed=[0, 10, 20])
+    ).clips
+    assert seen.frames_processed == [0, 20]  # frame 20 has another animal
+
+
+def frame(number, *detections, file='a.mp4'):
+    return {'file': file, 'frame_number': number, 'detections': list(detections)}
+
+
+def test_a_list_with_empty_frames_tells_where_the_detector_looked(tmp_path):
+    seen = {k: v for k, v in pixel().items() if k != 'frame_number'}
+    found = read(tmp_path, [frame(0), frame(30, seen), frame(0, seen, file='b.mp4'), frame(None, file='c.mp4')])
+    looked = {clip.video_id: clip.frames_processed for clip in found.clips}
+    assert looked == {'a.mp4': [0, 30], 'b.mp4': [0], 'c.mp4': None}
+    # Without an empty frame beside another, the file may list the frames with an animal only.
+    only = read(tmp_path, [frame(30, seen), frame(60, seen), frame(0, file='b.mp4')])
+    assert [clip.frames_processed for clip in only.clips] == [None, None]
+
+
+# ---------------------------------------------------------------- categories
+
+SPECIES = {'1': 'animal', '2': 'person', '3': 'vehicle', '4': 'Common chimpanzee', '5': 'duiker'}
+
+
+def read_species_file(folder, animals, *detections, names=SPECIES, **more):
+    (folder / 'md.json').write_text(json.dumps({'detection_categories': names, 'images': [clip(*detections)]} | more))
+    return read_detections(folder / 'md.json', 0.2, animals)
+
+
+def test_species_as_categories_are_refused_until_the_user_says_which_count(tmp_path):
+    with pytest.raises(ValueError) as refused:
+        read_species_file(tmp_path, None, animal())
+    assert str(refused.value).endswith(
+        "md.json has the categories 'animal', 'person', 'vehicle', 'Common chimpanzee', 'duiker'; say which of them "
+        'are the animals to count, for example --animals "Common chimpanzee,duiker"'
+    )
+    with pytest.raises(ValueError, match="--animals: .*md.json has no category 'bongo'; it has 'animal', 'person', 'v"):
+        read_species_file(tmp_path, ('duiker', 'bongo'), animal())
+    seen = [animal(0.9, k, category=category) for k, category in enumerate('12345')]
+    found = read_species_file(tmp_path, ('common chimpanzee', 'DUIKER'), *seen, animal(0.1, 9))
+    assert [(seen.frame_number, seen.label) for seen in found.clips[0].sightings] == [
+        (3, 'Common chimpanzee'),
+        (4, 'duiker'),
+    ]
+    assert found.notes == ['md.json: detections that --animals does not name are not counted: animal (1)']
+    found = read_species_file(tmp_path, ('animal', 'duiker'), *seen)
+    assert [seen.label for seen in found.clips[0].sightings] == ['', 'duiker']
+
+
+@pytest.mark.parametrize('name', ['human', 'Blank', 'empty', 'PERSON', ' vehicle'])
+def test_persons_vehicles_and_blanks_ask_no_question(tmp_path, name):
+    found = read_species_file(tmp_path, None, animal(), animal(category='2'), names={'1': 'Animal', '2': name})
+    assert len(found.clips[0].sightings) == 1 and found.notes == []
+
+
+def test_species_within_the_detections_of_a_list(tmp_path):
+    content = [{'file': 'a.mp4', 'detections': [pixel(category='duiker'), pixel(0.1, category='bongo')]}]
+    with pytest.raises(ValueError, match='has the categories \'duiker\'; .*--animals "duiker"'):
+        read(tmp_path, content)
+    (seen,) = read_detections(tmp_path / 'md.json', 0.2, ['Duiker']).clips
+    assert [sighting.label for sighting in seen.sightings] == ['duiker']
+
+
+def classified(*pairs, **more):
+    return animal(classifications=[list(pair) for pair in pairs], **more)
+
+
+def test_a_classification_above_its_own_threshold_is_the_label(tmp_path):
+    names = {'classification_categories': {'3': 'ocelot', '8': 'margay'}}
+    seen = classified(('3', 0.8), ('8', 0.1)), classified(('3', 0.7), ('8', 0.2), frame=60), classified(frame=90)
+    odd = classified(('99', 0.9), frame=120), classified(('3', 'sure'), frame=150), animal(frame=180)
+    info = {'info': {'format_version': '1.2', 'classifier_metadata': {'typical_classification_threshold': 0.75}}}
+    found = read_species_file(tmp_path, None, *seen, *odd, names=NAMES, **names, **info)
+    assert [sighting.label for sighting in found.clips[0].sightings] == ['ocelot', '', '', '', '', '']
+    found = read_species_file(tmp_path, None, *seen, names=NAMES, **names)  # the file gives no threshold
+    assert [sighting.label for sighting in found.clips[0].sightings] == ['', '', '']
+
+
+def test_names_of_the_flag():
+    assert split_names('duiker, Common chimpanzee,,"a, b"') == ('duiker', 'Common chimpanzee', 'a, b')
+    with pytest.raises(ValueError, match='--animals names no category'):
+        split_names(' , ')
+
+
+def test_the_table_of_species(tmp_path):
+    (tmp_path / 'species.csv').write_text('label,scientificName\n Duiker ,Philantomba monticola\nanimal,Mammalia\n')
+    species = read_species(tmp_path / 'species.csv')
+    labels = ['duiker', 'DUIKER', '', float('nan'), 'bongo']
+    assert scientific_names(labels, species) == [*['Philantomba monticola'] * 2, 'Mammalia', 'Mammalia', '']
+    (tmp_path / 'species.csv').write_text('label,scientificName\nDuiker,A\nduiker,B\n')
+    with pytest.raises(ValueError, match="species.csv:3: a second row for 'duiker'"):
+        read_species(tmp_path / 'species.csv')
 
 
 @pytest.mark.parametrize(
@@ -171,26 +370,3 @@ def test_one_hundred_thousand_entries(tmp_path):
     of_one_clip = [clip(animal(frame=k)) for k in range(50_000)]
     found = read_images(tmp_path, *apart, *of_one_clip)
     assert (len(found.clips), len(found.clips[-1].sightings)) == (50_001, 50_000)
-
-
-@pytest.mark.parametrize(
-    'frame_rate, seconds',  # {frame: its second}
-    [
-        (30, {29: 0, 30: 1, 59: 1, 60: 2}),
-        (30000 / 1001, {29: 0, 30: 1, 60: 2, 29_999: 1000, 30_000: 1001}),  # 30,000 frames are 1,001 s
-        (24000 / 1001, {23_999: 1000, 24_000: 1001}),  # as floats 24,000 frames are 1,000.9999999999999 s
-        (0.1, {0: 0, 1: 10, 3: 30}),  # as floats 3 // 0.1 is 29
-    ],
-)
-def test_seconds(frame_rate, seconds):
-    for frame, second in seconds.items():
-        seen = Detection(frame, 1, CORNERS)
-        assert best_by_second(ClipDetections('a', None, [seen], 'share'), frame_rate) == {second: seen}
-
-
-def test_the_most_confident_of_a_second():
-    seen = [Detection(frame, conf, CORNERS) for frame, conf in ((75, 0.4), (31, 0.5), (45, 0.8), (40, 0.8), (59, 0.7))]
-    best = best_by_second(ClipDetections('a', 30.0, seen, 'share'), 30)
-    assert list(best.items()) == [(1, seen[3]), (2, seen[0])]  # frame 40, not 45
-    with pytest.raises(ValueError, match='a: the frame rate 0 is not from 0.001 to 10000'):
-        best_by_second(ClipDetections('a', None, seen, 'share'), 0)

@@ -6,7 +6,7 @@ from make_clips import numbered_frames, write_clip
 
 from data_prep.archive import Archive
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
-from data_prep.inputs.labels import read_targets
+from data_prep.inputs.labels import every_second, read_targets
 
 
 @pytest.fixture
@@ -18,6 +18,23 @@ def targets(tmp_path):
 
 def reasons(targets):
     return {(problem.video_id, problem.row): problem.reason for problem in targets.problems}
+
+
+def test_a_path_of_another_disk_or_a_bare_name_tells_which_clip_may_be_meant(tmp_path):
+    for name in ('st a/x.mp4', 'st b/x.mp4', 'st b/y.mp4'):
+        (tmp_path / 'full' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'full' / name).touch()
+    names = ['/mnt/usb/ST A/x.mp4', 'D:/full/st c/x.mp4', 'x.mp4', 'Y.mp4', 'z.mp4']
+    found, _ = find_clips(every_second(names), None, Archive([tmp_path / 'full']))
+    absolute = 'is an absolute path; give it relative to the clips folder'
+    two = f"2 clips end like this, for example 'st a/x.mp4': write the path below {tmp_path}/full"
+    assert [problem.reason for problem in found.problems] == [
+        f"the video_id '/mnt/usb/ST A/x.mp4' {absolute}; did you mean 'st a/x.mp4'?",
+        f"the video_id 'D:/full/st c/x.mp4' {absolute}; {two}",
+        f"no such file in {tmp_path}/full; did you mean 'st b/y.mp4'?",
+        f'no such file in {tmp_path}/full; {two}',
+        f'no such file in {tmp_path}/full',
+    ]
 
 
 def test_missing_clips(tmp_path, targets):
@@ -61,7 +78,8 @@ def test_headers_of_sound_and_broken_clips(tmp_path):
         'half empty': (Copies(str(tmp_path / 'empty.mp4'), str(long)), 3),
     }
     headers = read_headers(wanted, 1)
-    assert headers['both'] == Header(5.0, 8.0) and headers['long'] == Header(10.0, 8.0)
+    assert {name: headers[name][:2] for name in ('both', 'long')} == {'both': (5.0, 8.0), 'long': (10.0, 8.0)}
+    assert not headers['long'].frame_times_s.size
     for name in ('empty', 'half empty'):
         assert headers[name].startswith('not a video')
 

@@ -54,8 +54,10 @@ def test_a_hang_ends_at_the_deadline_and_costs_its_own_task_only():
 
 @pytest.mark.parametrize('fault', ['raise', 'end of file'])
 def test_an_exception_is_not_the_fault_of_the_task(fault):
-    with pytest.raises(WorkerError, match='disk full|not the end of the pipe'):
+    with pytest.raises(WorkerError, match='disk full|not the end of the pipe') as caught:
         run(['a', fault, 'b'])
+    assert '\n' not in str(caught.value) and 'Traceback' not in str(caught.value)
+    assert 'Traceback' in caught.value.trace
 
 
 def test_a_worker_that_cannot_start_or_find_its_function_ends_the_run(monkeypatch):

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 
+from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp, position_angle, tags_of, tags_text
 from chimp_jax.field.exports.camtrap_package import check_package, read_package, schema_names
 
@@ -275,3 +276,13 @@ def test_an_offset_of_zero_is_written_as_the_medium_writes_it(tmp_path):
     mine = package(tmp_path / 'mine', media=MEDIA.replace('58Z', '58+00:00'))
     merge_camtrap_dp(rows(), mine, tmp_path / 'out')
     assert read(tmp_path / 'out' / 'observations.csv')['eventStart'].iloc[1] == '2024-03-03T00:00:02+00:00'
+
+
+def test_the_users_names_of_species(tmp_path):
+    mine = package(tmp_path / 'mine')
+    seen = rows(*(row('site_1/a.mp4', t, 3.5, label=label) for t, label in enumerate(('Duiker', '', 'bongo'))))
+    survey = formats.Survey(package=str(mine), species={'duiker': 'Philantomba monticola', 'animal': 'Mammalia'})
+    clips = pd.DataFrame({'video_id': ['site_1/a.mp4'], 'duration_s': [9.0], 'site': ['site_1']})
+    formats.write('camtrap-dp', seen, clips, survey, tmp_path, '2024-05-01T00:00:00Z')
+    table = read(tmp_path / 'camtrap-dp' / 'observations.csv')
+    assert table['scientificName'].tolist() == ['', 'Philantomba monticola', 'Mammalia', '']  # the first is the user's
