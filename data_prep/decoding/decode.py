@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 
-from data_prep.decoding import camera_jpeg, groups, in_order
+from data_prep.decoding import camera_jpeg, groups, in_order, joined
 from data_prep.decoding.container import ClipError, reason
 from data_prep.decoding.timestamps import SAMPLINGS
 from data_prep.decoding.to_rgb import Converter
@@ -30,6 +30,7 @@ class ClipInfo:
     frame_rate: float  # average, pictures per second
     shown_s: tuple[Fraction, ...]  # for each whole second, the time of its picture since t0
     damaged_s: frozenset[int]  # the decoded seconds with a picture that the decoder had to invent in part
+    unread: str = ''  # a text about pictures in the file that no second shows, '' if there are none
 
     @property
     def last_s(self) -> int:
@@ -73,8 +74,15 @@ def decode_seconds(
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         raise ClipError(reason(error)) from error
     damaged_s = frozenset(frames.damaged_s)
+    unread = ', '.join(filter(None, (timeline.clock_fault, joined.unread_film(path))))
     info = ClipInfo(
-        float(timeline.end_s), timeline.promised_s, *frames.size_px, timeline.frame_rate, timeline.shown_s, damaged_s
+        float(timeline.end_s),
+        timeline.promised_s,
+        *frames.size_px,
+        timeline.frame_rate,
+        timeline.shown_s,
+        damaged_s,
+        unread,
     )
     return info, dict(sorted(frames.by_second.items()))
 
