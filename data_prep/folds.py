@@ -10,17 +10,20 @@ from etils import epath
 
 from data_prep.files import write_whole
 from data_prep.inputs.tables import check_unique, counts_of, read_table
+from data_prep.published_folds import group_k_fold
 
 COLUMNS = ('video_id', 'clip_fold', 'site_fold')
+PUBLISHED = 'published_fold'  # the original's folds; files of version 0.1 lack this column
 _DISTANCE_BINS = 5  # fifths of the labels
 
 
 def make_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> pd.DataFrame:
-    """Returns COLUMNS, one row per clip, sorted by video_id, from rows of labels (video_id, distance_m, site).
+    """Returns COLUMNS and PUBLISHED, one row per clip, sorted by video_id, from labels (video_id, distance_m, site).
 
     clip_fold: clips are dealt so that all folds hold about the same number of labels. site_fold: sites are dealt so
     that all folds hold about the same number of labels of each fifth of the distances. A clip without a site counts as
-    a site of its own. If there are fewer sites than folds, some site folds stay empty.
+    a site of its own. If there are fewer sites than folds, some site folds stay empty. published_fold: as in the
+    original (published_folds.py).
     Raises ValueError if there are fewer clips than folds.
     """
     n_clips = rows['video_id'].nunique()
@@ -35,6 +38,7 @@ def make_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> pd.DataFrame:
             'video_id': clip,
             'clip_fold': _deal(clip, np.zeros(len(rows), int), n_folds, seed),
             'site_fold': _deal(site, distance_bin, n_folds, seed),
+            'published_fold': group_k_fold(clip, n_folds),
         }
     )
     return folds.drop_duplicates('video_id').sort_values('video_id', ignore_index=True)
@@ -64,14 +68,15 @@ def read_or_make_folds(path, rows: pd.DataFrame, n_folds: int, seed: int = 0) ->
 
 
 def read_fold_table(path) -> pd.DataFrame:
-    """Returns COLUMNS of the file, one row per clip.
+    """Returns COLUMNS and, if the file has it, PUBLISHED, one row per clip.
 
     Raises ValueError if a column is missing, a clip has two rows, or a fold is not a whole number.
     """
     table = read_table(path, COLUMNS)
     check_unique(table, ['video_id'], path)
-    folds = {name: counts_of(table, name, path) for name in COLUMNS[1:]}
-    return table[list(COLUMNS)].astype({'video_id': str}).assign(**folds).reset_index(drop=True)
+    names = [*COLUMNS, *([PUBLISHED] if PUBLISHED in table else [])]
+    folds = {name: counts_of(table, name, path) for name in names[1:]}
+    return table[names].astype({'video_id': str}).assign(**folds).reset_index(drop=True)
 
 
 def _deal(group: np.ndarray, stratum: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The plan of a job: the targets of each clip, and the problems that are known before anything is decoded."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -7,12 +8,26 @@ import pandas as pd
 from etils import epath
 
 from data_prep.archive import Archive
-from data_prep.inputs.detections import read_detections
+from data_prep.inputs import clip_looks
+from data_prep.inputs.detections import Detections, read_detections
 from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
-from data_prep.inputs.headers import Copies, check_headers, check_times, find_clips, read_headers
+from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
 from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
+from data_prep.inputs.looked_at import LookedAt, animals_by_second
 from data_prep.job import Job
 from data_prep.workers.clip_record import ClipTask
+
+
+class Watch(NamedTuple):
+    """What an export needs to know about clips without targets."""
+
+    lengths: bool = False  # the length of every clip in the folder
+    frames: bool = False  # the length of every clip, and the frames in which somebody looked
+    detector_every_s: float | None = None  # of a detector whose file does not list its frames
+    others_empty: bool = False  # a person watched every clip to its end; the table lists all animals
+
+
+_TARGETS_ONLY = Watch()
 
 
 class Plan(NamedTuple):
@@ -20,6 +35,11 @@ class Plan(NamedTuple):
     copies: dict[str, Copies]  # by video_id
     labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips
     in_pixels: frozenset[str] = frozenset()  # the video_ids with boxes in pixels
+    headers: dict[str, Header | str] = {}  # by video_id; of all clips in the folder if a Watch asks for them
+    looked_at: dict[str, LookedAt] = {}  # by video_id; without the clips that nobody looked at or that cannot be read
+    looks_fault: str = ''  # why the detector's file does not tell where the detector looked
+    watched: frozenset[str] = frozenset()  # the video_ids of the clips that somebody looked at
+    unlooked: dict[str, str] = {}  # {video_id: reason} of the clips that the detector did not look at
 
     def labels_of_animals(self) -> dict[tuple[str, int], str]:
         """Returns {(video_id, second): the name of the animal there} of the targets with such a name."""
@@ -29,6 +49,23 @@ class Plan(NamedTuple):
 
     def problems(self) -> list[Problem]:
         return [problem for targets in self.targets.values() for problem in targets.problems]
+
+    def unreadable(self) -> dict[str, str]:
+        """Returns {video_id: reason} of the clips whose header cannot be read."""
+        return {name: header for name, header in self.headers.items() if isinstance(header, str)}
+
+    def durations_s(self) -> dict[str, float]:
+        """Returns the length of each clip whose header was read, as far as known."""
+        return {
+            name: header.end_s
+            for name, header in self.headers.items()
+            if isinstance(header, Header) and math.isfinite(header.end_s)
+        }
+
+    def n_animals(self) -> dict[tuple[str, int], int]:
+        """Returns {(video_id, second): the most animals in one of its frames}."""
+        seconds = {name: animals_by_second(looked) for name, looked in self.looked_at.items()}
+        return {(name, second): n for name, most in seconds.items() for second, n in most.items()}
 
     def notes(self) -> list[str]:
         n_scaled = sum(copies.down is None for copies in self.copies.values())
@@ -40,22 +77,19 @@ class Plan(NamedTuple):
         return sorted(self.targets[split].rows['video_id'].unique())
 
 
-def make_plan(job: Job) -> Plan:
+def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
     """Returns the plan of a job. Raises ValueError if a folder, a table or the detections cannot be read."""
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
     if job.detections:
-        return _plan_detections(job, down, full)
-    targets = read_tables(job.tables) if job.tables else {'test': _every_clip(full or down)}
-    labels = targets['train'].rows if 'train' in targets else None
-    copies: dict[str, Copies] = {}
-    for split, table in targets.items():
-        targets[split], found = find_clips(table, down, full)
-        copies |= found
+        return _plan_detections(job, watch, down, full)
     if job.tables:
-        last_s = pd.concat(table.rows for table in targets.values()).groupby('video_id')['time_s'].max()
-        headers = read_headers({name: (copies[name], int(last_s[name])) for name in copies}, job.workers)
-        targets = {split: check_times(check_headers(table, headers), headers) for split, table in targets.items()}
-    return Plan(targets, copies, labels)
+        return _plan_tables(job, watch, down, full)
+    targets, copies = find_clips(_every_clip(full or down), down, full)
+    headers = {}
+    if watch.frames:
+        headers = read_headers({name: (copies[name], 0) for name in copies}, job.workers, frame_times=True)
+    looked_at = clip_looks.looks_of_every_second(_last_frames(headers), job.every_s)
+    return Plan({'test': targets}, copies, None, headers=headers, looked_at=looked_at, watched=frozenset(copies))
 
 
 def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
@@ -95,33 +129,80 @@ def _every_clip(archive: Archive) -> Targets:
     return every_second(video_ids)
 
 
-def _plan_detections(job: Job, down: Archive | None, full: Archive | None) -> Plan:
+def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
+    targets = read_tables(job.tables)
+    labels = targets['train'].rows if 'train' in targets else None
+    copies: dict[str, Copies] = {}
+    for split, table in targets.items():
+        targets[split], found = find_clips(table, down, full)
+        copies |= found
+    rows = pd.concat([table.rows for table in targets.values()])
+    last_s = rows.groupby('video_id')['time_s'].max()
+    wanted = {name: (copies[name], int(last_s[name])) for name in copies}
+    if watch.lengths or watch.frames:
+        wanted = {name: (both, 0) for name, both in _copies_of_all(down, full).items()} | wanted
+    headers = read_headers(wanted, job.workers, frame_times=watch.frames)
+    targets = {split: check_times(check_headers(table, headers), headers) for split, table in targets.items()}
+    empty = [row for table in targets.values() for row in table.empty]
+    watched = set(headers) if watch.others_empty else {*rows['video_id'], *(name for name, _ in empty)}
+    looked_at = clip_looks.looks_of_table(rows, empty, _last_frames(headers), watch.others_empty)
+    return Plan(targets, copies, labels, headers=headers, looked_at=looked_at, watched=frozenset(watched))
+
+
+def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
     """Returns a plan with one split, `test`: the seconds with an animal, each with its best box."""
-    found = read_detections(job.detections, job.min_confidence, job.animals, (full or down).below_root)
+    main, name = full or down, epath.Path(job.detections).name
+    found = read_detections(job.detections, job.min_confidence, job.animals, main.below_root)
     clips = {clip.video_id: clip for clip in found.clips}
     seen = every_second([video_id for video_id, clip in clips.items() if clip.sightings])
     n_empty = len(clips) - len(seen.rows)
     notes = found.notes + ([f'{n_empty} clips without an animal are left out'] if n_empty else [])
     seen, copies = find_clips(seen._replace(problems=found.problems, notes=notes), down, full)
-    rates = {name: clips[name].frame_rate for name in copies}
-    headers = read_headers({name: (copies[name], 0) for name in copies}, job.workers, True, rates)
+    rates = {video_id: clip.frame_rate for video_id, clip in clips.items()}
+    headers = read_headers({video_id: (copies[video_id], 0) for video_id in copies}, job.workers, True, rates)
     seen = check_headers(seen, headers)
-    timed = {name: time_sightings(clips[name], headers[name]) for name in seen.rows['video_id']}
+    timed = {video_id: time_sightings(clips[video_id], headers[video_id]) for video_id in seen.rows['video_id']}
     rows = [
-        {'video_id': name, 'time_s': second, 'box': sighting.box, 'label': sighting.label}
-        for name, clip in timed.items()
+        {'video_id': video_id, 'time_s': second, 'box': sighting.box, 'label': sighting.label}
+        for video_id, clip in timed.items()
         for second, sighting in best_by_second(clip.sightings, clip.times_s).items()
     ]
     rows = pd.DataFrame(rows, columns=['video_id', 'time_s', 'box', 'label'])
-    faults = [
-        Problem(name, epath.Path(job.detections).name, 'detections', clip.fault)
-        for name, clip in timed.items()
-        if clip.fault
-    ]
+    faults = [Problem(video_id, name, 'detections', clip.fault) for video_id, clip in timed.items() if clip.fault]
     targets = seen._replace(
         rows=rows.assign(distance_m=np.nan, site='', park='', row=''),
         problems=seen.problems + faults,
-        notes=seen.notes + rate_note({name: (rates[name], headers[name].frame_rate) for name in timed}),
+        notes=seen.notes + rate_note({each: (rates[each], headers[each].frame_rate) for each in timed}),
     )
-    in_pixels = frozenset(name for name, clip in clips.items() if clip.box_unit == 'pixel')
-    return Plan({'test': check_times(targets, headers)}, copies, None, in_pixels)
+    if watch.lengths or watch.frames:
+        others = {other: (both, 0) for other, both in _copies_of_all(down, full).items() if other not in copies}
+        headers |= read_headers(others, job.workers, watch.frames, rates)
+    readable = {video_id: header for video_id, header in headers.items() if isinstance(header, Header)}
+    every_s = watch.detector_every_s if watch.frames else None
+    return Plan(
+        {'test': check_times(targets, headers)},
+        copies,
+        None,
+        in_pixels=frozenset(video_id for video_id, clip in clips.items() if clip.box_unit == 'pixel'),
+        headers=headers,
+        looked_at=clip_looks.looks_of_detector(found.clips, readable, every_s),
+        looks_fault=clip_looks.looks_fault(name, found.clips, every_s),
+        watched=frozenset(clips),
+        unlooked=_unlooked(found, main, name),
+    )
+
+
+def _unlooked(found: Detections, archive: Archive, file: str) -> dict[str, str]:
+    """Returns {video_id: reason} of the clips in the folder of which the detector's file tells nothing."""
+    named = {clip.video_id for clip in found.clips}
+    reasons = {problem.video_id: problem.reason for problem in found.problems}
+    missing = f'{file} does not name it; run the detector on it'
+    return {video_id: reasons.get(video_id, missing) for video_id in archive.clips() if video_id not in named}
+
+
+def _copies_of_all(down: Archive | None, full: Archive | None) -> dict[str, Copies]:
+    return find_clips(every_second((full or down).clips()), down, full)[1]
+
+
+def _last_frames(headers: dict[str, Header | str]) -> dict[str, float]:
+    return {name: clip_looks.last_frame_s(header) for name, header in headers.items() if isinstance(header, Header)}

@@ -26,6 +26,8 @@ from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
 from chimp_jax.field.exports import formats
+from chimp_jax.field.exports.distance_flatfile import station_efforts
+from chimp_jax.field.exports.snapshots import Snapshots, plan_snapshots
 from chimp_jax.field.intervals import Intervals
 from chimp_jax.field.summary import exit_code, make_summary, result_lines
 from chimp_jax.scoring import Panel
@@ -70,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
     inputs = read_inputs(request)
     with hold(request.out):
         plan, tasks = plan_targets(request)
+        snapshots = find_moments(request, inputs, plan)
         panel = Panel()
         device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
         log.debug('%d members on %s, %d clips', len(inputs.members), device, len(tasks))
@@ -78,9 +81,10 @@ def run(options: argparse.Namespace) -> int:
         progress = Progress('', len(tasks), work=len(tasks) * len(inputs.members))
         streamed = stream_clips(tasks, inputs.members, work, panel, request.workers, progress)
         rows, calibration = estimate_distances(inputs, streamed, plan, tasks)
-        problems = estimates.clip_reasons(plan.problems())
-        idle = status.NO_ANIMAL if request.detections else status.NOT_ASKED
-        clips = estimates.clip_rows(inputs.site, streamed, rows, problems, idle)
+        problems = estimates.clip_problems(plan, streamed)
+        clips = estimates.clip_rows(
+            inputs.site, streamed, rows, problems, plan.watched, plan.unlooked, plan.durations_s()
+        )
         made = make_summary(
             members=[member.name for member in inputs.members],
             combination=inputs.combined.combination,
@@ -92,9 +96,9 @@ def run(options: argparse.Namespace) -> int:
             device=device,
             notes=plan.notes(),
         )
-        whole = write_results(request, inputs, rows, clips, made)
+        whole = write_results(request, inputs, rows, clips, made, snapshots, plan.n_animals())
     print('\n'.join(result_lines(whole, clips, request.out)))
-    return exit_code(rows, clips)
+    return exit_code(rows, clips, whole)
 
 
 def read_inputs(request: EstimateRequest) -> Inputs:
@@ -113,6 +117,8 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         cutpoints_m=request.cutpoints,
         truncation_m=request.truncation,
         package=request.camtrap_package,
+        animals_are_known=bool(request.detections or request.targets or request.every_second_has_an_animal),
+        partial_effort=request.partial_effort,
         species=read_species(request.species_table) if request.species_table else {},
     )
     formats.check(request.format, survey)
@@ -142,10 +148,26 @@ def plan_targets(request: EstimateRequest) -> tuple[Plan, list[ClipTask]]:
         every_s=request.step_s,
         workers=request.workers,
     )
-    plan = make_plan(job)
+    plan = make_plan(job, request.watch())
     for note in plan.notes():
         log.info('note: %s', note)
     return plan, make_tasks(plan, job)
+
+
+def find_moments(request: EstimateRequest, inputs: Inputs, plan: Plan) -> Snapshots | None:
+    """Returns the snapshot moments, None if no format has them. Raises ValueError if a moment was not looked at."""
+    if 'distance' not in request.format:
+        return None
+    snapshots = plan_snapshots(
+        plan,
+        inputs.site,
+        request.snapshot_s,
+        detections=request.detections,
+        targets=request.targets,
+        partial_effort=request.partial_effort,
+    )
+    station_efforts(inputs.survey.deployments, snapshots, request.snapshot_s, request.partial_effort)
+    return snapshots
 
 
 def estimate_distances(
@@ -187,7 +209,13 @@ def calibrate_sites(
 
 
 def write_results(
-    request: EstimateRequest, inputs: Inputs, rows: pd.DataFrame, clips: pd.DataFrame, made: dict
+    request: EstimateRequest,
+    inputs: Inputs,
+    rows: pd.DataFrame,
+    clips: pd.DataFrame,
+    made: dict,
+    snapshots: Snapshots | None,
+    n_animals: dict[tuple[str, int], int],
 ) -> dict:
     """Writes all result files. Returns the summary `made` with a part for each export."""
     out = epath.Path(request.out)
@@ -195,6 +223,9 @@ def write_results(
     write_table(out / status.CLIPS, clips)
     folder = request.clips if '://' in request.clips else os.path.abspath(request.clips)
     write_json(out / status.OPTIONS, dataclasses.asdict(request) | {'clips': folder})
-    exports = {name: formats.write(name, rows, clips, inputs.survey, out, made['date']) for name in request.format}
+    exports = {
+        name: formats.write(name, rows, clips, inputs.survey, out, made['date'], snapshots, n_animals)
+        for name in request.format
+    }
     write_json(out / status.SUMMARY, made | exports)
     return made | exports

@@ -8,6 +8,14 @@ from collections.abc import Sequence
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres_list
 from chimp_jax.field.exports import formats
+from data_prep.plan import Watch
+
+LONGEST_STEP_S = 3600
+
+DETECTOR_EVERY = 'seconds between the frames of the detector, if its file does not list them but holds all detections'
+EVERY_SECOND = 'states that an animal is in view in every second of every clip; for formats without --detections'
+OTHERS_EMPTY = 'states that a person watched all clips: a second that --targets does not list has no animal'
+PARTIAL_EFFORT = 'the effort of the flat file counts only the snapshot moments that were looked at'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +43,10 @@ class EstimateRequest:
     cutpoints: Sequence[float] | None
     truncation: float | None
     camtrap_package: str | None
+    detector_every: float | None
+    every_second_has_an_animal: bool
+    other_moments_are_empty: bool
+    partial_effort: bool
     animals: str | None  # names with commas between them
     species_table: str | None
 
@@ -42,6 +54,21 @@ class EstimateRequest:
         """Raises ValueError if the flags do not fit each other."""
         if self.every_s is not None and (self.targets or self.detections):
             raise ValueError('--every cannot be used with --targets or --detections, which give the seconds themselves')
+        if self.every_second_has_an_animal and (self.targets or self.detections):
+            given = '--detections' if self.detections else '--targets'
+            raise ValueError(
+                f'--every_second_has_an_animal contradicts {given}, which tells the seconds; leave one out'
+            )
+        if self.other_moments_are_empty and not self.targets:
+            raise ValueError('--other_moments_are_empty needs --targets, the table of the seconds with an animal')
+        if self.detector_every is not None and not self.detections:
+            raise ValueError('--detector_every needs --detections, the file of the detector')
+        if self.detector_every is not None and not 0 < self.detector_every <= LONGEST_STEP_S:
+            raise ValueError(
+                f'--detector_every={self.detector_every:g}: give seconds, above 0 and up to {LONGEST_STEP_S}'
+            )
+        if self.partial_effort and 'distance' not in self.format:
+            raise ValueError('--partial_effort needs --format distance, whose effort it changes')
         if self.animals is not None and not self.detections:
             raise ValueError('--animals names categories of a detector; give its file with --detections')
         if self.species_table and 'camtrap-dp' not in self.format:
@@ -53,6 +80,15 @@ class EstimateRequest:
     def step_s(self) -> int:
         """Seconds between the targets."""
         return 1 if self.every_s is None else self.every_s
+
+    def watch(self) -> Watch:
+        """Returns what the formats need to know about the clips without targets."""
+        return Watch(
+            lengths='zamba' in self.format,
+            frames='distance' in self.format,
+            detector_every_s=self.detector_every,
+            others_empty=self.other_moments_are_empty,
+        )
 
 
 def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +115,10 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--cutpoints', type=metres_list, help='limits of the distance bins in metres, such as 0,2,4,6,9,13')
     add('--truncation', type=float, help='metres; animals that are farther away are left out')
     add('--camtrap_package', '--camtrap-package', help='folder of your Camtrap DP, with its datapackage.json')
+    add('--detector_every', '--detector-every', type=float, metavar='S', help=DETECTOR_EVERY)
+    add('--every_second_has_an_animal', '--every-second-has-an-animal', action='store_true', help=EVERY_SECOND)
+    add('--other_moments_are_empty', '--other-moments-are-empty', action='store_true', help=OTHERS_EMPTY)
+    add('--partial_effort', '--partial-effort', action='store_true', help=PARTIAL_EFFORT)
     add(
         '--species_table',
         '--species-table',

@@ -8,6 +8,8 @@ from etils import epath
 
 from data_prep.folds import read_fold_table
 
+KINDS = ('clip', 'site', 'published')  # 'published': the original's folds, by clip
+
 
 class Fold(NamedTuple):
     """The training set and the validation set of one member. The validation clips' rows are its out-of-fold rows."""
@@ -18,16 +20,19 @@ class Fold(NamedTuple):
 
 
 def load_folds(records, kind: str, n_folds: int) -> list[Fold]:
-    """Reads the folds from folds.csv beside the records. kind: 'clip' or 'site'.
+    """Reads the folds from folds.csv beside the records. kind: 'clip', 'site' or 'published'.
 
-    Raises ValueError if the file is missing or has another number of folds.
+    Raises ValueError if the file is missing, lacks the published folds or has another number of folds.
     """
     path = epath.Path(records) / 'folds.csv'
-    if kind not in ('clip', 'site'):
-        raise ValueError(f"data.folds is 'clip' or 'site', not {kind!r}")
+    if kind not in KINDS:
+        raise ValueError(f'data.folds is {", ".join(map(repr, KINDS))}, not {kind!r}')
     if not path.exists():
         raise ValueError(f'{path} is missing; make the data with: python -m data_prep.build --out {records}')
-    table = read_fold_table(path).set_index('video_id')[f'{kind}_fold'].astype(int)
+    whole = read_fold_table(path).set_index('video_id')
+    if f'{kind}_fold' not in whole:
+        raise ValueError(f'{path} has no column {kind}_fold; prepare the data in a new folder, or use data.folds=clip')
+    table = whole[f'{kind}_fold'].astype(int)
     if table.nunique() != n_folds:
         raise ValueError(
             f'{path} has {table.nunique()} {kind} folds, the config has data.n_folds={n_folds}; '

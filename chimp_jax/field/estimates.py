@@ -4,7 +4,7 @@ The order of the steps: intervals around the estimates; the correction of the si
 ends of its interval; flags; a person's corrections, which replace estimate and interval.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -86,20 +86,47 @@ def clip_reasons(problems: Iterable[Problem]) -> dict[str, str]:
     return {video_id: '; '.join(found) for video_id, found in reasons.items()}
 
 
+def clip_problems(plan: Plan, streamed: Streamed) -> dict[str, str]:
+    """Returns {video_id: why it cannot be used}, without what was found when the clips were decoded.
+
+    A clip that the detector did not look at is no problem of its own: see plan.unlooked.
+    """
+    decoded = set(streamed.clips['video_id'])
+    reasons = {name: why for name, why in clip_reasons(plan.problems()).items() if name not in plan.unlooked}
+    return reasons | {name: why for name, why in plan.unreadable().items() if name not in decoded}
+
+
 def clip_rows(
-    site: pd.Series, streamed: Streamed, rows: pd.DataFrame, problems: Mapping[str, str], idle: str
+    site: pd.Series,
+    streamed: Streamed,
+    rows: pd.DataFrame,
+    problems: Mapping[str, str],
+    watched: Collection[str] = (),
+    unlooked: Mapping[str, str] | None = None,
+    durations_s: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Returns the rows of clips.csv: one for each clip.
 
     site: of all clips in the folder, indexed by video_id. problems: {video_id: reason} of the clips that were refused
-    before they were decoded. idle: the status of the clips without targets.
+    before they were decoded. watched: the clips that somebody looked at; those without targets have no animal.
+    unlooked: {video_id: reason} of the clips that the detector did not look at. durations_s: of clips that were not
+    decoded.
     """
     streams = streamed.clips.set_index('video_id')
     table = streams.reindex(sorted({*site.index, *problems, *streams.index})).assign(site=site)
+    lengths = pd.Series(dict(durations_s or {}), dtype=float).reindex(table.index)
+    table['duration_s'] = table['duration_s'].astype(float).fillna(lengths)
+    idle = np.where(table.index.isin(list(watched)), status.NO_ANIMAL, status.NOT_ASKED)
+    missed = pd.Series(dict(unlooked or {}), dtype=object).reindex(table.index).fillna('')
     before = pd.Series(problems, dtype=object).reindex(table.index).fillna('')
     reason = before.str.cat(table.pop('problem').fillna(''), '; ').str.strip('; ')
     seconds = rows[rows['distance'].notna()].groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
     asked = table.index.isin(streams.index) | (reason != '')
-    state = np.select([~asked, reason == '', seconds > 0], [idle, status.OK, status.PARTLY], status.FAILED)
+    state = np.select(
+        [~asked & (missed != ''), ~asked, reason == '', seconds > 0],
+        [status.NOT_LOOKED, idle, status.OK, status.PARTLY],
+        status.FAILED,
+    )
+    reason = reason.where(state != status.NOT_LOOKED, missed)
     whole = table.assign(status=state, reason=reason, seconds=seconds).rename_axis('video_id').reset_index()
     return whole[['video_id', 'status', 'reason', 'seconds', 'duration_s', 'site', 'gamma', 'white_fraction']]

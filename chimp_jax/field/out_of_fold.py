@@ -52,7 +52,7 @@ def make_out_of_fold(
             len(set(video_id)),
             status.CLIPS,
         )
-    kinds = {member.config.data.folds for member in members}
+    kinds = {'site' if member.config.data.folds == 'site' else 'clip' for member in members}
     return OutOfFold(
         estimate_m=estimate_m,
         label_m=label_m,

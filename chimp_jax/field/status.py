@@ -9,6 +9,7 @@ CORRECTED = 'corrected'  # a person gave the distance
 PARTLY = 'partly'  # some of the targets have no distance
 FAILED = 'failed'  # no target has a distance
 NO_ANIMAL = 'no animal'  # the detector found no animal in the clip
+NOT_LOOKED = 'not looked at'  # the detector's file does not name the clip, or the detector failed on it
 NOT_ASKED = 'not asked'  # the table of targets does not name the clip
 
 DISTANCES, CORRECTIONS = 'distances.csv', 'corrections.csv'

@@ -11,7 +11,7 @@ from etils import epath
 from chimp_jax.ensemble.combination import Combination
 from chimp_jax.field import calibrate, status
 from chimp_jax.field.exports import formats
-from chimp_jax.field.exports.export_lines import describe_export
+from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 from chimp_jax.field.intervals import NO_INTERVALS, Intervals
 
 _NAMED = 20  # clips that the screen names; clips.csv has all
@@ -79,13 +79,14 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
     return lines
 
 
-def exit_code(rows: pd.DataFrame, clips: pd.DataFrame) -> int:
-    """Returns 3 if a clip has a problem or a target has no distance, else 0."""
-    return 3 if len(_problems(clips)) or rows['distance'].isna().any() else 0
+def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
+    """Returns 3 if a clip has a problem, a target has no distance, or an export is doubtful, else 0."""
+    doubtful = any(is_doubtful(summary[name]) for name in formats.FORMATS if name in summary)
+    return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful else 0
 
 
 def _problems(clips: pd.DataFrame) -> pd.DataFrame:
-    return clips[clips['status'].isin([status.FAILED, status.PARTLY])]
+    return clips[clips['status'].isin([status.FAILED, status.PARTLY, status.NOT_LOOKED])]
 
 
 def _calibration_line(site: dict) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from etils import epath
 
 from data_prep.archive import path_fault
+from data_prep.inputs.animal_column import split_by_animal
 from data_prep.inputs.tables import LONGEST_CLIP_S, number, read_table
 
 TABLES = {  # split -> its targets, its metadata
@@ -54,6 +55,7 @@ class Targets(NamedTuple):
     problems: list[Problem]
     notes: list[str]
     lost: tuple[LostTarget, ...] = ()
+    empty: tuple[tuple[str, int], ...] = ()  # (video_id, second) that a person looked at, without an animal
 
     def without_clips(self, reasons: dict[str, str], stage: str) -> 'Targets':
         """Returns the targets without the clips {video_id: reason}. Each clip becomes a problem at its first row."""
@@ -84,13 +86,16 @@ class Targets(NamedTuple):
 def read_targets(table, metadata=None, with_distance: bool = True) -> Targets:
     """Returns the targets of a table.
 
-    metadata: table with the boxes, park and site of each clip; if None, the columns of `table` are used.
+    A row whose column `animal` says no is no target. metadata: table with the boxes, park and site of each clip; if
+    None, the columns of `table` are used.
     with_distance: False for a submission format, whose distances are ignored.
     Raises ValueError if a file cannot be read as a table or lacks a column.
     """
     table = epath.Path(table)
     texts = _read(table, ['video_id', 'time', *(['distance'] if with_distance else [])])
-    rows, problems, notes = _good_rows(texts, table.name, with_distance)
+    watched = split_by_animal(texts, _second)
+    rows, problems, notes = _good_rows(watched.seen, table.name, with_distance)
+    problems += [Problem(name, f'{table.name}:{line}', 'labels', reason) for name, line, reason in watched.faults]
     about = texts if metadata is None else _read(epath.Path(metadata), ['video_id'])
     boxes, bad_boxes = _boxes(about)
     if bad_boxes:
@@ -100,7 +105,7 @@ def read_targets(table, metadata=None, with_distance: bool = True) -> Targets:
     places = _places(about)
     for name in ('site', 'park'):
         rows[name] = [places.get(video_id, {}).get(name, '') for video_id in rows['video_id']]
-    return Targets(rows, problems, notes)
+    return Targets(rows, problems, notes, empty=watched.empty)
 
 
 def read_tables(path) -> dict[str, Targets]:
@@ -150,7 +155,7 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
         try:
             if fault := path_fault(video_id):
                 raise ValueError(fault)
-            time_s = number(time, '', 'the time', 0, LONGEST_CLIP_S)
+            time_s = _second(time)
             distance_m = number(distance, '', 'the distance', 0) if with_distance else math.nan
             key = video_id, math.floor(time_s)
             line_before, distance_before = first.setdefault(key, (line, distance_m))
@@ -183,6 +188,10 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
         }
     )
     return rows, problems, notes
+
+
+def _second(text: str) -> float:
+    return number(text, '', 'the time', 0, LONGEST_CLIP_S)
 
 
 def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]], list[int]]:

@@ -111,6 +111,7 @@ def test_folds_of_the_challenge():
         pytest.skip(f'{tables} is missing')
     rows = read_targets(tables / 'train_labels.csv', tables / 'train_metadata.csv').rows
     merged = rows.merge(make_folds(rows, 5), on='video_id')
+    assert merged['published_fold'].value_counts(sort=False).sort_index().tolist() == [3046, 3046, 3046, 3046, 3045]
     by_clip = merged['clip_fold'].value_counts()
     assert by_clip.max() - by_clip.min() <= 1
     by_site = merged.groupby('site_fold')['distance_m']

@@ -5,6 +5,7 @@ Howe et al. (2017): a camera is a point transect that is visited every t seconds
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from chimp_jax.field.bins import bin_of
 from chimp_jax.field.exports.distance_script import distance_script
 from chimp_jax.field.exports.flatfile_check import check_flatfile, checked_bins
 from chimp_jax.field.exports.rows import checked_rows, short_number
+from chimp_jax.field.exports.snapshots import Snapshots
 from data_prep.files import write_whole
 from data_prep.inputs.tables import csv_text
 
@@ -23,46 +25,41 @@ _COVARIATES = ('video_id', 'time', 'distance_lower', 'distance_upper')
 
 def write_distance(
     rows: pd.DataFrame,
-    stations: pd.Series,
+    snapshots: Snapshots,
     deployments: pd.DataFrame,
     snapshot_s: int,
     theta_deg: float,
     out_dir,
     cutpoints=None,
     truncation: float | None = None,
-    every_s: int = 1,
+    partial_effort: bool = False,
 ) -> dict:
     """Writes distance_flatfile.csv and distance.R into out_dir.
 
-    rows: distances.csv. stations: the station of each row (stations.stations_of). deployments: the table of
-    stations.read_deployments. snapshot_s: seconds between snapshot moments, counted from the start of each clip.
-    theta_deg: the camera's angle of view. cutpoints [K]: metres, ascending; they add distbegin and distend, with
-    bins (begin, end]. truncation: metres; with cutpoints it must be one of them. every_s: seconds between targets.
-    Returns the counts of the rows written, and of the rows left out by reason.
+    rows: distances.csv. snapshots: the moments of all clips; an observation is a moment with an animal. deployments:
+    the table of stations.read_deployments. snapshot_s: seconds between snapshot moments, counted from the start of each
+    clip. theta_deg: the camera's angle of view. cutpoints [K]: metres, ascending; they add distbegin and distend, with
+    bins (begin, end]. truncation: metres; with cutpoints it must be one of them. partial_effort: the effort of a
+    station is the share of it that was looked at, see station_efforts.
+    Returns the counts of the rows written, of the rows left out by reason, and of the moments.
     Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
-    check_survey(snapshot_s, theta_deg, every_s)
+    check_survey(snapshot_s, theta_deg)
     cutpoints, truncation = checked_bins(cutpoints, truncation)
-    places = _checked_stations(deployments, snapshot_s)
-    rows = rows.assign(station=np.asarray(stations, object))
+    places = station_efforts(deployments, snapshots, snapshot_s, partial_effort)
     rows = checked_rows(rows, _COVARIATES)
-    unknown = sorted(set(rows['station']) - set(places))
-    if unknown:
-        raise ValueError(
-            f'the station {unknown[0]!r} of {rows.loc[rows["station"] == unknown[0], "video_id"].iloc[0]} is not in '
-            'the deployments table; add a row for it, with active_seconds'
-        )
-    kept, left_out = _kept(rows, snapshot_s, cutpoints, truncation)
+    kept, left_out = _kept(rows, snapshots, cutpoints, truncation)
     header, lines = _lines(kept, places, theta_deg, cutpoints)
     table = pd.DataFrame(lines, columns=header, index=range(2, len(lines) + 2), dtype=object)
     counts = check_flatfile(table, cutpoints, truncation, name=FLATFILE)
     out_dir = epath.Path(out_dir)
     write_whole(out_dir / FLATFILE, csv_text(header, lines))
     write_whole(out_dir / SCRIPT, distance_script(FLATFILE, theta_deg, cutpoints, truncation))
-    return {**counts, 'left out': left_out}
+    not_watched = sorted(set(deployments['station']) - set(places))
+    return {**counts, 'left out': left_out, 'moments': snapshots.counts(), 'stations not looked at': not_watched}
 
 
-def check_survey(snapshot_s, theta_deg: float, every_s: int) -> None:
+def check_survey(snapshot_s, theta_deg: float, every_s: int = 1) -> None:
     """Raises ValueError if the snapshot moments or the angle of view are impossible."""
     if not (math.isfinite(snapshot_s) and snapshot_s >= 1 and snapshot_s == int(snapshot_s)):
         raise ValueError(f'the snapshot interval {snapshot_s} s is not a whole number of seconds; give 1, 2, 3, ...')
@@ -75,8 +72,17 @@ def check_survey(snapshot_s, theta_deg: float, every_s: int) -> None:
         raise ValueError(f'theta {theta_deg} is not an angle of view; give degrees, above 0 and up to 360')
 
 
-def _checked_stations(deployments: pd.DataFrame, snapshot_s: int) -> dict[str, tuple]:
-    """Returns {station: (region, area in square km, effort in moments)} in the order of the table."""
+def station_efforts(
+    deployments: pd.DataFrame, snapshots: Snapshots, snapshot_s: int, partial_effort: bool = False
+) -> dict[str, tuple]:
+    """Returns {station: (region, area in square km, effort in moments)} in the order of the table.
+
+    The effort is the number of active moments. With partial_effort it is multiplied by the share of the moments in the
+    station's clips that somebody looked at. Those moments are a sample of the clips, and they have that share of the
+    animals; the moments outside of clips count as sampled alike. A station of which no moment was looked at is left
+    out. Raises ValueError with the row of the table if it is not valid, or with a clip whose station it lacks.
+    """
+    share = snapshots.share_looked_at() if partial_effort else pd.Series(dtype=float)
     places: dict[str, tuple] = {}
     areas: dict[str, tuple[float, str]] = {}
     for row in deployments.to_dict('records'):
@@ -93,26 +99,44 @@ def _checked_stations(deployments: pd.DataFrame, snapshot_s: int) -> dict[str, t
                 f'{place}: the region {region!r} has {row["area_km2"]:g} square km, but {area:g} in {where}; '
                 'write the area of the whole region in each row'
             )
-        places[station] = region, area, row['active_seconds'] / snapshot_s
-    return places
+        places[station] = region, area, row['active_seconds'] / snapshot_s * share.get(station, 1)
+    _check_clips(places, snapshots)
+    watched = {station: about for station, about in places.items() if about[2]}
+    if not watched:
+        raise ValueError('no snapshot moment of any station was looked at; run the detector on the clips')
+    return watched
 
 
-def _kept(rows: pd.DataFrame, snapshot_s: int, cutpoints, truncation) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Returns the observations, and {reason: how many rows were left out}."""
-    distance = rows['distance'].to_numpy()
-    moment = rows['time'].to_numpy() % snapshot_s == 0
+def _check_clips(places: Mapping[str, tuple], snapshots: Snapshots) -> None:
+    first = snapshots.moments.drop_duplicates('station')
+    stations = dict(zip(first['station'], first['video_id'], strict=True))
+    unknown = sorted(set(stations) - set(places))
+    if unknown:
+        raise ValueError(
+            f'the station {unknown[0]!r} of {stations[unknown[0]]} is not in the deployments table; add a row for it, '
+            'with active_seconds'
+        )
+
+
+def _kept(rows: pd.DataFrame, snapshots: Snapshots, cutpoints, truncation) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Returns the observations, and {reason: how many rows or moments were left out}."""
+    seen = snapshots.seen()[['video_id', 'station', 'time']]
+    observed = seen.merge(rows.drop_duplicates(['video_id', 'time']), on=['video_id', 'time'], how='left')
+    keys = pd.MultiIndex.from_frame(rows[['video_id', 'time']])
+    between = ~keys.isin(pd.MultiIndex.from_frame(seen[['video_id', 'time']]))
+    distance = observed['distance'].to_numpy(float)
     known = ~np.isnan(distance)
     first = cutpoints[0] if cutpoints else 0
     last = cutpoints[-1] if cutpoints else math.inf if truncation is None else truncation
     # The last bin includes its end, the first bin its start, like R's cut(include.lowest = TRUE).
     near, far = known & (distance < first), known & (distance > last)
     left_out = {
-        'between snapshot moments': int((~moment).sum()),
-        'no distance': int((moment & ~known).sum()),
-        'nearer than the first cutpoint': int((moment & near).sum()),
-        'beyond the truncation': int((moment & far).sum()),
+        'between snapshot moments': int(between.sum()),
+        'no distance': int((~known).sum()),
+        'nearer than the first cutpoint': int(near.sum()),
+        'beyond the truncation': int(far.sum()),
     }
-    return rows[moment & known & ~near & ~far], {reason: n for reason, n in left_out.items() if n}
+    return observed[known & ~near & ~far], {reason: n for reason, n in left_out.items() if n}
 
 
 def _lines(rows: pd.DataFrame, places: dict[str, tuple], theta_deg: float, cutpoints):

@@ -11,6 +11,11 @@ _REASONS = {  # of rows that were left out
     'beyond the truncation': 'distances are beyond the last cutpoint or the truncation',
     'clip not in media.csv': 'distances belong to clips that are not in media.csv',
 }
+_MOMENTS = {  # counts of snapshots.Snapshots, of which none should be above 0
+    'not looked at': 'snapshot moments were not looked at, and the effort is lower by their share',
+    'clips with unknown length': 'clips cannot be read, and nobody knows their snapshot moments',
+    'with several animals': 'snapshot moments have several animals but one distance, so the density is too low',
+}
 
 
 def describe_export(name: str, counts: Mapping, out) -> str:
@@ -26,9 +31,24 @@ def describe_export(name: str, counts: Mapping, out) -> str:
     return f'{"; ".join(parts)}.{after}'
 
 
+def is_doubtful(counts: Mapping) -> bool:
+    """Returns whether moments or animals are missing in an export. counts: what formats.write returned."""
+    return bool(counts.get('stations not looked at') or any(_moment_lines(counts.get('moments', {}))))
+
+
 def _distance(counts: Mapping) -> list[str]:
     n_with = counts['stations'] - counts['stations without any']
-    return [f'{FLATFILE}: {counts["observations"]} observations at {n_with} of {counts["stations"]} stations']
+    return [f'{FLATFILE}: {counts["observations"]} observations at {n_with} of {counts["stations"]} stations'] + [
+        *_moment_lines(counts.get('moments', {})),
+        *(
+            f'nobody looked at the station {name}, which is left out'
+            for name in counts.get('stations not looked at', [])
+        ),
+    ]
+
+
+def _moment_lines(moments: Mapping[str, int]) -> list[str]:
+    return [f'{moments[name]} {text}' for name, text in _MOMENTS.items() if moments.get(name)]
 
 
 def _zamba(counts: Mapping) -> list[str]:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 from etils import epath
 
+from chimp_jax.field import status
 from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, zamba
 from chimp_jax.field.exports.flatfile_check import checked_bins
+from chimp_jax.field.exports.snapshots import Snapshots
 from data_prep.inputs.categories import scientific_names
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
+ANIMALS_ALONE = ('distance', 'camtrap-dp')  # their rows are animals; a row of zamba is a second of a clip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +27,8 @@ class Survey:
     cutpoints_m: list[float] | None = None
     truncation_m: float | None = None
     package: str | None = None  # folder of the user's Camtrap DP
+    animals_are_known: bool = True  # detections or a table tell in which seconds an animal is, or the user states it
+    partial_effort: bool = False  # the effort counts only the moments that were looked at
     species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
 
     def missing(self, format_name: str) -> list[str]:
@@ -41,33 +46,48 @@ def check(formats, survey: Survey) -> None:
         if missing := survey.missing(name):
             raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
     if 'distance' in formats:
-        distance_flatfile.check_survey(survey.snapshot_s, survey.theta_deg, survey.every_s)
+        every_s = 1 if survey.partial_effort else survey.every_s
+        distance_flatfile.check_survey(survey.snapshot_s, survey.theta_deg, every_s)
         checked_bins(survey.cutpoints_m, survey.truncation_m)
     if 'camtrap-dp' in formats:
         camtrap_package.read_package(survey.package)
+    animals_alone = [name for name in formats if name in ANIMALS_ALONE]
+    if animals_alone and not survey.animals_are_known:
+        raise ValueError(
+            f'--format {animals_alone[0]} would make every second an animal; give --detections or --targets, or '
+            '--every_second_has_an_animal if that is so'
+        )
 
 
-def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, out, now: str) -> dict:
+def write(
+    name: str,
+    rows: pd.DataFrame,
+    clips: pd.DataFrame,
+    survey: Survey,
+    out,
+    now: str,
+    snapshots: Snapshots | None = None,
+    n_animals: Mapping[tuple[str, int], int] | None = None,
+) -> dict:
     """Writes one format into the folder `out` and returns the counts of what it wrote.
 
-    rows, clips: distances.csv and clips.csv. now: ISO 8601.
+    rows, clips: distances.csv and clips.csv. now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second):
+    boxes of animals there}, for `zamba`.
     """
     out = epath.Path(out)
-    durations_s = clips.set_index('video_id')['duration_s'].dropna().to_dict()
-    station = rows['video_id'].map(clips.set_index('video_id')['site'])
-    found = station.notna()  # a target may name a clip that does not exist
+    in_survey = rows['video_id'].isin(clips.loc[clips['site'].notna(), 'video_id'])  # a target may name any clip
     writers: dict[str, Callable[[], dict]] = {
-        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', durations_s),
+        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', _readable_s(clips), n_animals),
         'distance': lambda: distance_flatfile.write_distance(
-            rows[found],
-            stations=station[found],
+            rows[in_survey],
+            snapshots=snapshots,
             deployments=survey.deployments,
             snapshot_s=survey.snapshot_s,
             theta_deg=survey.theta_deg,
             out_dir=out,
             cutpoints=survey.cutpoints_m,
             truncation=survey.truncation_m,
-            every_s=survey.every_s,
+            partial_effort=survey.partial_effort,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
             rows.assign(scientificName=scientific_names(rows.get('label', [''] * len(rows)), survey.species)),
@@ -78,3 +98,9 @@ def write(name: str, rows: pd.DataFrame, clips: pd.DataFrame, survey: Survey, ou
         ),
     }
     return writers[name]()
+
+
+def _readable_s(clips: pd.DataFrame) -> dict[str, float]:
+    """Returns {video_id: length in seconds} of the clips that can be read."""
+    readable = clips[clips['status'] != status.FAILED]
+    return readable.set_index('video_id')['duration_s'].dropna().to_dict()

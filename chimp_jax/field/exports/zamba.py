@@ -10,17 +10,26 @@ from data_prep.files import write_whole
 from data_prep.inputs.tables import csv_text, number, read_table
 
 
-def write_zamba(rows: pd.DataFrame, path, durations_s: Mapping[str, float] | None = None) -> dict:
+def write_zamba(
+    rows: pd.DataFrame,
+    path,
+    durations_s: Mapping[str, float] | None = None,
+    n_animals: Mapping[tuple[str, int], int] | None = None,
+) -> dict:
     """Writes the CSV. As in zamba, a distance has one decimal and is empty if it is unknown.
 
     durations_s: {video_id: length of the clip in seconds}. zamba writes a row for every second of a clip. With
     durations, a second that was not a target also has a row, with an empty distance. Without durations, or if a
-    duration is NaN, only targets have rows.
+    duration is NaN, only targets have rows. n_animals: {(video_id, second): boxes of animals there}. Like zamba, whose
+    model has one distance for a frame, the table repeats the distance of the second for each box.
     Returns {'rows': n, 'with a distance': n, 'empty': n}. Raises ValueError like checked_rows.
     """
     rows = checked_rows(rows, ())
+    n_animals = n_animals or {}
     lines = [
-        (video_id, int(t), d) for video_id, t, d in zip(rows['video_id'], rows['time'], rows['distance'], strict=True)
+        (video_id, int(t), d)
+        for video_id, t, d in zip(rows['video_id'], rows['time'], rows['distance'], strict=True)
+        for _ in range(max(1, n_animals.get((video_id, int(t)), 1)) if not math.isnan(d) else 1)
     ]
     known = {(video_id, t) for video_id, t, _ in lines}
     for video_id, duration_s in (durations_s or {}).items():

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -107,7 +108,7 @@ def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
         == (
             'clips members out every_s detections min_confidence targets details workers weights round compile_cache '
             'coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation camtrap_package '
-            'animals species_table'
+            'detector_every every_second_has_an_animal other_moments_are_empty partial_effort animals species_table'
         ).split()
     )
     assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])
@@ -256,16 +257,106 @@ def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
     ]
     content = {'info': {'format_version': '1.4'}, 'detection_categories': {'1': 'animal'}, 'images': images}
     (tmp_path / 'md.json').write_text(json.dumps(content))
-    assert estimate(runs, clips, tmp_path / 'out', '--detections', str(tmp_path / 'md.json'), '--format', 'zamba') == 0
+    assert estimate(runs, clips, tmp_path / 'out', '--detections', str(tmp_path / 'md.json'), '--format', 'zamba') == 3
     (row,) = read(tmp_path / 'out').itertuples()
     assert (row.video_id, row.time) == ('st A/IMG_0001.MP4', 2)
     assert [float(getattr(row, name)) for name in BOX] == [0.25, 0.5, 0.25, 0.125] and row.label == ''
-    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')['status']
-    assert table['st B/IMG_0001.MP4'] == 'no animal'
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')
+    assert table['status'].to_dict() == {
+        'st A/IMG_0001.MP4': 'ok',
+        'st B/IMG_0001.MP4': 'no animal',
+        'st B/IMG_0002.avi': 'not looked at',
+        'st B/broken.mp4': 'failed',
+    }
+    assert table.loc['st B/IMG_0002.avi', 'reason'] == 'md.json does not name it; run the detector on it'
+    assert table['duration_s'].tolist()[:3] == [5, 4, 3]
+    # zamba writes every second of every clip that can be read.
     zamba = pd.read_csv(tmp_path / 'out' / 'zamba.csv')
-    assert zamba['filepath'].eq('st A/IMG_0001.MP4').all() and zamba['distance'].notna().tolist() == [
-        False, False, True, False, False
-    ]  # fmt: skip
+    assert zamba.groupby('filepath').size().to_dict() == {
+        'st A/IMG_0001.MP4': 5, 'st B/IMG_0001.MP4': 4, 'st B/IMG_0002.avi': 3
+    }  # fmt: skip
+    assert zamba[zamba['distance'].notna()][['filepath', 'time']].values.tolist() == [['st A/IMG_0001.MP4', 2]]
+
+
+def looked(file, frames, animals, **more):
+    """An entry of MegaDetector's results: the frames that it looked at, and those with an animal."""
+    box = {'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125]}
+    detections = [box | {'frame_number': number} for number in animals]
+    return {'file': file, 'frame_rate': 8, 'frames_processed': list(frames), 'detections': detections} | more
+
+
+def write_results(path, *images):
+    path.write_text(json.dumps({'detection_categories': {'1': 'animal'}, 'images': images}))
+    return str(path)
+
+
+def test_the_flat_file_has_moments_that_were_looked_at(runs, clips, tmp_path, capsys):
+    folder, found = tmp_path / 'clips', tmp_path / 'md.json'
+    for station in 'AB':
+        folder.joinpath(f'st {station}').mkdir(parents=True)
+        shutil.copy(clips / f'st {station}' / 'IMG_0001.MP4', folder / f'st {station}')
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,600\nst B,1,600\n')
+    flags = ['--deployments', str(tmp_path / 'stations.csv'), '--format', 'distance', '--theta', '42']
+    flags += ['--detections', str(found)]
+    # A looks every 0.5 s: animals at 0.5, 2 and 2.5 s, of which one is a moment. B, of 4 s, looks at 0 and 2 s.
+    entries = looked('st A/IMG_0001.MP4', range(0, 40, 4), [4, 16, 20]), looked('st B/IMG_0001.MP4', [0, 16], [])
+    write_results(found, *entries)
+    assert estimate(runs, folder, tmp_path / 'out', *flags, '--snapshot', '2') == 0
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['Sample.Label', 'Effort']].values.tolist() == [['st A', 300], ['st B', 300]]
+    assert flatfile['time'].fillna(-1).tolist() == [2, -1]
+    # Of B's moments 0, 1, 2, 3 two were not looked at.
+    capsys.readouterr()
+    assert estimate(runs, folder, tmp_path / 'no', *flags, '--snapshot', '1') == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert '2 of 9 snapshot moments were not looked at (1 clip, 1 station; first st B/IMG_0001.MP4 at 1 s)' in line
+    assert not (tmp_path / 'no' / 'distances.csv').exists() and not (tmp_path / 'no' / 'work').exists()
+    assert estimate(runs, folder, tmp_path / 'out', *flags, '--snapshot', '1', '--partial_effort') == 3
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['Sample.Label', 'Effort']].values.tolist() == [['st A', 600], ['st B', 300]]
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    assert summary['distance']['moments']['not looked at'] == 2
+    # A failure of the detector leaves the station without effort.
+    write_results(found, entries[0], {'file': 'st B/IMG_0001.MP4', 'failure': 'cannot open'})
+    assert estimate(runs, folder, tmp_path / 'out', *flags, '--snapshot', '2', '--partial_effort') == 3
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')
+    assert table.loc['st B/IMG_0001.MP4', 'status'] == 'not looked at'
+    assert 'cannot open' in table.loc['st B/IMG_0001.MP4', 'reason']
+    assert pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')['Sample.Label'].tolist() == ['st A']
+
+
+def test_a_table_tells_which_moments_a_person_looked_at(runs, clips, tmp_path, capsys):
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,600\nst B,1,600\n')
+    targets = tmp_path / 'seen.csv'
+    targets.write_text('video_id,time,animal\nst A/IMG_0001.MP4,0,yes\nst A/IMG_0001.MP4,2,no\n')
+    flags = ['--deployments', str(tmp_path / 'stations.csv'), '--format', 'distance', '--theta', '42']
+    flags += ['--targets', str(targets), '--snapshot', '2']
+    # A has the moments 0, 2 and 4, B has 0 and 2 in each of its clips that can be read.
+    assert estimate(runs, clips, tmp_path / 'no', *flags) == 1
+    assert 'seen.csv: 5 of 7 snapshot moments were not looked at (3 clips' in capsys.readouterr().err
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--other_moments_are_empty') == 3
+    assert 'clips cannot be read, and nobody knows their snapshot moments' in capsys.readouterr().out
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['Sample.Label', 'Effort']].values.tolist() == [['st A', 300], ['st B', 300]]
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')['status']
+    assert table.tolist() == ['ok', 'no animal', 'no animal', 'failed']
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--partial_effort') == 3
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['Sample.Label', 'Effort']].values.tolist() == [['st A', 200]]
+
+
+def test_every_second_an_animal_must_be_stated(runs, clips, tmp_path, capsys):
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,600\nst B,1,600\n')
+    flags = ['--deployments', str(tmp_path / 'stations.csv'), '--format', 'distance', '--theta', '42']
+    flags += ['--snapshot', '2']
+    assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
+    assert '--format distance would make every second an animal' in capsys.readouterr().err
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--every_second_has_an_animal') == 3  # a clip is broken
+    flatfile = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flatfile[['video_id', 'time']].values.tolist() == [
+        *(['st A/IMG_0001.MP4', t] for t in (0, 2, 4)),
+        *([name, t] for name in ('st B/IMG_0001.MP4', 'st B/IMG_0002.avi') for t in (0, 2)),
+    ]
 
 
 def test_odd_detections_and_species_are_told_in_the_files(runs, clips, tmp_path, capsys):
@@ -348,6 +439,12 @@ def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips,
         ([*SURVEY, '--snapshot', '3', '--theta', '42', '--every', '2'], 'some moments every 3 s have no distance'),
         ([*SURVEY, '--snapshot', '2', '--theta', '42', '--cutpoints', '0,5', '--truncation', '7'], 'beyond the last'),
         (['--every', '2', '--targets', 'x.csv'], '--every cannot be used with --targets'),
+        (['--every_second_has_an_animal', '--targets', 'x.csv'], '--every_second_has_an_animal contradicts --targets'),
+        (['--every_second_has_an_animal', '--detections', 'x.json'], 'contradicts --detections'),
+        (['--other_moments_are_empty'], '--other_moments_are_empty needs --targets'),
+        (['--detector_every', '2'], '--detector_every needs --detections'),
+        (['--detector_every', '-1', '--detections', 'x.json'], '--detector_every=-1: give seconds, above 0'),
+        (['--partial_effort'], '--partial_effort needs --format distance'),
         (['--coverage', '1.5'], '--coverage=1.5'),
         (['--animals', 'duiker'], '--animals names categories of a detector; give its file with --detections'),
         (['--species_table', 'x.csv'], '--species_table is for --format camtrap-dp'),
@@ -438,27 +535,27 @@ def test_without_any_row_the_files_and_the_reasons_are_there(runs, clips, tmp_pa
         'no animal': [{'file': name, 'frame_rate': 8, 'detections': []} for name in names],
         'absolute paths': [{'file': f'E:\\cards\\{name}', 'frame_rate': 8, 'detections': seen} for name in names],
     }
-    flags, code = [], 3
+    flags = []
     if given in images:
         content = {'detection_categories': {'1': 'animal'}, 'images': images[given]}
         (tmp_path / 'md.json').write_text(json.dumps(content))
-        flags, code = ['--detections', str(tmp_path / 'md.json')], 0 if given == 'no animal' else 3
+        flags = ['--detections', str(tmp_path / 'md.json')]
     elif given == 'no target':
         (tmp_path / 'none.csv').write_text('video_id,time\n')
-        flags, code = ['--targets', str(tmp_path / 'none.csv')], 0
+        flags = ['--targets', str(tmp_path / 'none.csv')]
     else:
         folder = tmp_path / 'clips'
         (folder / 'st A').mkdir(parents=True)
         (folder / 'st A' / 'zeros.mp4').write_bytes(bytes(500))
         (folder / 'st A' / 'empty.avi').touch()
     out = tmp_path / 'out'
-    assert estimate(runs, folder, out, *flags, '--format', 'zamba') == code
+    assert estimate(runs, folder, out, *flags, '--format', 'zamba') == 3  # a clip is broken
     screen = capsys.readouterr().out
     assert '0 distances of 0 clips' in screen
     assert read(out).empty and list(read(out).columns) == COLUMNS
     table = pd.read_csv(out / 'clips.csv', keep_default_na=False)
     failed = table[table['status'] == 'failed']
-    assert len(failed) == (2 if given in ('absolute paths', 'only broken clips') else 0)
+    assert len(failed) == {'absolute paths': 3, 'only broken clips': 2}.get(given, 1)
     assert all(reason in screen and reason for reason in failed['reason'])
     summary = json.loads((out / 'summary.json').read_text())
     assert summary['targets'] == 0 and summary['flags'] == {}

@@ -1,6 +1,7 @@
 """The result of a run in words."""
 
 import pandas as pd
+import pytest
 
 from chimp_jax.field import summary
 
@@ -45,6 +46,26 @@ def test_the_screen_names_some_clips_and_counts_the_others():
 
 def test_a_problem_or_a_missing_distance_sets_the_exit_code():
     good = CLIPS[CLIPS['status'] != 'failed']
-    assert summary.exit_code(ROWS, good) == 0
-    assert summary.exit_code(ROWS, CLIPS) == 3
-    assert summary.exit_code(pd.DataFrame({'distance': [1.0, None]}), good) == 3
+    assert summary.exit_code(ROWS, good, {}) == 0
+    assert summary.exit_code(ROWS, CLIPS, {}) == 3
+    assert summary.exit_code(pd.DataFrame({'distance': [1.0, None]}), good, {}) == 3
+    unlooked = pd.DataFrame([('d.mp4', 'not looked at', 'md.json does not name it', 0)], columns=CLIPS.columns)
+    assert summary.exit_code(ROWS, unlooked, {}) == 3
+
+
+@pytest.mark.parametrize(
+    'counts, code',
+    [
+        ({'moments': {'with an animal': 3, 'empty': 9, 'not looked at': 0}}, 0),
+        ({'moments': {'not looked at': 2}}, 3),
+        ({'moments': {'clips with unknown length': 1}}, 3),
+        ({'moments': {'with several animals': 1}}, 3),
+        ({'stations not looked at': ['st_b']}, 3),
+    ],
+)
+def test_a_flat_file_that_lacks_moments_sets_the_exit_code_and_says_so(counts, code):
+    whole = {'distances': 3, 'distance': COUNTS | counts}
+    good = CLIPS[CLIPS['status'] == 'ok']
+    assert summary.exit_code(ROWS, good, whole) == code
+    (line,) = [line for line in summary.result_lines(whole, good, 'results') if 'flatfile' in line]
+    assert (';' in line) == (code == 3)

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chimp_jax.field.exports.distance_flatfile import write_distance
+from chimp_jax.field.exports.distance_flatfile import check_survey, write_distance
 from chimp_jax.field.exports.flatfile_check import check_flatfile
+from chimp_jax.field.exports.snapshots import find_snapshots
+from data_prep.inputs.looked_at import detector_looks, table_looks
 
 
 def rows(*given):
@@ -30,10 +32,19 @@ def deployments(**changes):
     return pd.DataFrame({**table, **changes})
 
 
+def snapshots(table, interval_s=2):
+    """Each row of the table is an animal; each clip is 60 s long; the folder of a clip is its station."""
+    seconds = table.groupby('video_id')['time'].agg(list).to_dict()
+    site = pd.Series({name: name.partition('/')[0] for name in seconds}, dtype=object)
+    looked_at = {name: table_looks(times, [], last_s=59) for name, times in seconds.items()}
+    keys = set(zip(table['video_id'], table['time'], strict=True))
+    return find_snapshots(looked_at, dict.fromkeys(seconds, 59.9), keys, site, interval_s)
+
+
 GIVEN = rows(
     ('C/z.mp4', 0, 9.9), ('A/x.mp4', 2, 3.25), ('A/x.mp4', 0, 1.0), ('A/x.mp4', 1, 7.0), ('A/x.mp4', 4, math.nan)
 )
-STATIONS = pd.Series(['C', 'A', 'A', 'A', 'A'])
+SNAPSHOTS = snapshots(GIVEN)
 
 
 def read(folder):
@@ -41,7 +52,7 @@ def read(folder):
 
 
 def test_columns_and_numbers_by_hand(tmp_path):
-    summary = write_distance(GIVEN, STATIONS, deployments(), 2, 42, tmp_path)
+    summary = write_distance(GIVEN, SNAPSHOTS, deployments(), 2, 42, tmp_path)
     table = read(tmp_path)
     assert list(table) == [
         'Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', 'object', 'multiplier',
@@ -55,13 +66,19 @@ def test_columns_and_numbers_by_hand(tmp_path):
         ['south', '3', 'C', '3600', '9.9', '3', '0.1166667', 'C/z.mp4', '0', '8.9', '10.9'],
     ]
     counts = {'observations': 3, 'stations': 3, 'stations without any': 1, 'regions': 2}
-    assert summary == {**counts, 'left out': {'between snapshot moments': 1, 'no distance': 1}}
+    assert summary['left out'] == {'between snapshot moments': 1, 'no distance': 1}
+    assert {name: summary[name] for name in counts} == counts and summary['stations not looked at'] == []
+    # Two clips of 30 moments each.
+    assert summary['moments'] == {
+        'with an animal': 4, 'empty': 56, 'not looked at': 0, 'clips not looked at': 0,
+        'clips with unknown length': 0, 'with several animals': 0,
+    }  # fmt: skip
     assert check_flatfile(tmp_path / 'distance_flatfile.csv') == counts
 
 
 def test_bins_and_a_station_that_truncation_empties(tmp_path):
     given = rows(*(('A/x.mp4', t, d) for t, d in enumerate((0.5, 1, 2.5, 4, 8, 8.1))), ('C/z.mp4', 0, 20))
-    summary = write_distance(given, ['A'] * 6 + ['C'], deployments(), 1, 42, tmp_path, [1, 2.5, 4, 8, 15], 8)
+    summary = write_distance(given, snapshots(given, 1), deployments(), 1, 42, tmp_path, [1, 2.5, 4, 8, 15], 8)
     table = read(tmp_path)
     # [1, 2.5] (2.5, 4] (4, 8], as R's cut(include.lowest = TRUE).
     # 0.5 is too near, 8.1 and 20 too far; C keeps an empty row.
@@ -74,12 +91,12 @@ def test_bins_and_a_station_that_truncation_empties(tmp_path):
 
 
 def test_no_rows_keep_every_station(tmp_path):
-    assert write_distance(GIVEN[:0], [], deployments(), 2, 42, tmp_path)['stations without any'] == 3
+    assert write_distance(GIVEN[:0], snapshots(GIVEN[:0]), deployments(), 2, 42, tmp_path)['stations without any'] == 3
     assert read(tmp_path)['distance'].tolist() == ['', '', '']
 
 
 def test_no_region_is_one_region(tmp_path):
-    write_distance(GIVEN, STATIONS, deployments(region='', area_km2=5.0), 2, 42, tmp_path)
+    write_distance(GIVEN, SNAPSHOTS, deployments(region='', area_km2=5.0), 2, 42, tmp_path)
     assert set(read(tmp_path)['Region.Label']) == {'all'}
 
 
@@ -94,7 +111,6 @@ def test_no_region_is_one_region(tmp_path):
         ('cutpoints 5 do not make bins', {'cutpoints': [5]}),
         ('snapshot interval 0.5 s is not a whole', {'snapshot_s': 0.5}),
         ('snapshot interval 0 s is not a whole', {'snapshot_s': 0}),
-        ('distances are 3 s apart', {'every_s': 3}),
         ('theta 0 is not an angle', {'theta_deg': 0}),
         ('theta 361 is not an angle', {'theta_deg': 361}),
         ('theta nan is not an angle', {'theta_deg': math.nan}),
@@ -113,8 +129,26 @@ def test_no_region_is_one_region(tmp_path):
 def test_user_errors_are_refused_by_name(tmp_path, match, options):
     good = {'rows': GIVEN, 'deployments': deployments(), 'snapshot_s': 2, 'theta_deg': 42}
     with pytest.raises(ValueError, match=match):
-        write_distance(stations=STATIONS, out_dir=tmp_path / 'out', **{**good, **options})
+        write_distance(snapshots=SNAPSHOTS, out_dir=tmp_path / 'out', **{**good, **options})
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_snapshot_interval_that_is_no_multiple_of_the_targets_is_refused():
+    with pytest.raises(ValueError, match='distances are 3 s apart'):
+        check_survey(2, 42, every_s=3)
+
+
+def test_an_observation_is_a_moment_with_an_animal_not_a_row(tmp_path):
+    # The detector's frames are at 0, 1.97 and 3.94 s, and 0.5 s: an animal in the second 2 that is not there at 2 s.
+    given = rows(('A/x.mp4', 0, 1.0), ('A/x.mp4', 1, 2.0), ('A/x.mp4', 4, 4.0))
+    looked_at = {'A/x.mp4': detector_looks([0, 0.5, 1.97, 3.94, 4.5], [0.5, 1.97, 4.5])}
+    keys = set(zip(given['video_id'], given['time'], strict=True))
+    found = find_snapshots(looked_at, {'A/x.mp4': 5.0}, keys, pd.Series({'A/x.mp4': 'A'}), 2)
+    summary = write_distance(given, found, deployments(), 2, 42, tmp_path)
+    assert read(tmp_path)[['Sample.Label', 'distance', 'time']].values.tolist() == [
+        ['A', '2', '1'], ['B', '', ''], ['C', '', '']
+    ]  # fmt: skip
+    assert summary['left out'] == {'between snapshot moments': 2}
 
 
 HEADER = 'Region.Label,Area,Sample.Label,Effort,distance,object,distbegin,distend'
@@ -211,7 +245,7 @@ source("distance.R")
     ],
 )
 def test_the_r_script_runs_against_a_stub_of_the_package(tmp_path, options, fit, strata):
-    write_distance(GIVEN, STATIONS, options.pop('deployments', deployments()), 2, 42, tmp_path, **options)
+    write_distance(GIVEN, SNAPSHOTS, options.pop('deployments', deployments()), 2, 42, tmp_path, **options)
     run = subprocess.run(['Rscript', '-e', STUB], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     calls = [line for line in run.stdout.splitlines() if line.startswith(('ds', 'dht2'))]
@@ -220,7 +254,7 @@ def test_the_r_script_runs_against_a_stub_of_the_package(tmp_path, options, fit,
 
 
 def test_the_script_says_what_was_asked(tmp_path):
-    write_distance(GIVEN, STATIONS, deployments(), 2, 42.5, tmp_path, np.array([0, 2.5, 10]))
+    write_distance(GIVEN, SNAPSHOTS, deployments(), 2, 42.5, tmp_path, np.array([0, 2.5, 10]))
     script = (tmp_path / 'distance.R').read_text()
     for line in ('cutpoints <- c(0, 2.5, 10)', 'truncation <- list(left = 0, right = 10)', 'fraction <- 42.5 / 360'):
         assert line in script

@@ -10,8 +10,10 @@ import pytest
 
 from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp
 from chimp_jax.field.exports.distance_flatfile import write_distance
+from chimp_jax.field.exports.snapshots import find_snapshots
 from chimp_jax.field.exports.zamba import write_zamba
 from chimp_jax.field.stations import read_deployments, stations_of
+from data_prep.inputs.looked_at import table_looks
 
 TEXT = (Path(__file__).resolve().parents[4] / 'docs' / 'exports.md').read_text()
 
@@ -28,15 +30,20 @@ def rows():
 
 
 def test_zamba(tmp_path, rows):
-    write_zamba(rows, tmp_path / 'zamba.csv', dict.fromkeys(rows['video_id'], 3.0))
+    n_animals = {('north_1/IMG_0001.MP4', 1): 2}
+    write_zamba(rows, tmp_path / 'zamba.csv', dict.fromkeys(rows['video_id'], 3.0), n_animals)
     assert (tmp_path / 'zamba.csv').read_text() == block('zamba.csv')
 
 
 def test_distance(tmp_path, rows):
     (tmp_path / 'deployments.csv').write_text(block('deployments.csv'))
     deployments = read_deployments(tmp_path / 'deployments.csv')
-    stations = stations_of(rows['video_id'], deployments)
-    write_distance(rows, stations, deployments, 2, 42, tmp_path, [0, 2, 5, 10, 15])
+    clips = rows['video_id'].unique()
+    site = stations_of(clips, deployments).set_axis(clips)
+    looked_at = {name: table_looks(mine['time'], [], last_s=2) for name, mine in rows.groupby('video_id')}
+    keys = set(zip(rows['video_id'], rows['time'], strict=True))
+    snapshots = find_snapshots(looked_at, dict.fromkeys(clips, 2.9), keys, site, 2)
+    write_distance(rows, snapshots, deployments, 2, 42, tmp_path, [0, 2, 5, 10, 15])
     assert (tmp_path / 'distance_flatfile.csv').read_text() == block('distance_flatfile.csv')
 
 

@@ -33,6 +33,15 @@ def test_durations_give_every_second_a_row(tmp_path):
     ]
 
 
+def test_a_row_for_each_box_of_a_second(tmp_path):
+    # zamba/models/depth_estimation/depth_manager.py: a row for each detection, and the model reads whole frames, so the
+    # detections of one second have one distance.
+    given = rows(('a.mp4', 0, 2.04), ('a.mp4', 1, math.nan), ('a.mp4', 2, 3.0))
+    n_animals = {('a.mp4', 0): 3, ('a.mp4', 1): 2, ('b.mp4', 0): 2}
+    assert write_zamba(given, tmp_path / 'z.csv', {'a.mp4': 3.0}, n_animals)['rows'] == 5
+    assert (tmp_path / 'z.csv').read_text().splitlines()[1:] == [*['a.mp4,0,2.0'] * 3, 'a.mp4,1,', 'a.mp4,2,3.0']
+
+
 def test_no_rows_write_a_header(tmp_path):
     assert write_zamba(rows(), tmp_path / 'z.csv') == {'rows': 0, 'with a distance': 0, 'empty': 0}
     assert (tmp_path / 'z.csv').read_text() == 'filepath,time,distance\n'
