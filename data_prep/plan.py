@@ -16,6 +16,7 @@ from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
 from data_prep.inputs.looked_at import LookedAt, animals_by_second
 from data_prep.job import Job
 from data_prep.workers.clip_record import ClipTask
+from data_prep.workers.other_files import find_videos
 
 
 class Watch(NamedTuple):
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     looks_fault: str = ''  # why the detector's file does not tell where the detector looked
     watched: frozenset[str] = frozenset()  # the video_ids of the clips that somebody looked at
     unlooked: dict[str, str] = {}  # {video_id: reason} of the clips that the detector did not look at
+    not_clips: dict[str, str] = {}  # {name: reason} of the videos that are no clips by their names
 
     def labels_of_animals(self) -> dict[tuple[str, int], str]:
         """Returns {(video_id, second): the name of the animal there} of the targets with such a name."""
@@ -48,7 +50,8 @@ class Plan(NamedTuple):
         return {(row.video_id, row.time_s): row.label for row in rows.itertuples()}
 
     def problems(self) -> list[Problem]:
-        return [problem for targets in self.targets.values() for problem in targets.problems]
+        others = [Problem(name, '', 'find', reason) for name, reason in self.not_clips.items()]
+        return [problem for targets in self.targets.values() for problem in targets.problems] + others
 
     def unreadable(self) -> dict[str, str]:
         """Returns {video_id: reason} of the clips whose header cannot be read."""
@@ -80,6 +83,12 @@ class Plan(NamedTuple):
 def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
     """Returns the plan of a job. Raises ValueError if a folder, a table or the detections cannot be read."""
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
+    plan = _plan(job, watch, down, full)
+    others = find_videos(full or down, job.workers)
+    return plan._replace(not_clips={name: reason for name, reason in others.items() if name not in plan.copies})
+
+
+def _plan(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
     if job.detections:
         return _plan_detections(job, watch, down, full)
     if job.tables:

@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         rows, calibration = estimate_distances(inputs, streamed, plan, tasks)
         problems = estimates.clip_problems(plan, streamed)
         clips = estimates.clip_rows(
-            inputs.site, streamed, rows, problems, plan.watched, plan.unlooked, plan.durations_s()
+            inputs.site, streamed, rows, problems, plan.watched, plan.unlooked, plan.durations_s(), plan.not_clips
         )
         made = make_summary(
             members=[member.name for member in inputs.members],

@@ -86,7 +86,7 @@ def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
 
 
 def _problems(clips: pd.DataFrame) -> pd.DataFrame:
-    return clips[clips['status'].isin([status.FAILED, status.PARTLY, status.NOT_LOOKED])]
+    return clips[clips['status'].isin(status.PROBLEMS)]
 
 
 def _calibration_line(site: dict) -> str:

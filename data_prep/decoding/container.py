@@ -71,7 +71,20 @@ class Damage:
 
 def frame_rate(stream) -> float:
     """Returns the average frame rate in pictures per second, 0 if unknown."""
+    if _stores_no_times(stream):  # then libav's average is a guess
+        return float(stream.codec_context.framerate or stream.guessed_rate or 0)
     return float(stream.average_rate or stream.guessed_rate or 0)
+
+
+def rate_fault(stream) -> str:
+    """Returns a text if libav makes up the times of the pictures, else ''. Raw streams (.h264) store no times."""
+    if not _stores_no_times(stream) or stream.codec_context.framerate:
+        return ''
+    return f'it stores no times: {frame_rate(stream):g} pictures per second are assumed; convert it to .mp4 at its rate'
+
+
+def _stores_no_times(stream) -> bool:
+    return bool(stream.container.format.flags & av.format.Flags.no_timestamps.value)
 
 
 def promised_s(container, stream) -> float:

@@ -30,7 +30,7 @@ class ClipInfo:
     frame_rate: float  # average, pictures per second
     shown_s: tuple[Fraction, ...]  # for each whole second, the time of its picture since t0
     damaged_s: frozenset[int]  # the decoded seconds with a picture that the decoder had to invent in part
-    unread: str = ''  # a text about pictures in the file that no second shows, '' if there are none
+    fault: str = ''  # a text if pictures are missing from all seconds, or the seconds may be wrong; else ''
 
     @property
     def last_s(self) -> int:
@@ -74,7 +74,7 @@ def decode_seconds(
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         raise ClipError(reason(error)) from error
     damaged_s = frozenset(frames.damaged_s)
-    unread = ', '.join(filter(None, (timeline.clock_fault, joined.unread_film(path))))
+    fault = ', '.join(filter(None, (timeline.clock_fault, joined.unread_film(path))))
     info = ClipInfo(
         float(timeline.end_s),
         timeline.promised_s,
@@ -82,7 +82,7 @@ def decode_seconds(
         timeline.frame_rate,
         timeline.shown_s,
         damaged_s,
-        unread,
+        fault,
     )
     return info, dict(sorted(frames.by_second.items()))
 

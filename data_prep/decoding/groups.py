@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import av
 
-from data_prep.decoding.container import Damage, frame_rate, open_clip, packets, promised_s, video_stream
+from data_prep.decoding.container import Damage, frame_rate, open_clip, packets, promised_s, rate_fault, video_stream
 from data_prep.decoding.timestamps import DurationGuess, Picture, Timeline, in_reach, is_avi, rate_ticks, start_ticks
 
 _MOST_REORDERED = 16  # pictures; a decoder of H.264 or HEVC keeps no more
@@ -77,7 +77,7 @@ def _plan(path, cut: Callable) -> _Plan | None:
         ]
         start, time_base = start_ticks(container, stream), stream.time_base
         guess_duration = DurationGuess(rate_ticks(stream))
-        header = promised_s(container, stream), frame_rate(stream)
+        header, fault = (promised_s(container, stream), frame_rate(stream)), rate_fault(stream)
     times = {packet.pts for packet in found}
     if not found or None in times or len(times) < len(found):
         return None
@@ -97,7 +97,7 @@ def _plan(path, cut: Callable) -> _Plan | None:
         return None
     shown = [picture for _, picture in cut(pictures)]
     end_s = pictures[-1].time_s + pictures[-1].duration_s
-    timeline = Timeline(end_s, *header, tuple(picture.time_s for picture in shown))
+    timeline = Timeline(end_s, *header, tuple(picture.time_s for picture in shown), fault)
     return _Plan(found, [picture.content for picture in shown], timeline) if shown else None
 
 

@@ -9,7 +9,16 @@ from fractions import Fraction
 
 import av
 
-from data_prep.decoding.container import ClipError, Damage, frame_rate, open_clip, packets, promised_s, video_stream
+from data_prep.decoding.container import (
+    ClipError,
+    Damage,
+    frame_rate,
+    open_clip,
+    packets,
+    promised_s,
+    rate_fault,
+    video_stream,
+)
 from data_prep.decoding.timestamps import (
     DurationGuess,
     Picture,
@@ -46,7 +55,7 @@ def decoded_times(path: str) -> tuple[Fraction, ...]:
 
 
 def _timeline(path: str, cut: Callable) -> Timeline:
-    last, fault = None, ''
+    last, fault = None, None
 
     def times() -> Iterator[Picture]:
         nonlocal last, fault
@@ -65,7 +74,7 @@ def _timeline(path: str, cut: Callable) -> Timeline:
         if not shown_s:
             raise ClipError('no picture can be decoded')
         end_s, header = last.time_s + last.duration_s, (promised_s(container, stream), frame_rate(stream))
-        return Timeline(end_s, *header, shown_s, fault)
+        return Timeline(end_s, *header, shown_s, fault or rate_fault(stream))
 
 
 def _pictures(container, stream) -> Iterator[Picture]:

@@ -24,7 +24,7 @@ class Timeline(NamedTuple):
     promised_s: float  # length by the header, 0 if the header does not give it
     frame_rate: float  # average, pictures per second
     shown_s: tuple[Fraction, ...]  # for each whole second, the time of its picture
-    clock_fault: str = ''  # a text if the clock goes back, which hides pictures
+    clock_fault: str = ''  # a text if the clock goes back, which hides pictures, or if there is no clock
 
     @property
     def last_s(self) -> int:

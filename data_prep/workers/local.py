@@ -83,7 +83,7 @@ def _outcome(video_id: str, made: ClipRecords) -> Outcome:
     doubtful = texts['full'] if same else '; '.join(f'{stream}: {text}' for stream, text in texts.items() if text)
     row = clip_row(made.records['full'], doubtful) if made.records else None
     left_out = [f'{made.n_left_out} targets left out'] if made.n_left_out else []
-    if left_out or any(doubt.lacks_a_part() for doubt in made.doubts.values()):
+    if left_out or any(doubt.concerns_all() for doubt in made.doubts.values()):
         return Outcome(video_id, row, ('damage', '; '.join([*left_out, doubtful])))
     return Outcome(video_id, row, None)
 

@@ -204,6 +204,19 @@ def test_a_changed_clip_is_computed_again_and_a_new_one_alone(runs, clips, tmp_p
     assert read(tmp_path / 'out').groupby('video_id').size().to_dict() == {'a.mp4': 5, 'aa.mp4': 1, 'b.mp4': 3}
 
 
+def test_clips_with_other_suffixes_and_a_video_that_is_no_clip_by_its_name(runs, clips, tmp_path):
+    folder = tmp_path / 'clips'
+    folder.mkdir()
+    for name in ('a.mts', 'b.WEBM', 'c\u202fd.h264', 'e.xyz'):
+        shutil.copy(clips / 'st A' / 'IMG_0001.MP4', folder / name)
+    (folder / 'notes.txt').write_text('text')
+    assert estimate(runs, folder, tmp_path / 'out', '--every', '4') == 3
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv', keep_default_na=False).set_index('video_id')
+    states = {'a.mts': 'ok', 'b.WEBM': 'ok', 'c\u202fd.h264': 'ok', 'e.xyz': 'not a clip'}
+    assert table['status'].to_dict() == states
+    assert table.loc['e.xyz', 'seconds'] == 0 and 'give it the suffix' in table.loc['e.xyz', 'reason']
+
+
 def test_a_mended_clip_and_another_film_of_the_same_size_are_computed_again(runs, tmp_path, monkeypatch):
     folder, out = tmp_path / 'clips', tmp_path / 'out'
     sound = write_clip(tmp_path / 'sound.mp4', numbered_frames(24), 8).read_bytes()

@@ -120,3 +120,14 @@ def test_a_moved_header_is_no_second_film(tmp_path, films):
     in_parts = ffmpeg_makes(tmp_path / 'parts.mp4', '-i', first, '-c', 'copy', '-movflags', 'frag_keyframe+empty_moov')
     assert not str(doubt_of(moved)) and not str(doubt_of(in_parts))
     np.testing.assert_array_equal(decode_seconds(moved, [3])[1][3], decode_seconds(first, [3])[1][3])
+
+
+@pytest.mark.parametrize(
+    'name, coder, fault', [('a.h264', 'libx264', ''), ('b.h264', 'mjpeg', 'it stores no times: 25')]
+)
+def test_a_raw_stream_has_the_rate_of_its_coder_or_tells_that_it_has_none(tmp_path, name, coder, fault):
+    source = write_clip(tmp_path / 'source.mkv', numbered_frames(60), 10, 'ffv1')
+    path = ffmpeg_makes(tmp_path / name, '-i', source, '-c:v', coder, '-f', {'libx264': 'h264'}.get(coder, coder))
+    assert all_seconds_equal_ffmpeg(path) == ([0, 25, 50] if fault else [0, 10, 20, 30, 40, 50])
+    assert str(doubt_of(path)).startswith(fault) and bool(str(doubt_of(path))) == bool(fault)
+    assert decode_seconds(path, [0])[0].frame_rate == (25 if fault else 10)
