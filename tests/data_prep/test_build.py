@@ -137,7 +137,7 @@ def test_tables_beside_the_records(built):
     assert description['command'].startswith('python -m data_prep.build --tables=')
     assert not (out / 'frames').exists()
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        'chimp_records clips.csv dataset.json folds.csv lost.csv options.json problems.csv'.split()
+        'chimp_records clips.csv dataset.json files.json folds.csv lost.csv options.json problems.csv'.split()
     )
 
 
