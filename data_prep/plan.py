@@ -1,6 +1,7 @@
 """The plan of a job: the targets of each clip, and the problems that are known before anything is decoded."""
 
 import math
+from collections.abc import Collection, Container
 from typing import NamedTuple
 
 import numpy as np
@@ -8,12 +9,15 @@ import pandas as pd
 from etils import epath
 
 from data_prep.archive import Archive
+from data_prep.decoding.damage import SLACK_S
 from data_prep.inputs import clip_looks
 from data_prep.inputs.detections import Detections, read_detections
 from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
+from data_prep.inputs.known_seconds import KnownSeconds, add_seconds
 from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
 from data_prep.inputs.looked_at import LookedAt, animals_by_second
+from data_prep.inputs.tables import LONGEST_CLIP_S
 from data_prep.job import Job
 from data_prep.workers.clip_record import ClipTask
 from data_prep.workers.other_files import find_videos
@@ -42,6 +46,7 @@ class Plan(NamedTuple):
     watched: frozenset[str] = frozenset()  # the video_ids of the clips that somebody looked at
     unlooked: dict[str, str] = {}  # {video_id: reason} of the clips that the detector did not look at
     not_clips: dict[str, str] = {}  # {name: reason} of the videos that are no clips by their names
+    added: frozenset[tuple[str, int]] = frozenset()  # targets only because of a known distance: (video_id, second)
 
     def labels_of_animals(self) -> dict[tuple[str, int], str]:
         """Returns {(video_id, second): the name of the animal there} of the targets with such a name."""
@@ -78,6 +83,11 @@ class Plan(NamedTuple):
 
     def clips(self, split: str) -> list[str]:
         return sorted(self.targets[split].rows['video_id'].unique())
+
+    def with_seconds(self, known: KnownSeconds, every_s: int) -> 'Plan':
+        """Returns the plan with the known seconds as targets. every_s: seconds between targets without a table."""
+        targets, added = add_seconds(self.targets, known.rows, known.ends_s(), every_s)
+        return self._replace(targets=targets, copies=known.copies | self.copies, added=added)
 
 
 def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
@@ -118,6 +128,27 @@ def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
         for targets in plan.targets.values()
         for video_id, rows in targets.rows.groupby('video_id')
     ]
+
+
+def planned_seconds(plan: Plan, video_ids: Collection[str], every_s: int, workers: int) -> dict[str, Container[int]]:
+    """Returns the seconds of each clip that get a row in the results, with or without a distance.
+
+    Reads the headers of those clips of which every `every_s` seconds are targets.
+    """
+    seconds: dict[str, set[int] | range] = {}
+    rows = pd.concat([targets.rows[['video_id', 'time_s']] for targets in plan.targets.values()])
+    rows = rows[rows['video_id'].isin(list(video_ids))]
+    whole = rows.loc[rows['time_s'].isna(), 'video_id']
+    headers = read_headers({name: (plan.copies[name], 0) for name in whole}, workers) if len(whole) else {}
+    for name, header in headers.items():
+        if isinstance(header, Header):
+            last_s = LONGEST_CLIP_S if math.isinf(header.end_s) else math.floor(header.end_s + SLACK_S)
+            seconds[name] = range(0, last_s + 1, every_s)
+    lost = [target[:2] for targets in plan.targets.values() for target in targets.lost]
+    for name, second in [*rows.dropna().itertuples(index=False, name=None), *lost]:
+        if name not in headers:
+            seconds.setdefault(name, set()).add(int(second))
+    return seconds
 
 
 def _target_fields(rows: pd.DataFrame) -> dict[str, list]:

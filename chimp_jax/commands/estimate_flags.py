@@ -54,6 +54,8 @@ class EstimateRequest:
         """Raises ValueError if the flags do not fit each other."""
         if self.every_s is not None and (self.targets or self.detections):
             raise ValueError('--every cannot be used with --targets or --detections, which give the seconds themselves')
+        if self.every_s is not None and self.every_s < 1:
+            raise ValueError(f'--every must be at least 1 second; got {self.every_s}')
         if self.every_second_has_an_animal and (self.targets or self.detections):
             given = '--detections' if self.detections else '--targets'
             raise ValueError(
@@ -107,7 +109,12 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     combining.add_combination_flags(parser)
     add_compile_cache(parser)
     add('--coverage', type=float, default=0.9, help='of the interval distance_lower..distance_upper (default: 0.9)')
-    add('--calibrate', metavar='KNOWN', help='CSV video_id,time,distance: 5 or more measured distances for each site')
+    add(
+        '--calibrate',
+        metavar='KNOWN',
+        help='CSV video_id,time,distance: 5 or more measured distances for each site; '
+        'these seconds need not show an animal',
+    )
     add('--deployments', help='CSV of the camera stations; without it each folder of clips is a station')
     add('--format', nargs='+', default=[], choices=formats.FORMATS, help='files for other programs; docs/exports.md')
     add('--snapshot', type=int, dest='snapshot_s', help='seconds between snapshot moments')

@@ -16,7 +16,7 @@ from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.field.exports.camtrap_package import Package, check_package, read_package, schema_names
 from chimp_jax.field.exports.media_match import media_of_clips
 from chimp_jax.field.exports.rows import checked_rows, short_number
-from chimp_jax.field.status import CORRECTED
+from chimp_jax.field.status import CORRECTED, OK
 from data_prep.files import write_whole
 from data_prep.inputs.tables import csv_text
 
@@ -42,6 +42,24 @@ def merge_camtrap_dp(
     Returns the counts of rows added, kept, replaced and left out, and the clips that are not in the package.
     Raises ValueError with file, row and remedy, before anything is written.
     """
+    package, text, counts = _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at)
+    _copy(package, epath.Path(out_dir), text)
+    return counts
+
+
+def check_merge(video_ids, package_dir, out_dir, field_of_view_deg: float | None = None) -> None:
+    """Raises the ValueErrors of merge_camtrap_dp that do not depend on the distances. Writes nothing.
+
+    video_ids: of the clips that may get distances.
+    """
+    names = list(video_ids)
+    rows = pd.DataFrame({'video_id': names, 'time': 0, 'distance': 1.0, 'flags': '', 'status': OK})
+    rows[['distance_lower', 'distance_upper', *BOX]] = math.nan
+    _merge(rows, package_dir, out_dir, field_of_view_deg, None)
+
+
+def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at) -> tuple[Package, str, dict]:
+    """Returns the package, its new observations.csv, checked, and the counts of merge_camtrap_dp."""
     if package_dir is None:
         raise ValueError(
             'the format camtrap-dp needs your own package, with its media and deployments; '
@@ -60,16 +78,12 @@ def merge_camtrap_dp(
     header, lines, counts = _merged(package, added)
     text = csv_text(header, lines)
     check_package(package, text)
-    _copy(package, epath.Path(out_dir), text)
     left_out = {
         'no distance': int(rows['distance'].isna().sum()),
         'clip not in media.csv': int(with_distance['video_id'].isin(unknown).sum()),
     }
-    return {
-        **counts,
-        'left out': {reason: n for reason, n in left_out.items() if n},
-        'clips not in media.csv': unknown,
-    }
+    about = {'left out': {reason: n for reason, n in left_out.items() if n}, 'clips not in media.csv': unknown}
+    return package, text, {**counts, **about}
 
 
 def position_angle(center_x: float, field_of_view_deg: float) -> float:

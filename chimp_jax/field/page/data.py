@@ -8,7 +8,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, OPTIONS, SUMMARY
+from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, OPTIONS, SUMMARY, animal_rows
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
 NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'spread', 'members')
@@ -18,8 +18,8 @@ _REMEDY = 'run the same chimp-distance estimate command again to write it'
 class Estimates(NamedTuple):
     """The content of the folder.
 
-    rows: distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if empty), the rest
-    is text. clips: clips.csv, one row per clip.
+    rows: the animals of distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if
+    empty), the rest is text. clips: clips.csv, one row per clip.
     """
 
     rows: pd.DataFrame
@@ -54,7 +54,7 @@ def _read_rows(path: epath.Path) -> pd.DataFrame:
         rows[name] = numbers_of(rows, name, path)
     rows['time'] = seconds_of(rows, path)
     check_unique(rows, KEY, path)
-    return rows.sort_values(KEY, ignore_index=True)
+    return animal_rows(rows).sort_values(KEY, ignore_index=True)
 
 
 def _read_clips(path: epath.Path) -> pd.DataFrame:

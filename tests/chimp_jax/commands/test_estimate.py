@@ -17,11 +17,12 @@ from PIL import Image
 from chimp_jax import clip_stream, scoring
 from chimp_jax.commands import clip, entry
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.field import intervals
+from chimp_jax.field import evaluate, intervals
 from chimp_jax.field.estimates import COLUMNS
 from data_prep import archive, lock
 
 SURVEY = ['--format', 'distance', '--deployments', 'stations.csv']
+BIAS_WARNING = evaluate.bias_warning
 RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
 
 
@@ -37,6 +38,8 @@ def runs(tmp_path_factory):
 def small_model(monkeypatch):
     monkeypatch.setattr(scoring, 'DistanceModel', small.model)
     monkeypatch.setattr(clip_stream, 'CLIPS_PER_BATCH', 2)
+    # After an epoch the members know nothing: their bias would set the exit code of every run here.
+    monkeypatch.setattr(evaluate, 'bias_warning', lambda bands: '')
 
 
 @pytest.fixture(scope='module')
@@ -443,6 +446,94 @@ def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips,
             path.write_bytes(content)
 
 
+def reference_clips(folder):
+    """Two clips of 8 s at the stations A and B: A has an animal at second 2, B a person with a tape."""
+    for station in 'AB':
+        write_clip(folder / 'clips' / station / 'one.mp4', numbered_frames(64), 8)
+    images = [
+        {'file': f'{station}/one.mp4', 'frame_rate': 8, 'frames_processed': list(range(0, 64, 8)), 'detections': found}
+        for station, found in (
+            ('A', [{'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]),
+            ('B', [{'category': '2', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]),
+        )
+    ]
+    content = {'info': {'format_version': '1.5'}, 'detection_categories': {'1': 'animal', '2': 'person'}}
+    (folder / 'md.json').write_text(json.dumps(content | {'images': images}))
+    (folder / 'stations.csv').write_text('station,area_km2,active_seconds\nA,1,60\nB,1,60\n')
+    return folder / 'clips'
+
+
+def test_a_person_at_known_distances_calibrates_and_is_no_animal(runs, tmp_path, monkeypatch, capsys):
+    clips = reference_clips(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    known_m = [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]
+    lines = [f'B/one.mp4,{second},{metres}' for second, metres in enumerate(known_m)]
+    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
+    flags = [
+        '--detections',
+        'md.json',
+        '--deployments',
+        'stations.csv',
+        '--snapshot',
+        '2',
+        '--theta',
+        '42',
+        '--details',
+    ]
+    flags += ['--format', 'distance', 'zamba', '--calibrate', 'known.csv']
+    assert estimate(runs, clips, tmp_path / 'out', *flags) == 0
+    rows = read(tmp_path / 'out').set_index(KEY)
+    assert rows['status'].to_dict() == {
+        ('A/one.mp4', 2): 'ok', **{('B/one.mp4', second): 'known distance' for second in range(6)}
+    }  # fmt: skip
+    measured = rows[rows['status'] == 'known distance']
+    assert measured['distance'].astype(float).tolist() == known_m
+    assert (measured[['distance_lower', 'distance_upper', 'flags']] == '').all().all()
+    assert (measured[RECIPES[0]] != '').all()  # with --details, what a recipe said
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')
+    assert table['status'].to_dict() == {'A/one.mp4': 'ok', 'B/one.mp4': 'no animal'}
+    assert table['seconds'].to_dict() == {'A/one.mp4': 1, 'B/one.mp4': 0}
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    (site,) = summary['calibration']
+    assert (site['site'], site['n'], summary['known_distances']) == ('B', 6, 6)
+    assert (summary['targets'], summary['distances'], summary['zamba']['with a distance']) == (1, 1, 1)
+    flat = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flat['video_id'].dropna().tolist() == ['A/one.mp4'] and len(flat) == 2
+    assert '6 seconds are targets for --calibrate alone' in capsys.readouterr().out
+    assert entry.main(['report', str(tmp_path / 'out')]) == 0
+    assert 'known distance' not in (tmp_path / 'out' / 'report.html').read_text().split('summary.json')[0]
+
+
+def test_known_seconds_between_the_targets_are_added_and_the_others_stay(runs, tmp_path, capsys, caplog):
+    clips = reference_clips(tmp_path)
+    lines = [f'B/one.mp4,{second},3' for second in (0, 1, 2, 3, 6)]
+    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
+    with caplog.at_level('INFO'):
+        out, flags = tmp_path / 'out', ['--every', '3', '--calibrate', str(tmp_path / 'known.csv')]
+        assert estimate(runs, clips, out, *flags) == 0
+    rows = read(out)
+    status = rows[rows['video_id'] == 'B/one.mp4'].set_index('time')['status'].to_dict()
+    assert status == {0: 'ok', 1: 'known distance', 2: 'known distance', 3: 'ok', 6: 'ok'}
+    assert rows.loc[rows['video_id'] == 'A/one.mp4', 'time'].tolist() == [0, 3, 6]
+    assert json.loads((out / 'summary.json').read_text())['calibration'][0]['n'] == 5
+    assert '3 seconds of' in caplog.text and 'count as animals' in caplog.text
+
+
+def test_the_bias_of_a_bin_is_told_in_all_places(runs, clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, 'bias_warning', BIAS_WARNING)
+    folder = tmp_path / 'clips'
+    write_clip(folder / 'a.mp4', numbered_frames(8), 8)
+    assert estimate(runs, folder, tmp_path / 'out', '--cutpoints', '0,0.1,100') == 0
+    told = json.loads((tmp_path / 'out' / 'summary.json').read_text())['out_of_fold']
+    assert [band['name'] for band in told['bands']] == ['0.1 to 100 m'] and 'warning' not in told
+    labels = pd.concat(pd.read_csv(path) for path in (runs / RECIPES[0]).glob('fold_*/oof.csv'))['distance']
+    assert told['bands'][0]['n'] == len(labels) and 'By true distance' in capsys.readouterr().out
+    edge = float(labels.median())
+    assert estimate(runs, folder, tmp_path / 'out', '--cutpoints', f'{edge - 1e-3},{edge}') == 3
+    told = json.loads((tmp_path / 'out' / 'summary.json').read_text())['out_of_fold']
+    assert 'more than half of the bin' in told['warning'] and f'warning: {told["warning"]}' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     'flags,fault',
     [
@@ -463,11 +554,33 @@ def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips,
         (['--species_table', 'x.csv'], '--species_table is for --format camtrap-dp'),
         (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
         (['--calibrate', 'gone.csv'], 'gone.csv'),
+        (['--calibrate', 'few.csv'], 'few.csv: too few known distances (st A has 2, 5 are needed)'),
+        (['--calibrate', 'wrong.csv'], 'wrong.csv:2: st a/IMG_0001.MP4: no such file in'),
+        (['--calibrate', 'late.csv'], 'late.csv:3: st A/IMG_0001.MP4: second 9 is 4.0 s past the end of the clip'),
+        (['--calibrate', 'broken.csv'], 'broken.csv:2: st B/broken.mp4: '),
+        (['--theta', '0.733'], 'give degrees; 0.733 rad are 42 degrees'),
+        (['--format', 'camtrap-dp', '--camtrap_package', '.', '--theta', '42'], 'datapackage.json cannot be read'),
+        (['--cutpoints', '5,2'], 'cutpoints 5, 2 are not ascending'),
+        (['--truncation', 'nan'], 'truncation nan is not a distance'),
+        (['--snapshot', '0'], 'snapshot interval 0 s'),
+        (['--every', '0'], '--every must be at least 1 second'),
+        (['--workers', '0'], '--workers must be at least 1'),
+        (['--min_confidence', '2'], '--min_confidence must be from 0 to 1'),
+        (
+            ['--format', 'distance', '--deployments', 'areas.csv', '--snapshot', '2', '--theta', '42'],
+            'areas.csv:3: area_km2 is missing or 0',
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,1,60\n')
+    (tmp_path / 'areas.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,,60\n')
+    a, b = 'st A/IMG_0001.MP4', 'st B/broken.mp4'
+    rows = {'few': [(a, 0), (a, 1)], 'wrong': [('st a/IMG_0001.MP4', 0)], 'late': [(a, 0), (a, 9)], 'broken': [(b, 0)]}
+    for name, seconds in rows.items():
+        lines = [f'{clip},{second},3' for clip, second in seconds]
+        (tmp_path / f'{name}.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
     assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and fault in lines[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chimp_jax.field.corrections import apply_corrections, read_corrections
+from chimp_jax.field.corrections import apply_corrections, check_corrections, read_corrections
 from data_prep.inputs.labels import read_tables
 
 ROWS = pd.DataFrame(
@@ -59,3 +59,11 @@ def test_names_that_look_like_numbers_or_gaps_stay_names(tmp_path):
     corrections = read_corrections(write(tmp_path / 'corrections.csv', '007,0,1', 'NA,0,2', '1e5,0,4'))
     assert corrections['video_id'].tolist() == ['007', 'NA', '1e5']
     assert apply_corrections(rows, corrections)['distance'].tolist() == [1, 3, 2, 4]
+
+
+def test_a_correction_of_no_target_is_known_before_the_work(tmp_path):
+    corrections = read_corrections(write(tmp_path / 'corrections.csv', 'a.mp4,2,5', 'a.mp4,3,5', 'x.mp4,2,5'))
+    check_corrections(corrections, {'a.mp4': {2, 3}, 'x.mp4': range(0, 9, 2)})
+    message = r'no such target: corrections\.csv:3 \(a\.mp4 at 3 s\); corrections\.csv:4 \(x\.mp4 at 2 s\); copy'
+    with pytest.raises(ValueError, match=message):
+        check_corrections(corrections, {'a.mp4': range(0, 9, 2)})

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from chimp_jax.field.exports import formats
-from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp, position_angle, tags_of, tags_text
+from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp, position_angle, tags_of, tags_text
 from chimp_jax.field.exports.camtrap_package import check_package, read_package, schema_names
 
 URL = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/'
@@ -286,3 +286,22 @@ def test_the_users_names_of_species(tmp_path):
     formats.write('camtrap-dp', seen, clips, survey, tmp_path, '2024-05-01T00:00:00Z')
     table = read(tmp_path / 'camtrap-dp' / 'observations.csv')
     assert table['scientificName'].tolist() == ['', 'Philantomba monticola', 'Mammalia', '']  # the first is the user's
+
+
+@pytest.mark.parametrize(
+    ('match', 'clips', 'fault'),
+    [
+        ('none of the clips', ['elsewhere/x.mp4'], {}),
+        ('is not a time with a time zone', ['site_1/a.mp4'], {'media': MEDIA.replace('23:59:58Z', '23:59:58')}),
+        ('deployments', ['site_1/a.mp4'], {'deployments': DEPLOYMENTS.replace('6.1', 'north')}),
+    ],
+)
+def test_what_a_package_cannot_take_is_known_before_there_are_distances(tmp_path, match, clips, fault):
+    mine = package(tmp_path / 'mine')
+    check_merge(['site_1/a.mp4', 'site 2/b.mp4'], mine, tmp_path / 'out', 60)
+    check_merge([], mine, tmp_path / 'out')  # no clip has a target
+    with pytest.raises(ValueError, match='overlaps your package'):
+        check_merge(['site_1/a.mp4'], mine, mine / 'camtrap-dp')
+    with pytest.raises(ValueError, match=match):
+        check_merge(clips, package(tmp_path / 'other', **fault), tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
