@@ -132,7 +132,7 @@ def clip_rows(
     site: of all clips in the folder, indexed by video_id. rows: the animals of distances.csv. problems: {video_id:
     reason} of the clips that were refused before they were decoded. watched: the clips that somebody looked at; those
     without targets have no animal. unlooked: {video_id: reason} of the clips that the detector did not look at.
-    durations_s: of clips that were not decoded. not_clips: those of problems that are videos with other names than clips.
+    durations_s: of clips that were not decoded. not_clips: videos with other names than clips.
     """
     streams = streamed.clips.set_index('video_id')
     table = streams.reindex(sorted({*site.index, *problems, *streams.index})).assign(site=site)
