@@ -17,7 +17,21 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from etils import epath
 
-CLIP_SUFFIXES = frozenset('.mp4 .avi .asf .mov .mkv .m4v .wmv .mpg .mpeg .ts'.split())
+CLIP_SUFFIXES = frozenset(
+    '.mp4 .avi .asf .mov .mkv .m4v .wmv .mpg .mpeg .ts .flv .webm .3gp .mts .m2ts .mod .vob .ogv .h264 .divx'.split()
+)
+# Files that lie beside clips: pictures, sound, texts, tables, maps, scripts, archives; .lrv is a small copy of a clip.
+_COMPANIONS = frozenset(
+    '.jpg .jpeg .jpe .png .gif .bmp .tif .tiff .heic .heif .avif .webp .mpo .dng .cr2 .cr3 .nef .arw .rw2 .orf .raf '
+    '.raw .thm .lrv .wav .mp3 .m4a .aac .wma .flac .amr .txt .csv .tsv .json .xml .xmp .html .htm .md .rtf .pdf .doc '
+    '.docx .xls .xlsx .ods .odt .ppt .pptx .db .sqlite .mdb .accdb .dbf .shp .shx .prj .gpx .kml .kmz .log .ini .inf '
+    '.cfg .srt .vtt .sub .r .rmd .rdata .rds .py .ipynb .zip .gz .7z .rar .tar .lnk .url .exe'.split()
+)
+# Folders in which systems keep deleted clips, thumbnails and indices. Compared in lower case.
+_SYSTEM_FOLDERS = frozenset(
+    ('$recycle.bin', 'recycler', '@recycle', '#recycle', '@eadir', 'system volume information', 'lost+found')
+    + ('.trash', '.trashes', '.spotlight-v100', '.fseventsd', '.temporaryitems', '.documentrevisions-v100')
+)
 
 
 def plain_name(name: str) -> str:
@@ -90,6 +104,10 @@ class Archive:
         """Returns the video_id of every clip, sorted. Skips macOS companion files (._NAME)."""
         return sorted(name for name in self._paths if is_clip(name) and not name.rpartition('/')[2].startswith('._'))
 
+    def other_files(self) -> dict[str, str]:
+        """Returns {name: path} of the files that are neither clips nor known to lie beside clips, sorted."""
+        return {name: str(paths[0]) for name, paths in sorted(self._paths.items()) if _is_unknown(name)}
+
     def find(self, video_id: str) -> str | None:
         """Returns the path of a clip, or None. Raises LookupError with the reason if several roots hold it."""
         paths = self._paths.get(self._names.video_id_of(video_id), [])
@@ -148,11 +166,21 @@ def is_clip(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in CLIP_SUFFIXES
 
 
+def _is_unknown(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.name.startswith('.') and path.suffix.lower() not in CLIP_SUFFIXES | _COMPANIONS
+
+
+def _is_system_folder(name: str) -> bool:
+    return name.lower() in _SYSTEM_FOLDERS or name.lower().startswith('.trash-')
+
+
 def path_fault(video_id: str) -> str | None:
     """Returns why a video_id cannot be a path below a root, or None."""
     if not video_id:
         return 'the video_id is empty'
-    if not video_id.isprintable():  # line breaks, NUL, bytes that are not UTF-8
+    if any(unicodedata.category(letter) in ('Cc', 'Cs', 'Zl', 'Zp') for letter in video_id):
+        # line breaks, NUL and other controls, bytes that are not UTF-8
         return f'the video_id {video_id!r} is not a file name; rename the file'
     windows = PureWindowsPath(video_id)  # it accepts both kinds of slashes
     if PurePosixPath(video_id).is_absolute() or windows.drive or windows.root:
@@ -184,11 +212,16 @@ def local_copy(path: str | None) -> Iterator[str | None]:
 
 
 def _files_below(root: epath.Path) -> Iterator[str]:
-    """Yields the paths of all files, relative to the root. Follows links, but no link in a circle."""
+    """Yields the paths of all files, relative to the root, without those in folders of the system.
+
+    Follows links, but no link in a circle.
+    """
     if '://' in str(root):
         base = str(root).partition('://')[2].rstrip('/')
         for folder, _, names in root.walk():
             inside = str(folder).partition(base)[2].strip('/')  # some backends omit the scheme
+            if any(map(_is_system_folder, inside.split('/'))):
+                continue
             yield from (f'{inside}/{name}'.lstrip('/') for name in names)
         return
     above = {str(root): frozenset([os.path.realpath(root)])}  # {folder to visit: it and the folders above it}
@@ -199,7 +232,7 @@ def _files_below(root: epath.Path) -> Iterator[str]:
         yield from (name if inside == '.' else f'{inside}/{name}' for name in files)
         chain = above.pop(folder)
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
-        below[:] = sorted(name for name in below if real[name] not in chain)
+        below[:] = sorted(name for name in below if real[name] not in chain and not _is_system_folder(name))
         above |= {os.path.join(folder, name): chain | {real[name]} for name in below}
 
 

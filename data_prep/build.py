@@ -14,6 +14,7 @@ Exit code 0 without problems, 3 if problems.csv has rows, 1 if the command fails
 import argparse
 import functools
 import importlib.metadata
+import json
 import os
 import platform
 import shlex
@@ -25,7 +26,7 @@ import pandas as pd
 from etils import epath
 
 from data_prep import lock
-from data_prep.files import RESUME, failure_line, sha256, write_json, write_whole
+from data_prep.files import RESUME, failure_line, fingerprint, sha256, unchanged, write_json, write_whole
 from data_prep.folds import balance_lines, fold_balance, read_or_make_folds
 from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
@@ -36,6 +37,7 @@ from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, w
 from data_prep.workers import beam, frame_store, guard, local
 from data_prep.workers.frame_store import Outcome
 
+FILES = 'files.json'  # {video_id: [fingerprint of its files, their paths]}, to notice changed clips
 _PACKAGES = ('av', 'numpy', 'pandas', 'pillow', 'tensorflow-datasets')
 
 
@@ -55,7 +57,7 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     if (out / 'dataset.json').exists():
         print(f'{out} is complete; nothing to do')
         _finish_frames(out, job.delete_frames)
-        return _read_problems(out)
+        return _read_problems(out) + _changed_clips(out)
     beam_options = None if job.runner == 'local' else beam.pipeline_options(job.runner, job.runner_options)
     plan = make_plan(job)
     for note in plan.notes():
@@ -78,6 +80,7 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
         raise ValueError('; '.join(['no clip gave a record', *_refused(out, problems)]))
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
+    write_json(out / FILES, _fingerprints(plan, outcomes))
     write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance))
     _finish_frames(out, job.delete_frames)
     return sorted(problems)
@@ -98,6 +101,7 @@ def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Ou
     frames = str(out / 'frames')
     tasks = make_tasks(plan, job)
     done = frame_store.read_outcomes(frames)
+    done = {task.video_id: done[task.video_id] for task in tasks if local.still_valid(done.get(task.video_id), task)}
     pending = [task for task in tasks if task.video_id not in done]
     where = job.runner if beam_options else f'{job.workers} workers'
     print(f'{len(tasks)} clips, {len(tasks) - len(pending)} of them decoded before; {where}', flush=True)
@@ -189,6 +193,33 @@ def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
     return [
         f'{len(problems)} rows or clips cannot be used, see {out}/problems.csv (the first, {where}: {first.reason})'
     ]
+
+
+def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
+    """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
+    paths = {name: copies.paths() for name, copies in plan.copies.items()}
+    known = {name: outcome.files for name, outcome in outcomes.items()}
+    return {
+        name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths
+    }
+
+
+def _changed_clips(out: epath.Path) -> list[Problem]:
+    """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now."""
+    if not (out / FILES).exists():  # version 0.1 made the data set
+        return []
+    known = json.loads((out / FILES).read_text())
+    changed = [
+        name
+        for name, (files, *paths) in known.items()
+        if files and all(epath.Path(path).exists() for path in paths) and not unchanged(files, paths)
+    ]
+    if changed:
+        print(
+            f'{len(changed)} clips have changed since {out} was made, the first: {changed[0]}; to use the new files, '
+            f'delete {out} or give another --out, and run the command again'
+        )
+    return [Problem(name, '', 'files', f'the file has changed since {out} was made') for name in changed]
 
 
 def _read_problems(out: epath.Path) -> list[Problem]:

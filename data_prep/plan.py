@@ -20,6 +20,7 @@ from data_prep.inputs.looked_at import LookedAt, animals_by_second
 from data_prep.inputs.tables import LONGEST_CLIP_S
 from data_prep.job import Job
 from data_prep.workers.clip_record import ClipTask
+from data_prep.workers.other_files import find_videos
 
 
 class Watch(NamedTuple):
@@ -45,6 +46,7 @@ class Plan(NamedTuple):
     looks_fault: str = ''  # why the detector's file does not tell where the detector looked
     watched: frozenset[str] = frozenset()  # the video_ids of the clips that somebody looked at
     unlooked: dict[str, str] = {}  # {video_id: reason} of the clips that the detector did not look at
+    not_clips: dict[str, str] = {}  # {name: reason} of the videos that are no clips by their names
     added: frozenset[tuple[str, int]] = frozenset()  # targets only because of a known distance: (video_id, second)
 
     def labels_of_animals(self) -> dict[tuple[str, int], str]:
@@ -54,7 +56,8 @@ class Plan(NamedTuple):
         return {(row.video_id, row.time_s): row.label for row in rows.itertuples()}
 
     def problems(self) -> list[Problem]:
-        return [problem for targets in self.targets.values() for problem in targets.problems]
+        others = [Problem(name, '', 'find', reason) for name, reason in self.not_clips.items()]
+        return [problem for targets in self.targets.values() for problem in targets.problems] + others
 
     def unreadable(self) -> dict[str, str]:
         """Returns {video_id: reason} of the clips whose header cannot be read."""
@@ -91,7 +94,12 @@ class Plan(NamedTuple):
 def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
     """Returns the plan of a job. Raises ValueError if a folder, a table or the detections cannot be read."""
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
-    return _plan(job, watch, down, full)._replace(names=tuple((full or down).notes()))
+    plan = _plan(job, watch, down, full)
+    others = find_videos(full or down, job.workers)
+    names = tuple((full or down).notes())
+    return plan._replace(
+        names=names, not_clips={name: reason for name, reason in others.items() if name not in plan.copies}
+    )
 
 
 def _plan(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:

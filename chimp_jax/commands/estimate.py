@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         problems = estimates.clip_problems(plan, streamed)
         animals = status.animal_rows(rows)
         clips = estimates.clip_rows(
-            inputs.site, streamed, animals, problems, plan.watched, plan.unlooked, plan.durations_s()
+            inputs.site, streamed, animals, problems, plan.watched, plan.unlooked, plan.durations_s(), plan.not_clips
         )
         made = make_summary(
             members=[member.name for member in inputs.members],

@@ -125,13 +125,14 @@ def clip_rows(
     watched: Collection[str] = (),
     unlooked: Mapping[str, str] | None = None,
     durations_s: Mapping[str, float] | None = None,
+    not_clips: Collection[str] = (),
 ) -> pd.DataFrame:
     """Returns the rows of clips.csv: one for each clip.
 
     site: of all clips in the folder, indexed by video_id. rows: the animals of distances.csv. problems: {video_id:
     reason} of the clips that were refused before they were decoded. watched: the clips that somebody looked at; those
     without targets have no animal. unlooked: {video_id: reason} of the clips that the detector did not look at.
-    durations_s: of clips that were not decoded.
+    durations_s: of clips that were not decoded. not_clips: videos with other names than clips.
     """
     streams = streamed.clips.set_index('video_id')
     table = streams.reindex(sorted({*site.index, *problems, *streams.index})).assign(site=site)
@@ -144,8 +145,8 @@ def clip_rows(
     seconds = rows[rows['distance'].notna()].groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
     asked = table.index.isin(rows['video_id']) | (reason != '')
     state = np.select(
-        [~asked & (missed != ''), ~asked, reason == '', seconds > 0],
-        [status.NOT_LOOKED, idle, status.OK, status.PARTLY],
+        [table.index.isin(list(not_clips)), ~asked & (missed != ''), ~asked, reason == '', seconds > 0],
+        [status.NOT_A_CLIP, status.NOT_LOOKED, idle, status.OK, status.PARTLY],
         status.FAILED,
     )
     reason = reason.where(state != status.NOT_LOOKED, missed)

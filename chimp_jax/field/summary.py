@@ -104,7 +104,7 @@ def _error_lines(out_of_fold: dict | None) -> list[str]:
 
 
 def _problems(clips: pd.DataFrame) -> pd.DataFrame:
-    return clips[clips['status'].isin([status.FAILED, status.PARTLY, status.NOT_LOOKED])]
+    return clips[clips['status'].isin(status.PROBLEMS)]
 
 
 def _calibration_line(site: dict) -> str:

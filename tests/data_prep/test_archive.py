@@ -25,6 +25,7 @@ def test_clips_of_any_name(tmp_path):
         'x.mpg',
         'x.Ts',
         'x.asf',
+        *(f'more/x{suffix}' for suffix in '.flv .WEBM .3gp .MTS .m2ts .MOD .vob .ogv .h264 .DivX'.split()),
     ]
     touch(tmp_path, *names, 'notes.txt', 'thumbs.jpg', 'c/._IMG_0001.AVI', 'noext')
     archive = Archive([tmp_path])
@@ -32,6 +33,28 @@ def test_clips_of_any_name(tmp_path):
     assert archive.find('c/IMG_0001.AVI') == str(tmp_path / 'c/IMG_0001.AVI')
     assert archive.find('IMG_0001.AVI') is None
     assert archive.near('C/img_0001.avi') == 'c/IMG_0001.AVI'
+
+
+def test_folders_of_the_system_are_passed_over(tmp_path, remote):
+    hidden = ['$RECYCLE.BIN/S-1/a.mp4', 'x/@eaDir/a.mp4', 'System Volume Information/a.mp4', '.Trashes/501/a.mp4']
+    hidden += ['.Trash-1000/files/a.mp4', 'lost+found/a.mp4']
+    shown = ['recycle/a.mp4', 'x/eaDir/a.mp4']
+    for root in (tmp_path / 'card', remote / 'bucket' / 'card'):
+        touch(root, *hidden, *shown, 'Thumbs.db', '.DS_Store', 'x/desktop.ini')
+    for root in (tmp_path / 'card', 'gs://bucket/card'):
+        archive = Archive([root])
+        assert archive.clips() == shown and not archive.other_files()
+        assert archive.find(hidden[0]) is None
+
+
+def test_files_that_may_be_videos(tmp_path):
+    touch(
+        tmp_path, 'a.mp4', 'IMG_1.jpg', 'IMG_1.THM', 'notes.TXT', 'md.json', '.hidden', '._a.xyz', 's/video', 's/b.dat'
+    )
+    assert Archive([tmp_path]).other_files() == {
+        's/b.dat': str(tmp_path / 's/b.dat'),
+        's/video': str(tmp_path / 's/video'),
+    }
 
 
 def test_accented_letters_in_two_forms(tmp_path):
@@ -130,6 +153,10 @@ def test_paths_of_other_tools(tmp_path, monkeypatch):
         '\\\\h\\s\\a',
         'a\0.mp4',
         'a\n.mp4',
+        'a\r.mp4',
+        'a\u2028.mp4',
+        'a\x85.mp4',
+        'a\x1b[2J.mp4',
         'caf\udce9.mp4',
     ],
 )
@@ -138,7 +165,15 @@ def test_invalid_paths(video_id):
 
 
 def test_odd_but_valid_paths():
-    for name in ('a..b.mp4', 'ü/ a.mp4', '...mp4', 'it\'s; "x",y.mp4', '猩.avi'):
+    signs = ('\u202f', '\xa0', '\u200d', '\xad', '\u200b', '\u3000', '\ue000', '\U0001f412')
+    for name in (
+        *(f'19.12.24{sign}13.57.mp4' for sign in signs),
+        'a..b.mp4',
+        'ü/ a.mp4',
+        '...mp4',
+        'it\'s; "x",y.mp4',
+        '猩.avi',
+    ):
         assert path_fault(name) is None
 
 

@@ -141,7 +141,7 @@ def test_tables_beside_the_records(built):
     assert description['command'].startswith('python -m data_prep.build --tables=')
     assert not (out / 'frames').exists()
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        'chimp_records clips.csv dataset.json folds.csv lost.csv options.json problems.csv'.split()
+        'chimp_records clips.csv dataset.json files.json folds.csv lost.csv options.json problems.csv'.split()
     )
 
 
@@ -214,6 +214,34 @@ def test_a_killed_build_resumes_and_ends_with_the_same_bytes(clips, built, tmp_p
     assert (resumed / 'frames').exists()
     assert build.main(arguments(clips, resumed)) == 3
     assert contents(resumed) == contents(out)
+
+
+def test_a_clip_that_changed_is_decoded_again_and_a_complete_data_set_tells_it(clips, tmp_path, capsys):
+    folder, out = tmp_path / 'clips', tmp_path / 'out'
+    shutil.copytree(clips / 'full', folder)
+    content = (folder / 'a.mp4').read_bytes()
+    broken = bytearray(content)
+    broken[len(content) // 3 : -len(content) // 3] = bytes(len(broken[len(content) // 3 : -len(content) // 3]))
+    (folder / 'a.mp4').write_bytes(broken)
+    run = arguments(clips, out, tables=None, clips_down=None, clips_full=folder)
+    assert build.main([*run, '--delete_frames=False']) == 3
+    frames = {path.name: path.stat().st_mtime_ns for path in (out / 'frames' / 'outcome').iterdir()}
+    assert len(frames) == 4
+    capsys.readouterr()
+    (folder / 'a.mp4').write_bytes(content)
+    (folder / 'empty.mp4').write_bytes(content)
+    os.utime(folder / 'b.avi', (1, 1))
+    assert build.main([*run, '--delete_frames=False']) == 3
+    assert '2 clips have changed since' in capsys.readouterr().out
+
+    (out / 'dataset.json').unlink()  # as if the run had been killed
+    build.main([*run, '--delete_frames=False'])
+    again = {
+        path.name for path in (out / 'frames' / 'outcome').iterdir() if frames.get(path.name) != path.stat().st_mtime_ns
+    }
+    assert sorted(name.partition('-')[2] for name in again) == ['a.mp4.json', 'empty.mp4.json']
+    (kept,) = (out / 'frames' / 'outcome').glob('*-sub_a.mp4.json')
+    assert json.loads(kept.read_text())['problem'] is None
 
 
 def test_a_full_disk_ends_the_run_and_the_same_command_resumes(clips, built, tmp_path):
@@ -325,7 +353,8 @@ def test_clips_in_a_bucket(clips, remote, tmp_path):
     assert build.main(arguments(clips, local, **every)) == 3
     assert build.main(arguments(clips, far, **every | {'clips_full': 'gs://bucket/clips'})) == 3
     here, there = contents(local), contents(far)
-    assert here.pop('options.json') != there.pop('options.json')
+    for name in ('options.json', 'files.json'):  # the paths
+        assert here.pop(name) != there.pop(name)
     assert here == there
 
 

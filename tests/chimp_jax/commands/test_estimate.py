@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -206,6 +207,47 @@ def test_a_changed_clip_is_computed_again_and_a_new_one_alone(runs, clips, tmp_p
     assert estimate(runs, folder, tmp_path / 'out') == 0
     assert asked == [5 + 1] * 4
     assert read(tmp_path / 'out').groupby('video_id').size().to_dict() == {'a.mp4': 5, 'aa.mp4': 1, 'b.mp4': 3}
+
+
+def test_clips_with_other_suffixes_and_a_video_that_is_no_clip_by_its_name(runs, clips, tmp_path):
+    folder = tmp_path / 'clips'
+    folder.mkdir()
+    for name in ('a.mts', 'b.WEBM', 'c\u202fd.h264', 'e.xyz'):
+        shutil.copy(clips / 'st A' / 'IMG_0001.MP4', folder / name)
+    (folder / 'notes.txt').write_text('text')
+    assert estimate(runs, folder, tmp_path / 'out', '--every', '4') == 3
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv', keep_default_na=False).set_index('video_id')
+    states = {'a.mts': 'ok', 'b.WEBM': 'ok', 'c\u202fd.h264': 'ok', 'e.xyz': 'not a clip'}
+    assert table['status'].to_dict() == states
+    assert table.loc['e.xyz', 'seconds'] == 0 and 'give it the suffix' in table.loc['e.xyz', 'reason']
+
+
+def test_a_mended_clip_and_another_film_of_the_same_size_are_computed_again(runs, tmp_path, monkeypatch):
+    folder, out = tmp_path / 'clips', tmp_path / 'out'
+    sound = write_clip(tmp_path / 'sound.mp4', numbered_frames(24), 8).read_bytes()
+    other = write_clip(tmp_path / 'other.mp4', numbered_frames(40)[16:], 8).read_bytes()
+    size = max(len(sound), len(other)) + 100
+    sound, other = (content + bytes(size - len(content)) for content in (sound, other))  # players ignore the zeros
+    folder.mkdir()
+    (folder / 'mended.mp4').write_bytes(bytes(size))
+    (folder / 'replaced.mp4').write_bytes(sound)
+    (folder / 'touched.mp4').write_bytes(sound)
+    times = [(path, path.stat().st_mtime) for path in folder.iterdir()]
+    assert estimate(runs, folder, out) == 3
+    before = read(out).set_index(KEY)['distance']
+    assert set(before.index.get_level_values(0)) == {'replaced.mp4', 'touched.mp4'}
+
+    score, asked = scoring.Panel.score, []
+    monkeypatch.setattr(scoring.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
+    (folder / 'mended.mp4').write_bytes(sound)
+    (folder / 'replaced.mp4').write_bytes(other)
+    for path, mtime in times:  # a copying program keeps the times
+        os.utime(path, (mtime, mtime))
+    os.utime(folder / 'touched.mp4', (1, 1))
+    assert estimate(runs, folder, out) == 0
+    assert asked == [3 + 3] * 4  # two clips of three seconds, four members
+    after = read(out).set_index(KEY)['distance']
+    assert after['mended.mp4'].equals(before['touched.mp4']) and after['touched.mp4'].equals(before['touched.mp4'])
 
 
 def test_every_given_second_has_a_row_even_if_the_clip_is_unreadable(runs, clips, tmp_path):
