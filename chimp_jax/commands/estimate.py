@@ -26,8 +26,8 @@ from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import bins, calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
 from chimp_jax.field.exports import formats
+from chimp_jax.field.exports.camtrap.media_match import read_media_table
 from chimp_jax.field.exports.distance_flatfile import station_efforts
-from chimp_jax.field.exports.media_match import read_media_table
 from chimp_jax.field.exports.snapshots import Snapshots, plan_snapshots
 from chimp_jax.field.intervals import Intervals
 from chimp_jax.field.summary import exit_code, make_summary, result_lines

@@ -1,13 +1,12 @@
 """Adds distances to a copy of the user's Camera Trap Data Package (Camtrap DP 1.0, Bubnicki et al. 2024).
 
 The copy has one more observation for each distance. The user's deployments, media and observations do not change. In
-the metadata, project.observationLevel gains "media" if it lacks it. Values for which the standard has no field are in
+datapackage.json changes only what would no longer be true. Values for which the standard has no field are in
 observationTags.
 """
 
-import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +14,17 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX
-from chimp_jax.field.exports.camtrap_files import DESCRIPTOR, packed_as
-from chimp_jax.field.exports.camtrap_owner import owner_says
-from chimp_jax.field.exports.camtrap_package import Package, check_package, read_package, schema_names
-from chimp_jax.field.exports.camtrap_rows import ID_PREFIX, METHOD, moment, observations_of, tags_of
-from chimp_jax.field.exports.media_match import MediaTable, media_of_clips
+from chimp_jax.field.exports.camtrap.check import check_package, descriptor_faults
+from chimp_jax.field.exports.camtrap.descriptor import text_with, with_observations
+from chimp_jax.field.exports.camtrap.media_match import MediaTable, media_of_clips
+from chimp_jax.field.exports.camtrap.observations import ID_PREFIX, METHOD, moment, observations_of, tags_of
+from chimp_jax.field.exports.camtrap.owner import Said, owner_says
+from chimp_jax.field.exports.camtrap.package import Package, read_package, schema_names
+from chimp_jax.field.exports.camtrap.package_files import DESCRIPTOR, packed_as
 from chimp_jax.field.exports.rows import checked_rows
 from chimp_jax.field.status import OK
 from data_prep.files import write_whole
+from data_prep.inputs.categories import scientific_names as mapped_names
 from data_prep.inputs.tables import csv_text
 
 _COLUMNS = ('distance_lower', 'distance_upper', 'flags', 'status', *BOX)
@@ -34,6 +36,7 @@ class _Merged(NamedTuple):
 
     package: Package
     observations: str  # the text of observations.csv
+    names: set[str]  # scientific names of the new observations
     counts: dict  # of merge_camtrap_dp
 
 
@@ -44,23 +47,26 @@ def merge_camtrap_dp(
     field_of_view_deg: float | None = None,
     classified_at: str | None = None,
     media_table: MediaTable | None = None,
+    scientific_names: Mapping[str, str] | None = None,
 ) -> dict:
     """Writes a copy of the package into out_dir, with one more row in observations.csv for each distance.
 
-    rows: distances.csv; a column scientificName takes precedence over the owner's name. package_dir: the folder or the
+    rows: distances.csv. package_dir: the folder or the
     .zip of the user's package; None raises an error with the remedy.
     field_of_view_deg: the camera's horizontal field of view; the angle is written if a row also has a box.
     classified_at: the time of the estimate, ISO 8601 with time zone; None leaves classificationTimestamp empty.
     media_table: of read_media_table, None to match by names.
+    scientific_names: {label in lower case: scientific name} of the user, for the column `label` of rows. The name of a
+    row's label takes precedence over the owner's name. The owner's name takes precedence over the name of `animal`.
     Media that the owner classified as human, vehicle or blank gain no rows.
     The same input gives the same bytes. Rows of an earlier run are replaced; all other rows are kept.
     Returns the counts of rows added, kept, replaced and left out, the rows without a name because the owner gave
-    several, and the clips that are not in the package.
+    several, the clips that are not in the package or of which the name alone fits, and the faults and changes of
+    datapackage.json.
     Raises ValueError with file, row and remedy, before anything is written.
     """
-    merged = _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_table)
-    _copy(merged.package, epath.Path(out_dir), merged.observations, _descriptor(merged))
-    return merged.counts
+    merged = _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_table, scientific_names)
+    return merged.counts | {'changes of datapackage.json': _copy(merged, epath.Path(out_dir))}
 
 
 def check_merge(
@@ -88,7 +94,7 @@ def check_merge(
         )
 
 
-def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_table) -> _Merged:
+def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_table, scientific_names=None) -> _Merged:
     if package_dir is None:
         raise ValueError(
             'the format camtrap-dp needs your own package, with its media and deployments; '
@@ -109,7 +115,9 @@ def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_t
     said = owner_says(package.known_observations()[~ours], media.values())
     known = with_distance[with_distance['video_id'].isin(list(media))]
     barred = known['video_id'].map(lambda name: said[media[name]['mediaID']].without_animal).astype(bool)
-    added = observations_of(known[~barred], media, said, package.file('media'), field_of_view_deg, classified_at)
+    named = known[~barred]
+    named = named.assign(scientificName=_names(named, media, said, scientific_names or {}))
+    added = observations_of(named, media, said, package.file('media'), field_of_view_deg, classified_at)
     header, lines = _merged_lines(package, ours, added)
     text = csv_text(header, lines)
     check_package(package, text)
@@ -126,8 +134,23 @@ def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_t
         'left out': {reason: n for reason, n in left_out.items() if n},
         'several species': sum(unnamed),
         'clips not in media.csv': unknown,
+        'clips matched by their name alone': [name for name, about in media.items() if about['by_name']],
+        'faults of datapackage.json': descriptor_faults(package),
     }
-    return _Merged(package, text, counts)
+    return _Merged(package, text, set(named['scientificName']), counts)
+
+
+def _names(
+    rows: pd.DataFrame, media: Mapping[str, dict], said: Mapping[str, Said], names: Mapping[str, str]
+) -> list[str]:
+    """Returns the scientific name of each row: of its label, or else of its medium, or else of `animal`."""
+    labels = [label.strip() if isinstance(label, str) else '' for label in rows.get('label', [''] * len(rows))]
+    owners = [said[media[video_id]['mediaID']] for video_id in rows['video_id']]
+    chosen = []
+    for label, name, owner in zip(labels, mapped_names(labels, names), owners, strict=True):
+        is_known = owner.species or owner.several_species
+        chosen.append(owner.species if is_known and not (label and name) else name)
+    return chosen
 
 
 def _of_earlier_run(package: Package) -> np.ndarray:
@@ -147,9 +170,9 @@ def _of_earlier_run(package: Package) -> np.ndarray:
 
 def _merged_lines(package: Package, ours: np.ndarray, added: list[dict]) -> tuple[list[str], list[list[str]]]:
     """Returns the header, the user's rows and then the new rows."""
-    header = _with_missing(list(package.observations.columns))
-    lines = package.observations[~ours].reindex(columns=header, fill_value='').values.tolist()
-    return header, lines + [[row.get(name, '') for name in header] for row in added]
+    header, empty = _with_missing(list(package.observations.columns)), package.missing_value('observations')
+    lines = package.observations[~ours].reindex(columns=header, fill_value=empty).values.tolist()
+    return header, lines + [[row.get(name) or empty for name in header] for row in added]
 
 
 def _with_missing(names: list[str]) -> list[str]:
@@ -168,20 +191,16 @@ def _check_out_dir(package_dir: epath.Path, out_dir: epath.Path) -> None:
         raise ValueError(f'{out_dir} overlaps your package {package_dir}; choose another output folder')
 
 
-def _descriptor(merged: _Merged) -> bytes:
-    """Returns the datapackage.json of the copy: the user's own, unless its observationLevel has to gain "media"."""
-    own = merged.package.files.read(DESCRIPTOR)
-    content = merged.package.descriptor
-    project = content.get('project')
-    levels = project.get('observationLevel') if isinstance(project, dict) else None
-    if not merged.counts['observations added'] or not isinstance(levels, list) or 'media' in levels:
-        return own
-    changed = content | {'project': project | {'observationLevel': [*levels, 'media']}}
-    return (json.dumps(changed, indent=2, ensure_ascii=False) + '\n').encode()
-
-
-def _copy(package: Package, out_dir: epath.Path, observations: str, descriptor: bytes) -> None:
-    path = package.paths['observations']
-    new = {path: packed_as(package.files.read(path), observations.encode()), DESCRIPTOR: descriptor}
+def _copy(merged: _Merged, out_dir: epath.Path) -> list[str]:
+    """Writes the package. Returns what changed in datapackage.json."""
+    package, path = merged.package, merged.package.paths['observations']
+    data = packed_as(package.files.read(path), merged.observations.encode())
+    descriptor, changes = package.files.read(DESCRIPTOR), []
+    if merged.counts['observations added']:
+        changed, changes = with_observations(package.descriptor, merged.names, data)
+        mark = b'\xef\xbb\xbf' if descriptor.startswith(b'\xef\xbb\xbf') else b''
+        descriptor = mark + text_with(descriptor.decode('utf-8-sig'), package.descriptor, changed).encode()
+    new = {path: data, DESCRIPTOR: descriptor}
     for name in package.names:
         write_whole(out_dir / name, new[name] if name in new else package.files.read(name))
+    return changes

@@ -7,10 +7,11 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.field import status
-from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, media_match, zamba
+from chimp_jax.field.exports import camtrap_dp, distance_flatfile, zamba
+from chimp_jax.field.exports.camtrap.media_match import MediaTable
+from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.flatfile_check import checked_bins
 from chimp_jax.field.exports.snapshots import Snapshots
-from data_prep.inputs.categories import scientific_names
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 ANIMALS_ALONE = ('distance', 'camtrap-dp')  # their rows are animals; a row of zamba is a second of a clip
@@ -27,7 +28,7 @@ class Survey:
     cutpoints_m: list[float] | None = None
     truncation_m: float | None = None
     package: str | None = None  # folder or .zip of the user's Camtrap DP
-    media_table: media_match.MediaTable | None = None  # the medium of each clip in it
+    media_table: MediaTable | None = None  # the medium of each clip in it
     animals_are_known: bool = True  # detections or a table tell in which seconds an animal is, or the user states it
     partial_effort: bool = False  # the effort counts only the moments that were looked at
     species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
@@ -57,7 +58,7 @@ def check(formats, survey: Survey) -> None:
     if 'distance' in formats:
         distance_flatfile.check_stations(survey.deployments)
     if 'camtrap-dp' in formats:
-        camtrap_package.read_package(survey.package)
+        read_package(survey.package)
     animals_alone = [name for name in formats if name in ANIMALS_ALONE]
     if animals_alone and not survey.animals_are_known:
         raise ValueError(
@@ -106,12 +107,13 @@ def write(
             partial_effort=survey.partial_effort,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
-            rows.assign(scientificName=scientific_names(rows.get('label', [''] * len(rows)), survey.species)),
+            rows,
             package_dir=survey.package,
             out_dir=_camtrap_folder(out),
             field_of_view_deg=survey.theta_deg,
             classified_at=now,
             media_table=survey.media_table,
+            scientific_names=survey.species,
         ),
     }
     return writers[name]()

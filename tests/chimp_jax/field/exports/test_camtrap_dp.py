@@ -5,10 +5,11 @@ import pytest
 from make_packages import DEPLOYMENTS, MEDIA, OBSERVATIONS, URL, package, read, row, rows
 
 from chimp_jax.field.exports import formats
+from chimp_jax.field.exports.camtrap.check import check_package
+from chimp_jax.field.exports.camtrap.media_match import media_of_clips
+from chimp_jax.field.exports.camtrap.observations import position_angle, tags_of, tags_text
+from chimp_jax.field.exports.camtrap.package import read_package, schema_names
 from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp
-from chimp_jax.field.exports.camtrap_package import check_package, read_package, schema_names
-from chimp_jax.field.exports.camtrap_rows import position_angle, tags_of, tags_text
-from chimp_jax.field.exports.media_match import media_of_clips
 
 
 def test_a_distance_becomes_an_observation(tmp_path):
@@ -27,6 +28,9 @@ def test_a_distance_becomes_an_observation(tmp_path):
         'left out': {'no distance': 1},
         'several species': 0,
         'clips not in media.csv': [],
+        'clips matched by their name alone': [],
+        'faults of datapackage.json': [],
+        'changes of datapackage.json': [],
     }
     table = read(tmp_path / 'out' / 'observations.csv')
     assert [name for name in table.columns if name != 'mine'] == schema_names('observations')

@@ -10,26 +10,28 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from make_packages import MEDIA, OBSERVATIONS, URL, package, read, rows
+from make_packages import MEDIA, OBSERVATIONS, URL, package, read, resources, rows
 
-from chimp_jax.field.exports import camtrap_files
+from chimp_jax.field.exports.camtrap import package_files
+from chimp_jax.field.exports.camtrap.check import check_package
+from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp
-from chimp_jax.field.exports.camtrap_package import check_package, read_package
 
 SCHEMAS = files('chimp_jax.field.exports') / 'camtrap_dp_schemas'
-OFFICIAL = Path(__file__).resolve().parents[5] / 'shared' / 'data' / 'camtrap_dp_1.0.2'
+OFFICIAL = Path(__file__).resolve().parents[6] / 'shared' / 'data' / 'camtrap_dp_1.0.2'
 SHA256 = {  # of the files at the tag 1.0.2 of tdwg/camtrap-dp
-    'deployments': '2893074dbc0a2331f038bca22626cfdc65614c7d2009df908adbb403281f4dfa',
-    'media': '79b3acb6e4431dd748829364b6df17c120774127a0091b9eaa7a012d9fae3867',
-    'observations': 'b008021a15c575f38468f511d8a3fd6468d2a670c952f3914481fb3379e6232a',
+    'camtrap-dp-profile': 'daea4da7d64531e17986daad30bd3852701c7326a79b1b5e49a213c5489a8652',
+    'deployments-table-schema': '2893074dbc0a2331f038bca22626cfdc65614c7d2009df908adbb403281f4dfa',
+    'media-table-schema': '79b3acb6e4431dd748829364b6df17c120774127a0091b9eaa7a012d9fae3867',
+    'observations-table-schema': 'b008021a15c575f38468f511d8a3fd6468d2a670c952f3914481fb3379e6232a',
 }
 
 
-@pytest.mark.parametrize('table', SHA256)
-def test_the_schemas_are_the_official_files(table):
-    name = f'{table}-table-schema.json'
+@pytest.mark.parametrize('file', SHA256)
+def test_the_schemas_are_the_official_files(file):
+    name = f'{file}.json'
     data = (SCHEMAS / name).read_bytes()
-    assert hashlib.sha256(data).hexdigest() == SHA256[table]
+    assert hashlib.sha256(data).hexdigest() == SHA256[file]
     if not OFFICIAL.exists():
         pytest.skip(f'{OFFICIAL} is absent; the checksum alone was compared')
     assert (OFFICIAL / name).read_bytes() == data
@@ -69,6 +71,7 @@ def test_profiles(tmp_path, changes):
     [
         ({'profile': URL.replace('1.0.2', '1.1'), '$schema': f'{URL}x.json'}, "1.1/' is not Camtrap DP 1.0"),
         ({'profile': None, 'resources': []}, 'the profile None is not Camtrap DP 1.0'),
+        ({'profile': URL.replace('1.0.2', '1.0-rc.1')}, 'is not Camtrap DP 1.0'),
         ({'profile': '../profile.json'}, 'leaves the package'),
         ({'profile': 'profile.json'}, 'names profile.json, but this file is missing'),
     ],
@@ -128,7 +131,7 @@ def test_a_packed_table_that_is_cut_off_or_grows_without_end_is_refused(tmp_path
         read_package(mine)
     (mine / 'media.csv.gz').write_bytes(gzip.compress(MEDIA.encode() + b'\n' * 100_000))
     assert (mine / 'media.csv.gz').stat().st_size < 1000
-    monkeypatch.setattr(camtrap_files, '_MOST_BYTES', 10_000)
+    monkeypatch.setattr(package_files, '_MOST_BYTES', 10_000)
     with pytest.raises(ValueError, match='media.csv.gz has more than .* GiB'):
         read_package(mine)
 
@@ -186,7 +189,7 @@ def test_an_archive_with_a_harmful_name_is_refused_and_writes_nothing(tmp_path, 
 
 
 def test_an_archive_that_grows_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(camtrap_files, '_MOST_BYTES', 10_000)
+    monkeypatch.setattr(package_files, '_MOST_BYTES', 10_000)
     mine = package(tmp_path / 'mine', media=MEDIA + '\n' * 100_000)
     archive = archive_of(mine, tmp_path / 'mine.zip')
     assert archive.stat().st_size < 5000
@@ -258,3 +261,38 @@ def test_every_file_of_the_package_is_read_before_there_are_distances(tmp_path):
 def test_the_datapackage_itself_may_be_given(tmp_path):
     mine = package(tmp_path / 'mine')
     assert read_package(mine / 'datapackage.json').file('media') == str(mine / 'media.csv')
+
+
+def test_a_table_that_shrank_more_than_text_does_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(package_files, '_SMALL_BYTES', 1 << 20)
+    bomb = MEDIA.encode() + b'\n' * (4 << 20)
+    archive = archive_of(package(tmp_path / 'mine', media=bomb), tmp_path / 'mine.zip')
+    with pytest.raises(ValueError, match='mine.zip/media.csv grows from .* bytes to 4 MiB when unpacked'):
+        read_package(archive)
+    with pytest.raises(ValueError, match='packed/media.csv grows from'):
+        read_package(package(tmp_path / 'packed', media=gzip.compress(bomb)))
+    more = ''.join(f'm{i},d1,2024-03-02T23:59:58Z,media/{i}.mp4,false,video/mp4\n' for i in range(10, 30_000))
+    large = package(tmp_path / 'large', media=gzip.compress((MEDIA + more).encode()))
+    assert len(more) > 1 << 20 and len(read_package(large).media) == 29_992
+
+
+def test_an_empty_cell_is_written_as_the_packages_own_schema_asks(tmp_path):
+    own = json.loads((SCHEMAS / 'observations-table-schema.json').read_text()) | {'missingValues': ['-']}
+    described = resources()
+    described[2]['schema'] = 'own.json'
+    mine = package(tmp_path / 'mine', observations=OBSERVATIONS.replace('d1,,', 'd1,-,'), resources=described)
+    (mine / 'own.json').write_text(json.dumps(own))
+    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    table = read(tmp_path / 'out' / 'observations.csv')
+    assert table['lifeStage'].tolist() == ['-', '-'] and table['individualPositionRadius'].tolist() == ['-', '3.5']
+
+
+def test_the_size_and_checksum_of_the_observations_stay_right(tmp_path):
+    described = resources()
+    described[2] |= {'bytes': len(OBSERVATIONS), 'hash': hashlib.md5(OBSERVATIONS.encode()).hexdigest()}
+    mine = package(tmp_path / 'mine', resources=described)
+    counts = merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    data = (tmp_path / 'out' / 'observations.csv').read_bytes()
+    written = json.loads((tmp_path / 'out' / 'datapackage.json').read_text())['resources'][2]
+    assert (written['bytes'], written['hash']) == (len(data), hashlib.md5(data).hexdigest())
+    assert counts['changes of datapackage.json'] == ['bytes of observations is new', 'hash of observations is new']

@@ -36,8 +36,9 @@ def owner_says(observations: pd.DataFrame, media: Iterable[Mapping]) -> dict[str
 
     observations: of the owner, as text, empty text for missing values. media: with mediaID, deploymentID, timestamp.
     The rows of a medium are those with its mediaID. The rows of an event are said of the media of the deployment that
-    were made between its start and end: packages with events alone tell no more. What a person says counts before what
-    a machine says, and then rows of a medium count before rows of an event.
+    were made between its start and end, or that have a row with its eventID. What a person says counts before what a
+    machine says, and then rows of a medium count before rows of an event. If no animal of the rows that count has a
+    name, the next rows name it.
     """
     rows = observations.reindex(columns=list(_COLUMNS), fill_value='').to_dict('records')
     of_medium, events = collections.defaultdict(list), collections.defaultdict(list)
@@ -50,8 +51,14 @@ def owner_says(observations: pd.DataFrame, media: Iterable[Mapping]) -> dict[str
             events[row['deploymentID']].append(row)
     said = {}
     for medium in media:
-        around = [row for row in events[medium['deploymentID']] if _is_within(row, medium['timestamp'])]
-        said[medium['mediaID']] = _said(_that_count(of_medium[medium['mediaID']], around))
+        own = of_medium[medium['mediaID']]
+        names = {row['eventID'] for row in own} - {''}
+        around = [
+            row
+            for row in events[medium['deploymentID']]
+            if row['eventID'] in names or _is_within(row, medium['timestamp'])
+        ]
+        said[medium['mediaID']] = _said(_in_order(own, around))
     return said
 
 
@@ -68,20 +75,26 @@ def _is_within(event: dict, timestamp: str) -> bool:
         return False
 
 
-def _that_count(of_medium: list[dict], of_events: list[dict]) -> list[dict]:
-    for by_machine in (False, True):
-        for rows in (of_medium, of_events):
-            if found := [row for row in rows if (row['classificationMethod'] == 'machine') == by_machine]:
-                return found
-    return []
+def _in_order(of_medium: list[dict], of_events: list[dict]) -> list[list[dict]]:
+    """Returns the rows in four groups, those that count most first, without empty groups."""
+    groups = [
+        [row for row in rows if (row['classificationMethod'] == 'machine') == by_machine]
+        for by_machine in (False, True)
+        for rows in (of_medium, of_events)
+    ]
+    return [group for group in groups if group]
 
 
-def _said(rows: list[dict]) -> Said:
+def _said(groups: list[list[dict]]) -> Said:
+    if not groups:
+        return Said()
+    rows = groups[0]
     types = {row['observationType'] for row in rows}
-    names = {row['scientificName'] for row in rows if row['observationType'] == 'animal'}
+    named = [{row['scientificName'] for row in group if row['observationType'] == 'animal'} for group in groups]
+    names = next((found for found in named if found - {''}), {''}) if named[0] else {''}
     events = {row['eventID'] for row in rows}
     return Said(
-        without_animal=bool(types) and types <= _NO_ANIMAL,
+        without_animal=types <= _NO_ANIMAL,
         species=next(iter(names)) if len(names) == 1 else '',
         several_species=len(names) > 1,
         event_id=next(iter(events)) if len(events) == 1 else '',

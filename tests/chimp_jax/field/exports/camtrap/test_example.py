@@ -9,11 +9,12 @@ import pytest
 from make_packages import MEDIA, OBSERVATIONS, package, read, row, rows
 
 from chimp_jax.field.exports import formats
+from chimp_jax.field.exports.camtrap.check import check_package
+from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp
-from chimp_jax.field.exports.camtrap_package import check_package, read_package
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 
-OFFICIAL = Path(__file__).resolve().parents[5] / 'shared' / 'data' / 'camtrap_dp_1.0.2'
+OFFICIAL = Path(__file__).resolve().parents[6] / 'shared' / 'data' / 'camtrap_dp_1.0.2'
 HEADER, EVENT = OBSERVATIONS.splitlines()
 
 
@@ -123,7 +124,10 @@ def test_a_package_of_events_alone_says_what_it_has_now(tmp_path, levels, distan
     else:
         content = json.loads(mine.read_text())
         content['project']['observationLevel'] = expected
-        assert json.loads(made.read_text()) == content and 'Taï' in made.read_text()
+        assert json.loads(made.read_text()) == content
+        assert ''.join(made.read_text().split()) == ''.join(mine.read_text().split()).replace(
+            '"observationLevel":["event"]', '"observationLevel":["event","media"]'
+        )
         assert added[['eventID', 'scientificName']].to_numpy().tolist() == [['e1', 'Pan troglodytes']]
 
 
@@ -141,3 +145,21 @@ def test_missing_values_in_words_are_no_names(tmp_path):
     text = observed(('o1', 'm1', 'animal', 'NA'))
     _, added = merged(tmp_path, text, row('site_1/a.mp4', 1, 2.0), media=media)
     assert added['scientificName'].tolist() == ['']
+
+
+def test_the_owners_species_counts_before_the_name_of_any_animal(tmp_path):
+    text = observed(('o1', 'm1', 'animal', 'Cephalophus'))
+    mine = package(tmp_path / 'mine', observations=text)
+    given = rows(row('site_1/a.mp4', 0, 3.0, label=''), row('site 2/b.mp4', 0, 3.0, label=None))
+    counts = merge_camtrap_dp(given, mine, tmp_path / 'out', scientific_names={'animal': 'Mammalia'})
+    added = read(tmp_path / 'out' / 'observations.csv').set_index('observationID')['scientificName']
+    assert (added['chimp_jax-m1-0'], added['chimp_jax-m2-0']) == ('Cephalophus', 'Mammalia')
+    assert counts['changes of datapackage.json'] == ['taxonomic has Cephalophus too', 'taxonomic has Mammalia too']
+
+
+@pytest.mark.parametrize('name', ['clips matched by their name alone', 'faults of datapackage.json'])
+def test_what_may_be_wrong_is_a_problem(tmp_path, name):
+    counts, _ = merged(tmp_path, observed(), row('site_1/a.mp4', 1, 2.0))
+    assert not is_doubtful(counts)
+    doubtful = counts | {name: ['site_1/a.mp4']}
+    assert is_doubtful(doubtful) and 'site_1/a.mp4' in describe_export('camtrap-dp', doubtful, 'out')

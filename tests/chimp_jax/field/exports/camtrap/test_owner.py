@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from chimp_jax.field.exports.camtrap_owner import Said, owner_says
+from chimp_jax.field.exports.camtrap.owner import Said, owner_says
 
 MEDIUM = {'mediaID': 'm1', 'deploymentID': 'd1', 'timestamp': '2024-03-02T12:00:30+02:00'}
 EVENT = {
@@ -68,6 +68,14 @@ def test_media_without_an_animal(rows, without_animal):
         ([of_event('animal', 'Vulpes vulpes')], 'Vulpes vulpes', False),
         ([of_event('animal', 'Vulpes vulpes'), of_event('animal', 'Meles meles')], '', True),
         ([of_medium('animal')], '', False),
+        ([of_medium('animal'), of_event('animal', 'Vulpes vulpes')], 'Vulpes vulpes', False),  # the event names it
+        (
+            [of_medium('animal', eventID='e2'), of_event('animal', 'Sus', eventID='e2', eventEnd='unknown')],
+            'Sus',
+            False,
+        ),
+        ([of_medium('unknown'), of_event('animal', 'Vulpes vulpes')], '', False),
+        ([of_medium('animal', 'Sus'), of_event('animal', 'Meles'), of_event('animal', 'Pan')], 'Sus', False),
     ],
 )
 def test_species(rows, species, several):

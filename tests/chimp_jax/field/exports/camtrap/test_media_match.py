@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from chimp_jax.field.exports.media_match import media_of_clips, read_media_table
+from chimp_jax.field.exports.camtrap.media_match import media_of_clips, read_media_table
 
 
 def media(*rows):
@@ -114,3 +114,10 @@ def test_a_table_alone_counts(tmp_path):
 def test_faults_of_the_table_are_named(tmp_path, text, match):
     with pytest.raises(ValueError, match=match):
         found(['a/1.mp4'], media(agouti('a', '1.mp4')), media_table=table_of(tmp_path, text))
+
+
+def test_clips_of_which_the_name_alone_fits_are_told():
+    rows = [agouti('a', name) for name in ('x.mp4', 'y.mp4', 'z.mp4')]
+    table = media(*rows, ('a', 'ridge/v.mp4', '', 'video/mp4'))
+    known, _ = media_of_clips(['ridge/x.mp4', 'y.mp4', 'a/z.mp4', 'ridge/v.mp4'], table, 'media.csv')
+    assert [name for name, about in known.items() if about['by_name']] == ['ridge/x.mp4']

@@ -11,6 +11,7 @@ from etils import epath
 
 DESCRIPTOR = 'datapackage.json'
 _MOST_BYTES = 2 << 30  # of one file, unpacked; a larger one is a mistake or an attack
+_SMALL_BYTES, _HIGHEST_RATIO = 64 << 20, 250  # text of a larger table does not shrink more than this
 _GZIP = b'\x1f\x8b'  # no CSV begins so
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 
@@ -49,7 +50,7 @@ class PackageFiles:
                 return (self.path / name).read_bytes()
             with self.path.open('rb') as file, zipfile.ZipFile(file) as archive:
                 entry = self._entries[posixpath.normpath(name)]
-                _check_size(entry.file_size, self.place(name))
+                _check_size(entry.file_size, entry.compress_size, self.place(name))
                 return archive.read(entry)
         except _BROKEN as error:
             why = getattr(error, 'strerror', None) or error
@@ -65,7 +66,7 @@ class PackageFiles:
                 text = file.read(_MOST_BYTES + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(f'{self.place(name)} cannot be unpacked ({error}); export the package again') from None
-        _check_size(len(text), self.place(name))
+        _check_size(len(text), len(data), self.place(name))
         return text
 
 
@@ -114,6 +115,11 @@ def _top(path: epath.Path, names) -> str:
     return highest[0].removesuffix(DESCRIPTOR) if highest else ''
 
 
-def _check_size(n_bytes: int, place: str) -> None:
+def _check_size(n_bytes: int, n_packed: int, place: str) -> None:
     if n_bytes > _MOST_BYTES:
         raise ValueError(f'{place} has more than {_MOST_BYTES / 2**30:g} GiB when unpacked; give a smaller package')
+    if n_bytes > _SMALL_BYTES and n_bytes > _HIGHEST_RATIO * n_packed:
+        raise ValueError(
+            f'{place} grows from {n_packed} bytes to {n_bytes >> 20} MiB when unpacked, which no table does; look at '
+            'the file, unpack it and give the folder'
+        )

@@ -1,17 +1,14 @@
-"""Reads and checks a Camera Trap Data Package (Camtrap DP 1.0) without a network."""
+"""Reads a Camera Trap Data Package (Camtrap DP 1.0) without a network."""
 
 import json
 import re
-import tempfile
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import NamedTuple
 
-import frictionless
 import pandas as pd
 
-from chimp_jax.field.exports.camtrap_files import DESCRIPTOR, PackageFiles, leaves_folder
+from chimp_jax.field.exports.camtrap.package_files import DESCRIPTOR, PackageFiles, leaves_folder
 from data_prep.inputs.tables import read_table
 
 TABLES = {  # table -> columns that the export reads
@@ -19,22 +16,23 @@ TABLES = {  # table -> columns that the export reads
     'media': ('mediaID', 'deploymentID', 'timestamp', 'filePath'),
     'observations': ('observationID', 'deploymentID'),
 }
-# Columns may be in another order. A column that the standard does not require may be missing.
-_ANY_ORDER = frictionless.Detector(schema_sync=True)
-_VERSION = re.compile(r'camtrap-dp/v?(\d+\.\d+)')
-_VERSION_OF_PROFILE = re.compile(r'"pattern"\s*:\s*"(\d+)\\\\\.(\d+)')  # "1\\.0\\.2" in the JSON of a profile
+_VERSION = re.compile(r'camtrap-dp/v?(\d+\.\d+(?:\.\d+)?(?:-[\w.]+)?)')
+_READ = ('1.0', '1.0.0', '1.0.1', '1.0.2')
+_VERSION_OF_PROFILE = re.compile(r'"pattern"\s*:\s*"(\d+(?:\\\\\.\d+)+)')  # "1\\.0\\.2" in the JSON of a profile
 
 
 class Package(NamedTuple):
     """A package on disk.
 
-    descriptor: the content of datapackage.json. paths: {table: its file}. names: all files that the package names,
-    relative to its datapackage.json. schemas: {table: the schema that validates it}. deployments, media, observations:
-    all cells are text; missing values are empty in deployments and media, and as the owner wrote them in observations.
+    descriptor: the content of datapackage.json. version: of the standard. paths: {table: its file}. names: all files
+    that the package names, relative to its datapackage.json. schemas: {table: the schema that validates it}.
+    deployments, media, observations: all cells are text; missing values are empty in deployments and media, and as the
+    owner wrote them in observations.
     """
 
     files: PackageFiles
     descriptor: dict
+    version: str
     paths: dict[str, str]
     names: list[str]
     schemas: dict[str, dict]
@@ -44,6 +42,11 @@ class Package(NamedTuple):
 
     def file(self, table: str) -> str:
         return self.files.place(self.paths[table])
+
+    def missing_value(self, table: str) -> str:
+        """Returns the text of an empty cell: '' unless the schema has other missing values only."""
+        listed = _missing_values(self.schemas[table])
+        return '' if '' in listed else listed[0]
 
     def known_observations(self) -> pd.DataFrame:
         """Returns the observations, empty text for missing values."""
@@ -63,7 +66,7 @@ def read_package(path) -> Package:
     except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f'{place} does not describe a data package ({error}); export the package again') from None
     own_profile = _own_profile(descriptor, source)
-    _check_version(descriptor, own_profile, source)
+    version = _checked_version(descriptor, own_profile, source)
     missing = [name for name in TABLES if name not in resources]
     if missing:
         raise ValueError(f'{place} lacks the resource {", ".join(missing)}; export the package with all three tables')
@@ -77,44 +80,18 @@ def read_package(path) -> Package:
     tables = {name: _read_comma_table(source, paths[name], columns) for name, columns in TABLES.items()}
     for name in ('deployments', 'media'):
         tables[name] = _without_missing(tables[name], schemas[name])
-    return Package(source, descriptor, paths, names, schemas, **tables)
+    return Package(source, descriptor, version, paths, names, schemas, **tables)
 
 
 def schema_names(table: str) -> list[str]:
     """Returns the columns of a table in the order of the standard."""
-    return [field['name'] for field in _standard(table)['fields']]
-
-
-def check_package(package: Package, observations: str | None = None) -> None:
-    """Validates the three tables against their schemas and keys, with frictionless and without a network.
-
-    observations: the text of an observations.csv that replaces the package's own, or None.
-    Raises ValueError with file and row for the first fault.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        resources = []
-        for table, path in package.paths.items():
-            if table == 'observations' and observations is not None:
-                data = observations.encode()
-            else:
-                data = package.files.read_unpacked(path).removeprefix(b'\xef\xbb\xbf')
-            (Path(scratch) / f'{table}.csv').write_bytes(data)
-            about = {'name': table, 'path': f'{table}.csv', 'type': 'table', 'format': 'csv', 'encoding': 'utf-8'}
-            described = {**about, 'schema': package.schemas[table]}
-            resources.append(frictionless.Resource.from_descriptor(described, basepath=scratch, detector=_ANY_ORDER))
-        report = frictionless.Package(resources=resources, basepath=scratch).validate()
-    for task in report.tasks:
-        for error in task.errors:
-            row = getattr(error, 'row_number', None)
-            place = package.file(task.name) + (f':{row}' if row else '')
-            raise ValueError(f'{place}: {" ".join(error.message.split())}; correct the package and try again')
-    for error in report.errors:
-        raise ValueError(f'{package.files.path}: {" ".join(error.message.split())}; correct the package and try again')
+    return [field['name'] for field in standard(f'{table}-table-schema')['fields']]
 
 
 @cache
-def _standard(table: str) -> dict:
-    path = files('chimp_jax.field.exports') / 'camtrap_dp_schemas' / f'{table}-table-schema.json'
+def standard(name: str) -> dict:
+    """Returns a file of Camtrap DP 1.0.2, such as 'media-table-schema'."""
+    path = files('chimp_jax.field.exports') / 'camtrap_dp_schemas' / f'{name}.json'
     return json.loads(path.read_text(encoding='utf-8'))
 
 
@@ -131,8 +108,8 @@ def _is_own(path: str, source: PackageFiles) -> bool:
     return True
 
 
-def _check_version(descriptor: dict, own_profile: list[str], source: PackageFiles) -> None:
-    """Raises ValueError if the package is not Camtrap DP 1.0.
+def _checked_version(descriptor: dict, own_profile: list[str], source: PackageFiles) -> str:
+    """Returns the version of the standard. Raises ValueError if it is not 1.0, 1.0.1 or 1.0.2.
 
     The version is in the address of the profile (of TDWG or of GBIF). If the profile is a file of the package, the
     version is in the file. Else, the addresses of the schemas have it.
@@ -147,26 +124,30 @@ def _check_version(descriptor: dict, own_profile: list[str], source: PackageFile
     texts += [str(resource.get('schema')) for resource in descriptor['resources'] if isinstance(resource, dict)]
     versions = (_version_in(text) for text in texts)
     found = next((version for version in versions if version), None)
-    if found != '1.0':
+    if found not in _READ:
         named = next((profile for profile in profiles if profile), None)
         raise ValueError(
             f'{place}: the profile {named!r} is not Camtrap DP 1.0; '
             'export the package as version 1.0, or upgrade it with the R package camtrapdp'
         )
+    return found
 
 
 def _version_in(text: str) -> str | None:
     if found := _VERSION_OF_PROFILE.search(text):
-        return f'{found[1]}.{found[2]}'
+        return found[1].replace('\\', '')
     found = _VERSION.search(text)
     return found and found[1]
 
 
 def _without_missing(table: pd.DataFrame, schema: dict) -> pd.DataFrame:
     """Returns a table with empty text for the missing values of its schema."""
-    listed = schema.get('missingValues', [''])
-    values = [value.get('value') if isinstance(value, dict) else value for value in listed]
-    return table.mask(table.isin(values), '')
+    return table.mask(table.isin(_missing_values(schema)), '')
+
+
+def _missing_values(schema: dict) -> list[str]:
+    listed = schema.get('missingValues') or ['']
+    return [value.get('value', '') if isinstance(value, dict) else value for value in listed]
 
 
 def _read_comma_table(source: PackageFiles, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -217,4 +198,4 @@ def _schema(resource: dict, table: str, source: PackageFiles) -> dict:
         if not isinstance(schema, dict):
             place = source.place(DESCRIPTOR)
             raise ValueError(f'{place}: the schema {resource["schema"]} of {table} cannot be read; correct it')
-    return schema if isinstance(schema, dict) else _standard(table)
+    return schema if isinstance(schema, dict) else standard(f'{table}-table-schema')

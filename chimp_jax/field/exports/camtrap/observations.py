@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import pandas as pd
 
 from chimp_jax.ensemble.prediction_tables import BOX
-from chimp_jax.field.exports.camtrap_owner import Said, time_of
+from chimp_jax.field.exports.camtrap.owner import Said, time_of
 from chimp_jax.field.exports.rows import short_number
 from chimp_jax.field.status import CORRECTED
 
@@ -27,8 +27,8 @@ def observations_of(
 ) -> list[dict[str, str]]:
     """Returns the observations of distances: {column of observations.csv: text}.
 
-    rows: of rows.checked_rows, each with a distance. media: {video_id: medium} of media_match.media_of_clips. said:
-    {mediaID: what the owner says}. file: the name of media.csv in messages.
+    rows: of rows.checked_rows, each with a distance and scientificName. media: {video_id: medium} of
+    media_match.media_of_clips. said: {mediaID: what the owner says}. file: the name of media.csv in messages.
     Raises ValueError with the row if a box is not inside the frame or a medium has no time.
     """
     added, seen = [], {}
@@ -48,7 +48,7 @@ def observations_of(
                 'eventEnd': at,
                 'observationLevel': 'media',
                 'observationType': 'animal',
-                'scientificName': row.get('scientificName') or owner.species,
+                'scientificName': row['scientificName'],
                 'individualPositionRadius': short_number(row['distance'], 3),
                 **_box_cells(row, field_of_view_deg),
                 **_method_cells(row),

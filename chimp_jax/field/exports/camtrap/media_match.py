@@ -53,8 +53,10 @@ def media_of_clips(
     deployments: Iterable[str] = (),
     table: MediaTable | None = None,
 ) -> tuple[dict[str, dict], list[str]]:
-    """Returns {video_id: {'mediaID', 'deploymentID', 'timestamp', 'line'}} and the clips that are not in the package.
+    """Returns {video_id: what is known of its medium} and the clips that are not in the package.
 
+    Known are 'mediaID', 'deploymentID', 'timestamp', 'line', and 'by_name': whether the name of the file alone tells
+    the medium, because no folder of the clip is in its path or is a deploymentID.
     With a table, only the table counts. Without one, a clip is the medium of `_Media.fitting`.
     media: media.csv as text, indexed by line, empty text for missing values. file: the name of media.csv in messages.
     deployments: all deploymentIDs of the package.
@@ -63,11 +65,16 @@ def media_of_clips(
     """
     video_ids = list(video_ids)
     if table is None:
-        lines = _lines_by_name(video_ids, _Media(media, video_ids, deployments), file)
+        media_by_path = _Media(media, video_ids, deployments)
+        lines = _lines_by_name(video_ids, media_by_path, file)
+        by_name = {name for name, line in lines.items() if media_by_path.only_name_fits(name, line)}
     else:
-        lines = _lines_by_table(video_ids, media, file, table)
+        lines, by_name = _lines_by_table(video_ids, media, file, table), set()
     about = media.loc[list(lines.values()), ['mediaID', 'deploymentID', 'timestamp']].to_dict('records')
-    found = {video_id: {**cells, 'line': lines[video_id]} for video_id, cells in zip(lines, about, strict=True)}
+    found = {
+        video_id: {**cells, 'line': lines[video_id], 'by_name': video_id in by_name}
+        for video_id, cells in zip(lines, about, strict=True)
+    }
     return found, [video_id for video_id in video_ids if video_id not in lines]
 
 
@@ -152,6 +159,14 @@ class _Media:
             if lines:
                 return list(dict.fromkeys(lines))
         return []
+
+    def only_name_fits(self, video_id: str, line: int) -> bool:
+        """Returns whether a clip lies in folders of which none is in a path of its medium or is a deploymentID."""
+        parts = _parts(video_id)
+        if len(parts) == 1 or self._deployments.intersection(parts[:-1]):
+            return False
+        places = [place for by_name in self._by_name for place in by_name.get(parts[-1], [])]
+        return not any(found == line and other[-2:] == parts[-2:] for other, found in places)
 
 
 def _by_name(paths: pd.Series) -> dict[str, list[tuple[list[str], int]]]:
