@@ -115,7 +115,7 @@ class Trainer:
                 'the weights of start.init=lite0 contain their normalization; set model.normalization=unit'
             )
         read_run = functools.partial(load_fold, fold=fold.number, folds=data.folds, n_folds=data.n_folds)
-        return pretrained.start_from(fresh, start.init, read_run)
+        return pretrained.start_fold(fresh, start.init, fold.number, data.folds, read_run)
 
     def _train_epoch(
         self, state: steps.TrainState, fold: Fold, rates: np.ndarray, epoch: int, progress: Progress
