@@ -15,9 +15,11 @@ for (const clip of data.clips) {
   clip.far = known.length ? known[known.length - 1] : -Infinity;
   clip.middle = known.length ? (known[(known.length - 1) >> 1] + known[known.length >> 1]) / 2 : null;
   clip.top = Math.max(1e-9, ...bounds(clip).map(b => b ? b[1] : 0), clip.far);
-  clip.doubt = clip.t.reduce((most, _, i) => {
+  clip.doubt = clip.t.reduce((most, _, i) => {  // as in choice.py
     const b = bounds(clip)[i];
-    return b ? Math.max(most, (b[1] - clip.v[i]) / Math.max(clip.v[i], FLOOR_M)) : most;
+    if (!b) return most;
+    const half = clip.s && clip.s[i] !== null ? clip.s[i] : b[1] - clip.v[i];
+    return Math.max(most, half / Math.max(clip.v[i], FLOOR_M));
   }, -1);
   clip.key = (clip.n + ' ' + clip.g).toLowerCase();
 }

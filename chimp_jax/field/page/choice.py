@@ -1,7 +1,10 @@
 """Chooses what the page shows first: a card per clip, the most doubtful second of each, spread over the distances.
 
-The width of an interval grows with the distance, so "widest first" is "farthest first". The doubt of a second is
-therefore relative: how far its interval reaches beyond the estimate, divided by the estimate.
+Widest interval first would be farthest first, because the width of an interval is a constant, a share of the distance
+and a share of the models' spread. On the demo's clips the share of the spread is 0, so the rank correlation of width
+and distance is 1.00, and that of width / distance is -1.00: nearest first. The spread alone tells more than the distance
+does. The doubt of a second is therefore the spread divided by the distance (rank correlation with the distance: -0.38 on
+simulated clips, -0.02 on 12 real clips), and the turns through the bins take out what is left.
 """
 
 from collections.abc import Sequence
@@ -20,7 +23,7 @@ Key = tuple[str, int]  # (video_id, time)
 
 
 class Choice(NamedTuple):
-    """The seconds that get a picture. cards: one per clip, in order. others: of the same clips, in the order of need."""
+    """The seconds with a picture. cards: one per clip, in order; others: more seconds of these clips, in order."""
 
     cards: list[Key]
     others: list[Key]
@@ -51,17 +54,17 @@ def choose(rows: pd.DataFrame, edges_m: Sequence[float], n_frames: int) -> Choic
 def rank_doubt(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows with a distance, the most doubtful first.
 
-    First the rows with an interval, then the rows with only a spread of the models, then the rows with neither; last
-    the corrected rows. Within each, the largest doubt comes first, then most flags, clip and second.
+    First the rows with an interval, then the rows with only a spread, then the rows with neither; last the corrected
+    rows. Within each, the largest doubt comes first, then most flags, clip and second. If a row has an interval and no
+    spread (one recipe), its upper half takes the place of the spread: the lower half is cut at 0 m.
     """
     rows = rows[rows['distance'].notna()]
-    # The lower end stops at 0, so the width of the intervals of near animals is cut. The upper half is never cut.
     half_m = rows['distance_upper'] - rows['distance']
     keys = pd.DataFrame(
         {
             'corrected': rows['status'] == status.CORRECTED,
             'kind': np.select([half_m.notna(), rows['spread'].notna()], [0, 1], 2),
-            'doubt': -half_m.fillna(rows['spread']).fillna(0) / rows['distance'].clip(lower=FLOOR_M),
+            'doubt': -rows['spread'].fillna(half_m).fillna(0) / rows['distance'].clip(lower=FLOOR_M),
             'flags': -rows['flags'].str.split().str.len(),
             'video_id': rows['video_id'],
             'time': rows['time'],
