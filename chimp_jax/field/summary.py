@@ -26,18 +26,22 @@ def make_summary(
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     device: str,
+    simulated: bool,
     notes: Sequence[str],
 ) -> dict:
     """Returns the content of summary.json, without the exports.
 
     members: their names. intervals, mae_m (metres, on the out-of-fold rows): None if the members have no out-of-fold
-    rows. rows, clips: distances.csv and clips.csv. notes: of the inputs, as the screen showed them.
+    rows. rows, clips: distances.csv and clips.csv. simulated: the members have seen simulated
+    animals only. notes: of the inputs, as the screen showed them.
     """
     summary = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'device': device,
         'members': list(members),
     }
+    if simulated:
+        summary['simulated'] = True
     if mae_m is not None:
         summary['out_of_fold'] = {'mae_m': round(mae_m, 4)}
     if intervals is None:
@@ -69,6 +73,11 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
         lines.append(
             f'On training clips they had not seen, the models were wrong by {mae_m:.1f} m on average. Clips from '
             'other places can have larger errors.'
+        )
+    if summary.get('simulated'):
+        lines.append(
+            'warning: the models have seen simulated animals only. On real clips their distances mean nothing; train '
+            'models on clips with measured distances.'
         )
     lines += [f'Intervals: {summary[name]}.' for name in ('no_interval', 'interval') if summary.get(name)]
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]

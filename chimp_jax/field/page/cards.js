@@ -6,6 +6,8 @@ document.addEventListener('click', event => {
   const small = event.target.closest('button.picture');
   if (!small) return;
   large.firstElementChild.replaceChildren(...[...small.children].map(child => child.cloneNode()));
+  const {naturalWidth, naturalHeight} = small.querySelector('img');
+  large.firstElementChild.style.width = `min(100%, ${82 * naturalWidth / naturalHeight}vh)`;
   byId('large-text').textContent = small.dataset.text;
   large.showModal();
 });

@@ -1,10 +1,10 @@
 """Chooses what the page shows first: a card per clip, the most doubtful second of each, spread over the distances.
 
 Widest interval first would be farthest first, because the width of an interval is a constant, a share of the distance
-and a share of the models' spread. On the demo's clips the share of the spread is 0, so the rank correlation of width
-and distance is 1.00, and that of width / distance is -1.00: nearest first. The spread alone tells more than the distance
-does. The doubt of a second is therefore the spread divided by the distance (rank correlation with the distance: -0.38 on
-simulated clips, -0.02 on 12 real clips), and the turns through the bins take out what is left.
+and a share of the models' spread. On the clips of `make demo-quick` the share of the spread is 0: the rank correlation
+of width and distance is 1.00, and the one of width / distance is -1.00, which is nearest first. The spread is not a
+function of the distance. The doubt of a second is therefore the spread divided by the distance: its rank correlation
+with the distance is -0.38 on these clips and -0.02 on 12 real clips. The turns through the bins remove the rest.
 """
 
 from collections.abc import Sequence

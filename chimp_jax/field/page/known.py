@@ -41,7 +41,13 @@ def nearest_known(cards: Iterable[Key], estimates: Estimates) -> dict[Key, tuple
     by_station: dict[str, list[Key]] = {}
     for key in sorted(known):
         by_station.setdefault(station.get(key[0], ''), []).append(key)
-    distance_m = dict(zip(zip(estimates.rows['video_id'], estimates.rows['time'], strict=True), estimates.rows['distance'], strict=True))
+    distance_m = dict(
+        zip(
+            zip(estimates.rows['video_id'], estimates.rows['time'], strict=True),
+            estimates.rows['distance'],
+            strict=True,
+        )
+    )
     found = {}
     for card in cards:
         candidates = by_station.get(station[card[0]], []) if station[card[0]] and card not in known else []

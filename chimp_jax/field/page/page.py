@@ -1,7 +1,7 @@
 """Writes the page of `chimp-distance report`: one HTML file, without network access, from a folder of estimates.
 
-page.html has the text and page.css the style. charts.js draws the charts of the clips. cards.js enlarges pictures, lists
-the other seconds of a card's clip, and collects corrections.
+page.html has the text and page.css the style. charts.js draws the charts of the clips. cards.js enlarges pictures,
+lists the other seconds of a card's clip, and collects corrections.
 """
 
 import importlib.resources
@@ -26,7 +26,7 @@ from data_prep.files import write_whole
 
 FLAG_TEXTS = {
     'outside_training': 'The estimate is nearer or farther than every training distance, so it is not reliable.',
-    'overexposed': 'The clip has nearly white frames, for example from a close flash. The models see it darkened (gamma).',
+    'overexposed': 'The clip has nearly white frames, for example from a close flash. The models see it darkened.',
     'dark': 'The frame is very dark, so little is visible.',
     'wide_spread': 'The models disagree more than on 95 % of the training seconds.',
 }
@@ -93,7 +93,10 @@ def render(
         n_by_flag=rows['flags'].str.split().explode().value_counts().to_dict(),
         per_clip=rows.groupby('video_id')['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
         data=_json(
-            {'clips': clip_series(estimates), 'typed': [[*k, text] for k, text in sorted(estimates.corrections.items())]}
+            {
+                'clips': clip_series(estimates),
+                'typed': [[*k, text] for k, text in sorted(estimates.corrections.items())],
+            }
         ),
         facts={**_flat(estimates.options, 'options.json: '), **_flat(estimates.summary, 'summary.json: ')},
         css=Markup(_file('page.css')),
@@ -125,8 +128,8 @@ def clip_series(estimates: Estimates) -> list[dict]:
             'c': (rows['status'] == CORRECTED).astype(int).tolist(),
         }
         always = ('n', 'g', 't', 'v')
-        empty = (None, '', 0)
-        full = {name for name, values in clip.items() if isinstance(values, list) and set(values) - set(empty)}
+        full = {name for name, values in clip.items() if isinstance(values, list) and set(values) - {None, ''}}
+        full -= set() if any(clip['c']) else {'c'}  # 0 is a value in the other columns: an interval may begin at 0 m
         series.append({k: v for k, v in clip.items() if k in always or k in full or (k == 'd' and v is not None)})
     return series
 
