@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
 from chimp_jax.members import read_config
+from chimp_jax.models.distance_model import compute_dtype
 from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.workdir import check_owner
 from data_prep.progress import Progress
@@ -37,6 +38,7 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] |
     training if a config or the data do not fit, TrainingError with the failed recipes after all others have run.
     """
     for config in configs:
+        compute_dtype(config.model.dtype)
         split_sizes(config.data.records, config.data.stream)
         check_owner(epath.Path(workdir) / config.recipe, config)
     progress = _open_progress(configs, folds)
@@ -90,7 +92,7 @@ def train_recipe(
 def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
     """Returns a row per recipe, for the configs and for all other recipes that were trained in workdir.
 
-    Columns: recipe; folds ('clip' or 'site'); members, the finished ones, whatever command trained them; n_folds;
+    Columns: recipe; folds (config.data.folds); members, the finished ones, whatever command trained them; n_folds;
     cv_mae, the mean of their validation MAEs in metres, NaN without any.
     """
     workdir = epath.Path(workdir)

@@ -24,7 +24,7 @@ def check_owner(folder: epath.Path, config: ConfigDict) -> None:
     if different:
         raise ValueError(
             f'{folder} belongs to another config, which differs in {", ".join(different)}; '
-            'choose another --workdir or the same config'
+            'set these fields as they are there to go on with it, or choose another --workdir'
         )
 
 

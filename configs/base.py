@@ -21,7 +21,8 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     config.data = data = ml_collections.ConfigDict(fields)
     data.records = 'data'  # the folder that data_prep.build wrote; local or gs://
     data.size_px = 512  # frames are resized to size_px x size_px, whatever their aspect ratio
-    data.folds = 'clip'  # column of folds.csv: 'clip' as published, 'site' for the honest error on new sites
+    data.folds = 'clip'  # column of folds.csv: by 'clip', the original's own by clip ('published', for comparing its
+    # out-of-fold figures or weights), or by 'site' for the honest error on new sites
     data.n_folds = 5  # must match folds.csv
     data.windows_per_example = 1  # windows of one clip that share their frames' features; published: 1
     data.frames_per_example = 0  # distinct frames that these windows may need; 0: the frames of one window
@@ -33,7 +34,8 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     model.backbone = 'efficientnet_b0'  # as published, or 'efficientnet_lite0': no squeeze-excite, ReLU6
     model.normalization = 'unit'  # 'unit': x / 255 as published; 'imagenet': ImageNet's mean and deviation
     model.drop_connect = 0.2  # rate at the last block, growing linearly from 0
-    model.bn_momentum = 0.99  # of the running batch statistics; lower if there are few updates
+    model.bn_momentum = 0.9801  # of the running batch statistics, per update. Published: Keras' 0.99, applied twice, as
+    # TimeDistributed did (docs/fidelity.md); lower if there are few updates
     model.bn_over_replicas = False  # published: batch statistics of each replica; True if a replica has few clips
     model.lstm_units = 1024
     model.dense_units = 300

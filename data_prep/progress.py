@@ -67,6 +67,8 @@ class Progress:
         if self._done >= self._total:
             self._bar.n = self._bar.total
             self.close()
+        elif self._by_work and self._worked >= self._work:  # the last pieces are about to be counted
+            self._bar.n = self._bar.total
         else:
             self._bar.update(work if self._by_work else count)
 

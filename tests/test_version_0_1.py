@@ -62,6 +62,9 @@ def test_a_killed_training_goes_on_and_ends_as_it_would_have():
     config = small.config('data', 'down-a1p50-f7s1')
     config.train.epochs = 2
     config.model.update(lstm_units=8, dense_units=6)
+    with pytest.raises(ValueError, match=r'differs in model.bn_momentum \(0.99 there, 0.9801 here\); set these fields'):
+        train.train_recipe(config, 'killed', folds=[0])
+    config.model.bn_momentum = 0.99
     train.train_recipe(config, 'killed', folds=[0])
     folder = Path('killed/down-a1p50-f7s1/fold_0')
     assert len(pd.read_csv(folder / 'metrics.csv')) == 2

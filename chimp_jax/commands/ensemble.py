@@ -135,7 +135,7 @@ def describe_basis(
         f'held out: {place_note}',
         'rounded: to the nearest training distance' if rounding == 'train' else f'rounded: to steps of {rounding:g} m',
     ]
-    if any(member.config.data.folds == 'clip' for member in members):
+    if any(member.config.data.folds != 'site' for member in members):
         lines.append('folds by clip: members saw other clips of the same sites, so all errors are optimistic')
     if published:
         lines.append("published: not fitted here; its author fitted the weights on the challenge's OOF rows")

@@ -66,14 +66,21 @@ _TORCH_VARIABLES = {
 LITE0_MEAN, LITE0_STD = 127.0, 128.0
 
 
-def convert_keras(layers: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Converts B0 of keras.applications or of the package `efficientnet`, with or without LSTM and dense layers."""
+def convert_keras(layers: dict[str, dict[str, np.ndarray]], head: bool = True) -> dict[str, np.ndarray]:
+    """Converts B0 of keras.applications or of the package `efficientnet`, with or without LSTM and dense layers.
+
+    head: False skips LSTM and dense layers. Raises ValueError if two layers fit one of ours, such as a second head.
+    """
     blocks = sorted({match[1] for match in map(_KERAS_BLOCK.fullmatch, layers) if match})
-    arrays = {}
+    arrays, taken = {}, {}
     for layer, variables in layers.items():
-        if _KERAS_IGNORED.fullmatch(layer):
+        if not variables or _KERAS_IGNORED.fullmatch(layer):
             continue
         ours = _keras_layer(layer, variables, blocks)
+        if not head and not ours.startswith(_BACKBONE):
+            continue
+        if taken.setdefault(ours, layer) != layer:
+            raise ValueError(f'the layers {taken[ours]!r} and {layer!r} both fit {ours}; save a model with one of them')
         for variable, value in variables.items():
             name = _KERAS_VARIABLES.get(variable, '{}/' + variable).format(ours)
             if ours.endswith('/depthwise'):

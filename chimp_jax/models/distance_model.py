@@ -15,10 +15,25 @@ from chimp_jax.models.efficientnet import STAGES, EfficientNet, Stage
 REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+DTYPES = ('float32', 'bfloat16')  # of the computation
+
+
+def compute_dtype(name: Any) -> Any:
+    """Returns the dtype of config.model.dtype. Raises ValueError for all but DTYPES."""
+    try:
+        found = jnp.dtype(name)
+    except TypeError:
+        found = None
+    if found is None or found.name not in DTYPES:
+        raise ValueError(
+            f'model.dtype is {" or ".join(map(repr, DTYPES))}, not {str(name)!r}; float16 would require loss scaling, '
+            'which this project lacks'
+        )
+    return found
 
 
 def normalize(frames: jax.Array, kind: str, dtype: Any) -> jax.Array:
-    """Converts uint8 pictures to floats by x / 255 (kind `unit`, as published).
+    """Converts pictures 0..255 (uint8, or float32 if augmented) to floats by x / 255 (kind `unit`, as published).
 
     With kind `imagenet` the function then subtracts ImageNet's mean and divides by its standard deviation.
     """
@@ -38,7 +53,7 @@ class FrameEncoder(nn.Module):
     """
 
     drop_connect: float = 0.2
-    bn_momentum: float = 0.99
+    bn_momentum: float = 0.9801
     bn_over_replicas: bool = False
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = STAGES
@@ -110,14 +125,14 @@ class DistanceModel(nn.Module):
     backbone: str = 'efficientnet_b0'
     normalization: str = 'unit'
     drop_connect: float = 0.2
-    bn_momentum: float = 0.99
+    bn_momentum: float = 0.9801
     bn_over_replicas: bool = False
     lstm_units: int = 1024
     dense_units: int = 300
     stages: tuple[Stage, ...] = STAGES  # tests use fewer stages, which compile faster
 
     def setup(self):
-        dtype = jnp.dtype(self.dtype)  # config.model.dtype is a name
+        dtype = compute_dtype(self.dtype)  # config.model.dtype is a name
         self.encoder = FrameEncoder(
             drop_connect=self.drop_connect,
             bn_momentum=self.bn_momentum,

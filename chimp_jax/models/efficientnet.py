@@ -150,7 +150,7 @@ class EfficientNet(nn.Module):
     """
 
     drop_connect: float = 0.2
-    bn_momentum: float = 0.99
+    bn_momentum: float = 0.9801
     axis_name: str | tuple[str, ...] | None = None
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = STAGES

@@ -51,7 +51,7 @@ def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> d
         return load_lite0(variables, lite0_path().read_bytes())
     path = init.removesuffix(':backbone')
     if path.endswith('.h5'):
-        arrays = convert_keras(weight_files.read_keras_h5(_read(path), path))
+        arrays = _convert_file(path, head=path == init)
     elif path.endswith('.safetensors'):
         arrays = convert_timm(weight_files.read_safetensors(_read(path), path))
     elif '/' in path:
@@ -66,7 +66,7 @@ def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> d
 def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     """Replaces variables by the given arrays, which cover the whole model or the backbone only.
 
-    Raises PretrainedError with the names that are missing, unknown or of another shape.
+    Raises PretrainedError with the names that are missing, unknown, of another shape, or hold NaN or infinity.
     """
     flat = _flatten(variables)
     whole = any(name in flat and _BACKBONE not in name for name in arrays)
@@ -75,6 +75,7 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     wrong = {
         'missing': sorted(wanted.keys() - given.keys()),
         'unknown': sorted(given.keys() - wanted.keys()),
+        'not finite': sorted(name for name, array in arrays.items() if not np.isfinite(array).all()),
         'of another shape': [
             f'{name} {given[name]}, not {wanted[name]}'
             for name in sorted(wanted.keys() & given.keys())
@@ -156,6 +157,16 @@ def load_lite0(variables: dict, content: bytes) -> dict:
         elif '/se/' in name:
             arrays[name] = array
     return fill(variables, arrays, 'EfficientNet-Lite0 of ImageNet')
+
+
+def _convert_file(path: str, head: bool) -> dict[str, np.ndarray]:
+    try:
+        return convert_keras(weight_files.read_keras_h5(_read(path), path), head)
+    except PretrainedError:
+        raise
+    except ValueError as error:
+        hint = f' or take the backbone alone ({path}:backbone)' if head else ''
+        raise PretrainedError(f'{path}: {error}{hint}') from None
 
 
 def _read(path: str) -> bytes:

@@ -25,19 +25,24 @@ def read_keras_h5(content: bytes, source: str) -> dict[str, dict[str, np.ndarray
     """
     layers: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
     unnamed: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+    place: dict[str, str] = {}  # of each layer, to find two layers of one name
 
     def visit(path: str, item) -> None:
         parts = path.split('/')
         if not isinstance(item, h5py.Dataset) or any(part.startswith(('optimizer', 'seed_gen')) for part in parts):
             return
-        if parts[-2] != 'vars':
+        numbered = parts[-2] == 'vars'
+        name = item.parent.attrs.get('name', '') if numbered else parts[-2]
+        if name and place.setdefault(name, item.parent.name) != item.parent.name:
+            raise PretrainedError(f'{source} holds two layers named {name!r}; save a model with one of them')
+        if not numbered:
             layers[parts[-2]][parts[-1].split(':')[0]] = item[()]
-        elif 'name' not in item.parent.attrs:
+        elif not name:
             raise PretrainedError(
                 f'{source} does not name its layers, because an early Keras 3 wrote it; save it as legacy .h5'
             )
         else:
-            unnamed[item.parent.attrs['name']].append(item[()])  # in the order '0', '1', ...
+            unnamed[name].append(item[()])  # in the order '0', '1', ...
 
     try:
         with h5py.File(io.BytesIO(content)) as file:

@@ -21,7 +21,7 @@ class BatchNorm(nn.Module):
     """
 
     use_running_average: bool
-    momentum: float = 0.99
+    momentum: float = 0.9801
     axis_name: str | tuple[str, ...] | None = None
     dtype: Any = jnp.float32
 

@@ -66,7 +66,7 @@ def test_the_published_recipe_field_by_field():
         1e-8,
     )
     assert (config.model.bn_momentum, config.model.drop_connect, config.model.normalization) == (
-        0.99,
+        0.9801,
         0.2,
         'unit',
     )

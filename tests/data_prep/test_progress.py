@@ -192,3 +192,11 @@ def test_clips_that_are_worked_on_together_move_the_line(clock, capsys):
     clock.now_s += 40
     line.advance(0, work=23.0)  # 5.75 of 12 clips
     assert lines(capsys)[1].startswith('clip 5 of 12, 48 %')
+
+
+def test_the_end_is_told_once(clock, capsys):
+    line = Progress('', 1, work=4.0)
+    clock.now_s += 31
+    line.advance(0, work=4.0)
+    line.advance(1)
+    assert lines(capsys) == ['clip 0 of 1, 0 %, time left unknown', 'clip 1 of 1, 100 %, done in 31 s']

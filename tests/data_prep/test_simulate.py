@@ -12,7 +12,7 @@ from make_clips import probe
 
 from data_prep import lock, simulate
 from data_prep.decoding.decode import decode_seconds
-from data_prep.decoding.exposure import GAMMA_TABLE, white_fraction
+from data_prep.decoding.exposure import white_fraction
 from data_prep.simulator import animal, scene, site
 from data_prep.simulator import frames as simulate_frames
 from data_prep.simulator import tables as simulate_tables
@@ -185,7 +185,7 @@ def test_a_hidden_animal_does_not_change_the_picture():
 def test_every_overexposed_code_is_white_and_gamma_restores_the_order():
     codes = simulate_frames.luma_codes('libx264', overexposed=True)
     assert ((codes.astype(float) - 16) * 255 / 219 > 250).all()  # BT.601 luma to RGB
-    restored = GAMMA_TABLE[codes].astype(int)
+    restored = np.minimum(np.floor(256 * (codes / 255) ** 10), 255)  # eq=gamma=0.1
     assert (np.diff(restored) >= 0).all() and restored[-1] - restored[0] > 130
     assert len(np.unique(restored)) >= 15
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import frictionless
 import pandas as pd
-from etils import epath
 
+from chimp_jax.field.exports.camtrap_files import DESCRIPTOR, PackageFiles, leaves_folder
 from data_prep.inputs.tables import read_table
 
 TABLES = {  # table -> columns that the export reads
@@ -22,58 +22,62 @@ TABLES = {  # table -> columns that the export reads
 # Columns may be in another order. A column that the standard does not require may be missing.
 _ANY_ORDER = frictionless.Detector(schema_sync=True)
 _VERSION = re.compile(r'camtrap-dp/v?(\d+\.\d+)')
+_VERSION_OF_PROFILE = re.compile(r'"pattern"\s*:\s*"(\d+)\\\\\.(\d+)')  # "1\\.0\\.2" in the JSON of a profile
 
 
 class Package(NamedTuple):
     """A package on disk.
 
-    paths: {table: its file}. files: all files of the package, relative to the folder. schemas: {table: the schema that
-    validates it}. media, observations: all cells are text.
+    descriptor: the content of datapackage.json. paths: {table: its file}. names: all files that the package names,
+    relative to its datapackage.json. schemas: {table: the schema that validates it}. deployments, media, observations:
+    all cells are text; missing values are empty in deployments and media, and as the owner wrote them in observations.
     """
 
-    folder: epath.Path
+    files: PackageFiles
+    descriptor: dict
     paths: dict[str, str]
-    files: list[str]
+    names: list[str]
     schemas: dict[str, dict]
+    deployments: pd.DataFrame
     media: pd.DataFrame
     observations: pd.DataFrame
 
     def file(self, table: str) -> str:
-        return str(self.folder / self.paths[table])
+        return self.files.place(self.paths[table])
+
+    def known_observations(self) -> pd.DataFrame:
+        """Returns the observations, empty text for missing values."""
+        return _without_missing(self.observations, self.schemas['observations'])
 
 
-def read_package(folder) -> Package:
-    """Reads the package in a folder.
+def read_package(path) -> Package:
+    """Reads the package in a folder or a .zip.
 
-    Raises ValueError if the folder has no package, the package has another version, or a path leaves the folder.
+    Raises ValueError if there is no package, the package has another version, or a path leaves the package.
     """
-    folder = epath.Path(folder)
-    place = folder / 'datapackage.json'
+    source = PackageFiles(path)
+    place = source.place(DESCRIPTOR)
     try:
-        descriptor = json.loads(place.read_bytes().decode('utf-8-sig'))
+        descriptor = json.loads(source.read(DESCRIPTOR).decode('utf-8-sig'))
         resources = {resource['name']: resource for resource in descriptor['resources']}
-    except OSError:
-        raise ValueError(f'{place} cannot be read; give the folder of your Camtrap DP package') from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f'{place} does not describe a data package ({error}); export the package again') from None
-    found = _VERSION.search(str(descriptor.get('profile', '')))
-    if not found or found[1] != '1.0':
-        raise ValueError(
-            f'{place}: the profile {descriptor.get("profile")!r} is not Camtrap DP 1.0; '
-            'export the package as version 1.0, or upgrade it with the R package camtrapdp'
-        )
+    own_profile = _own_profile(descriptor, source)
+    _check_version(descriptor, own_profile, source)
     missing = [name for name in TABLES if name not in resources]
     if missing:
         raise ValueError(f'{place} lacks the resource {", ".join(missing)}; export the package with all three tables')
     paths = {name: _table_path(resources[name], place) for name in TABLES}
-    local = [path for resource in resources.values() for path in _local_paths(resource, place)]
-    tables = {name: _read_comma_table(folder / paths[name], columns) for name, columns in TABLES.items()}
-    schemas = {name: _schema(resources[name], name, folder, place) for name in TABLES}
-    names = list(dict.fromkeys(['datapackage.json', *local]))
-    lost = next((name for name in names if not (folder / name).exists()), None)
+    own = [path for resource in resources.values() for path in _own_paths(resource, place)]
+    names = list(dict.fromkeys([DESCRIPTOR, *own, *own_profile]))
+    lost = next((name for name in names if name not in source), None)
     if lost:
         raise ValueError(f'{place} names {lost}, but this file is missing; add it to the package')
-    return Package(folder, paths, names, schemas, tables['media'], tables['observations'])
+    schemas = {name: _schema(resources[name], name, source) for name in TABLES}
+    tables = {name: _read_comma_table(source, paths[name], columns) for name, columns in TABLES.items()}
+    for name in ('deployments', 'media'):
+        tables[name] = _without_missing(tables[name], schemas[name])
+    return Package(source, descriptor, paths, names, schemas, **tables)
 
 
 def schema_names(table: str) -> list[str]:
@@ -90,9 +94,10 @@ def check_package(package: Package, observations: str | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         resources = []
         for table, path in package.paths.items():
-            data = (package.folder / path).read_bytes().removeprefix(b'\xef\xbb\xbf')
             if table == 'observations' and observations is not None:
                 data = observations.encode()
+            else:
+                data = package.files.read_unpacked(path).removeprefix(b'\xef\xbb\xbf')
             (Path(scratch) / f'{table}.csv').write_bytes(data)
             about = {'name': table, 'path': f'{table}.csv', 'type': 'table', 'format': 'csv', 'encoding': 'utf-8'}
             described = {**about, 'schema': package.schemas[table]}
@@ -104,51 +109,112 @@ def check_package(package: Package, observations: str | None = None) -> None:
             place = package.file(task.name) + (f':{row}' if row else '')
             raise ValueError(f'{place}: {" ".join(error.message.split())}; correct the package and try again')
     for error in report.errors:
-        raise ValueError(f'{package.folder}: {" ".join(error.message.split())}; correct the package and try again')
+        raise ValueError(f'{package.files.path}: {" ".join(error.message.split())}; correct the package and try again')
 
 
 @cache
 def _standard(table: str) -> dict:
-    return json.loads((files('chimp_jax.field.exports') / 'camtrap_dp_schemas' / f'{table}.json').read_text())
+    path = files('chimp_jax.field.exports') / 'camtrap_dp_schemas' / f'{table}-table-schema.json'
+    return json.loads(path.read_text(encoding='utf-8'))
 
 
-def _read_comma_table(path: epath.Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    table = read_table(path, columns)
-    header, *_ = path.read_bytes().decode('utf-8-sig').lstrip().splitlines()
+def _own_profile(descriptor: dict, source: PackageFiles) -> list[str]:
+    """Returns the profile of the package if that is a file in it. Data Package 2 calls the profile $schema."""
+    named = [descriptor.get(key) for key in ('profile', '$schema')]
+    return [path for path in named if isinstance(path, str) and path.endswith('.json') and _is_own(path, source)]
+
+
+def _is_own(path: str, source: PackageFiles) -> bool:
+    if '://' in path:
+        return False
+    _check_inside(path, source.place(DESCRIPTOR))
+    return True
+
+
+def _check_version(descriptor: dict, own_profile: list[str], source: PackageFiles) -> None:
+    """Raises ValueError if the package is not Camtrap DP 1.0.
+
+    The version is in the address of the profile (of TDWG or of GBIF). If the profile is a file of the package, the
+    version is in the file. Else, the addresses of the schemas have it.
+    """
+    place = source.place(DESCRIPTOR)
+    for path in own_profile:
+        if path not in source:
+            raise ValueError(f'{place} names {path}, but this file is missing; add it to the package')
+    profiles = [descriptor.get(key) for key in ('profile', '$schema')]
+    texts = [str(profile) for profile in profiles]
+    texts += [source.read(path).decode(errors='replace') for path in own_profile]
+    texts += [str(resource.get('schema')) for resource in descriptor['resources'] if isinstance(resource, dict)]
+    versions = (_version_in(text) for text in texts)
+    found = next((version for version in versions if version), None)
+    if found != '1.0':
+        named = next((profile for profile in profiles if profile), None)
+        raise ValueError(
+            f'{place}: the profile {named!r} is not Camtrap DP 1.0; '
+            'export the package as version 1.0, or upgrade it with the R package camtrapdp'
+        )
+
+
+def _version_in(text: str) -> str | None:
+    if found := _VERSION_OF_PROFILE.search(text):
+        return f'{found[1]}.{found[2]}'
+    found = _VERSION.search(text)
+    return found and found[1]
+
+
+def _without_missing(table: pd.DataFrame, schema: dict) -> pd.DataFrame:
+    """Returns a table with empty text for the missing values of its schema."""
+    listed = schema.get('missingValues', [''])
+    values = [value.get('value') if isinstance(value, dict) else value for value in listed]
+    return table.mask(table.isin(values), '')
+
+
+def _read_comma_table(source: PackageFiles, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    data = source.read_unpacked(name)
+    table = read_table(source.place(name), columns, data=data)
+    header, *_ = data.decode('utf-8-sig').lstrip().splitlines()
     if ',' not in header:  # each table has several columns
-        raise ValueError(f'{path} is not separated by commas, as Camtrap DP requires; save it with commas')
+        raise ValueError(
+            f'{source.place(name)} is not separated by commas, as Camtrap DP requires; save it with commas'
+        )
     return table
 
 
-def _table_path(resource: dict, place) -> str:
+def _table_path(resource: dict, place: str) -> str:
     path = resource.get('path')
     path = path[0] if isinstance(path, list) and len(path) == 1 else path
-    if not isinstance(path, str) or '://' in path or not path.lower().endswith('.csv'):
+    if not isinstance(path, str) or '://' in path or not path.lower().endswith(('.csv', '.csv.gz')):
         raise ValueError(
-            f'{place}: the resource {resource["name"]} has the path {path!r}; it must be one CSV file in the package'
+            f'{place}: the resource {resource["name"]} has the path {path!r}; '
+            'it must be one file in the package, .csv or .csv.gz'
         )
     return path
 
 
-def _local_paths(resource: dict, place) -> list[str]:
-    """Returns the files of a resource that are in the package: its data, and its schema if that is a file."""
+def _own_paths(resource: dict, place: str) -> list[str]:
+    """Returns the files of a resource that are in the package: its data, its schema and its dialect."""
     named = resource.get('path') or []
-    named = [*(named if isinstance(named, list) else [named]), resource.get('schema')]
+    named = [*(named if isinstance(named, list) else [named]), resource.get('schema'), resource.get('dialect')]
     paths = [path for path in named if isinstance(path, str) and '://' not in path]
     for path in paths:
-        if path.startswith('/') or '\\' in path or ':' in path or '..' in path.split('/'):
-            raise ValueError(f'{place}: the path {path!r} leaves the package; keep all files in the package folder')
+        _check_inside(path, place)
     return paths
 
 
-def _schema(resource: dict, table: str, folder, place) -> dict:
+def _check_inside(path: str, place: str) -> None:
+    if leaves_folder(path):
+        raise ValueError(f'{place}: the path {path!r} leaves the package; keep all files in the package folder')
+
+
+def _schema(resource: dict, table: str, source: PackageFiles) -> dict:
     """Returns the schema of the resource if the package contains it, else the schema of the standard."""
     schema = resource.get('schema')
     if isinstance(schema, str) and '://' not in schema:
         try:
-            schema = json.loads((folder / schema).read_bytes())
-        except (OSError, ValueError):
-            raise ValueError(
-                f'{place}: the schema {resource["schema"]} of {table} cannot be read; correct it'
-            ) from None
+            schema = json.loads(source.read(schema))
+        except ValueError:
+            schema = None
+        if not isinstance(schema, dict):
+            place = source.place(DESCRIPTOR)
+            raise ValueError(f'{place}: the schema {resource["schema"]} of {table} cannot be read; correct it')
     return schema if isinstance(schema, dict) else _standard(table)

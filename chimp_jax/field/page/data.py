@@ -8,7 +8,9 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, OPTIONS, SUMMARY
+from chimp_jax.field.corrections import read_corrections
+from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, OPTIONS, SUMMARY, animal_rows
+from data_prep.archive import Names
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
 NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'spread', 'members')
@@ -18,9 +20,9 @@ _REMEDY = 'run the same chimp-distance estimate command again to write it'
 class Estimates(NamedTuple):
     """The content of the folder.
 
-    rows: distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if empty), the rest
-    is text. clips: clips.csv, one row per clip;
-    gamma is 'True' if the clip was gamma-corrected.
+    rows: the animals of distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if
+    empty), the rest is text. clips: clips.csv, one row per clip; gamma is 'True' if the clip was
+    gamma-corrected.
     """
 
     rows: pd.DataFrame
@@ -43,7 +45,7 @@ def read_estimates(folder) -> Estimates:
         clips=_read_clips(folder / CLIPS),
         summary=_read_json(folder / SUMMARY),
         options=_read_json(folder / OPTIONS),
-        corrections=_corrected(rows) | _read_corrections(folder / CORRECTIONS),
+        corrections=_corrected(rows) | _typed(folder / CORRECTIONS, rows),
         date=datetime.datetime.fromtimestamp(distances.stat().mtime, datetime.UTC).date(),
     )
 
@@ -55,7 +57,7 @@ def _read_rows(path: epath.Path) -> pd.DataFrame:
         rows[name] = numbers_of(rows, name, path)
     rows['time'] = seconds_of(rows, path)
     check_unique(rows, KEY, path)
-    return rows.sort_values(KEY, ignore_index=True)
+    return animal_rows(rows).sort_values(KEY, ignore_index=True)
 
 
 def _read_clips(path: epath.Path) -> pd.DataFrame:
@@ -74,14 +76,12 @@ def _corrected(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
     return {(row.video_id, row.time): f'{row.distance:g}' for row in known.itertuples()}
 
 
-def _read_corrections(path: epath.Path) -> dict[tuple[str, int], str]:
+def _typed(path: epath.Path, rows: pd.DataFrame) -> dict[tuple[str, int], str]:
     """Returns the corrections of corrections.csv, which may be newer than distances.csv."""
     if not path.exists():
         return {}
-    table = read_table(path, required=(*KEY, 'distance'), numbers=('distance',))
-    table['time'] = seconds_of(table, path)
-    numbers_of(table, 'distance', path)
-    return {(row.video_id, row.time): row.distance.strip() for row in table.itertuples()}
+    table = read_corrections(path, Names(rows['video_id']))
+    return {(row.video_id, row.time): f'{row.distance:g}' for row in table.itertuples()}
 
 
 def _read_json(path: epath.Path) -> dict:

@@ -8,6 +8,7 @@ import pandas as pd
 from chimp_jax.field.label_tables import read_label_table
 from chimp_jax.field.page.choice import Key
 from chimp_jax.field.page.data import Estimates
+from data_prep.archive import Names
 
 
 def station_of(estimates: Estimates) -> dict[str, str]:
@@ -25,7 +26,7 @@ def known_distances(estimates: Estimates) -> dict[Key, float]:
     known = {}
     if table := estimates.options.get('calibrate'):
         try:
-            rows = read_label_table(table)
+            rows = read_label_table(table, Names(estimates.clips['video_id']))
         except (ValueError, OSError):
             rows = pd.DataFrame()
         known = {(row.video_id, row.time): float(row.distance) for row in rows.itertuples()}

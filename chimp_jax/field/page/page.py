@@ -21,7 +21,7 @@ from chimp_jax.field.page.choice import Choice, Key, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
 from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short
 from chimp_jax.field.page.known import nearest_known, station_of
-from chimp_jax.field.status import CORRECTED, FAILED, NO_ANIMAL, NOT_LOOKED, PARTLY
+from chimp_jax.field.status import CORRECTED, NO_ANIMAL, PROBLEMS
 from data_prep.files import write_whole
 
 FLAG_TEXTS = {
@@ -186,7 +186,7 @@ def _overview(estimates: Estimates, known: pd.DataFrame) -> dict:
 def _problems(estimates: Estimates) -> dict:
     """Returns the clips with problems, and the number of clips and of rows by status."""
     status = estimates.clips['status']
-    problems = estimates.clips[status.isin([FAILED, PARTLY, NOT_LOOKED])]
+    problems = estimates.clips[status.isin(PROBLEMS)]
     return {
         'problems': problems.head(_MOST_PROBLEMS),
         'n_problems': len(problems),

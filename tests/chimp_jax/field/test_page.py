@@ -215,7 +215,7 @@ def test_clips_folder_is_gone_or_has_moved(tmp_path, clips_folder):
 
 
 def test_earlier_corrections_are_kept(tmp_path):
-    found = write_estimates(tmp_path, ROWS, CLIPS)
+    found = write_estimates(tmp_path, [*ROWS, row(HOSTILE, 3, 5.0)], [*CLIPS, {'video_id': HOSTILE}])
     with open(tmp_path / 'corrections.csv', 'w', newline='') as file:
         csv.writer(file).writerows([('video_id', 'time', 'distance'), ('gone.mp4', 7, '2.25'), (HOSTILE, 3, '8')])
     page = report(found, n_frames=3)
@@ -312,7 +312,7 @@ def test_same_estimates_same_bytes(folder, page):
         (
             'corrections.csv',
             b'video_id,time,distance\na,1,far\n',
-            r"corrections\.csv:2: distance 'far' is not a num",
+            r"corrections\.csv:2: the distance 'far' is not a num",
         ),
     ],
 )
@@ -362,6 +362,14 @@ def test_names_that_look_like_numbers_stay_names(tmp_path):
     assert page.sheet == [(name, 1) for name in names]
     assert page.all('input', **{'data-clip': '007'})[0]['value'] == '4'
     assert page.data['typed'] == [['007', 1, '4'], ['NA', 2, '5']]
+
+
+def test_corrections_with_fractions_and_another_form_of_letters(tmp_path):
+    name = 'e\u0301/a.mp4'
+    found = write_estimates(tmp_path, [row(name, 7, 4.0)], [{'video_id': name}])
+    (tmp_path / 'corrections.csv').write_text('video_id,time,distance\n\xe9\\a.mp4,7.5,2.250\n,,\n')
+    (box,) = report(found).all('input', **{'data-clip': name, 'data-time': '7'})
+    assert box['value'] == '2.25'
 
 
 def test_corrections_saved_by_a_spreadsheet(tmp_path):

@@ -16,9 +16,10 @@ from chimp_jax import optim, parallel, steps
 from chimp_jax.models import pretrained
 from chimp_jax.models.conversions import convert_keras
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
+from configs import base
 
 B, T, SIZE_PX = 2, 3, 64
-MODEL = DistanceModel(drop_connect=0.0)
+MODEL = DistanceModel(**{**base.get_config().model, 'drop_connect': 0.0})
 # The programs run once, so fast compilation matters more than fast code.
 QUICK = {'xla_backend_optimization_level': 0}
 
@@ -181,3 +182,17 @@ def test_gradients_and_ten_adam_steps_agree(oracle, variables):
     for name, expected in means.items():
         mean = statistics[name.removeprefix('batch_stats/')]
         assert np.abs(mean - expected).max() < 1e-4 * np.abs(expected).max(), name
+
+
+def test_time_distributed_of_keras_3_is_no_oracle_for_running_statistics():
+    # One picture of 10 everywhere: after one step the running mean has moved from 0 to 10 * (what the step moved).
+    pictures = keras.Input((2, 2, 3))
+    norm = keras.layers.BatchNormalization(momentum=0.99)
+    inner = keras.Model(pictures, norm(pictures))
+    windows_in = keras.Input((T, 2, 2, 3))
+    outer = keras.Model(windows_in, keras.layers.TimeDistributed(inner)(windows_in))
+    outer(np.full((B, T, 2, 2, 3), 10, np.float32), training=True)
+    moved = norm.moving_mean.numpy()[0] / 10
+    assert moved == pytest.approx(1 - 0.99**T, rel=1e-5)  # once for each frame of the window
+    assert abs(moved - keras_oracle.MOVED_PER_STEP) > 0.009  # the original: twice, whatever the window
+    assert keras_oracle.MOVED_PER_STEP == pytest.approx(1 - 0.99**2)

@@ -3,6 +3,7 @@
 import hashlib
 
 import flax.traverse_util
+import h5py
 import jax
 import jax.numpy as jnp
 import keras
@@ -198,6 +199,9 @@ def test_weights_that_do_not_fit_are_named_and_counted(tmp_path):
     other = flax.traverse_util.flatten_dict(fresh(), sep='/') | {'params/dense/bias': np.zeros(300)}
     with pytest.raises(PretrainedError, match=r'the model: 1 .*dense/bias \(300,\), not \(2,\) \(x.h5:backbone takes'):
         pretrained.fill(fresh(), other, 'x.h5')
+    broken = other | {'params/dense/bias': np.full(2, np.nan)}
+    with pytest.raises(PretrainedError, match=r'x.h5 does not fit the model: 1 not finite: params/dense/bias'):
+        pretrained.fill(fresh(), broken, 'x.h5')
     with pytest.raises(PretrainedError, match='none.h5 cannot be read: No such file'):
         start(fresh(), tmp_path / 'none.h5')
     with pytest.raises(PretrainedError, match="'random', 'imagenet', 'lite0', a .h5 .*, not 'lite1'"):
@@ -242,3 +246,24 @@ def test_imagenet_without_a_network_is_one_line(tmp_path, monkeypatch):
     assert 'cannot be downloaded (URL fetch failure on https://x: None -- [Errno -2] Name or service' in message
     assert 'efficientnetb0_notop.h5' in message and 'lite0' in message and '\n' not in message
     assert not list(tmp_path.rglob('*.npz'))
+
+
+def head_file(path, *names):
+    """Writes a legacy Keras file with a dense layer [4, 300] of each name."""
+    with h5py.File(path, 'w') as file:
+        for name in names:
+            group = file.create_group(name)
+            group['kernel:0'], group['bias:0'] = np.zeros((4, 300), np.float32), np.zeros(300, np.float32)
+
+
+def test_two_layers_that_fit_one_of_ours_are_named_and_refused(tmp_path):
+    head_file(tmp_path / 'two.h5', 'dense', 'dense_extra')
+    with pytest.raises(
+        PretrainedError, match=r"two.h5: the layers 'dense' and 'dense_extra' both fit dense; save .* or"
+    ):
+        start(fresh(), tmp_path / 'two.h5')
+    with pytest.raises(PretrainedError, match='does not fit the backbone: .* missing'):  # the heads no longer matter
+        start(fresh(), f'{tmp_path}/two.h5:backbone')
+    head_file(tmp_path / 'same.h5', 'dense', 'nested/dense')
+    with pytest.raises(PretrainedError, match="same.h5 holds two layers named 'dense'; save a model with one of them"):
+        start(fresh(), tmp_path / 'same.h5')
