@@ -22,6 +22,7 @@ class Member(NamedTuple):
     folds_sha256: str  # of the fold assignment
     config: ConfigDict
     folder: epath.Path
+    simulated: bool = False  # trained on clips of data_prep.simulate alone
 
     @property
     def name(self) -> str:
@@ -47,7 +48,8 @@ def find_members(runs) -> list[Member]:
             member = json.loads(marker.read_text())
             config = read_config(marker.parent.parent)
             fields = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
-            found.append(Member(**fields, config=config, folder=marker.parent))
+            simulated = member.get('simulated') is True  # absent in members of version 0.1
+            found.append(Member(**fields, config=config, folder=marker.parent, simulated=simulated))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f'{marker} or the config.json above it is damaged: {error!r}; train it again') from error
     if not found:
@@ -58,9 +60,12 @@ def find_members(runs) -> list[Member]:
 def read_config(folder: epath.Path) -> ConfigDict:
     """Returns the config in FOLDER/config.json, with the fields that configs have today.
 
-    Version 0.1 kept config.start (`init` and `output_bias`) in config.model.
+    Version 0.1 kept config.start (`init` and `output_bias`) in config.model, and accepted two dtypes that are refused
+    today. Its weights are float32 whatever the dtype, so members of these dtypes are computed in float32.
     """
     config = json.loads((folder / 'config.json').read_text())
+    if config['model'].get('dtype') in ('float16', 'float64'):
+        config['model']['dtype'] = 'float32'
     if 'start' not in config:
         config['start'] = {name: config['model'].pop(name) for name in ('init', 'output_bias')}
     return ConfigDict(config)

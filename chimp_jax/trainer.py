@@ -89,7 +89,7 @@ class Trainer:
         left = config.train.epochs - len(history)  # after an early stop
         progress.skip(left, work=left)
         manager.close()
-        return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history)
+        return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history, config.data.records)
 
     def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
         """Returns state and history of the latest checkpoint, or fresh ones with the starting weights of the config."""
@@ -115,7 +115,7 @@ class Trainer:
                 'the weights of start.init=lite0 contain their normalization; set model.normalization=unit'
             )
         read_run = functools.partial(load_fold, fold=fold.number, folds=data.folds, n_folds=data.n_folds)
-        return pretrained.start_from(fresh, start.init, read_run)
+        return pretrained.start_fold(fresh, start.init, fold.number, data.folds, read_run)
 
     def _train_epoch(
         self, state: steps.TrainState, fold: Fold, rates: np.ndarray, epoch: int, progress: Progress

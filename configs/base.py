@@ -41,7 +41,8 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     model.dense_units = 300
 
     config.start = start = ml_collections.ConfigDict()
-    start.init = 'random'  # weights: 'random', 'imagenet', 'lite0', or PATH (see chimp_jax/models/pretrained.py)
+    start.init = 'random'  # weights: 'random', 'imagenet', 'lite0', or PATH, in which {fold} is the number of the fold
+    # (see chimp_jax/models/pretrained.py)
     start.output_bias = 'zero'  # 'median': start at the median training distance, which saves about 100 updates
 
     config.train = train = ml_collections.ConfigDict()

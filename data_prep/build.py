@@ -34,6 +34,7 @@ from data_prep.inputs.tables import read_table
 from data_prep.job import Job, compare_options, keep_options, result_options
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
+from data_prep.simulator.tables import are_simulated
 from data_prep.workers import beam, frame_store, guard, local
 from data_prep.workers.frame_store import Outcome
 
@@ -171,6 +172,7 @@ def _description(
         'versions': {'python': platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
         'options': options,
+        **({'simulated': True} if are_simulated([*options['clips_down'], *options['clips_full']]) else {}),
         'command': shlex.join(['python', '-m', 'data_prep.build', *sys.argv[1:]]),
     }
 

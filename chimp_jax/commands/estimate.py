@@ -105,6 +105,7 @@ def run(options: argparse.Namespace) -> int:
             rows=rows,
             clips=clips,
             device=device,
+            simulated=all(member.simulated for member in inputs.members),
             notes=plan.notes(),
         )
         whole = write_results(request, inputs, rows, clips, made, snapshots, plan.n_animals())

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from etils import epath
 
+from data_prep import published_folds
 from data_prep.folds import few_sites_remedy, read_fold_table
 
 KINDS = ('clip', 'site', 'published')  # 'published': the original's folds, by clip
@@ -23,7 +24,7 @@ def load_folds(records, kind: str, n_folds: int) -> list[Fold]:
     """Reads the folds from folds.csv beside the records. kind: 'clip', 'site' or 'published'.
 
     Raises ValueError if the file is missing, lacks the published folds, has another number of folds, or has empty folds
-    by site.
+    by site, or if the published folds are not those of the original, because other clips are labelled.
     """
     path = epath.Path(records) / 'folds.csv'
     if kind not in KINDS:
@@ -43,6 +44,11 @@ def load_folds(records, kind: str, n_folds: int) -> list[Fold]:
         raise ValueError(
             f'{path} has {table.nunique()} {kind} folds, the config has data.n_folds={n_folds}; '
             f'set --config.data.n_folds={table.nunique()}, or prepare the data again with --n_folds={n_folds}'
+        )
+    if kind == 'published' and not published_folds.are_published(table.to_dict()):
+        raise ValueError(
+            f"{path} does not hold the original's folds: they require labels of all {published_folds.N_CLIPS} clips of "
+            "the challenge's train_labels.csv and --n_folds=5; use --config.data.folds=clip"
         )
     return [
         Fold(k, frozenset(table.index[table != k]), frozenset(table.index[table == k]))

@@ -27,18 +27,22 @@ def make_summary(
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     device: str,
+    simulated: bool,
     notes: Sequence[str],
 ) -> dict:
     """Returns the content of summary.json, without the exports.
 
     members: their names. intervals, out_of_fold (of OutOfFold.errors): None if the members have no out-of-fold rows.
-    rows, clips: distances.csv and clips.csv. notes: of the inputs, as the screen showed them.
+    rows, clips: distances.csv and clips.csv. simulated: the members have seen simulated animals only. notes: of the
+    inputs, as the screen showed them.
     """
     summary = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'device': device,
         'members': list(members),
     }
+    if simulated:
+        summary['simulated'] = True
     if out_of_fold is not None:
         summary['out_of_fold'] = out_of_fold
     if intervals is None:
@@ -69,6 +73,11 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
     if (n_more := len(_problems(clips)) - _NAMED) > 0:
         lines.append(f'{n_more} more clips have problems; see {epath.Path(out) / status.CLIPS}')
     lines += _error_lines(summary.get('out_of_fold'))
+    if summary.get('simulated'):
+        lines.append(
+            'warning: the models have seen simulated animals only. On real clips their distances mean nothing; train '
+            'models on clips with measured distances.'
+        )
     lines += [f'Intervals: {summary[name]}.' for name in ('no_interval', 'interval') if summary.get(name)]
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]
     if 'known_distances' in summary:

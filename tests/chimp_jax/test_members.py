@@ -1,5 +1,7 @@
 """Members on disk and their OOF tables: joined by key, or refused by name."""
 
+import json
+
 import pandas as pd
 import pytest
 from made_runs import ONE, TWO, write_oof, write_runs
@@ -57,3 +59,12 @@ def test_a_damaged_member_is_named(tmp_path, text):
     (write_runs(tmp_path) / TWO / 'fold_1' / 'member.json').write_text(text)
     with pytest.raises(ValueError, match=f'{TWO}/fold_1/member.json .* damaged'):
         members.find_members(tmp_path)
+
+
+@pytest.mark.parametrize('stored, read', [('float16', 'float32'), ('float64', 'float32'), ('bfloat16', 'bfloat16')])
+def test_members_of_dtypes_that_are_refused_today_are_computed_in_float32(tmp_path, stored, read):
+    config = write_runs(tmp_path) / TWO / 'config.json'
+    content = json.loads(config.read_text())
+    content['model'] = {**content.get('model', {}), 'dtype': stored}
+    config.write_text(json.dumps(content))
+    assert {member.config.model.dtype for member in members.find_members(tmp_path) if member.recipe == TWO} == {read}

@@ -5,6 +5,7 @@ from make_clips import SHARED_CLIPS
 
 from data_prep.folds import balance_lines, fold_balance, make_folds, read_or_make_folds
 from data_prep.inputs.labels import read_targets
+from data_prep.published_folds import are_published
 
 
 def labels(n_clips=60, n_sites=15, seed=0):
@@ -187,6 +188,7 @@ def test_folds_of_the_challenge():
     rows = read_targets(tables / 'train_labels.csv', tables / 'train_metadata.csv').rows
     merged = rows.merge(make_folds(rows, 5), on='video_id')
     assert merged['published_fold'].value_counts(sort=False).sort_index().tolist() == [3046, 3046, 3046, 3046, 3045]
+    assert are_published(dict(zip(merged['video_id'], merged['published_fold'], strict=True)))
     by_clip = merged['clip_fold'].value_counts()
     assert by_clip.max() - by_clip.min() <= 1
     by_site = merged.groupby('site_fold')['distance_m']

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.published_folds import group_k_fold, numpy_119_argsort
+from data_prep.published_folds import are_published, group_k_fold, numpy_119_argsort
 
 LABELS = Path(__file__).resolve().parents[3] / 'shared' / 'data' / 'deep_chimpact' / 'train_labels.csv'
 # From NumPy 1.19.5: np.random.seed(3); values = np.random.randint(0, 5, 40); np.argsort(values)
@@ -124,5 +124,8 @@ def test_the_challenges_folds_are_those_of_the_original():
     assert np.bincount(list(fold_of.values())).tolist() == [414, 414, 415, 415, 414]
     lines = '\n'.join(f'{name}\t{fold_of[name]}' for name in sorted(fold_of))
     assert hashlib.sha256(lines.encode()).hexdigest() == REAL_DIGEST
+    assert are_published(fold_of) and are_published({f'train/{name}': fold for name, fold in fold_of.items()})
+    del fold_of['auxd.mp4']
+    assert not are_published(fold_of)
     shuffled = np.random.default_rng(0).permutation(len(clips))
     np.testing.assert_array_equal(group_k_fold(clips[shuffled], 5), fold[shuffled])  # the order of rows is no input

@@ -378,3 +378,12 @@ def test_big_clips_have_the_small_ones_geometry():
     small_luma, big_luma = small[0][:168].astype(float), big[0][:672].astype(float)
     pooled = big_luma.reshape(168, 4, 320, 4).mean((1, 3))
     assert np.corrcoef(small_luma.ravel(), pooled.ravel())[0, 1] > 0.97
+
+
+def test_only_folders_of_the_simulator_are_simulated(tmp_path):
+    (tmp_path / 'sim' / 'full').mkdir(parents=True)
+    (tmp_path / 'real').mkdir()
+    simulate_tables.claim_folder(tmp_path / 'sim', {'seed': 0})
+    sim, full, real = tmp_path / 'sim', tmp_path / 'sim' / 'full', tmp_path / 'real'
+    assert simulate_tables.are_simulated([full]) and simulate_tables.are_simulated([str(sim), full])
+    assert not any(map(simulate_tables.are_simulated, ([], [real], [full, real])))

@@ -21,7 +21,8 @@ class Estimates(NamedTuple):
     """The content of the folder.
 
     rows: the animals of distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if
-    empty), the rest is text. clips: clips.csv, one row per clip.
+    empty), the rest is text. clips: clips.csv, one row per clip; gamma is 'True' if the clip was
+    gamma-corrected.
     """
 
     rows: pd.DataFrame
@@ -66,7 +67,7 @@ def _read_clips(path: epath.Path) -> pd.DataFrame:
     clips = read_table(path, required=columns, numbers=('duration_s',))
     clips['duration_s'] = numbers_of(clips, 'duration_s', path)
     check_unique(clips, ['video_id'], path)
-    return clips
+    return clips if 'gamma' in clips else clips.assign(gamma='')
 
 
 def _corrected(rows: pd.DataFrame) -> dict[tuple[str, int], str]:

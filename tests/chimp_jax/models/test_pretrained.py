@@ -267,3 +267,33 @@ def test_two_layers_that_fit_one_of_ours_are_named_and_refused(tmp_path):
     head_file(tmp_path / 'same.h5', 'dense', 'nested/dense')
     with pytest.raises(PretrainedError, match="same.h5 holds two layers named 'dense'; save a model with one of them"):
         start(fresh(), tmp_path / 'same.h5')
+
+
+def test_text_and_numbers_too_large_for_float32_are_not_finite():
+    for value in (b'text', np.array(1e300), np.array([1.0, -np.inf], np.float32)):
+        with pytest.raises(PretrainedError, match='not finite: params/encoder/backbone/stem/kernel'):
+            pretrained.fill(fresh(), {'params/encoder/backbone/stem/kernel': value}, 'x.h5')
+
+
+def test_each_fold_starts_from_its_file_and_a_head_that_may_know_the_answers_is_told(tmp_path, caplog):
+    model = flax.traverse_util.flatten_dict(fresh(), sep='/')
+
+    def start_fold(init, fold, folds, head):
+        def start_from(variables, path, read_run):
+            paths.append(path)
+            return flax.traverse_util.unflatten_dict(model | {'params/output/bias': np.full(1, head)}, sep='/')
+
+        paths = []
+        caplog.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pretrained, 'start_from', start_from)
+            started = pretrained.start_fold(fresh(), init, fold, folds, read_run=None)
+        assert started['params']['output']['bias'] == head
+        return paths, caplog.text
+
+    assert start_fold('w/f{fold}.h5', 3, 'published', head=5.5) == (['w/f3.h5'], '')
+    for init, folds in (('w/f{fold}.h5', 'clip'), ('w/f0.h5', 'published'), ('w/f0.safetensors', 'site')):
+        (path,), warning = start_fold(init, 0, folds, head=5.5)
+        assert f'fold 0: {path} was trained on distances. If it saw clips of the validation set' in warning
+    for init in ('w/f0.h5', 'runs/full-a1p50-f7s1', 'random'):  # a backbone, a run whose folds are compared, nothing
+        assert start_fold(init, 0, 'clip', head=0.0 if init == 'w/f0.h5' else 5.5) == ([init], '')
