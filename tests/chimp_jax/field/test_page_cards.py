@@ -113,7 +113,29 @@ def test_known_distance_of_the_same_station(tmp_path, grey_clip):
     text = report(found).text('figure')
     assert text.count('the same station: 5.1 m in s1/a.mp4, second 0') == 1  # for b; a itself is known now
     known.unlink()
-    assert 'the same station: 5.1 m' in report(found).text('figure')
+    text = report(found).text()
+    assert 'the same station: 5.1 m' in text
+    assert f'Known distances are missing. There is no file {known}; run chimp-distance report in the folder' in text
+
+
+def test_known_seconds_of_the_run_serve_without_their_table(tmp_path, grey_clip):
+    rows = [row('s1/a.mp4', 0, 5.0), row('s1/a.mp4', 2, 6.5, status='known distance')]
+    options = {'clips': str(grey_clip), 'calibrate': str(tmp_path / 'gone.csv')}
+    page = report(write_estimates(tmp_path / 'out', rows, [{'video_id': 's1/a.mp4'}], options=options))
+    assert page.text('figure').count('the same station: 6.5 m in s1/a.mp4, second 2') == 1
+    assert page.sheet == [('s1/a.mp4', 0)] and page.data['typed'] == []  # no animal, and no correction
+
+
+def test_words_of_ecologists(tmp_path):
+    flagged = row('a', 0, 3.0, 2.0, 9.0, spread=0.52, flags='outside_training wide_spread', members=4)
+    found = write_estimates(
+        tmp_path, [flagged], [{'video_id': 'a'}], {'device': '2 x cpu', 'members': ['full-x/fold_0']}
+    )
+    page = report(found)
+    assert 'models differ by 0.5 m beyond the training distances models disagree' in page.text('figure')
+    shown = page.text().partition('How this was made')[0]  # the table at the end has all settings
+    for word in ('cpu', 'member', 'fold_', 'conformal prediction', 'spread'):
+        assert word not in shown.replace('wide_spread in distances.csv', '').replace('out-of-fold residuals', ''), word
 
 
 def test_a_bound_of_zero_is_no_missing_interval(tmp_path):
