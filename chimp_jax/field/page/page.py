@@ -227,7 +227,9 @@ def _errors(summary: dict) -> dict:
 def _bias(bias_m: float) -> str:
     """Returns a bias in words: 1.4 m too far."""
     size = format_metres(abs(bias_m))
-    return f'{size} m too far' if bias_m > 0 else f'{size} m too near' if bias_m < 0 else 'none'
+    if size == '0.0':
+        return 'right on average'
+    return f'{size} m too {"far" if bias_m > 0 else "near"}'
 
 
 def _sentence(text) -> str:

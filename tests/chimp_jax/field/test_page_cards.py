@@ -147,6 +147,7 @@ def test_a_bound_of_zero_is_no_missing_interval(tmp_path):
 BANDS = [
     {'name': '0 to 2 m', 'n': 12, 'mae': 1.61, 'bias': 1.42},
     {'name': '2 to 4 m', 'n': 1040, 'mae': 1.2, 'bias': -0.26},
+    {'name': '4 to 6 m', 'n': 9, 'mae': 0.9, 'bias': -0.04},
     {'name': '4 to <b>9', 'n': 0, 'mae': None, 'bias': None},
 ]
 
@@ -158,6 +159,7 @@ def test_errors_by_band(tmp_path):
     assert 'On training clips they had not seen, the models were wrong by 2.1 m on average.' in page.text('header')
     table = page.text('table')
     assert '0 to 2 m 12 1.6 m 1.4 m too far' in table and '2 to 4 m 1,040 1.2 m 0.3 m too near' in table
+    assert '4 to 6 m 9 0.9 m right on average' in table
     assert 'Warning. The bias at 0 to 2 m is <i>large.' in page.text() and not page.all('i')
 
 
