@@ -60,7 +60,7 @@ def _second(row, frames: dict[Key, bytes | str], estimates: Estimates) -> dict:
         'time': row.time,
         'distance': format_metres(row.distance),
         'interval': '' if np.isnan(row.distance_lower) or np.isnan(row.distance_upper) else interval,
-        'spread': '' if corrected else format_metres(row.spread, 2),
+        'spread': '' if corrected else format_metres(row.spread),
         'flags': row.flags.split(),
         'corrected': corrected,
         'typed': estimates.corrections.get(key, ''),

@@ -46,7 +46,8 @@ function roundTop(value) {  // a round number for the top of an axis, at least t
 const metres = v => v === null ? 'none' : Math.abs(v) < 1e4 ? v.toFixed(1) : v.toPrecision(3);
 const short = v => String(Number(v.toPrecision(3)));
 const interval = (clip, i) => clip.lo && clip.hi ? bounds(clip)[i] : null;
-const flags = (clip, i) => (clip.f && clip.f[i] || '').replaceAll('_', ' ');
+const flags = (clip, i) => (clip.f && clip.f[i] || '').split(' ').filter(Boolean)
+  .map(flag => Object.hasOwn(data.words, flag) ? data.words[flag] : flag).join(', ');
 function corrected(clip, i) { return Boolean(clip.c && clip.c[i]); }
 function describeSecond(clip, i) {
   const b = interval(clip, i);

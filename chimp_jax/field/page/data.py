@@ -9,7 +9,7 @@ from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field.corrections import read_corrections
-from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, OPTIONS, SUMMARY, animal_rows
+from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, KNOWN, OPTIONS, SUMMARY, animal_rows
 from data_prep.archive import Names
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
@@ -30,6 +30,7 @@ class Estimates(NamedTuple):
     summary: dict
     options: dict
     corrections: dict[tuple[str, int], str]  # (video_id, time) -> the distance as a person typed it
+    measured: dict[tuple[str, int], float]  # (video_id, time) -> metres, of the seconds with the status KNOWN
     date: datetime.date  # when distances.csv was written
 
 
@@ -39,13 +40,15 @@ def read_estimates(folder) -> Estimates:
     distances = folder / DISTANCES
     if not distances.exists():
         raise ValueError(f'{folder} has no {DISTANCES}; write it with: chimp-distance estimate ... --out {folder}')
-    rows = _read_rows(distances)
+    whole = _read_rows(distances)
+    rows = animal_rows(whole).reset_index(drop=True)
     return Estimates(
         rows=rows,
         clips=_read_clips(folder / CLIPS),
         summary=_read_json(folder / SUMMARY),
         options=_read_json(folder / OPTIONS),
         corrections=_corrected(rows) | _typed(folder / CORRECTIONS, rows),
+        measured=_measured(whole),
         date=datetime.datetime.fromtimestamp(distances.stat().mtime, datetime.UTC).date(),
     )
 
@@ -57,7 +60,7 @@ def _read_rows(path: epath.Path) -> pd.DataFrame:
         rows[name] = numbers_of(rows, name, path)
     rows['time'] = seconds_of(rows, path)
     check_unique(rows, KEY, path)
-    return animal_rows(rows).sort_values(KEY, ignore_index=True)
+    return rows.sort_values(KEY, ignore_index=True)
 
 
 def _read_clips(path: epath.Path) -> pd.DataFrame:
@@ -74,6 +77,11 @@ def _corrected(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
     """Returns the corrections that estimate has already applied."""
     known = rows[(rows['status'] == CORRECTED) & rows['distance'].notna()]
     return {(row.video_id, row.time): f'{row.distance:g}' for row in known.itertuples()}
+
+
+def _measured(rows: pd.DataFrame) -> dict[tuple[str, int], float]:
+    known = rows[(rows['status'] == KNOWN) & rows['distance'].notna()]
+    return {(row.video_id, row.time): row.distance for row in known.itertuples()}
 
 
 def _typed(path: epath.Path, rows: pd.DataFrame) -> dict[tuple[str, int], str]:

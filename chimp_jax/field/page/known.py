@@ -1,9 +1,9 @@
 """Frames of known distance, to compare a doubtful second with: corrections, and the table of --calibrate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-import pandas as pd
+from etils import epath
 
 from chimp_jax.field.label_tables import read_label_table
 from chimp_jax.field.page.choice import Key
@@ -18,27 +18,31 @@ def station_of(estimates: Estimates) -> dict[str, str]:
     return {name: site.get(name) or str(PurePosixPath(name).parent).removeprefix('.') for name in names}
 
 
-def known_distances(estimates: Estimates) -> dict[Key, float]:
-    """Returns the distances in metres that a person measured, typed or corrected.
+def known_distances(estimates: Estimates) -> tuple[dict[Key, float], str]:
+    """Returns the distances in metres that a person measured, typed or corrected, and a note.
 
-    A table of --calibrate that cannot be read any more gives none: the page can be made without it.
+    The table of --calibrate may be gone: the page can be made without it. Then its seconds in distances.csv serve,
+    which are those that are no animals, and the note has the reason. It is '' otherwise.
     """
-    known = {}
+    known, note = dict(estimates.measured), ''
     if table := estimates.options.get('calibrate'):
         try:
             rows = read_label_table(table, Names(estimates.clips['video_id']))
-        except (ValueError, OSError):
-            rows = pd.DataFrame()
-        known = {(row.video_id, row.time): float(row.distance) for row in rows.itertuples()}
-    return known | {key: float(text.replace(',', '.')) for key, text in estimates.corrections.items()}
+            known |= {(row.video_id, row.time): float(row.distance) for row in rows.itertuples()}
+        except (ValueError, OSError) as error:
+            gone = f'there is no file {table}; run chimp-distance report in the folder in which estimate ran'
+            note = ' '.join(str(error).split()) if epath.Path(table).exists() else gone
+    return known | {key: float(text.replace(',', '.')) for key, text in estimates.corrections.items()}, note
 
 
-def nearest_known(cards: Iterable[Key], estimates: Estimates) -> dict[Key, tuple[Key, float]]:
+def nearest_known(
+    cards: Iterable[Key], estimates: Estimates, known: Mapping[Key, float]
+) -> dict[Key, tuple[Key, float]]:
     """Returns for a card the second of its station whose known distance is nearest to the estimate, and that distance.
 
-    A card without such a second, or whose own distance is known, is left out.
+    known: of known_distances. A card without such a second, or whose own distance is known, is left out.
     """
-    station, known = station_of(estimates), known_distances(estimates)
+    station = station_of(estimates)
     by_station: dict[str, list[Key]] = {}
     for key in sorted(known):
         by_station.setdefault(station.get(key[0], ''), []).append(key)

@@ -5,6 +5,7 @@ lists the other seconds of a card's clip, and collects corrections.
 """
 
 import importlib.resources
+import itertools
 import json
 from collections.abc import Sequence
 
@@ -20,15 +21,21 @@ from chimp_jax.field.page.cards import format_metres, make_cards
 from chimp_jax.field.page.choice import Choice, Key, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
 from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short
-from chimp_jax.field.page.known import nearest_known, station_of
+from chimp_jax.field.page.known import known_distances, nearest_known, station_of
 from chimp_jax.field.status import CORRECTED, NO_ANIMAL, PROBLEMS
 from data_prep.files import write_whole
 
-FLAG_TEXTS = {
-    'outside_training': 'The estimate is nearer or farther than every training distance, so it is not reliable.',
-    'overexposed': 'The clip has nearly white frames, for example from a close flash. The models see it darkened.',
-    'dark': 'The frame is very dark, so little is visible.',
-    'wide_spread': 'The models disagree more than on 95 % of the training seconds.',
+FLAG_TEXTS = {  # words on a picture, and what they mean
+    'outside_training': (
+        'beyond the training distances',
+        'The estimate is nearer or farther than every training distance, so it is not reliable.',
+    ),
+    'overexposed': (
+        'overexposed',
+        'The clip has nearly white frames, for example from a close flash. The models see it darkened.',
+    ),
+    'dark': ('dark', 'The frame is very dark, so little is visible.'),
+    'wide_spread': ('models disagree', 'The models disagree more than on 95 % of the training seconds.'),
 }
 OPEN_CARDS = 24  # the other cards are folded
 _MOST_PROBLEMS = 1000  # rows of the table of problems
@@ -51,10 +58,11 @@ def write_report(
     estimates = read_estimates(folder)
     histogram = _count(estimates, cutpoints or estimates.options.get('cutpoints'))
     choice = choose(estimates.rows, histogram.edges_m, n_frames)
-    known = nearest_known(choice.cards[:OPEN_CARDS], estimates)
+    known_m, known_note = known_distances(estimates)
+    known = nearest_known(choice.cards[:OPEN_CARDS], estimates, known_m)
     frames, no_frames = _read_frames(estimates, choice, known, clips_folder or estimates.options.get('clips'))
     path = epath.Path(folder) / 'report.html'
-    write_whole(path, render(estimates, histogram, choice, known, frames, no_frames).encode())
+    write_whole(path, render(estimates, histogram, choice, known, frames, no_frames, known_note).encode())
     return path
 
 
@@ -65,11 +73,12 @@ def render(
     known: dict[Key, tuple[Key, float]],
     frames: dict[Key, bytes | str],
     no_frames: str = '',
+    known_note: str = '',
 ) -> str:
     """Returns the HTML of the page.
 
     known: of nearest_known. frames: (video_id, time) -> JPEG, or the reason why it is missing. no_frames: the reason
-    why all frames are missing, or ''.
+    why all frames are missing, or ''. known_note: why known distances are missing, or ''.
     """
     rows = estimates.rows[estimates.rows['distance'].notna()]
     cards = make_cards(estimates, choice, known, frames)
@@ -88,13 +97,16 @@ def render(
         n_clips_known=rows['video_id'].nunique(),
         has_boxes=any(card['box'] for card in cards),
         no_frames=no_frames,
+        known_note=_sentence(known_note) if known_note else '',
         **_problems(estimates),
         flags=FLAG_TEXTS,
+        flag_words={name: words for name, (words, _) in FLAG_TEXTS.items()},
         n_by_flag=rows['flags'].str.split().explode().value_counts().to_dict(),
         per_clip=rows.groupby('video_id')['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
         data=_json(
             {
                 'clips': clip_series(estimates),
+                'words': {name: words for name, (words, _) in FLAG_TEXTS.items()},
                 'typed': [[*k, text] for k, text in sorted(estimates.corrections.items())],
             }
         ),
@@ -113,19 +125,26 @@ def clip_series(estimates: Estimates) -> list[dict]:
     """
     length_s, station = estimates.clips.set_index('video_id')['duration_s'], station_of(estimates)
     series = []
-    for video_id, rows in estimates.rows.groupby('video_id', sort=True):
+    rows = estimates.rows
+    columns = {
+        't': rows['time'].tolist(),
+        'v': _rounded(rows['distance']),
+        'lo': _rounded(rows['distance_lower']),
+        'hi': _rounded(rows['distance_upper']),
+        's': _rounded(rows['spread']),
+        'f': rows['flags'].tolist(),
+        'c': (rows['status'] == CORRECTED).astype(int).tolist(),
+    }
+    start = 0
+    for video_id, seconds in itertools.groupby(rows['video_id'].tolist()):  # the rows are sorted by clip
+        place = slice(start, start + sum(1 for _ in seconds))
+        start = place.stop
         duration_s = length_s.get(video_id, np.nan)
         clip = {
             'n': video_id,
             'g': station[video_id],
             'd': None if np.isnan(duration_s) else round(duration_s, 1),
-            't': rows['time'].tolist(),
-            'v': _rounded(rows['distance']),
-            'lo': _rounded(rows['distance_lower']),
-            'hi': _rounded(rows['distance_upper']),
-            's': _rounded(rows['spread']),
-            'f': rows['flags'].tolist(),
-            'c': (rows['status'] == CORRECTED).astype(int).tolist(),
+            **{name: values[place] for name, values in columns.items()},
         }
         always = ('n', 'g', 't', 'v')
         full = {name for name, values in clip.items() if isinstance(values, list) and set(values) - {None, ''}}
@@ -208,7 +227,9 @@ def _errors(summary: dict) -> dict:
 def _bias(bias_m: float) -> str:
     """Returns a bias in words: 1.4 m too far."""
     size = format_metres(abs(bias_m))
-    return f'{size} m too far' if bias_m > 0 else f'{size} m too near' if bias_m < 0 else 'none'
+    if size == '0.0':
+        return 'right on average'
+    return f'{size} m too {"far" if bias_m > 0 else "near"}'
 
 
 def _sentence(text) -> str:

@@ -113,7 +113,29 @@ def test_known_distance_of_the_same_station(tmp_path, grey_clip):
     text = report(found).text('figure')
     assert text.count('the same station: 5.1 m in s1/a.mp4, second 0') == 1  # for b; a itself is known now
     known.unlink()
-    assert 'the same station: 5.1 m' in report(found).text('figure')
+    text = report(found).text()
+    assert 'the same station: 5.1 m' in text
+    assert f'Known distances are missing. There is no file {known}; run chimp-distance report in the folder' in text
+
+
+def test_known_seconds_of_the_run_serve_without_their_table(tmp_path, grey_clip):
+    rows = [row('s1/a.mp4', 0, 5.0), row('s1/a.mp4', 2, 6.5, status='known distance')]
+    options = {'clips': str(grey_clip), 'calibrate': str(tmp_path / 'gone.csv')}
+    page = report(write_estimates(tmp_path / 'out', rows, [{'video_id': 's1/a.mp4'}], options=options))
+    assert page.text('figure').count('the same station: 6.5 m in s1/a.mp4, second 2') == 1
+    assert page.sheet == [('s1/a.mp4', 0)] and page.data['typed'] == []  # no animal, and no correction
+
+
+def test_words_of_ecologists(tmp_path):
+    flagged = row('a', 0, 3.0, 2.0, 9.0, spread=0.52, flags='outside_training wide_spread', members=4)
+    found = write_estimates(
+        tmp_path, [flagged], [{'video_id': 'a'}], {'device': '2 x cpu', 'members': ['full-x/fold_0']}
+    )
+    page = report(found)
+    assert 'models differ by 0.5 m beyond the training distances models disagree' in page.text('figure')
+    shown = page.text().partition('How this was made')[0]  # the table at the end has all settings
+    for word in ('cpu', 'member', 'fold_', 'conformal prediction', 'spread'):
+        assert word not in shown.replace('wide_spread in distances.csv', '').replace('out-of-fold residuals', ''), word
 
 
 def test_a_bound_of_zero_is_no_missing_interval(tmp_path):
@@ -125,6 +147,7 @@ def test_a_bound_of_zero_is_no_missing_interval(tmp_path):
 BANDS = [
     {'name': '0 to 2 m', 'n': 12, 'mae': 1.61, 'bias': 1.42},
     {'name': '2 to 4 m', 'n': 1040, 'mae': 1.2, 'bias': -0.26},
+    {'name': '4 to 6 m', 'n': 9, 'mae': 0.9, 'bias': -0.04},
     {'name': '4 to <b>9', 'n': 0, 'mae': None, 'bias': None},
 ]
 
@@ -136,6 +159,7 @@ def test_errors_by_band(tmp_path):
     assert 'On training clips they had not seen, the models were wrong by 2.1 m on average.' in page.text('header')
     table = page.text('table')
     assert '0 to 2 m 12 1.6 m 1.4 m too far' in table and '2 to 4 m 1,040 1.2 m 0.3 m too near' in table
+    assert '4 to 6 m 9 0.9 m right on average' in table
     assert 'Warning. The bias at 0 to 2 m is <i>large.' in page.text() and not page.all('i')
 
 
