@@ -27,7 +27,7 @@ from etils import epath
 
 from data_prep import lock
 from data_prep.files import RESUME, failure_line, fingerprint, sha256, unchanged, write_json, write_whole
-from data_prep.folds import balance_lines, fold_balance, read_or_make_folds
+from data_prep.folds import balance_lines, fold_balance, read_fold_table, read_or_make_folds
 from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
@@ -68,7 +68,7 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     if job.strict and plan.problems():
         raise ValueError('; '.join([*_refused(out, plan.problems()), 'correct them or run without --strict']))
     try:
-        balance = _make_folds(out, plan.labels, job)
+        _make_folds(out, plan.labels, job)
     except ValueError as error:
         raise ValueError('; '.join([str(error), *_refused(out, plan.problems())])) from None
     keep_options(out, options)
@@ -79,6 +79,7 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     clips = _clip_table(plan, outcomes)
     if clips.empty:
         raise ValueError('; '.join(['no clip gave a record', *_refused(out, problems)]))
+    balance = _balance(out, plan.labels, clips, job)
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
     write_json(out / FILES, _fingerprints(plan, outcomes))
@@ -87,12 +88,18 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     return sorted(problems)
 
 
-def _make_folds(out: epath.Path, labels: pd.DataFrame | None, job: Job) -> dict:
-    """Writes folds.csv unless it is there or nothing is labelled. Prints and returns the sizes of the folds."""
+def _make_folds(out: epath.Path, labels: pd.DataFrame | None, job: Job) -> None:
+    """Writes folds.csv unless it is there or nothing is labelled."""
+    if labels is not None:
+        read_or_make_folds(out / 'folds.csv', labels, job.n_folds, job.seed)
+
+
+def _balance(out: epath.Path, labels: pd.DataFrame | None, clips: pd.DataFrame, job: Job) -> dict:
+    """Prints and returns the sizes of the folds. Only the clips that have records count."""
     if labels is None:
         return {}
-    folds = read_or_make_folds(out / 'folds.csv', labels, job.n_folds, job.seed)
-    balance = fold_balance(labels, folds, job.n_folds)
+    usable = labels[labels['video_id'].isin(clips['video_id'])]
+    balance = fold_balance(usable, read_fold_table(out / 'folds.csv'), job.n_folds)
     print('\n'.join(balance_lines(balance)))
     return balance
 

@@ -42,6 +42,7 @@ from data_prep.plan import Plan, make_plan, make_tasks, planned_seconds
 from data_prep.progress import Progress
 from data_prep.workers.clip_record import ClipTask
 
+MOST_NAMED = 20  # problems that the screen names if a run is refused
 NO_FOLDER = '.'  # the calibration site of the clips that lie in no folder of their own
 
 log = logging.getLogger(__name__)
@@ -205,14 +206,18 @@ def find_moments(request: EstimateRequest, inputs: Inputs, plan: Plan) -> Snapsh
     """Returns the snapshot moments, None if no format has them. Raises ValueError if a moment was not looked at."""
     if 'distance' not in request.format:
         return None
-    snapshots = plan_snapshots(
-        plan,
-        inputs.site,
-        request.snapshot_s,
-        detections=request.detections,
-        targets=request.targets,
-        partial_effort=request.partial_effort,
-    )
+    try:
+        snapshots = plan_snapshots(
+            plan,
+            inputs.site,
+            request.snapshot_s,
+            detections=request.detections,
+            targets=request.targets,
+            partial_effort=request.partial_effort,
+        )
+    except ValueError:  # a dropped detection or a failure of the detector may be the cause
+        print('\n'.join(f'{problem.video_id}: {problem.reason}' for problem in plan.problems()[:MOST_NAMED]))
+        raise
     station_efforts(inputs.survey.deployments, snapshots, request.snapshot_s, request.partial_effort)
     return snapshots
 

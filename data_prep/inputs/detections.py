@@ -128,7 +128,8 @@ class _Clip:
     processed: set[int] | None = dataclasses.field(default_factory=set)  # None: an entry does not give them
     frames: dict[int | None, bool] = dataclasses.field(default_factory=dict)  # {frame of an entry: is one with boxes}
     dropped: list[tuple[str, str]] = dataclasses.field(default_factory=list)  # (place, reason) of possible animals
-    doubtful: set[int] = dataclasses.field(default_factory=set)  # their frames, as far as known
+    doubtful: set[int] = dataclasses.field(default_factory=set)  # their frames
+    any_doubtful: bool = False  # one of them has no usable frame: it may have been in any frame
 
     def has_an_empty_frame(self) -> bool:
         return None not in self.frames and len(self.frames) > 1 and not all(self.frames.values())
@@ -138,6 +139,8 @@ class _Clip:
         if processed is None and empty_frames_listed and None not in self.frames:
             processed = set(self.frames)
         if processed is not None:
+            if self.any_doubtful:
+                processed = set()
             # A frame with a dropped detection is as good as not looked at: nobody knows whether it was an animal.
             processed = (processed - self.doubtful) | {sighting.frame_number for sighting in self.sightings}
         rate = min(self.rates) if len(self.rates) == 1 else None
@@ -205,7 +208,7 @@ class _Reader:
         try:
             clip.doubtful.add(values.frame_number(raw.frame_number))
         except Unusable:
-            pass  # nobody knows its frame
+            clip.any_doubtful = True
 
     def _add_rate(self, clip: _Clip, entry: _Entry) -> None:
         rate = entry.content.get('frame_rate')

@@ -70,7 +70,7 @@ def _find(video_id: str, down: Archive | None, full: Archive | None) -> Copies:
 
 def _hint(video_id: str, archive: Archive) -> str:
     """Returns which clip a path of another disk or a bare name may mean, '' if there is none."""
-    likely = archive.likely(video_id)
+    likely = [name for name in archive.likely(video_id) if name != video_id]
     if len(likely) > 1:
         return f'; {len(likely)} clips end like this, for example {likely[0]!r}: write the path below {archive}'
     return f'; did you mean {likely[0]!r}?' if likely else ''

@@ -42,7 +42,7 @@ def write_distance(
     clip. theta_deg: the camera's angle of view. cutpoints [K]: metres, ascending; they add distbegin and distend, with
     bins (begin, end]. truncation: metres; with cutpoints it must be one of them. partial_effort: the effort of a
     station is the share of it that was looked at, see station_efforts.
-    Returns the counts of the rows written, of the rows left out by reason, and of the moments.
+    Returns the counts of the rows written, of the rows left out by reason, of the moments, and of several labels.
     Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
     check_snapshot(snapshot_s)
@@ -57,8 +57,15 @@ def write_distance(
     out_dir = epath.Path(out_dir)
     write_whole(out_dir / FLATFILE, csv_text(header, lines))
     write_whole(out_dir / SCRIPT, distance_script(FLATFILE, theta_deg, cutpoints, truncation))
+    kinds = kept['label'].replace('', 'animal').value_counts().to_dict() if 'label' in kept else {}
     not_watched = sorted(set(deployments['station']) - set(places))
-    return {**counts, 'left out': left_out, 'moments': snapshots.counts(), 'stations not looked at': not_watched}
+    return {
+        **counts,
+        'left out': left_out,
+        'moments': snapshots.counts(),
+        'kinds of animal': kinds if len(kinds) > 1 else {},
+        'stations not looked at': not_watched,
+    }
 
 
 def check_snapshot(snapshot_s, every_s: int = 1) -> None:

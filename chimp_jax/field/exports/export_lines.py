@@ -19,6 +19,7 @@ _MOMENTS = {  # counts of snapshots.Snapshots, of which none should be above 0
 }
 _DOUBTS = (  # names of counts
     'stations not looked at',
+    'kinds of animal',
     'clips not in media.csv',
     'clips matched by their name alone',
     'faults of datapackage.json',
@@ -48,11 +49,17 @@ def _distance(counts: Mapping) -> list[str]:
     n_with = counts['stations'] - counts['stations without any']
     return [f'{FLATFILE}: {counts["observations"]} observations at {n_with} of {counts["stations"]} stations'] + [
         *_moment_lines(counts.get('moments', {})),
+        *_kind_lines(counts.get('kinds of animal', {})),
         *(
             f'nobody looked at the station {name}, which is left out'
             for name in counts.get('stations not looked at', [])
         ),
     ]
+
+
+def _kind_lines(kinds: Mapping[str, int]) -> list[str]:
+    counted = ', '.join(f'{label} {n}' for label, n in kinds.items())
+    return [f'it counts several kinds as one ({counted}): run again for each kind with --animals'] if kinds else []
 
 
 def _moment_lines(moments: Mapping[str, int]) -> list[str]:

@@ -246,6 +246,11 @@ def test_the_frame_of_a_dropped_detection_is_not_looked_at(tmp_path):
     assert seen.frames_processed == [0, 20]  # frame 20 has another animal
 
 
+def test_a_dropped_detection_without_a_frame_makes_every_empty_frame_doubtful(tmp_path):
+    (seen,) = read_images(tmp_path, clip(animal(frame=20), animal(frame=None), frames_processed=[0, 10, 20])).clips
+    assert seen.frames_processed == [20]
+
+
 def frame(number, *detections, file='a.mp4'):
     return {'file': file, 'frame_number': number, 'detections': list(detections)}
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from chimp_jax.field.exports.distance_flatfile import check_snapshot, write_distance
+from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 from chimp_jax.field.exports.flatfile_check import check_flatfile
 from chimp_jax.field.exports.snapshots import find_snapshots
 from data_prep.inputs.looked_at import detector_looks, table_looks
@@ -212,3 +213,13 @@ def test_known_errors_of_hand_made_files(tmp_path, match, lines, options):
     (tmp_path / 'f.csv').write_text('\n'.join(lines) + '\n')
     with pytest.raises(ValueError, match=match):
         check_flatfile(tmp_path / 'f.csv', **options)
+
+
+def test_several_kinds_of_animal_are_told_and_doubtful(tmp_path):
+    several = GIVEN.assign(label=['duiker', 'duiker', '', 'chimpanzee', 'duiker'])
+    counts = write_distance(several, SNAPSHOTS, deployments(), 2, 42, tmp_path)
+    assert counts['kinds of animal'] == {'duiker': 2, 'animal': 1} and is_doubtful(counts)
+    line = describe_export('distance', counts, tmp_path)
+    assert 'it counts several kinds as one (duiker 2, animal 1): run again for each kind with --animals' in line
+    one = write_distance(GIVEN.assign(label='duiker'), SNAPSHOTS, deployments(), 2, 42, tmp_path)
+    assert one['kinds of animal'] == {} and not is_doubtful(one)
