@@ -111,7 +111,7 @@ def test_what_does_not_fit_is_refused_before_training(data, tmp_path):
     with pytest.raises(ValueError, match='there are 0 to 1'):
         train.train_recipe(config, tmp_path, folds=[7])
     config.data.folds = 'park'
-    with pytest.raises(ValueError, match="'clip' or 'site'"):
+    with pytest.raises(ValueError, match="data.folds is 'clip', 'site', 'published', not 'park'"):
         train.train_recipe(config, tmp_path)
 
 
