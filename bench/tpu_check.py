@@ -85,7 +85,7 @@ def lower(variant: Variant) -> jax.stages.Lowered:
     share = (n_cores, variant.batch_size // n_cores)
     t = config.data.n_frames
     batch = {
-        'frames': shape((*share, t, size_px, size_px, 3), jnp.uint8),
+        'frames': shape((*share, t, size_px, size_px, 3), jnp.float32),  # augmented
         'window': shape((*share, 1, t), jnp.int32),
         'distance': shape((*share, 1), jnp.float32),
         'mask': shape((*share, 1), jnp.float32),

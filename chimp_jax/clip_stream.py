@@ -2,14 +2,16 @@
 
 A batch is decoded into a frame store (data_prep) and scored, its results are written, and its frames are deleted. While
 an accelerator scores a batch, the next one is decoded. Clips with written results are not touched again: the same call
-resumes a stream that was killed. If a clip's file has changed in size, the clip is done again.
+resumes a stream that was killed. If a clip's file has changed, the clip is done again.
 """
 
 import functools
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +23,7 @@ from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel
-from data_prep.archive import size_bytes
-from data_prep.files import write_whole
+from data_prep.files import fingerprint, unchanged, write_whole
 from data_prep.progress import Progress
 from data_prep.records import Record
 from data_prep.workers import frame_store, local
@@ -59,12 +60,12 @@ def stream_clips(
     machine is at fault, not a clip.
     """
     folder = epath.Path(folder) / _hash(*(member.fingerprint() for member in members))
-    identities = {task.video_id: _identity(task) for task in tasks}
-    done = {clip['video_id'] for clip in _finished(folder, identities)}
+    finished = _finished(folder, tasks)
+    done = {clip['video_id'] for clip in finished}
     progress.skip(len(done), work=len(done) * len(members))
     pending = [task for task in tasks if task.video_id not in done]
     batches = [pending[start : start + CLIPS_PER_BATCH] for start in range(0, len(pending), CLIPS_PER_BATCH)]
-    names = [_hash(*(identities[task.video_id] for task in batch)) for batch in batches]
+    names = _names(batches)
     scratches = [folder / f'unfinished-{name}' for name in names]
     for other in folder.glob('unfinished-*'):  # of a killed run with other clips
         if other not in scratches:
@@ -83,16 +84,32 @@ def stream_clips(
         n_problems = sum(outcome.problem is not None for outcome in outcomes)
         progress.advance(n_failed, work=n_failed * len(members), problems=n_problems)
         write_table(folder / (names[number] + ROWS), rows)
-        clips = [_clip(outcome) | {'identity': identities[outcome.video_id]} for outcome in outcomes]
+        clips = [
+            _clip(outcome) | {'request': _request(task), 'files': outcome.files}
+            for outcome, task in zip(outcomes, batches[number], strict=True)
+        ]
         write_whole(folder / (names[number] + CLIPS), json.dumps(clips))
+        finished += [clip | {'batch': names[number]} for clip in clips]
         scratches[number].rmtree()
-    return _read(folder, identities, members)
+    return _read(folder, finished, members)
+
+
+def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:
+    """Returns a name for each batch, by what is asked of which files."""
+
+    def identity(task: ClipTask) -> str:
+        return f'{_request(task)} {fingerprint(task.paths())}'
+
+    with ThreadPoolExecutor(16) as threads:  # reading parts of many files takes time, above all over a network
+        identities = threads.map(identity, itertools.chain.from_iterable(batches))
+        return [_hash(*itertools.islice(identities, len(batch))) for batch in batches]
 
 
 def _decode(batch: Sequence[ClipTask], folder: epath.Path, workers: int) -> list[frame_store.Outcome]:
     """Decodes into the frame store the clips that are not there yet. Returns the outcomes of all."""
     before = frame_store.read_outcomes(folder / 'frames')
-    local.store_clips([task for task in batch if task.video_id not in before], str(folder / 'frames'), workers)
+    pending = [task for task in batch if not local.still_valid(before.get(task.video_id), task)]
+    local.store_clips(pending, str(folder / 'frames'), workers)
     outcomes = frame_store.read_outcomes(folder / 'frames')
     return [outcomes[task.video_id] for task in batch]
 
@@ -132,15 +149,29 @@ def _clip(outcome: frame_store.Outcome) -> dict:
     return {'video_id': outcome.video_id, **about, 'problem': outcome.problem[1] if outcome.problem else ''}
 
 
-def _finished(folder: epath.Path, identities: dict[str, str]) -> list[dict]:
-    """Returns the clips whose results are in the folder, out of those in identities {video_id: identity}."""
-    batches = {path.name.removesuffix(CLIPS): json.loads(path.read_text()) for path in sorted(folder.glob(f'*{CLIPS}'))}
-    clips = (clip | {'batch': name} for name, batch in batches.items() for clip in batch)
-    return [clip for clip in clips if identities.get(clip['video_id']) == clip['identity']]
+def _finished(folder: epath.Path, tasks: Sequence[ClipTask]) -> list[dict]:
+    """Returns the clips of the tasks whose results are in the folder, each once. A clip whose file has changed is none.
+
+    Results of version 0.1 do not tell the content of the files and do not count.
+    """
+    by_name = {task.video_id: task for task in tasks}
+    found = {}
+    for path in sorted(folder.glob(f'*{CLIPS}')):
+        for clip in json.loads(path.read_text()):
+            task = by_name.get(clip['video_id'])
+            if task and clip.get('request') == _request(task):
+                found.setdefault(task.video_id, []).append(clip | {'batch': path.name.removesuffix(CLIPS)})
+
+    def valid(name: str) -> dict | None:
+        paths = by_name[name].paths()
+        return next((clip for clip in found[name] if unchanged(clip['files'], paths)), None)
+
+    with ThreadPoolExecutor(16) as threads:
+        return [clip for clip in threads.map(valid, found) if clip]
 
 
-def _read(folder: epath.Path, identities: dict[str, str], members: Sequence[Member]) -> Streamed:
-    clips = {clip['video_id']: clip for clip in _finished(folder, identities)}
+def _read(folder: epath.Path, finished: Sequence[dict], members: Sequence[Member]) -> Streamed:
+    clips = {clip['video_id']: clip for clip in finished}
     parts = [_no_rows(members)]
     for path in {folder / (clip['batch'] + ROWS) for clip in clips.values()}:
         rows = pd.read_parquet(io.BytesIO(path.read_bytes()))
@@ -156,10 +187,9 @@ def _no_rows(members: Sequence[Member]) -> pd.DataFrame:
     return pd.DataFrame(keys | {name: np.zeros(0) for name in [*BOX, 'brightness', *(m.name for m in members)]})
 
 
-def _identity(task: ClipTask) -> str:
-    """Returns a hash of the request and the file sizes."""
-    sizes = [size_bytes(path) for path in (task.down_path, task.full_path) if path]
-    return _hash(repr(tuple(task)), repr(sizes))
+def _request(task: ClipTask) -> str:
+    """Returns a hash of what is asked of a clip."""
+    return _hash(repr(tuple(task)))
 
 
 def _hash(*texts: str) -> str:

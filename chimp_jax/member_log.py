@@ -51,13 +51,23 @@ def write_events(writer: tf.summary.SummaryWriter, row: dict) -> None:
     writer.flush()
 
 
-def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, history: list[dict]) -> dict:
-    """Writes member.json, which marks the member as finished, and returns its content. folds: their digest."""
+def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, history: list[dict], records) -> dict:
+    """Writes member.json, which marks the member as finished, and returns its content. folds: their digest.
+
+    If dataset.json of the records says so, the content has simulated: true.
+    """
     best = checkpoint.best_epoch(history)
     member = {'recipe': recipe, 'fold': int(fold), 'best_epoch': best, 'val_mae': history[best - 1]['val_mae']}
     member['folds_sha256'] = folds
+    if _are_simulated(epath.Path(records)):
+        member['simulated'] = True  # the report warns of a member that has seen no real animal
     write_shared(folder / 'member.json', json.dumps(member, indent=2) + '\n')
     return member
+
+
+def _are_simulated(records: epath.Path) -> bool:
+    path = records / 'dataset.json'
+    return path.exists() and json.loads(path.read_text()).get('simulated') is True
 
 
 def note_start(folder: epath.Path) -> None:

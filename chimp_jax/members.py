@@ -22,6 +22,7 @@ class Member(NamedTuple):
     folds_sha256: str  # of the fold assignment
     config: ConfigDict
     folder: epath.Path
+    simulated: bool = False  # trained on clips of data_prep.simulate alone
 
     @property
     def name(self) -> str:
@@ -47,7 +48,8 @@ def find_members(runs) -> list[Member]:
             member = json.loads(marker.read_text())
             config = read_config(marker.parent.parent)
             fields = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
-            found.append(Member(**fields, config=config, folder=marker.parent))
+            simulated = member.get('simulated') is True  # absent in members of version 0.1
+            found.append(Member(**fields, config=config, folder=marker.parent, simulated=simulated))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f'{marker} or the config.json above it is damaged: {error!r}; train it again') from error
     if not found:

@@ -64,7 +64,7 @@ def train_step(
 ) -> tuple[TrainState, Mean]:
     """Computes one update on one replica's share of the batch. Returns the masked absolute error of all replicas, too.
 
-    batch: frames [B, S, H, W, 3] uint8, window [B, K, T] int32, distance [B, K] float32, mask [B, K].
+    batch: frames [B, S, H, W, 3] 0..255, window [B, K, T] int32, distance [B, K] float32, mask [B, K].
     learning_rate: of this update, before the plateau's factor. It is an argument, so a schedule compiles nothing again.
     micro_batches: number of parts of the share, computed one after the other to save memory. Each part acts as a
     replica: D replicas with M parts do the same as D * M replicas, if batch statistics are taken per replica.

@@ -89,7 +89,7 @@ class Trainer:
         left = config.train.epochs - len(history)  # after an early stop
         progress.skip(left, work=left)
         manager.close()
-        return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history)
+        return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history, config.data.records)
 
     def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
         """Returns state and history of the latest checkpoint, or fresh ones with the starting weights of the config."""

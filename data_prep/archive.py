@@ -1,21 +1,80 @@
 """Lists the folders of clips, local or gs://, and copies a remote clip to a local file.
 
-A clip's identity, its video_id, is its path below the root, with forward slashes.
+A clip's identity, its video_id, is its path below the root, with forward slashes, spelled as in the folder. Tables and
+other tools may spell it otherwise: `Archive.video_id_of` and `Names.video_id_of` return the video_id that they mean.
 """
 
 import contextlib
 import itertools
 import operator
 import os
+import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from etils import epath
 
-CLIP_SUFFIXES = frozenset('.mp4 .avi .asf .mov .mkv .m4v .wmv .mpg .mpeg .ts'.split())
+CLIP_SUFFIXES = frozenset(
+    '.mp4 .avi .asf .mov .mkv .m4v .wmv .mpg .mpeg .ts .flv .webm .3gp .mts .m2ts .mod .vob .ogv .h264 .divx'.split()
+)
+# Files that lie beside clips: pictures, sound, texts, tables, maps, scripts, archives; .lrv is a small copy of a clip.
+_COMPANIONS = frozenset(
+    '.jpg .jpeg .jpe .png .gif .bmp .tif .tiff .heic .heif .avif .webp .mpo .dng .cr2 .cr3 .nef .arw .rw2 .orf .raf '
+    '.raw .thm .lrv .wav .mp3 .m4a .aac .wma .flac .amr .txt .csv .tsv .json .xml .xmp .html .htm .md .rtf .pdf .doc '
+    '.docx .xls .xlsx .ods .odt .ppt .pptx .db .sqlite .mdb .accdb .dbf .shp .shx .prj .gpx .kml .kmz .log .ini .inf '
+    '.cfg .srt .vtt .sub .r .rmd .rdata .rds .py .ipynb .zip .gz .7z .rar .tar .lnk .url .exe'.split()
+)
+# Folders in which systems keep deleted clips, thumbnails and indices. Compared in lower case.
+_SYSTEM_FOLDERS = frozenset(
+    ('$recycle.bin', 'recycler', '@recycle', '#recycle', '@eadir', 'system volume information', 'lost+found')
+    + ('.trash', '.trashes', '.spotlight-v100', '.fseventsd', '.temporaryitems', '.documentrevisions-v100')
+)
+
+
+def plain_name(name: str) -> str:
+    """Returns a path in the form in which names are compared: accented letters composed (NFC), `/` between folders.
+
+    macOS stores an accented letter as two characters, a table made elsewhere as one. Windows writes backslashes, other
+    tools `./`.
+    """
+    path = re.sub('(?<!:)/{2,}', '/', unicodedata.normalize('NFC', name).replace('\\', '/'))
+    return re.sub(r'(?<![^/])\./', '', path)
+
+
+class Names:
+    """The names of clips that exist, to be found by other spellings of them."""
+
+    def __init__(self, names: Iterable[str] = ()):
+        self._names = set(names)
+        self._by_plain: dict[str, list[str]] = {}
+        for name in sorted(self._names):
+            self._by_plain.setdefault(plain_name(name), []).append(name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def video_id_of(self, name: str) -> str:
+        """Returns the existing name that is meant, or plain_name(name) if none is, or if several could be.
+
+        The exact name takes precedence, then the same name in plain form, then without blanks around it.
+        """
+        plain = plain_name(name)
+        for spelling in (name, plain, plain.strip()):
+            if spelling in self._names:
+                return spelling
+            if len(meant := self._by_plain.get(spelling, ())) == 1:
+                return meant[0]
+        return plain
+
+    def alike(self) -> list[list[str]]:
+        """Returns the groups of names that have the same plain form."""
+        return [names for names in self._by_plain.values() if len(names) > 1]
+
+
+NO_CLIPS = Names()  # where no folder of clips is known: names get their plain form
 
 
 class Archive:
@@ -32,28 +91,33 @@ class Archive:
                 # If a name is not UTF-8, its bytes are written as numbers.
                 video_id = os.fsencode(name).decode(errors='backslashreplace')
                 self._paths.setdefault(video_id, []).append(root / name)
-        # macOS stores an accented letter as two characters, a table made elsewhere as one.
-        self._by_letters = {unicodedata.normalize('NFC', name): name for name in self._paths}
+        self._names = Names(self._paths)
+        self._by_any_case = {plain_name(name).casefold(): name for name in self._paths}
         self._by_name: dict[str, list[str]] = {}  # last part of the path, in lower case: clips
         for name in self.clips():
             self._by_name.setdefault(_parts(name)[-1], []).append(name)
-        self._by_any_case = {name.casefold(): name for name in self._by_letters}
+
+    def __contains__(self, video_id: str) -> bool:
+        return video_id in self._paths
 
     def clips(self) -> list[str]:
         """Returns the video_id of every clip, sorted. Skips macOS companion files (._NAME)."""
         return sorted(name for name in self._paths if is_clip(name) and not name.rpartition('/')[2].startswith('._'))
 
+    def other_files(self) -> dict[str, str]:
+        """Returns {name: path} of the files that are neither clips nor known to lie beside clips, sorted."""
+        return {name: str(paths[0]) for name, paths in sorted(self._paths.items()) if _is_unknown(name)}
+
     def find(self, video_id: str) -> str | None:
         """Returns the path of a clip, or None. Raises LookupError with the reason if several roots hold it."""
-        name = video_id if video_id in self._paths else self._by_letters.get(unicodedata.normalize('NFC', video_id))
-        paths = self._paths.get(name, [])
+        paths = self._paths.get(self._names.video_id_of(video_id), [])
         if len(paths) > 1:
             raise LookupError(f'is in {" and in ".join(map(str, self.roots))}; give their common parent instead')
         return str(paths[0]) if paths else None
 
     def near(self, video_id: str) -> str | None:
         """Returns a file whose path differs only in upper and lower case, or None."""
-        return self._by_any_case.get(unicodedata.normalize('NFC', video_id).casefold())
+        return self._by_any_case.get(plain_name(video_id).casefold())
 
     def likely(self, video_id: str) -> list[str]:
         """Returns the clips whose last folders and name agree best with those of a path, sorted."""
@@ -62,22 +126,36 @@ class Archive:
         n_equal = {name: _equal_at_end(_parts(name), parts) for name in named}
         return [name for name in named if n_equal[name] == max(n_equal.values())]
 
-    def below_root(self, path: str) -> str:
-        """Returns the video_id of a path that another tool wrote: absolute, or relative to its working folder."""
-        if path in self._paths:
-            return path
+    def video_id_of(self, name: str) -> str:
+        """Returns the video_id of a clip that a table or another tool names.
+
+        The name may have composed or decomposed letters, backslashes or `./`. It may be absolute, or relative to the
+        working folder, if it leads below a root. A name that is not in the archive is returned in plain form.
+        """
+        found = self._names.video_id_of(name)
+        if found in self:
+            return found
         for root in self.roots:
             for start in (str(root), os.path.abspath(root)):
-                if path.startswith(f'{start.rstrip("/")}/'):
-                    return path[len(start.rstrip('/')) + 1 :]
-        return path
+                above = plain_name(start).rstrip('/') + '/'
+                if found.startswith(above):
+                    return self._names.video_id_of(found[len(above) :])
+        return found
+
+    def notes(self) -> list[str]:
+        """Returns a note if names of clips look alike, although they are spelled with other characters."""
+        alike = Names(self.clips()).alike()
+        first = ' and '.join(ascii(name) for name in alike[0]) if alike else ''
+        more = f' ({len(alike)} such groups of names)' if len(alike) > 1 else ''
+        what = 'look alike but are spelled with other characters, so they are different clips; rename one of them'
+        return [f'{first} {what}{more}'] if alike else []
 
     def __str__(self) -> str:
         return ' and '.join(map(str, self.roots))
 
 
 def _parts(video_id: str) -> list[str]:
-    return unicodedata.normalize('NFC', video_id).casefold().split('/')
+    return plain_name(video_id).casefold().split('/')
 
 
 def _equal_at_end(a: list[str], b: list[str]) -> int:
@@ -88,11 +166,21 @@ def is_clip(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in CLIP_SUFFIXES
 
 
+def _is_unknown(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.name.startswith('.') and path.suffix.lower() not in CLIP_SUFFIXES | _COMPANIONS
+
+
+def _is_system_folder(name: str) -> bool:
+    return name.lower() in _SYSTEM_FOLDERS or name.lower().startswith('.trash-')
+
+
 def path_fault(video_id: str) -> str | None:
     """Returns why a video_id cannot be a path below a root, or None."""
     if not video_id:
         return 'the video_id is empty'
-    if not video_id.isprintable():  # line breaks, NUL, bytes that are not UTF-8
+    if any(unicodedata.category(letter) in ('Cc', 'Cs', 'Zl', 'Zp') for letter in video_id):
+        # line breaks, NUL and other controls, bytes that are not UTF-8
         return f'the video_id {video_id!r} is not a file name; rename the file'
     windows = PureWindowsPath(video_id)  # it accepts both kinds of slashes
     if PurePosixPath(video_id).is_absolute() or windows.drive or windows.root:
@@ -124,11 +212,16 @@ def local_copy(path: str | None) -> Iterator[str | None]:
 
 
 def _files_below(root: epath.Path) -> Iterator[str]:
-    """Yields the paths of all files, relative to the root. Follows links, but no link in a circle."""
+    """Yields the paths of all files, relative to the root, without those in folders of the system.
+
+    Follows links, but no link in a circle.
+    """
     if '://' in str(root):
         base = str(root).partition('://')[2].rstrip('/')
         for folder, _, names in root.walk():
             inside = str(folder).partition(base)[2].strip('/')  # some backends omit the scheme
+            if any(map(_is_system_folder, inside.split('/'))):
+                continue
             yield from (f'{inside}/{name}'.lstrip('/') for name in names)
         return
     above = {str(root): frozenset([os.path.realpath(root)])}  # {folder to visit: it and the folders above it}
@@ -139,7 +232,7 @@ def _files_below(root: epath.Path) -> Iterator[str]:
         yield from (name if inside == '.' else f'{inside}/{name}' for name in files)
         chain = above.pop(folder)
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
-        below[:] = sorted(name for name in below if real[name] not in chain)
+        below[:] = sorted(name for name in below if real[name] not in chain and not _is_system_folder(name))
         above |= {os.path.join(folder, name): chain | {real[name]} for name in below}
 
 

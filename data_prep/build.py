@@ -14,6 +14,7 @@ Exit code 0 without problems, 3 if problems.csv has rows, 1 if the command fails
 import argparse
 import functools
 import importlib.metadata
+import json
 import os
 import platform
 import shlex
@@ -25,17 +26,19 @@ import pandas as pd
 from etils import epath
 
 from data_prep import lock
-from data_prep.files import RESUME, failure_line, sha256, write_json, write_whole
-from data_prep.folds import read_or_make_folds
+from data_prep.files import RESUME, failure_line, fingerprint, sha256, unchanged, write_json, write_whole
+from data_prep.folds import balance_lines, fold_balance, read_or_make_folds
 from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
 from data_prep.job import Job, compare_options, keep_options, result_options
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
+from data_prep.simulator.tables import are_simulated
 from data_prep.workers import beam, frame_store, guard, local
 from data_prep.workers.frame_store import Outcome
 
+FILES = 'files.json'  # {video_id: [fingerprint of its files, their paths]}, to notice changed clips
 _PACKAGES = ('av', 'numpy', 'pandas', 'pillow', 'tensorflow-datasets')
 
 
@@ -55,27 +58,43 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     if (out / 'dataset.json').exists():
         print(f'{out} is complete; nothing to do')
         _finish_frames(out, job.delete_frames)
-        return _read_problems(out)
+        return _read_problems(out) + _changed_clips(out)
     beam_options = None if job.runner == 'local' else beam.pipeline_options(job.runner, job.runner_options)
     plan = make_plan(job)
     for note in plan.notes():
         print(f'note: {note}')
+    if plan.problems():
+        _write_problems(out, plan.problems())  # first, so that no later error hides the reasons
     if job.strict and plan.problems():
-        _write_problems(out, plan.problems())
-        raise ValueError(f'{len(plan.problems())} rows or clips cannot be used, see {out}/problems.csv (--strict)')
-    if plan.labels is not None:
-        read_or_make_folds(out / 'folds.csv', plan.labels, job.n_folds, job.seed)
+        raise ValueError('; '.join([*_refused(out, plan.problems()), 'correct them or run without --strict']))
+    try:
+        balance = _make_folds(out, plan.labels, job)
+    except ValueError as error:
+        raise ValueError('; '.join([str(error), *_refused(out, plan.problems())])) from None
     keep_options(out, options)
     outcomes = _decode(job, plan, out, beam_options)
     problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
     _write_problems(out, problems)
     write_whole(out / LOST, _lost_targets(plan, outcomes, str(out / 'frames')).to_csv(index=False))
     clips = _clip_table(plan, outcomes)
+    if clips.empty:
+        raise ValueError('; '.join(['no clip gave a record', *_refused(out, problems)]))
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
-    write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems)))
+    write_json(out / FILES, _fingerprints(plan, outcomes))
+    write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance))
     _finish_frames(out, job.delete_frames)
     return sorted(problems)
+
+
+def _make_folds(out: epath.Path, labels: pd.DataFrame | None, job: Job) -> dict:
+    """Writes folds.csv unless it is there or nothing is labelled. Prints and returns the sizes of the folds."""
+    if labels is None:
+        return {}
+    folds = read_or_make_folds(out / 'folds.csv', labels, job.n_folds, job.seed)
+    balance = fold_balance(labels, folds, job.n_folds)
+    print('\n'.join(balance_lines(balance)))
+    return balance
 
 
 def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Outcome]:
@@ -83,6 +102,7 @@ def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Ou
     frames = str(out / 'frames')
     tasks = make_tasks(plan, job)
     done = frame_store.read_outcomes(frames)
+    done = {task.video_id: done[task.video_id] for task in tasks if local.still_valid(done.get(task.video_id), task)}
     pending = [task for task in tasks if task.video_id not in done]
     where = job.runner if beam_options else f'{job.workers} workers'
     print(f'{len(tasks)} clips, {len(tasks) - len(pending)} of them decoded before; {where}', flush=True)
@@ -121,8 +141,6 @@ def _clip_table(plan: Plan, outcomes: dict[str, Outcome]) -> pd.DataFrame:
 
 def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[str, dict[str, int]]:
     """Writes the records from the frame store, the quick stage. Returns {stream: {split: number of clips}}."""
-    if clips.empty:
-        raise ValueError(f'no clip gave a record; see {out}/problems.csv')
     by_split = {split: rows.tolist() for split, rows in clips.groupby('split', sort=False)['video_id']}
     counts = {}
     (out / NAME).rmtree(missing_ok=True)  # a run that was killed may have written one stream
@@ -134,10 +152,12 @@ def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[st
     return counts
 
 
-def _description(out: epath.Path, options: dict, counts: dict, clips: pd.DataFrame, n_problems: int) -> dict:
+def _description(
+    out: epath.Path, options: dict, counts: dict, clips: pd.DataFrame, n_problems: int, balance: dict
+) -> dict:
     """Returns the content of dataset.json: what the records hold, how they were made, and SHA-256 of the files.
 
-    counts: {stream: {split: number of clips}}. clips: the table clips.csv.
+    counts: {stream: {split: number of clips}}. clips: the table clips.csv. balance: of the folds, see fold_balance.
     """
     files = [out / 'clips.csv', out / 'folds.csv', out / 'problems.csv', *(out / NAME).glob('*/*/*')]
     return {
@@ -146,11 +166,13 @@ def _description(out: epath.Path, options: dict, counts: dict, clips: pd.DataFra
         'features': describe_features(),
         'clips': counts,
         'targets': {split: int(n) for split, n in clips.groupby('split')['n_targets'].sum().items()},
+        'folds': balance,
         'problems': n_problems,
         'sha256': {str(file.relative_to(out)): sha256(file) for file in sorted(files) if file.exists()},
         'versions': {'python': platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
         'options': options,
+        **({'simulated': True} if are_simulated([*options['clips_down'], *options['clips_full']]) else {}),
         'command': shlex.join(['python', '-m', 'data_prep.build', *sys.argv[1:]]),
     }
 
@@ -162,6 +184,44 @@ def _finish_frames(out: epath.Path, delete_frames: bool) -> None:
 
 def _write_problems(out: epath.Path, problems: list[Problem]) -> None:
     write_whole(out / 'problems.csv', pd.DataFrame(sorted(problems), columns=Problem._fields).to_csv(index=False))
+
+
+def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
+    """Returns one text about the problems in problems.csv, none without problems."""
+    if not problems:
+        return []
+    first = min(problems)
+    where = first.row or first.video_id
+    return [
+        f'{len(problems)} rows or clips cannot be used, see {out}/problems.csv (the first, {where}: {first.reason})'
+    ]
+
+
+def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
+    """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
+    paths = {name: copies.paths() for name, copies in plan.copies.items()}
+    known = {name: outcome.files for name, outcome in outcomes.items()}
+    return {
+        name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths
+    }
+
+
+def _changed_clips(out: epath.Path) -> list[Problem]:
+    """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now."""
+    if not (out / FILES).exists():  # version 0.1 made the data set
+        return []
+    known = json.loads((out / FILES).read_text())
+    changed = [
+        name
+        for name, (files, *paths) in known.items()
+        if files and all(epath.Path(path).exists() for path in paths) and not unchanged(files, paths)
+    ]
+    if changed:
+        print(
+            f'{len(changed)} clips have changed since {out} was made, the first: {changed[0]}; to use the new files, '
+            f'delete {out} or give another --out, and run the command again'
+        )
+    return [Problem(name, '', 'files', f'the file has changed since {out} was made') for name in changed]
 
 
 def _read_problems(out: epath.Path) -> list[Problem]:

@@ -18,6 +18,7 @@ class Job:
     clips_down: tuple[str, ...] = ()  # roots of the downsampled clips
     clips_full: tuple[str, ...] = ()  # roots of the original clips; if one of the two is empty, the other serves both
     tables: str | None = None  # folder with the challenge's tables, or one CSV
+    with_distances: bool = True  # False: the tables tell which targets are wanted, and their distances are ignored
     detections: str | None = None  # JSON of a detector: seconds with an animal become targets
     min_confidence: float = 0.2  # of a detection, 0..1
     animals: tuple[str, ...] | None = None  # the categories that count; None: the category `animal`

@@ -1,6 +1,7 @@
 """The plan of a job: the targets of each clip, and the problems that are known before anything is decoded."""
 
 import math
+from collections.abc import Collection, Container
 from typing import NamedTuple
 
 import numpy as np
@@ -8,14 +9,18 @@ import pandas as pd
 from etils import epath
 
 from data_prep.archive import Archive
+from data_prep.decoding.damage import SLACK_S
 from data_prep.inputs import clip_looks
 from data_prep.inputs.detections import Detections, read_detections
 from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
+from data_prep.inputs.known_seconds import KnownSeconds, add_seconds
 from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
 from data_prep.inputs.looked_at import LookedAt, animals_by_second
+from data_prep.inputs.tables import LONGEST_CLIP_S
 from data_prep.job import Job
 from data_prep.workers.clip_record import ClipTask
+from data_prep.workers.other_files import find_videos
 
 
 class Watch(NamedTuple):
@@ -35,11 +40,14 @@ class Plan(NamedTuple):
     copies: dict[str, Copies]  # by video_id
     labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips
     in_pixels: frozenset[str] = frozenset()  # the video_ids with boxes in pixels
+    names: tuple[str, ...] = ()  # notes on the names of the clips
     headers: dict[str, Header | str] = {}  # by video_id; of all clips in the folder if a Watch asks for them
     looked_at: dict[str, LookedAt] = {}  # by video_id; without the clips that nobody looked at or that cannot be read
     looks_fault: str = ''  # why the detector's file does not tell where the detector looked
     watched: frozenset[str] = frozenset()  # the video_ids of the clips that somebody looked at
     unlooked: dict[str, str] = {}  # {video_id: reason} of the clips that the detector did not look at
+    not_clips: dict[str, str] = {}  # {name: reason} of the videos that are no clips by their names
+    added: frozenset[tuple[str, int]] = frozenset()  # targets only because of a known distance: (video_id, second)
 
     def labels_of_animals(self) -> dict[tuple[str, int], str]:
         """Returns {(video_id, second): the name of the animal there} of the targets with such a name."""
@@ -48,7 +56,8 @@ class Plan(NamedTuple):
         return {(row.video_id, row.time_s): row.label for row in rows.itertuples()}
 
     def problems(self) -> list[Problem]:
-        return [problem for targets in self.targets.values() for problem in targets.problems]
+        others = [Problem(name, '', 'find', reason) for name, reason in self.not_clips.items()]
+        return [problem for targets in self.targets.values() for problem in targets.problems] + others
 
     def unreadable(self) -> dict[str, str]:
         """Returns {video_id: reason} of the clips whose header cannot be read."""
@@ -71,15 +80,29 @@ class Plan(NamedTuple):
         n_scaled = sum(copies.down is None for copies in self.copies.values())
         some = 0 < n_scaled < len(self.copies)  # without any downsampled clip nothing is missing
         made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if some else []
-        return [note for targets in self.targets.values() for note in targets.notes] + made
+        return [*self.names, *(note for targets in self.targets.values() for note in targets.notes), *made]
 
     def clips(self, split: str) -> list[str]:
         return sorted(self.targets[split].rows['video_id'].unique())
+
+    def with_seconds(self, known: KnownSeconds, every_s: int) -> 'Plan':
+        """Returns the plan with the known seconds as targets. every_s: seconds between targets without a table."""
+        targets, added = add_seconds(self.targets, known.rows, known.ends_s(), every_s)
+        return self._replace(targets=targets, copies=known.copies | self.copies, added=added)
 
 
 def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
     """Returns the plan of a job. Raises ValueError if a folder, a table or the detections cannot be read."""
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
+    plan = _plan(job, watch, down, full)
+    others = find_videos(full or down, job.workers)
+    names = tuple((full or down).notes())
+    return plan._replace(
+        names=names, not_clips={name: reason for name, reason in others.items() if name not in plan.copies}
+    )
+
+
+def _plan(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
     if job.detections:
         return _plan_detections(job, watch, down, full)
     if job.tables:
@@ -111,6 +134,27 @@ def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
     ]
 
 
+def planned_seconds(plan: Plan, video_ids: Collection[str], every_s: int, workers: int) -> dict[str, Container[int]]:
+    """Returns the seconds of each clip that get a row in the results, with or without a distance.
+
+    Reads the headers of those clips of which every `every_s` seconds are targets.
+    """
+    seconds: dict[str, set[int] | range] = {}
+    rows = pd.concat([targets.rows[['video_id', 'time_s']] for targets in plan.targets.values()])
+    rows = rows[rows['video_id'].isin(list(video_ids))]
+    whole = rows.loc[rows['time_s'].isna(), 'video_id']
+    headers = read_headers({name: (plan.copies[name], 0) for name in whole}, workers) if len(whole) else {}
+    for name, header in headers.items():
+        if isinstance(header, Header):
+            last_s = LONGEST_CLIP_S if math.isinf(header.end_s) else math.floor(header.end_s + SLACK_S)
+            seconds[name] = range(0, last_s + 1, every_s)
+    lost = [target[:2] for targets in plan.targets.values() for target in targets.lost]
+    for name, second in [*rows.dropna().itertuples(index=False, name=None), *lost]:
+        if name not in headers:
+            seconds.setdefault(name, set()).add(int(second))
+    return seconds
+
+
 def _target_fields(rows: pd.DataFrame) -> dict[str, list]:
     """Returns the target fields of a ClipTask from the rows of one clip: none if every second is a target."""
     if rows['time_s'].isna().any():
@@ -130,7 +174,7 @@ def _every_clip(archive: Archive) -> Targets:
 
 
 def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
-    targets = read_tables(job.tables)
+    targets = read_tables(job.tables, full or down, job.with_distances)
     labels = targets['train'].rows if 'train' in targets else None
     copies: dict[str, Copies] = {}
     for split, table in targets.items():
@@ -152,7 +196,7 @@ def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | N
 def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
     """Returns a plan with one split, `test`: the seconds with an animal, each with its best box."""
     main, name = full or down, epath.Path(job.detections).name
-    found = read_detections(job.detections, job.min_confidence, job.animals, main.below_root)
+    found = read_detections(job.detections, job.min_confidence, job.animals, main.video_id_of)
     clips = {clip.video_id: clip for clip in found.clips}
     seen = every_second([video_id for video_id, clip in clips.items() if clip.sightings])
     n_empty = len(clips) - len(seen.rows)

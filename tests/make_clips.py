@@ -10,6 +10,7 @@ import numpy as np
 
 from data_prep.decoding.decode import ClipInfo, decode_seconds
 
+FPS_RULE = 'fps=fps=1:round=up:start_time=0'  # the rule of data_prep.decoding
 SHARED_CLIPS = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'clips'
 
 
@@ -84,3 +85,15 @@ def ffmpeg_makes(path, *arguments) -> Path:
 
 def probe(path) -> ClipInfo:
     return decode_seconds(path, [0])[0]
+
+
+def all_seconds_equal_ffmpeg(path, rule=FPS_RULE):
+    """Compares with the program: with a filter, or with its output option -r 1 if the rule is 'legacy_r1'."""
+    legacy = rule == 'legacy_r1'
+    options = ('null', '-r', '1') if legacy else (rule, '-fps_mode', 'passthrough')
+    info, frames = decode_seconds(path, None, sampling='legacy_r1' if legacy else 'timestamp')
+    expected = ffmpeg_frames(path, *options, height_px=info.height_px, width_px=info.width_px)
+    assert list(frames) == list(range(info.last_s + 1)) == list(range(len(expected)))
+    for second, frame in frames.items():
+        np.testing.assert_array_equal(frame, expected[second], err_msg=f'second {second}')
+    return [frame_number(frame) for frame in frames.values()]

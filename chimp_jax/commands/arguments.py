@@ -3,12 +3,13 @@
 import argparse
 
 from chimp_jax import runtime
+from data_prep.inputs.cells import number
 
 
 def metres_list(text: str) -> list[float]:
     """'0,2,4' -> [0.0, 2.0, 4.0]."""
     try:
-        return [float(number) for number in text.split(',')]
+        return [number(part, '', 'the distance') for part in text.split(',')]
     except ValueError:
         raise argparse.ArgumentTypeError(f'{text!r} is not a list of metres; write for example 0,2,4,6') from None
 

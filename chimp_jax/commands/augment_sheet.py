@@ -22,7 +22,7 @@ def draw_sheet(picture: np.ndarray, tile_px: int) -> Image.Image:
     tiles = {'original': picture}
     for name in augment.OPERATIONS:
         sets = [key for key, names in augment.OPERATION_SETS.items() if name in names]
-        tiles[f'{name}  ({" ".join(sets)})'] = augment.apply_operation(picture[None], name).numpy()[0]
+        tiles[f'{name}  ({" ".join(sets)})'] = augment.apply_operation(picture[None], name).numpy()[0].astype(np.uint8)
     rows = -(-len(tiles) // COLUMNS)
     sheet = Image.new('RGB', (COLUMNS * (tile_px + GAP_PX), rows * (tile_px + CAPTION_PX)), 'white')
     draw = ImageDraw.Draw(sheet)

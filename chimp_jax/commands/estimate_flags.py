@@ -49,11 +49,14 @@ class EstimateRequest:
     partial_effort: bool
     animals: str | None  # names with commas between them
     species_table: str | None
+    media_table: str | None
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
         if self.every_s is not None and (self.targets or self.detections):
             raise ValueError('--every cannot be used with --targets or --detections, which give the seconds themselves')
+        if self.every_s is not None and self.every_s < 1:
+            raise ValueError(f'--every must be at least 1 second; got {self.every_s}')
         if self.every_second_has_an_animal and (self.targets or self.detections):
             given = '--detections' if self.detections else '--targets'
             raise ValueError(
@@ -73,6 +76,8 @@ class EstimateRequest:
             raise ValueError('--animals names categories of a detector; give its file with --detections')
         if self.species_table and 'camtrap-dp' not in self.format:
             raise ValueError('--species_table is for --format camtrap-dp; add this format or leave the table out')
+        if self.media_table and 'camtrap-dp' not in self.format:
+            raise ValueError('--media_table is for --format camtrap-dp; add this format or leave the table out')
         if not 0 < self.coverage < 1:
             raise ValueError(f'--coverage={self.coverage} is not a share; give a number between 0 and 1, such as 0.9')
 
@@ -107,14 +112,19 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     combining.add_combination_flags(parser)
     add_compile_cache(parser)
     add('--coverage', type=float, default=0.9, help='of the interval distance_lower..distance_upper (default: 0.9)')
-    add('--calibrate', metavar='KNOWN', help='CSV video_id,time,distance: 5 or more measured distances for each site')
+    add(
+        '--calibrate',
+        metavar='KNOWN',
+        help='CSV video_id,time,distance: 5 or more measured distances for each site; '
+        'these seconds need not show an animal',
+    )
     add('--deployments', help='CSV of the camera stations; without it each folder of clips is a station')
     add('--format', nargs='+', default=[], choices=formats.FORMATS, help='files for other programs; docs/exports.md')
     add('--snapshot', type=int, dest='snapshot_s', help='seconds between snapshot moments')
     add('--theta', type=float, dest='theta_deg', help="the camera's horizontal angle of view in degrees")
     add('--cutpoints', type=metres_list, help='limits of the distance bins in metres, such as 0,2,4,6,9,13')
     add('--truncation', type=float, help='metres; animals that are farther away are left out')
-    add('--camtrap_package', '--camtrap-package', help='folder of your Camtrap DP, with its datapackage.json')
+    add('--camtrap_package', '--camtrap-package', help='your Camtrap DP: its folder or its .zip')
     add('--detector_every', '--detector-every', type=float, metavar='S', help=DETECTOR_EVERY)
     add('--every_second_has_an_animal', '--every-second-has-an-animal', action='store_true', help=EVERY_SECOND)
     add('--other_moments_are_empty', '--other-moments-are-empty', action='store_true', help=OTHERS_EMPTY)
@@ -125,3 +135,4 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
         metavar='CSV',
         help="columns label,scientificName: the detector's names and the scientific names for Camtrap DP",
     )
+    add('--media_table', '--media-table', metavar='CSV', help='columns video_id,mediaID: the medium of each clip')

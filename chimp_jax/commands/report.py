@@ -14,8 +14,8 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('folder', metavar='DIR', help='the --out folder of chimp-distance estimate')
     add('--clips', help='folder of the clips, if they have moved')
-    add('--frames', type=int, default=200, help='pictures in the page, the most doubtful first (default: 200)')
-    add('--cutpoints', type=metres_list, help='bins of the histogram in metres, such as 0,2,4,6,9,13')
+    add('--frames', type=int, default=200, help='pictures in the page, one a clip first (default: 200)')
+    add('--cutpoints', type=metres_list, help='bins in metres, such as 0,2,4,6,9,13 (default: those of the run)')
     return parser
 
 

@@ -1,8 +1,9 @@
 """Augmentation of a window: at most one named operation, the same for all frames.
 
 Source: Ivanov 2021, section 5. All operations act on uint8 windows [S, H, W, 3] with H = W and use TensorFlow only, so
-they run inside tf.data. Rotation and blur equal those of tensorflow-addons, which is no longer maintained. There is no
-empty set: without augmentation, do not call `augment`.
+they run inside tf.data. Rotation and blur are those of tensorflow-addons, which is no longer maintained. The test
+compares all operations with what the original's TensorFlow 2.4.1 and tensorflow-addons 0.12.1 gave. There is no empty
+set: without augmentation, do not call `augment`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ BLUR_SIGMA_PX = 5.0
 def _rotate_and_crop(window: tf.Tensor, angle_degrees: int) -> tf.Tensor:
     """Turns counter-clockwise about the centre, keeps the central 0.7, stretches it to full size.
 
+    Returns float32: as in the original, the values between grey levels remain up to the division by 255.
     As tfa.image.rotate(interpolation='nearest'): float32 coordinates, pixels from outside are 0.
     The crop leaves no zeros for sides above 113 px, nor for 64 and 96 px. At a few small sides (such as 32 px)
     tf.image.central_crop rounds outwards, and a corner pixel is black.
     """
     size_px = tf.shape(window)[1:3]
     height_span, width_span = tf.unstack(tf.cast(size_px - 1, tf.float32))
-    cosine = tf.constant(math.cos(math.radians(angle_degrees)), tf.float32)
-    sine = tf.constant(math.sin(math.radians(angle_degrees)), tf.float32)
+    # The angle is rounded to float32 first. At 225 and 315 degrees this decides which of two pixels is nearest.
+    angle = float(np.float32(math.radians(angle_degrees)))
+    cosine, sine = tf.constant(math.cos(angle), tf.float32), tf.constant(math.sin(angle), tf.float32)
     x_offset = (width_span - (cosine * width_span - sine * height_span)) / 2
     y_offset = (height_span - (sine * width_span + cosine * height_span)) / 2
     # One row for all frames. It maps a point of the result to the point of the picture that it shows.
@@ -42,9 +45,7 @@ def _rotate_and_crop(window: tf.Tensor, angle_degrees: int) -> tf.Tensor:
         fill_mode='CONSTANT',
     )
     cropped = tf.image.central_crop(turned, CROP_FRACTION)
-    # The cast cuts the fraction off, as it does when frames are first resized. All uint8 pictures of this project are
-    # floors, so an augmented picture is not half a grey level brighter than the others.
-    return tf.cast(tf.image.resize(cropped, size_px, method='bilinear'), tf.uint8)
+    return tf.image.resize(cropped, size_px, method='bilinear')
 
 
 def _grayscale(window: tf.Tensor) -> tf.Tensor:
@@ -57,17 +58,21 @@ def _grayscale_brightness(window: tf.Tensor, delta: float) -> tf.Tensor:
 
 
 def _gaussian_taps(kernel_px: int) -> np.ndarray:
-    """Returns the weights of an even kernel: taps -4..5 for 10, -9..10 for 20; float32, sum 1."""
+    """Returns the weights of an even kernel: taps -4..5 for 10, -9..10 for 20; float32, sum 1 - 2e-7.
+
+    In the original, rounding brings flat white to just below 255, which the floor makes 254, with both kernels. The
+    sum of the weights does the same here, whatever the order of the additions.
+    """
     offset_px = np.arange(-kernel_px // 2 + 1, kernel_px // 2 + 1)
     weights = np.exp(-(offset_px**2) / (2 * BLUR_SIGMA_PX**2))
-    return (weights / weights.sum()).astype(np.float32)
+    return (weights / weights.sum() * (1 - 2e-7)).astype(np.float32)
 
 
 def _gaussian_blur(window: tf.Tensor, kernel_px: int) -> tf.Tensor:
     """Blurs as tfa.image.gaussian_filter2d(padding='REFLECT', sigma=5), then casts (floor).
 
     Two passes of k taps replace one pass of k * k taps. They are 3 to 7 times faster at 512 px, and equal to about 2e-4
-    before the cast. If a flat area falls just below its own value, the floor makes it one lower, as in the original.
+    before the cast.
     """
     before_px = (kernel_px - 1) // 2
     after_px = kernel_px - 1 - before_px
@@ -143,7 +148,10 @@ def number_of_choices(n_operations: int, probability: float) -> int:
 
 
 def apply_operation(window: tf.Tensor, name: str) -> tf.Tensor:
-    """Applies one named operation to every frame: [S, H, W, 3] uint8, H = W -> the same shape."""
+    """Applies one named operation to every frame: [S, H, W, 3] uint8, H = W -> the same shape.
+
+    Returns float32 with values 0..255 for the turns with a crop, uint8 for all others.
+    """
     if name not in OPERATIONS:
         raise ValueError(f'unknown operation {name!r}; known: {", ".join(OPERATIONS)}')
     window = tf.convert_to_tensor(window)
@@ -160,7 +168,7 @@ def augment(window: tf.Tensor, operation_set: str, probability: float, seed: tf.
     """Applies a random operation of the set, or none, to the window; eager or inside tf.data.
 
     window: [S, H, W, 3] uint8, H = W. seed: [2] int32 or int64. Equal seeds give equal results, so the caller passes a
-    new seed for each example and epoch. Returns the window's shape and type.
+    new seed for each example and epoch. Returns the window's shape, float32 with values 0..255.
     """
     if operation_set not in OPERATION_SETS:
         known = ', '.join(OPERATION_SETS)
@@ -169,6 +177,6 @@ def augment(window: tf.Tensor, operation_set: str, probability: float, seed: tf.
     n_choices = number_of_choices(len(names), probability)
     window = tf.convert_to_tensor(window)
     choice = tf.random.stateless_uniform([], seed, minval=0, maxval=n_choices, dtype=tf.int32, alg='philox')
-    branches = [partial(apply_operation, window, name) for name in names]
-    augmented = tf.switch_case(choice, branches, default=lambda: tf.identity(window))
+    branches = [lambda name=name: tf.cast(apply_operation(window, name), tf.float32) for name in names]
+    augmented = tf.switch_case(choice, branches, default=lambda: tf.cast(window, tf.float32))
     return tf.ensure_shape(augmented, window.shape)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from etils import epath
 
 from data_prep import published_folds
-from data_prep.folds import read_fold_table
+from data_prep.folds import few_sites_remedy, read_fold_table
 
 KINDS = ('clip', 'site', 'published')  # 'published': the original's folds, by clip
 
@@ -23,8 +23,8 @@ class Fold(NamedTuple):
 def load_folds(records, kind: str, n_folds: int) -> list[Fold]:
     """Reads the folds from folds.csv beside the records. kind: 'clip', 'site' or 'published'.
 
-    Raises ValueError if the file is missing, lacks the published folds, has another number of folds, or if
-    the published folds are not those of the original, because other clips are labelled.
+    Raises ValueError if the file is missing, lacks the published folds, has another number of folds, or has empty folds
+    by site, or if the published folds are not those of the original, because other clips are labelled.
     """
     path = epath.Path(records) / 'folds.csv'
     if kind not in KINDS:
@@ -35,6 +35,11 @@ def load_folds(records, kind: str, n_folds: int) -> list[Fold]:
     if f'{kind}_fold' not in whole:
         raise ValueError(f'{path} has no column {kind}_fold; prepare the data in a new folder, or use data.folds=clip')
     table = whole[f'{kind}_fold'].astype(int)
+    if kind == 'site' and table.nunique() < n_folds == whole['clip_fold'].nunique():
+        raise ValueError(
+            f'{path} has clips in {table.nunique()} of {n_folds} folds by site. If there are fewer sites than folds, '
+            f'{few_sites_remedy(table.nunique())}; else delete the file and prepare the data again'
+        )
     if table.nunique() != n_folds:
         raise ValueError(
             f'{path} has {table.nunique()} {kind} folds, the config has data.n_folds={n_folds}; '

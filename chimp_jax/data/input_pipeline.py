@@ -1,4 +1,4 @@
-"""Records -> training batches by tf.data, and records -> frames for evaluation. Frames stay uint8 up to the device.
+"""Records -> training batches by tf.data, and records -> frames for evaluation.
 
 Windows are cut when the records are read. The shuffle buffer holds JPEGs, not pixels.
 """
@@ -55,8 +55,8 @@ def training_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields the shuffled, augmented batches of one epoch. Examples that do not fill a batch are left out.
 
-    A batch has frames [B, S, size, size, 3] uint8, window [B, K, T] int32 (positions among the S frames), distance
-    [B, K] float32 in metres, mask [B, K] (0 if a place is unused or its distance unknown), and the keys
+    A batch has frames [B, S, size, size, 3] float32 0..255, window [B, K, T] int32 (positions among the S frames),
+    distance [B, K] float32 in metres, mask [B, K] (0 if a place is unused or its distance unknown), and the keys
     video_id [B], time [B, K] (-1 if unused). plan.batch_size counts windows: B * K.
     shares: records by the number of their share, some or all of plan.n_shares. Each gives its part of every batch, in
     the order of the numbers: the batches of several processes with some shares each, put together, are the batches of

@@ -8,6 +8,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import KEY, read_predictions
+from data_prep.archive import Names
 from data_prep.files import write_whole
 from data_prep.inputs.tables import check_unique, read_table, seconds_of
 from data_prep.records import LOST
@@ -50,9 +51,13 @@ def with_lost(rows: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_order(rows: pd.DataFrame, order: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of `order` (video_id, time), in its order. A row without a prediction has no distance."""
-    asked = pd.MultiIndex.from_frame(order[KEY])
-    found = rows.set_index(KEY).reindex(asked)
+    """Returns the rows of `order` (video_id, time), in its order and with its names of the clips.
+
+    A row without a prediction has no distance.
+    """
+    meant = order['video_id'].map(Names(rows['video_id']).video_id_of)
+    found = rows.set_index(KEY).reindex(pd.MultiIndex.from_frame(order[KEY].assign(video_id=meant)))
+    found.index = pd.MultiIndex.from_frame(order[KEY])
     found['status'] = found['status'].fillna('not among the targets of the records')
     return found.fillna({'members': 0}).astype({'members': int}).reset_index()
 

@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 
 from chimp_jax.field.label_tables import keyed, named
 
+OF_TARGETS = {'time_s': 'time', 'distance_m': 'distance'}  # columns of targets -> of tables of distances
 LEAST_ROWS = 5  # at a site; leave-one-out needs them
 LEAST_GAIN = 0.02  # share of the leave-one-out MAE that a correction must save
 _LEAST_SITES = 5  # to estimate the spread between sites
@@ -84,19 +85,31 @@ class Calibration:
         )
 
 
+def check_known(site: pd.Series, file: str) -> None:
+    """Raises ValueError if a site has fewer than LEAST_ROWS known distances.
+
+    site: of each row of the table of known distances. file: the name of the table in messages.
+    """
+    names, counts = np.unique(site.to_numpy(str), return_counts=True)
+    few = [f'{name} has {n}' for name, n in zip(names, counts, strict=True) if n < LEAST_ROWS]
+    if few:
+        raise ValueError(
+            f'{file}: too few known distances ({named(few)}, {LEAST_ROWS} are needed); measure more, or remove the '
+            'rows of these sites'
+        )
+
+
 def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """rows (video_id, time, distance), known of read_label_table -> known rows with `estimate`, metres; notes.
 
-    There is a note for each known row without an estimate. Raises ValueError if no known row has an estimate.
+    There is a note for each known row without an estimate, whose frame could not be decoded.
     """
     estimate_m = keyed(rows)['distance'].reindex(keyed(known).index)
     known = known.assign(estimate=estimate_m.to_numpy(float))
     lost = [
-        f'{row.row}: {row.video_id} at {row.time} s has no estimate'
+        f'{row.row}: {row.video_id} at {row.time} s has no estimate, so it does not help to calibrate'
         for row in known[known['estimate'].isna()].itertuples()
     ]
-    if len(lost) == len(known):
-        raise ValueError(f'no known distance has an estimate: {named(lost)}; copy video_id and time from distances.csv')
     return known.dropna(subset='estimate').reset_index(drop=True), lost
 
 

@@ -3,16 +3,24 @@
 The file is a table of labels too: `python -m data_prep.build --tables corrections.csv` turns it into training data.
 """
 
+from collections.abc import Container, Mapping
+
 import numpy as np
 import pandas as pd
 
 from chimp_jax.field.label_tables import keyed, named, read_label_table
 from chimp_jax.field.status import CORRECTED
+from data_prep.archive import Archive, Names
+
+_NO_TARGET, _COPY = 'no such target', 'copy video_id and time from distances.csv'
 
 
-def read_corrections(path) -> pd.DataFrame:
-    """Returns the rows of read_label_table; the table may be empty. Raises ValueError as read_label_table does."""
-    return read_label_table(path, may_be_empty=True)
+def read_corrections(path, names: Names | Archive) -> pd.DataFrame:
+    """Returns the rows of read_label_table; the table may be empty. names: the clips that exist.
+
+    Raises ValueError as read_label_table does.
+    """
+    return read_label_table(path, names, may_be_empty=True)
 
 
 def apply_corrections(rows: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataFrame:
@@ -25,7 +33,7 @@ def apply_corrections(rows: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataF
     unknown = ~asked.isin(existing)
     if unknown.any():
         places = [f'{c.row} ({c.video_id} at {c.time} s)' for c in corrections[unknown].itertuples()]
-        raise ValueError(f'no such target: {named(places)}; copy video_id and time from distances.csv')
+        raise ValueError(f'{_NO_TARGET}: {named(places)}; {_COPY}')
     result = rows.copy()
     corrected = existing.isin(asked)
     if corrected.any():
@@ -34,3 +42,17 @@ def apply_corrections(rows: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataF
         result.loc[corrected, ['distance_lower', 'distance_upper']] = np.nan
         result.loc[corrected, 'status'] = CORRECTED
     return result
+
+
+def check_corrections(corrections: pd.DataFrame, planned: Mapping[str, Container[int]]) -> None:
+    """Raises ValueError with the corrections whose target is not planned. Runs before the clips are decoded.
+
+    planned: {video_id: the seconds that get a row}.
+    """
+    lost = [
+        f'{correction.row} ({correction.video_id} at {correction.time} s)'
+        for correction in corrections.itertuples()
+        if correction.time not in planned.get(correction.video_id, ())
+    ]
+    if lost:
+        raise ValueError(f'{_NO_TARGET}: {named(lost)}; {_COPY}')

@@ -13,6 +13,7 @@ from chimp_jax.clip_stream import Streamed
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import with_lost
 from chimp_jax.field import calibrate, corrections, flags, intervals, status
+from chimp_jax.field.label_tables import keyed
 from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan
 from data_prep.workers.clip_record import ClipTask
@@ -53,14 +54,34 @@ def estimate_rows(
 
 
 def lost_targets(plan: Plan, tasks: Sequence[ClipTask], streamed: Streamed) -> pd.DataFrame:
-    """Returns (video_id, time, reason) of the targets without a prediction."""
+    """Returns (video_id, time, reason) of the targets without a prediction, if they can be animals."""
     lost = [tuple(target) for targets in plan.targets.values() for target in targets.lost]
     predicted = set(zip(streamed.rows['video_id'], streamed.rows['time'], strict=True))
     problems = streamed.clips.set_index('video_id')['problem']
     for task in tasks:
         times_s = task.target_time_s or []
         lost += [(task.video_id, t, problems[task.video_id]) for t in times_s if (task.video_id, t) not in predicted]
+    lost = [target for target in lost if target[:2] not in plan.added]
     return pd.DataFrame(lost, columns=[*KEY, 'reason'])
+
+
+def mark_known(rows: pd.DataFrame, known: pd.DataFrame | None, added: Collection[tuple[str, int]]) -> pd.DataFrame:
+    """Returns rows (distances.csv) in which the seconds `added` have the status 'known distance'.
+
+    Such a second is a target because of its known distance alone, so it is no animal. Its row has the measured distance
+    and no interval. known: video_id, time, distance of all known distances; None without any.
+    """
+    if known is None or not added:
+        return rows
+    keys = keyed(rows).index
+    marked = keys.isin(list(added))
+    measured_m = pd.Series(known['distance'].to_numpy(float), keyed(known).index)
+    result = rows.copy()
+    result.loc[marked, 'distance'] = measured_m.reindex(keys[marked]).to_numpy()
+    result.loc[marked, ['distance_lower', 'distance_upper']] = np.nan
+    result.loc[marked, 'flags'] = ''
+    result.loc[marked, 'status'] = status.KNOWN
+    return result
 
 
 def complete_rows(
@@ -104,13 +125,14 @@ def clip_rows(
     watched: Collection[str] = (),
     unlooked: Mapping[str, str] | None = None,
     durations_s: Mapping[str, float] | None = None,
+    not_clips: Collection[str] = (),
 ) -> pd.DataFrame:
     """Returns the rows of clips.csv: one for each clip.
 
-    site: of all clips in the folder, indexed by video_id. problems: {video_id: reason} of the clips that were refused
-    before they were decoded. watched: the clips that somebody looked at; those without targets have no animal.
-    unlooked: {video_id: reason} of the clips that the detector did not look at. durations_s: of clips that were not
-    decoded.
+    site: of all clips in the folder, indexed by video_id. rows: the animals of distances.csv. problems: {video_id:
+    reason} of the clips that were refused before they were decoded. watched: the clips that somebody looked at; those
+    without targets have no animal. unlooked: {video_id: reason} of the clips that the detector did not look at.
+    durations_s: of clips that were not decoded. not_clips: videos with other names than clips.
     """
     streams = streamed.clips.set_index('video_id')
     table = streams.reindex(sorted({*site.index, *problems, *streams.index})).assign(site=site)
@@ -121,10 +143,10 @@ def clip_rows(
     before = pd.Series(problems, dtype=object).reindex(table.index).fillna('')
     reason = before.str.cat(table.pop('problem').fillna(''), '; ').str.strip('; ')
     seconds = rows[rows['distance'].notna()].groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
-    asked = table.index.isin(streams.index) | (reason != '')
+    asked = table.index.isin(rows['video_id']) | (reason != '')
     state = np.select(
-        [~asked & (missed != ''), ~asked, reason == '', seconds > 0],
-        [status.NOT_LOOKED, idle, status.OK, status.PARTLY],
+        [table.index.isin(list(not_clips)), ~asked & (missed != ''), ~asked, reason == '', seconds > 0],
+        [status.NOT_A_CLIP, status.NOT_LOOKED, idle, status.OK, status.PARTLY],
         status.FAILED,
     )
     reason = reason.where(state != status.NOT_LOOKED, missed)

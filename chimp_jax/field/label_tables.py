@@ -3,27 +3,36 @@
 A training table may have bad rows, because thousands of good rows remain. In these short tables every row matters.
 """
 
+import logging
+
 import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import KEY
+from data_prep.archive import NO_CLIPS, Archive, Names
 from data_prep.inputs.labels import read_targets
+
+log = logging.getLogger(__name__)
 
 _NAMED = 3  # rows that a message names
 
 
-def read_label_table(path, may_be_empty: bool = False) -> pd.DataFrame:
+def read_label_table(path, names: Names | Archive = NO_CLIPS, may_be_empty: bool = False) -> pd.DataFrame:
     """Reads a CSV -> video_id (str), time (int, s), distance (float, m), site ('' if unknown), row ('file:line').
 
-    Times are floored to the second, as in training. Raises ValueError, in one line with the rows, if a cell is not a
-    number, is negative or NaN, a second has two rows, a path leaves the clips folder, or the table is empty.
+    Times are floored to the second, as in training; a note on the screen tells so. names: the clips that exist,
+    which the table may spell otherwise.
+    Raises ValueError, in one line with the rows, if a cell is not a number, is negative or NaN, a second has two rows,
+    a clip has two sites, a path leaves the clips folder, or the table is empty.
     """
     path = epath.Path(path)
-    targets = read_targets(path)
+    targets = read_targets(path, names=names)
     bad = [f'{problem.row}: {problem.reason}' for problem in targets.problems]
     bad += [note for note in targets.notes if 'repeated rows' in note]
     if bad:
         raise ValueError(f'{path}: {named(bad)}; correct or remove these rows')
+    for note in targets.notes:
+        log.info('note: %s', note)
     rows = targets.rows.rename(columns={'time_s': 'time', 'distance_m': 'distance'})
     if rows.empty and not may_be_empty:
         raise ValueError(f'{path} has no row; write one for each known distance: video_id,time,distance')

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.field import calibrate, intervals, status
+from chimp_jax.field import calibrate, evaluate, intervals, status
 from chimp_jax.members import Member
 from data_prep.inputs.tables import read_table
 
@@ -27,6 +27,19 @@ class OutOfFold(NamedTuple):
     def mae_m(self) -> float:
         """Returns the mean absolute error, metres."""
         return float(np.abs(self.estimate_m - self.label_m).mean())
+
+    def errors(self, cutpoints_m) -> dict:
+        """Returns the part `out_of_fold` of summary.json.
+
+        mae_m; bands: name, n, mae and bias (estimate - label), metres, for each band of the true distance; warning:
+        only if the bias within a bin of the cutpoints exceeds half of the bin's width.
+        """
+        bands = evaluate.band_errors(self.estimate_m, self.label_m, cutpoints_m)
+        warning = evaluate.bias_warning(bands)
+        told = [
+            {'name': band.name, 'n': band.n, 'mae': round(band.mae, 4), 'bias': round(band.bias, 4)} for band in bands
+        ]
+        return {'mae_m': round(self.mae_m(), 4), 'bands': told} | ({'warning': warning} if warning else {})
 
     def fit_intervals(self, coverage: float) -> intervals.Intervals:
         return intervals.fit_intervals(self.estimate_m, self.label_m, self.spread_m, self.site, coverage, self.folds)

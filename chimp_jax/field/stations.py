@@ -7,13 +7,16 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from data_prep.inputs.tables import number, read_table
+from data_prep.archive import plain_name
+from data_prep.inputs.cells import number, site_name, tidy
+from data_prep.inputs.tables import read_table
 
 COLUMNS = ('station', 'folder', 'region', 'area_km2', 'active_seconds', 'latitude', 'longitude', 'row')
 
 _NUMBERS = ('area_km2', 'active_seconds', 'latitude', 'longitude')
 # Columns of Camtrap DP 1.0's deployments.csv -> the columns here.
 _CAMTRAP_DP = {'deploymentID': 'station', 'deploymentStart': 'start', 'deploymentEnd': 'end'}
+_TYPED = (*COLUMNS[:-1], 'start', 'end')
 _NAMED = 5  # how many clips or stations a message names
 
 
@@ -23,9 +26,10 @@ def read_deployments(path) -> pd.DataFrame:
     The file must have the column station. It may have folder (of the station's clips, below the clips folder; by
     default a folder with the name of the station), region, area_km2, active_seconds or start and end (ISO 8601),
     latitude, longitude. It may also be a deployments.csv of Camtrap DP, whose deployments are the stations. `row` is
-    'file:line'. Raises ValueError with file and row if a station has no name or two rows, or a cell is not valid.
+    'file:line'. Names of stations and folders are tidied: composed letters, no repeated blanks. Raises ValueError with
+    file and row if a station has no name or two rows, or a cell is not valid.
     """
-    texts = read_table(path, numbers=_NUMBERS)
+    texts = read_table(path, numbers=_NUMBERS, thousands=('area_km2', 'active_seconds'), any_case=_TYPED)
     if 'station' not in texts and 'deploymentID' in texts:
         texts = texts.rename(columns=_CAMTRAP_DP)
     if 'station' not in texts:
@@ -50,9 +54,10 @@ def read_deployments(path) -> pd.DataFrame:
 
 
 def _deployment(cells: dict[str, str], place: str) -> dict:
-    if not cells['station']:
+    station = site_name(cells['station'])
+    if not station:
         raise ValueError(f'{place}: the station has no name; write one')
-    folder = cells.get('folder', '').replace('\\', '/').rstrip('/')
+    folder = _tidy_folder(plain_name(cells.get('folder', '').rstrip('/\\')))
     if folder.startswith('/') or '..' in folder.split('/') or ':' in folder:
         raise ValueError(f'{place}: the folder {folder!r} is not below the clips folder; write it relative to that')
     bounds = {'area_km2': (0, math.inf), 'latitude': (-90, 90), 'longitude': (-180, 180)}
@@ -61,7 +66,7 @@ def _deployment(cells: dict[str, str], place: str) -> dict:
         for name, limits in bounds.items()
     }
     return {
-        'station': cells['station'],
+        'station': station,
         'folder': folder,
         'region': cells.get('region', ''),
         'active_seconds': _active_seconds(cells, place),
@@ -99,12 +104,12 @@ def _moment(text: str, place: str, name: str) -> datetime | None:
 def stations_of(video_ids, deployments: pd.DataFrame | None = None) -> pd.Series:
     """Returns the station of each clip, aligned with video_ids (an array, or a Series, whose index is kept).
 
-    Without deployments the station is the folder part of the video_id, '' if it has none. With deployments it is the
-    station whose folder contains the clip. A deployment without a folder stands for any folder with the name of the
+    Without deployments the station is the tidied folder part of the video_id, '' if it has none. With deployments it is
+    the station whose folder contains the clip. A deployment without a folder stands for any folder with the name of the
     station, at any depth. Raises ValueError with the clips that lie in the folder of no station or of two.
     """
     video_ids = video_ids if isinstance(video_ids, pd.Series) else pd.Series(np.asarray(video_ids, object))
-    folders = {video_id: posixpath.dirname(video_id) for video_id in video_ids.unique()}
+    folders = {video_id: _tidy_folder(posixpath.dirname(video_id)) for video_id in video_ids.unique()}
     if deployments is None:
         return video_ids.map(folders).astype(object)
     named = list(zip(deployments['station'], deployments['folder'], strict=True))
@@ -122,6 +127,11 @@ def stations_of(video_ids, deployments: pd.DataFrame | None = None) -> pd.Series
                 'give each station its own folder in the column folder'
             )
     return video_ids.map({video_id: fitting[folder][0] for video_id, folder in folders.items()}).astype(object)
+
+
+def _tidy_folder(folder: str) -> str:
+    """Returns a folder whose names are tidy, so that `ridge ` and `ridge`, or `ê` in two forms, are one station."""
+    return '/'.join(map(tidy, folder.split('/')))
 
 
 def _fitting(folder: str, named: list[tuple[str, str]]) -> list[str]:

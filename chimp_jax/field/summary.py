@@ -10,6 +10,7 @@ from etils import epath
 
 from chimp_jax.ensemble.combination import Combination
 from chimp_jax.field import calibrate, status
+from chimp_jax.field.evaluate import describe_bias
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 from chimp_jax.field.intervals import NO_INTERVALS, Intervals
@@ -21,36 +22,43 @@ def make_summary(
     members: Sequence[str],
     combination: Combination,
     intervals: Intervals | None,
-    mae_m: float | None,
+    out_of_fold: dict | None,
     calibration: calibrate.Calibration | None,
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     device: str,
+    simulated: bool,
     notes: Sequence[str],
 ) -> dict:
     """Returns the content of summary.json, without the exports.
 
-    members: their names. intervals, mae_m (metres, on the out-of-fold rows): None if the members have no out-of-fold
-    rows. rows, clips: distances.csv and clips.csv. notes: of the inputs, as the screen showed them.
+    members: their names. intervals, out_of_fold (of OutOfFold.errors): None if the members have no out-of-fold rows.
+    rows, clips: distances.csv and clips.csv. simulated: the members have seen simulated animals only. notes: of the
+    inputs, as the screen showed them.
     """
     summary = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'device': device,
         'members': list(members),
     }
-    if mae_m is not None:
-        summary['out_of_fold'] = {'mae_m': round(mae_m, 4)}
+    if simulated:
+        summary['simulated'] = True
+    if out_of_fold is not None:
+        summary['out_of_fold'] = out_of_fold
     if intervals is None:
         summary['no_interval'] = NO_INTERVALS
     else:
         summary |= {'coverage': intervals.coverage, 'interval': intervals.note}
     if calibration is not None:
         summary['calibration'] = json.loads(calibration.table().to_json(orient='records'))
+    animals = status.animal_rows(rows)
+    if len(animals) < len(rows):
+        summary['known_distances'] = len(rows) - len(animals)
     return summary | {
         'clips': clips['status'].value_counts().to_dict(),
-        'targets': len(rows),
-        'distances': int(rows['distance'].notna().sum()),
-        'flags': dict(collections.Counter(' '.join(rows['flags']).split()).most_common()),
+        'targets': len(animals),
+        'distances': int(animals['distance'].notna().sum()),
+        'flags': dict(collections.Counter(' '.join(animals['flags']).split()).most_common()),
         'notes': list(notes),
         'combination': json.loads(combination.to_json()),
     }
@@ -64,14 +72,19 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
     lines = [f'{row.status}: {row.video_id}: {row.reason}' for row in _problems(clips)[:_NAMED].itertuples()]
     if (n_more := len(_problems(clips)) - _NAMED) > 0:
         lines.append(f'{n_more} more clips have problems; see {epath.Path(out) / status.CLIPS}')
-    if 'out_of_fold' in summary:
-        mae_m = summary['out_of_fold']['mae_m']
+    lines += _error_lines(summary.get('out_of_fold'))
+    if summary.get('simulated'):
         lines.append(
-            f'On training clips they had not seen, the models were wrong by {mae_m:.1f} m on average. Clips from '
-            'other places can have larger errors.'
+            'warning: the models have seen simulated animals only. On real clips their distances mean nothing; train '
+            'models on clips with measured distances.'
         )
     lines += [f'Intervals: {summary[name]}.' for name in ('no_interval', 'interval') if summary.get(name)]
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]
+    if 'known_distances' in summary:
+        lines.append(
+            f'{summary["known_distances"]} seconds are targets for --calibrate alone. They count as no animal: '
+            f'{status.DISTANCES} gives them the status {status.KNOWN!r}, and the exports leave them out.'
+        )
     lines += [describe_export(name, summary[name], out) for name in formats.FORMATS if name in summary]
     n_clips = int((clips['seconds'] > 0).sum())
     clips_text = '1 clip' if n_clips == 1 else f'{n_clips} clips'
@@ -80,13 +93,27 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
 
 
 def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
-    """Returns 3 if a clip has a problem, a target has no distance, or an export is doubtful, else 0."""
+    """Returns 3 if a clip has a problem, a target has no distance, or an export or the bias is doubtful, else 0."""
     doubtful = any(is_doubtful(summary[name]) for name in formats.FORMATS if name in summary)
-    return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful else 0
+    biased = rows['distance'].notna().any() and 'warning' in summary.get('out_of_fold', {})
+    return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful or biased else 0
+
+
+def _error_lines(out_of_fold: dict | None) -> list[str]:
+    if out_of_fold is None:
+        return []
+    lines = [
+        f'On training clips they had not seen, the models were wrong by {out_of_fold["mae_m"]:.1f} m on average. Clips '
+        'from other places can have larger errors.'
+    ]
+    if bands := out_of_fold.get('bands'):
+        told = describe_bias((band['name'], band['bias']) for band in bands)
+        lines.append(f'By true distance, the models put animals {told}.')
+    return lines + ([f'warning: {out_of_fold["warning"]}.'] if 'warning' in out_of_fold else [])
 
 
 def _problems(clips: pd.DataFrame) -> pd.DataFrame:
-    return clips[clips['status'].isin([status.FAILED, status.PARTLY, status.NOT_LOOKED])]
+    return clips[clips['status'].isin(status.PROBLEMS)]
 
 
 def _calibration_line(site: dict) -> str:

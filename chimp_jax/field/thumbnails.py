@@ -1,15 +1,13 @@
-"""The pictures of the report page: which seconds a person should see first, and their frames from the clips."""
+"""The pictures of the report page: frames of clips as small JPEGs."""
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
-from chimp_jax.field import status
 from data_prep.archive import Archive, local_copy, size_bytes
 from data_prep.decoding.container import ClipError
 from data_prep.decoding.decode import decode_seconds
@@ -17,53 +15,41 @@ from data_prep.progress import Progress
 from data_prep.workers import guard
 from data_prep.workers.local import deadline_s
 
-WIDTH_PX = 320
+SMALL_PX, LARGE_PX = 360, 800  # widths of pictures
 JPEG_QUALITY = 70
 
 
 class ThumbnailTask(NamedTuple):
     video_id: str
     path: str
-    seconds: tuple[int, ...]
-
-
-def doubtful_first(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows with a distance, the most doubtful first.
-
-    First the rows with an interval, widest first; then the rows with only a spread of the members, widest first; then
-    the rows with neither, most flags first; last the corrected rows. Ties are sorted by clip and second.
-    """
-    rows = rows[rows['distance'].notna()]
-    width = (rows['distance_upper'] - rows['distance_lower']).rename('width')
-    keys = pd.DataFrame(
-        {
-            'corrected': rows['status'] == status.CORRECTED,
-            'kind': np.select([width.notna(), rows['spread'].notna()], [0, 1], 2),
-            'doubt': -width.fillna(rows['spread']).fillna(rows['flags'].str.split().str.len()),
-            'video_id': rows['video_id'],
-            'time': rows['time'],
-        }
-    )
-    return rows.loc[keys.sort_values(list(keys.columns)).index]
+    width_px: dict[int, int]  # of the picture of each second
+    gamma: bool
 
 
 def frames_of(
-    wanted: pd.DataFrame, clips_folder: str, n_workers: int | None = None
+    width_px: Mapping[tuple[str, int], int],
+    clips_folder: str,
+    overexposed: Collection[str] = (),
+    n_workers: int | None = None,
 ) -> dict[tuple[str, int], bytes | str]:
-    """Returns {(video_id, time): JPEG of at most WIDTH_PX, or one line with the reason why it is missing}.
+    """Returns {(video_id, time): JPEG, or one line with the reason why it is missing}.
 
-    wanted: a row for each frame, with video_id and time. Each clip is decoded in a worker, so a crash loses only this
-    clip. Raises ValueError if the folder does not exist.
+    width_px: {(video_id, time): largest width of the picture}. overexposed: the clips whose frames are gamma-corrected,
+    as in the stream `full`. Each clip is decoded in a worker, so a crash loses only this clip. Raises ValueError if the
+    folder does not exist.
     """
     archive = Archive([clips_folder])
     found: dict[tuple[str, int], bytes | str] = {}
     tasks = []
-    for video_id, rows in wanted.groupby('video_id'):
-        path, seconds = archive.find(video_id), tuple(rows['time'].tolist())
+    by_clip: dict[str, dict[int, int]] = {}
+    for (video_id, time), width in sorted(width_px.items()):
+        by_clip.setdefault(video_id, {})[time] = width
+    for video_id, widths in by_clip.items():
+        path = archive.find(video_id)
         if path is None:
-            found |= _each(video_id, seconds, 'the clip is not in the folder')
+            found |= _each(video_id, widths, 'the clip is not in the folder')
         else:
-            tasks.append(ThumbnailTask(video_id, path, seconds))
+            tasks.append(ThumbnailTask(video_id, path, widths, video_id in overexposed))
     progress = Progress('pictures', len(tasks))
     for task, result in guard.run_guarded(
         'chimp_jax.field.thumbnails:thumbnails', tasks, n_workers or os.cpu_count() or 1, _deadline_s
@@ -71,26 +57,31 @@ def frames_of(
         if isinstance(result, guard.WorkerDied):
             result = result.reason
         progress.advance(1, problems=isinstance(result, str))
-        found |= _each(task.video_id, task.seconds, result) if isinstance(result, str) else result
+        found |= _each(task.video_id, task.width_px, result) if isinstance(result, str) else result
     return found
 
 
 def thumbnails(task: ThumbnailTask) -> dict[tuple[str, int], bytes] | str:
     """Returns the frames of one clip, or a reason. Runs in a worker. A second after the end gives the last frame."""
+    widths = sorted(set(task.width_px.values()))
     try:
         with local_copy(task.path) as path:
-            info, by_second = decode_seconds(path, task.seconds, convert=lambda rgb, _: to_jpeg(rgb))
+            info, by_second = decode_seconds(
+                path, task.width_px, task.gamma, convert=lambda rgb, _: {width: to_jpeg(rgb, width) for width in widths}
+            )
     except (ClipError, OSError) as error:
         return ' '.join(str(error).split())
-    return {(task.video_id, second): by_second[min(second, info.last_s)] for second in task.seconds}
+    return {
+        (task.video_id, second): by_second[min(second, info.last_s)][width] for second, width in task.width_px.items()
+    }
 
 
-def to_jpeg(rgb: np.ndarray) -> bytes:
-    """[H, W, 3] uint8 -> at most WIDTH_PX wide."""
+def to_jpeg(rgb: np.ndarray, most_px: int = SMALL_PX) -> bytes:
+    """[H, W, 3] uint8 -> at most most_px wide."""
     height_px, width_px = rgb.shape[:2]
     picture = Image.fromarray(rgb)
-    if width_px > WIDTH_PX:
-        size_px = (WIDTH_PX, max(1, round(height_px * WIDTH_PX / width_px)))
+    if width_px > most_px:
+        size_px = (most_px, max(1, round(height_px * most_px / width_px)))
         picture = picture.resize(size_px, Image.Resampling.BOX)
     file = io.BytesIO()
     picture.save(file, 'JPEG', quality=JPEG_QUALITY, optimize=True)

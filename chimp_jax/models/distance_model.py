@@ -33,7 +33,7 @@ def compute_dtype(name: Any) -> Any:
 
 
 def normalize(frames: jax.Array, kind: str, dtype: Any) -> jax.Array:
-    """Converts uint8 pictures to floats by x / 255 (kind `unit`, as published).
+    """Converts pictures 0..255 (uint8, or float32 if augmented) to floats by x / 255 (kind `unit`, as published).
 
     With kind `imagenet` the function then subtracts ImageNet's mean and divides by its standard deviation.
     """

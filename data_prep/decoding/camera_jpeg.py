@@ -6,6 +6,8 @@ import re
 import av
 from PIL import Image
 
+from data_prep.decoding.to_rgb import display_filters
+
 # In coded data only restart markers and stuffed bytes follow 0xff. Any other byte is damage or a second field.
 _MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
 _BASELINE = b'\xff\xc0'
@@ -17,9 +19,9 @@ def stored_jpeg(packet: bytes, frame: av.VideoFrame) -> bytes | None:
     """Returns a packet of an MJPEG clip as a file that any JPEG library reads, or None.
 
     frame: the decoded packet. None if a library would not read the whole packet, or would decode another picture from
-    it: rotated, interlaced, of limited range.
+    it: turned, mirrored, interlaced, of limited range.
     """
-    if not frame.format.name.startswith('yuvj') or frame.rotation or frame.interlaced_frame:
+    if not frame.format.name.startswith('yuvj') or frame.interlaced_frame or display_filters(frame):
         return None
     start, end = packet.find(_START_OF_SCAN), packet.rfind(b'\xff\xd9')
     header = packet[:start]

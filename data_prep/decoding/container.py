@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import av
 
+from data_prep.decoding.timestamps import Clock
+
 # Formats are recognised by content, not by name. Other formats stay shut: a playlist named .mp4 would make libav read
 # other files or the network.
-_FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,avi,asf,matroska,webm,mpeg,mpegts,flv,h264,hevc,m4v,mpegvideo,mjpeg'
+_FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,avi,asf,matroska,webm,mpeg,mpegts,ogg,flv,h264,hevc,m4v,mpegvideo,mjpeg'
 MOST_PIXELS = 1 << 25  # of a picture; 8K video has 33 million. A damaged header may claim gigabytes.
 
 
@@ -34,10 +36,15 @@ def video_stream(container) -> av.video.stream.VideoStream:
 
 
 def packets(container, stream) -> Iterator[av.Packet]:
-    """Yields the stream's packets up to the end of the file, or up to the first place that cannot be read."""
+    """Yields the stream's packets up to the end of the file, or up to the first place that cannot be read.
+
+    Where the clock of the clip jumps, the time goes on.
+    """
+    clock = Clock(container, stream)
     try:
         for packet in container.demux(stream):
             if packet.size:  # an empty packet would tell the decoder that the clip has ended
+                clock.correct(packet)
                 yield packet
     except av.error.FFmpegError:
         return
@@ -64,7 +71,20 @@ class Damage:
 
 def frame_rate(stream) -> float:
     """Returns the average frame rate in pictures per second, 0 if unknown."""
+    if _stores_no_times(stream):  # then libav's average is a guess
+        return float(stream.codec_context.framerate or stream.guessed_rate or 0)
     return float(stream.average_rate or stream.guessed_rate or 0)
+
+
+def rate_fault(stream) -> str:
+    """Returns a text if libav makes up the times of the pictures, else ''. Raw streams (.h264) store no times."""
+    if not _stores_no_times(stream) or stream.codec_context.framerate:
+        return ''
+    return f'it stores no times: {frame_rate(stream):g} pictures per second are assumed; convert it to .mp4 at its rate'
+
+
+def _stores_no_times(stream) -> bool:
+    return bool(stream.container.format.flags & av.format.Flags.no_timestamps.value)
 
 
 def promised_s(container, stream) -> float:

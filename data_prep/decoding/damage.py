@@ -19,6 +19,7 @@ class Doubt(NamedTuple):
     past_end: frozenset[int]  # more than 1 s past the last picture
     repeated: frozenset[int]  # a new picture with the same content: the camera hung, or the scene is still
     missing_end: str  # '', or a text if the clip is shorter than its header tells: truncated, or pictures were lost
+    fault: str = ''  # '', or a text if pictures are missing from all seconds, or the seconds may be wrong
 
     def unusable(self) -> frozenset[int]:
         """Returns the seconds that cannot be used. A repeated picture can: the person who labelled it saw the same."""
@@ -32,7 +33,11 @@ class Doubt(NamedTuple):
             (self.repeated, 'the same picture again'),
         )
         doubts = [f'{text} in {in_ranges(seconds)} s' for seconds, text in texts if seconds]
-        return ', '.join(doubts + [self.missing_end] * bool(self.missing_end))
+        return ', '.join(filter(None, [*doubts, self.missing_end, self.fault]))
+
+    def concerns_all(self) -> bool:
+        """Returns whether more than single seconds is doubtful: a part is missing, or the clock may be wrong."""
+        return bool(self.missing_end or self.fault)
 
 
 def find_doubt(info: ClipInfo, contents: Mapping[int, bytes], times_s: Iterable[int]) -> Doubt:
@@ -49,7 +54,9 @@ def find_doubt(info: ClipInfo, contents: Mapping[int, bytes], times_s: Iterable[
         elif before in contents and contents[second] == contents[before]:
             repeated.add(second)
     past_end = {time_s for time_s in times_s if time_s > info.duration_s + SLACK_S and time_s > info.last_s + SLACK_S}
-    return Doubt(info.damaged_s, frozenset(stale), frozenset(past_end), frozenset(repeated), _missing_end(info))
+    return Doubt(
+        info.damaged_s, frozenset(stale), frozenset(past_end), frozenset(repeated), _missing_end(info), info.fault
+    )
 
 
 def _missing_end(info: ClipInfo) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
-from data_prep.decoding import camera_jpeg, exposure, groups, in_order
+from data_prep.decoding import camera_jpeg, groups, in_order, joined
 from data_prep.decoding.container import ClipError, reason
 from data_prep.decoding.timestamps import SAMPLINGS
+from data_prep.decoding.to_rgb import Converter
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ClipInfo:
     frame_rate: float  # average, pictures per second
     shown_s: tuple[Fraction, ...]  # for each whole second, the time of its picture since t0
     damaged_s: frozenset[int]  # the decoded seconds with a picture that the decoder had to invent in part
+    fault: str = ''  # a text if pictures are missing from all seconds, or the seconds may be wrong; else ''
 
     @property
     def last_s(self) -> int:
@@ -73,8 +74,15 @@ def decode_seconds(
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         raise ClipError(reason(error)) from error
     damaged_s = frozenset(frames.damaged_s)
+    fault = ', '.join(filter(None, (timeline.clock_fault, joined.unread_film(path))))
     info = ClipInfo(
-        float(timeline.end_s), timeline.promised_s, *frames.size_px, timeline.frame_rate, timeline.shown_s, damaged_s
+        float(timeline.end_s),
+        timeline.promised_s,
+        *frames.size_px,
+        timeline.frame_rate,
+        timeline.shown_s,
+        damaged_s,
+        fault,
     )
     return info, dict(sorted(frames.by_second.items()))
 
@@ -107,18 +115,12 @@ class _Frames:
         self.size_px = (0, 0)
         self._gamma = gamma
         self._convert = convert
-        self._reformatter = VideoReformatter()
+        self._to_rgb = Converter(gamma)
 
     def add(self, frame: av.VideoFrame, seconds: Iterable[int], damaged: bool, packet: bytes | None = None) -> None:
-        rotation = frame.rotation
         use_packet = packet is not None and self._convert and not self._gamma and not damaged
         jpeg = camera_jpeg.stored_jpeg(packet, frame) if use_packet else None
-        if self._gamma:
-            frame = exposure.apply_gamma(frame)
-        # The ffmpeg program scales chroma with BICUBIC: equal to the bit.
-        rgb = self._reformatter.reformat(frame, format='rgb24', interpolation='BICUBIC', threads=1)
-        # PyAV does not rotate; this equals ffmpeg's autorotate.
-        rgb = np.ascontiguousarray(np.rot90(rgb.to_ndarray(), (rotation // 90) % 4))
+        rgb = self._to_rgb(frame)
         self.size_px = rgb.shape[:2]
         content = self._convert(rgb, jpeg) if self._convert else rgb
         self.by_second.update(dict.fromkeys(seconds, content))

@@ -4,14 +4,17 @@ The timestamps of the packets tell which picture a second shows.
 """
 
 import bisect
+import itertools
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
 import av
 
-from data_prep.decoding.container import Damage, frame_rate, open_clip, packets, promised_s, video_stream
-from data_prep.decoding.timestamps import Picture, Timeline, in_reach, is_avi, start_ticks
+from data_prep.decoding.container import Damage, frame_rate, open_clip, packets, promised_s, rate_fault, video_stream
+from data_prep.decoding.timestamps import DurationGuess, Picture, Timeline, in_reach, is_avi, rate_ticks, start_ticks
+
+_MOST_REORDERED = 16  # pictures; a decoder of H.264 or HEVC keeps no more
 
 
 class _Packet(NamedTuple):
@@ -73,21 +76,28 @@ def _plan(path, cut: Callable) -> _Plan | None:
             for packet in packets(container, stream)
         ]
         start, time_base = start_ticks(container, stream), stream.time_base
-        header = promised_s(container, stream), frame_rate(stream)
+        guess_duration = DurationGuess(rate_ticks(stream))
+        header, fault = (promised_s(container, stream), frame_rate(stream)), rate_fault(stream)
     times = {packet.pts for packet in found}
     if not found or None in times or len(times) < len(found):
         return None
+    # Pictures are stored a few places before or after the pictures beside which they are shown, no more. Else the clock
+    # jumps back, and the times of two films mix.
+    latest = itertools.accumulate((packet.pts for packet in found), max)
+    most_back = max(1, _MOST_REORDERED / header[1] if header[1] else 0) / time_base
+    if any(high - packet.pts > most_back for high, packet in zip(latest, found, strict=True)):
+        return None
     pictures = [
-        Picture((packet.pts - start) * time_base, packet.duration * time_base, packet.pts)
+        Picture((packet.pts - start) * time_base, guess_duration(packet.pts, packet.duration) * time_base, packet.pts)
         for packet in sorted(found)
         if packet.is_shown
     ]
     pictures = list(in_reach(pictures))
-    if not pictures or not pictures[-1].duration_s:
+    if not pictures:
         return None
     shown = [picture for _, picture in cut(pictures)]
     end_s = pictures[-1].time_s + pictures[-1].duration_s
-    timeline = Timeline(end_s, *header, tuple(picture.time_s for picture in shown))
+    timeline = Timeline(end_s, *header, tuple(picture.time_s for picture in shown), fault)
     return _Plan(found, [picture.content for picture in shown], timeline) if shown else None
 
 

@@ -9,8 +9,26 @@ from fractions import Fraction
 
 import av
 
-from data_prep.decoding.container import ClipError, Damage, frame_rate, open_clip, packets, promised_s, video_stream
-from data_prep.decoding.timestamps import Picture, Timeline, TimestampGuess, in_reach, is_avi, rate_ticks, start_ticks
+from data_prep.decoding.container import (
+    ClipError,
+    Damage,
+    frame_rate,
+    open_clip,
+    packets,
+    promised_s,
+    rate_fault,
+    video_stream,
+)
+from data_prep.decoding.timestamps import (
+    DurationGuess,
+    Picture,
+    Timeline,
+    TimestampGuess,
+    in_reach,
+    is_avi,
+    rate_ticks,
+    start_ticks,
+)
 
 
 def decode_in_order(path: str, cut: Callable, wanted: Callable[[int], set[int]], add: Callable) -> Timeline:
@@ -37,11 +55,16 @@ def decoded_times(path: str) -> tuple[Fraction, ...]:
 
 
 def _timeline(path: str, cut: Callable) -> Timeline:
-    last = None
+    last, fault = None, None
 
     def times() -> Iterator[Picture]:
-        nonlocal last
+        nonlocal last, fault
         for picture in in_reach(_pictures(container, stream)):
+            if last is not None and picture.time_s < last.time_s - 1:
+                back_s, at_s = float(last.time_s - picture.time_s), float(last.time_s)
+                fault = (
+                    f'its clock goes back by {back_s:.1f} s at {at_s:.1f} s: of two joined films, save each as a file'
+                )
             last = picture._replace(content=None)
             yield last
 
@@ -51,7 +74,7 @@ def _timeline(path: str, cut: Callable) -> Timeline:
         if not shown_s:
             raise ClipError('no picture can be decoded')
         end_s, header = last.time_s + last.duration_s, (promised_s(container, stream), frame_rate(stream))
-        return Timeline(end_s, *header, shown_s)
+        return Timeline(end_s, *header, shown_s, fault or rate_fault(stream))
 
 
 def _pictures(container, stream) -> Iterator[Picture]:
@@ -60,14 +83,13 @@ def _pictures(container, stream) -> Iterator[Picture]:
     The content is (frame, damaged).
     """
     start, time_base = start_ticks(container, stream), stream.time_base
-    guess = TimestampGuess()
+    guess, guess_duration = TimestampGuess(), DurationGuess(rate_ticks(stream))
     previous, duration = None, 0
     for frame, damaged in _frames(container, stream):
         tick = guess(None if is_avi(container) else frame.pts, frame.dts)
         if tick is None:
             tick = start if previous is None else previous + duration
-        rising = previous is not None and tick > previous
-        duration = frame.duration or (tick - previous if rising else rate_ticks(stream))
+        duration = guess_duration(tick, frame.duration or 0)
         previous = tick
         yield Picture((tick - start) * time_base, duration * time_base, (frame, damaged))
 

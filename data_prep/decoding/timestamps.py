@@ -24,6 +24,7 @@ class Timeline(NamedTuple):
     promised_s: float  # length by the header, 0 if the header does not give it
     frame_rate: float  # average, pictures per second
     shown_s: tuple[Fraction, ...]  # for each whole second, the time of its picture
+    clock_fault: str = ''  # a text if the clock goes back, which hides pictures, or if there is no clock
 
     @property
     def last_s(self) -> int:
@@ -116,10 +117,77 @@ class TimestampGuess:
         return pts if use_pts and pts is not None else dts
 
 
+class DurationGuess:
+    """Guesses for how long a picture is shown, as the ffmpeg program does: ASF and FLV often do not tell."""
+
+    def __init__(self, rate_ticks: int):
+        self._rate_ticks = rate_ticks
+        self._previous = None
+
+    def __call__(self, tick: int, duration: int) -> int:
+        """Returns the duration in ticks. Takes pictures in display order. duration: as stored, 0 if unknown."""
+        since = 0 if self._previous is None else tick - self._previous
+        self._previous = tick
+        invented = duration == 1 and since > 2  # by libav, for lack of a better one
+        if duration and not invented:
+            return duration
+        return since if since > 0 else self._rate_ticks
+
+
+class Clock:
+    """Lets the time go on where a clip's clock jumps: two films joined in one file, a camera that set its clock anew.
+
+    As in the ffmpeg program, this concerns the formats whose clocks may jump (MPEG-TS and -PS, Ogg). A clock jumps if
+    it goes back by more than 0.1 s, or forwards by more than 10 s.
+    """
+
+    def __init__(self, container, stream):
+        self._may_jump = clock_may_jump(container)
+        self._start, self._time_base, self._rate_ticks = (
+            start_ticks(container, stream),
+            stream.time_base,
+            rate_ticks(stream),
+        )
+        self._offset_us = 0  # added after the jumps so far
+        self._latest_us = self._next_us = None  # decoding time of the latest packet, and what the next one should have
+
+    def correct(self, packet: av.Packet) -> None:
+        """Changes the timestamps of a packet. Takes the packets in the order of the file."""
+        if not self._may_jump:
+            return
+        self._shift(packet, self._ticks(self._offset_us))
+        if packet.dts is None:
+            return
+        dts_us = self._microseconds(packet.dts - self._start)
+        if self._next_us is not None:
+            jump_us = dts_us - self._next_us
+            if abs(jump_us) > 10_000_000 or dts_us + 100_000 < self._latest_us:
+                self._offset_us -= jump_us
+                self._shift(packet, self._ticks(-jump_us))
+                dts_us = self._microseconds(packet.dts - self._start)
+        self._latest_us = dts_us
+        self._next_us = dts_us + self._microseconds(packet.duration or self._rate_ticks)
+
+    def _shift(self, packet: av.Packet, ticks: int) -> None:
+        if ticks:
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+
+    def _microseconds(self, ticks: int) -> int:
+        return _round_half_away(ticks * self._time_base / _MICROSECOND)
+
+    def _ticks(self, microseconds: int) -> int:
+        return _round_half_away(microseconds * _MICROSECOND / self._time_base)
+
+
+def clock_may_jump(container) -> bool:
+    """Returns whether the clocks of the clip's format may jump."""
+    return bool(container.format.flags & av.format.Flags.ts_discont.value)
+
+
 def start_ticks(container, stream) -> int:
     """Returns t0 in units of the stream's time base. The ffmpeg program subtracts it from every timestamp."""
-    clocks_may_jump = container.format.flags & av.format.Flags.ts_discont.value
-    if container.start_time is None or (clocks_may_jump and stream.start_time is not None):
+    if container.start_time is None or (clock_may_jump(container) and stream.start_time is not None):
         return stream.start_time or 0
     return round(container.start_time * _MICROSECOND / stream.time_base)
 

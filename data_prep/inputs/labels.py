@@ -1,4 +1,4 @@
-"""Tables of targets, boxes and sites. A bad row is refused with its file, line and reason.
+"""Tables of targets and boxes. A bad row is refused with its file, line and reason.
 
 Reads the challenge's tables: labels (video_id, time, distance), the submission format (the same columns, distance a
 placeholder) and metadata (video_id, time, x1, y1, x2, y2, park, site_id). Also reads one CSV with columns of these
@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from data_prep.archive import path_fault
+from data_prep.archive import NO_CLIPS, Archive, Names, path_fault
 from data_prep.inputs.animal_column import split_by_animal
-from data_prep.inputs.tables import LONGEST_CLIP_S, number, read_table
+from data_prep.inputs.cells import is_clock, number, seconds
+from data_prep.inputs.sites import read_clip_places
+from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
 
 TABLES = {  # split -> its targets, its metadata
     'train': ('train_labels.csv', 'train_metadata.csv'),
@@ -24,6 +26,7 @@ TABLES = {  # split -> its targets, its metadata
 NO_BOX = (math.nan,) * 4
 
 _BOX = ('x1', 'y1', 'x2', 'y2')
+_COLUMNS = ('video_id', 'filepath', 'time', 'distance', *_BOX, 'site', 'site_id', 'park', 'animal')
 
 
 class Problem(NamedTuple):
@@ -83,45 +86,51 @@ class Targets(NamedTuple):
         )
 
 
-def read_targets(table, metadata=None, with_distance: bool = True) -> Targets:
+def read_targets(table, metadata=None, with_distance: bool = True, names: Names | Archive = NO_CLIPS) -> Targets:
     """Returns the targets of a table.
 
     A row whose column `animal` says no is no target. metadata: table with the boxes, park and site of each clip; if
     None, the columns of `table` are used.
-    with_distance: False for a submission format, whose distances are ignored.
-    Raises ValueError if a file cannot be read as a table or lacks a column.
+    with_distance: False for a submission format or other wanted targets, whose distances are ignored.
+    names: the clips that exist, which the table may spell otherwise.
+    Raises ValueError if a file cannot be read as a table, lacks a column, or names two sites in one row.
     """
     table = epath.Path(table)
-    texts = _read(table, ['video_id', 'time', *(['distance'] if with_distance else [])])
+    texts = _read(table, ['video_id', 'time', *(['distance'] if with_distance else [])], names)
     watched = split_by_animal(texts, _second)
-    rows, problems, notes = _good_rows(watched.seen, table.name, with_distance)
+    rows, problems, notes = _good_rows(watched.seen, table.name, with_distance, names)
     problems += [Problem(name, f'{table.name}:{line}', 'labels', reason) for name, line, reason in watched.faults]
-    about = texts if metadata is None else _read(epath.Path(metadata), ['video_id'])
+    about, file = texts, table.name
+    if metadata is not None:
+        about, file = _read(epath.Path(metadata), ['video_id'], names), epath.Path(metadata).name
     boxes, bad_boxes = _boxes(about)
     if bad_boxes:
-        name = table.name if metadata is None else epath.Path(metadata).name
-        notes.append(f'{name}: boxes ignored in {len(bad_boxes)} rows, first in line {bad_boxes[0]}')
+        notes.append(f'{file}: boxes ignored in {len(bad_boxes)} rows, first in line {bad_boxes[0]}')
     rows['box'] = [boxes.get(key, NO_BOX) for key in zip(rows['video_id'], rows['time_s'], strict=True)]
-    places = _places(about)
+    places = read_clip_places(about, file)
     for name in ('site', 'park'):
-        rows[name] = [places.get(video_id, {}).get(name, '') for video_id in rows['video_id']]
-    return Targets(rows, problems, notes, empty=watched.empty)
+        rows[name] = [getattr(places, name).get(video_id, '') for video_id in rows['video_id']]
+    targets = Targets(rows, problems, notes + places.notes, empty=watched.empty)
+    return targets.without_clips(places.faults, 'labels')
 
 
-def read_tables(path) -> dict[str, Targets]:
+def read_tables(path, names: Names | Archive = NO_CLIPS, with_distance: bool = True) -> dict[str, Targets]:
     """Returns {split: Targets} of a folder with TABLES, or of one CSV.
 
-    A CSV is the split `train` if it has distances, else `test`. Raises ValueError if there is no table.
+    A CSV is the split `train` if a row has a distance, else `test`. with_distance: False ignores the distances.
+    Raises ValueError if there is no table.
     """
     path = epath.Path(path)
     if not path.is_dir():
-        with_distance = 'distance' in _read(path, ['video_id', 'time'])
-        return {'train' if with_distance else 'test': read_targets(path, None, with_distance)}
+        cells = _read(path, ['video_id', 'time'], names).get('distance', pd.Series(dtype=object))
+        labelled = with_distance and any(cells.str.strip())
+        return {'train' if labelled else 'test': read_targets(path, None, labelled, names)}
     targets = {
         split: read_targets(
             path / table,
             path / metadata if (path / metadata).exists() else None,
-            split == 'train',
+            with_distance and split == 'train',
+            names,
         )
         for split, (table, metadata) in TABLES.items()
         if (path / table).exists()
@@ -141,21 +150,26 @@ def every_second(video_ids: list[str]) -> Targets:
     return Targets(rows.assign(time_s=pd.NA, distance_m=np.nan, box=None, site='', park='', row=''), [], [])
 
 
-def _read(path: epath.Path, required: list[str]) -> pd.DataFrame:
-    return read_table(path, required, numbers=('time', 'distance', *_BOX), renamed={'filepath': 'video_id'})
+def _read(path: epath.Path, required: list[str], names: Names | Archive) -> pd.DataFrame:
+    numbers = ('time', 'distance', *_BOX)
+    texts = read_table(path, required, numbers, renamed={'filepath': 'video_id'}, any_case=_COLUMNS)
+    meant = {name: names.video_id_of(name) for name in texts['video_id'].unique()}
+    return texts.assign(video_id=texts['video_id'].map(meant))
 
 
-def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
+def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool, names: Names | Archive):
     """Returns the usable rows, one per clip and second, the problems of the other rows, and notes."""
     problems: list[Problem] = []
-    floored, repeated = [], []
+    floored, repeated, clocks = [], [], []
     first: dict[tuple[str, int], tuple[int, float]] = {}  # (clip, second) -> line, distance
     distances = texts['distance'] if with_distance else [''] * len(texts)
     for line, video_id, time, distance in zip(texts.index, texts['video_id'], texts['time'], distances, strict=True):
         try:
-            if fault := path_fault(video_id):
+            if video_id not in names and (fault := path_fault(video_id)):
                 raise ValueError(fault)
             time_s = _second(time)
+            if with_distance and not distance.strip():
+                raise ValueError('the distance is empty; write it, or remove the row')
             distance_m = number(distance, '', 'the distance', 0) if with_distance else math.nan
             key = video_id, math.floor(time_s)
             line_before, distance_before = first.setdefault(key, (line, distance_m))
@@ -167,6 +181,8 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
         except ValueError as refusal:
             problems.append(Problem(video_id, f'{file}:{line}', 'labels', str(refusal)))
             continue
+        if is_clock(time):
+            clocks.append((line, f'{time.strip()} is second {key[1]}'))
         if time_s != key[1]:
             floored.append(line)
         if line_before != line:
@@ -179,6 +195,9 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
         )
         if lines
     ]
+    if clocks:
+        line, example = clocks[0]
+        notes.append(f'{file}: times read as hours, minutes and seconds in {len(clocks)} rows; line {line}: {example}')
     rows = pd.DataFrame(
         {
             'video_id': np.array([video_id for video_id, _ in first], object),
@@ -191,7 +210,7 @@ def _good_rows(texts: pd.DataFrame, file: str, with_distance: bool):
 
 
 def _second(text: str) -> float:
-    return number(text, '', 'the time', 0, LONGEST_CLIP_S)
+    return seconds(text, '', 'the time', LONGEST_CLIP_S)
 
 
 def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]], list[int]]:
@@ -204,7 +223,7 @@ def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]
             continue
         try:
             x1, y1, x2, y2 = box = tuple(number(text, '', 'box', 0, 1) for text in corners)
-            second = math.floor(number(time, '', 'time', 0, LONGEST_CLIP_S))
+            second = math.floor(_second(time))
         except ValueError:
             bad.append(line)
             continue
@@ -213,16 +232,3 @@ def _boxes(texts: pd.DataFrame) -> tuple[dict[tuple[str, int], tuple[float, ...]
         else:
             bad.append(line)
     return boxes, bad
-
-
-def _places(texts: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Returns {video_id: {'site': ..., 'park': ...}}, the first values that are not empty."""
-    places: dict[str, dict[str, str]] = {}
-    for name, columns in (('site', ('site_id', 'site')), ('park', ('park',))):
-        column = next((column for column in columns if column in texts), None)
-        if column is None:
-            continue
-        for video_id, value in zip(texts['video_id'], texts[column], strict=True):
-            if value:
-                places.setdefault(video_id, {}).setdefault(name, value)
-    return places

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import re
 from collections.abc import Mapping
 
@@ -10,27 +9,43 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
+from data_prep.inputs.cells import decimal_marks, is_clock, may_be_thousands, number, seconds
+
 LONGEST_CLIP_S = 1_000_000  # a later time is a typing mistake
 
 
-def read_table(path, required=(), numbers=(), renamed: Mapping[str, str] | None = None) -> pd.DataFrame:
+def read_table(
+    path,
+    required=(),
+    numbers=(),
+    renamed: Mapping[str, str] | None = None,
+    thousands=(),
+    any_case=(),
+    data: bytes | None = None,
+) -> pd.DataFrame:
     """Reads a CSV table. All cells are text, so `007`, `NA` and `1e5` stay names. The index is the line of each row.
 
     Commas, semicolons or tabs separate the cells. A first line `sep=;` names the separator. If semicolons or tabs
     separate the cells, a comma in the columns `numbers` is the decimal point. Rows without any text are skipped.
     Blanks around column names are removed, and so are empty columns at the end.
     required: names of columns that must exist. renamed: {other name of a column: its name}; a column that has the name
-    already takes precedence.
+    already takes precedence. thousands: the columns among `numbers` whose values may be 1000 or more. any_case: names
+    of columns that may be in upper or lower case, so that a column `Site` is not overlooked. data: the content if it
+    is not read from the file; `path` is then the name in messages.
     Raises ValueError, in one line with file and row, if the file cannot be read, is not UTF-8, has no header, has a
-    column twice, lacks a column, or has a row with another number of cells than the header.
+    column twice, lacks a column, has a row with another number of cells than the header, or has in `thousands` a mark
+    that may be a decimal point or separate thousands.
     """
     path = epath.Path(path)
-    separator, lines, rows = _cells(path, _text(path))
+    separator, lines, rows = _cells(path, _text(path, data))
     if not rows:
         raise ValueError(f'{path} is empty; write a line of column names first')
     names = [name.strip() for name in rows[0]]
     while len(names) > 1 and not names[-1]:
         names.pop()
+    for name in any_case:
+        if name not in names:
+            names = [name if found.casefold() == name.casefold() else found for found in names]
     for other, name in (renamed or {}).items():
         if name not in names:
             names = [name if found == other else found for found in names]
@@ -38,28 +53,13 @@ def read_table(path, required=(), numbers=(), renamed: Mapping[str, str] | None 
     cells = [_fitted(path, line, row, len(names)) for line, row in zip(lines[1:], rows[1:], strict=True)]
     table = pd.DataFrame(cells, index=lines[1:], columns=names, dtype=object)
     if separator != ',':
-        for name in set(numbers) & set(names):
+        numbers = [name for name in names if name in numbers]
+        marks = decimal_marks(cell for name in numbers for cell in table[name])
+        for name in numbers:
+            if name in thousands:
+                _check_marks(path, table[name], marks)
             table[name] = table[name].str.replace(',', '.')
     return table
-
-
-def number(text: str, place: str, name: str, at_least: float = -math.inf, at_most: float = math.inf) -> float:
-    """Returns the number in a cell. Raises ValueError if the cell holds no number or one out of bounds.
-
-    place: 'file:line', which the message begins with, or '' if the caller adds it. name: of the column.
-    """
-    place = place and f'{place}: '
-    try:
-        value = math.nan if '_' in text else float(text)  # Python reads 1_000 as 1000
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        hint = 'without a thousands separator, with a decimal point' if ',' in text else 'with a decimal point'
-        raise ValueError(f'{place}{name} {text!r} is not a number; write a number {hint}')
-    if not at_least <= value <= at_most:
-        bounds = f'at least {at_least:.9g}' if at_most == math.inf else f'from {at_least:.9g} to {at_most:.9g}'
-        raise ValueError(f'{place}{name} {text} is out of bounds; it must be {bounds}')
-    return value
 
 
 def numbers_of(table: pd.DataFrame, name: str, path) -> pd.Series:
@@ -69,12 +69,23 @@ def numbers_of(table: pd.DataFrame, name: str, path) -> pd.Series:
     wrong = (values.isna() & ~texts.str.lower().isin(['', 'nan'])) | np.isinf(values)
     if wrong.any():
         line = table.index[int(np.argmax(wrong))]
+        number(table.loc[line, name], f'{path}:{line}', name)
         raise ValueError(f'{path}:{line}: {name} {table.loc[line, name]!r} is not a number; correct it')
     return values
 
 
 def seconds_of(table: pd.DataFrame, path, name: str = 'time') -> pd.Series:
-    """Returns a column of whole seconds, 0 or more, as int64. Raises ValueError with file and row."""
+    """Returns a column of whole seconds, 0 or more, as int64. Raises ValueError with file and row.
+
+    Reads `mm:ss` and `hh:mm:ss` too.
+    """
+    clock = table[name].map(is_clock).astype(bool)
+    if clock.any():
+        cells = [
+            f'{seconds(cell, f"{path}:{line}", name):.9g}' if of_clock else cell
+            for line, cell, of_clock in zip(table.index, table[name], clock, strict=True)
+        ]
+        table = table.assign(**{name: cells})
     return counts_of(table, name, path, f'a whole second from 0 to {LONGEST_CLIP_S}', LONGEST_CLIP_S)
 
 
@@ -106,9 +117,19 @@ def csv_text(header, rows) -> str:
     return text.getvalue()
 
 
-def _text(path: epath.Path) -> str:
+def _check_marks(path: epath.Path, column: pd.Series, marks: set[str]) -> None:
+    for line, cell in column.items():
+        if may_be_thousands(cell, marks):
+            whole, decimals = re.split('[.,]', cell.strip())
+            raise ValueError(
+                f'{path}:{line}: {column.name} {cell!r} may be {whole}{decimals} or {float(f"{whole}.{decimals}"):g}; '
+                'write it without a thousands separator'
+            )
+
+
+def _text(path: epath.Path, data: bytes | None) -> str:
     try:
-        text = path.read_bytes().decode('utf-8-sig')
+        text = (path.read_bytes() if data is None else data).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
     except OSError as error:

@@ -6,18 +6,21 @@ test_distances.csv with the test distances, which a solver must not read.
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from etils import epath
 from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.decoding.decode import decode_seconds
 from data_prep.files import write_whole
 from data_prep.simulator.site import draw_site
 
+SETTINGS = 'simulation.json'  # marks a folder of simulated clips
 TAI_EDGES_M = (*range(9), 10, 12, 15)  # the park tai notes the midpoints of these intervals
 LABEL = ['video_id', 'time', 'distance']
 METADATA = ['video_id', 'time', 'x1', 'y1', 'x2', 'y2', 'probability', 'park', 'site_id']
@@ -162,13 +165,21 @@ def round_label(distance_m: float, park: str) -> float:
 # ---------------------------------------------------------------- files
 
 
+def are_simulated(folders: Iterable) -> bool:
+    """Returns whether there are folders, and each is a folder of data_prep.simulate or one of its streams."""
+    folders = [epath.Path(folder) for folder in folders]
+    return bool(folders) and all(
+        (folder / SETTINGS).exists() or (folder.parent / SETTINGS).exists() for folder in folders
+    )
+
+
 def claim_folder(out: Path, settings: dict):
     """Writes the settings into the folder, and deletes unfinished files of a run that was killed.
 
     Raises FolderError if the folder holds clips of other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
-    path = out / 'simulation.json'
+    path = out / SETTINGS
     if path.exists() and json.loads(path.read_text()) != settings:
         raise FolderError(f'{path} has other settings; choose another --out or delete the folder')
     write_whole(path, json.dumps(settings))

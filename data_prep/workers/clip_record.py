@@ -37,6 +37,9 @@ class ClipTask(NamedTuple):
     sampling: str = 'timestamp'  # of the `full` stream; the original cuts its `down` frames always by timestamp
     gamma: str = 'auto'  # or 'always', 'never'
 
+    def paths(self) -> list[str]:
+        return [path for path in (self.down_path, self.full_path) if path]
+
 
 class ClipRecords(NamedTuple):
     records: dict[str, Record]  # by stream; empty if no target is left

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from data_prep.archive import size_bytes
 from data_prep.decoding.container import ClipError
+from data_prep.files import fingerprint, unchanged
 from data_prep.progress import Progress
+from data_prep.records import Record
 from data_prep.workers import guard
 from data_prep.workers.clip_record import ClipRecords, ClipTask, make_records
 from data_prep.workers.frame_store import Outcome, clip_row, store
@@ -40,9 +42,7 @@ def settle(frames: str, task: ClipTask, result: 'Outcome | guard.WorkerDied') ->
     """Returns the outcome of a clip, and stores one if the worker died."""
     if not isinstance(result, guard.WorkerDied):
         return result
-    outcome = Outcome(task.video_id, None, ('decode', result.reason))
-    store(frames, outcome, {})
-    return outcome
+    return _store(frames, task, Outcome(task.video_id, None, ('decode', result.reason)), {})
 
 
 def store_clip(pair: tuple[str, ClipTask]) -> Outcome:
@@ -57,6 +57,22 @@ def store_clip(pair: tuple[str, ClipTask]) -> Outcome:
         outcome, records = Outcome(task.video_id, None, ('decode', str(error))), {}
     else:
         outcome, records = _outcome(task.video_id, made), made.records
+    return _store(frames, task, outcome, records)
+
+
+def still_valid(outcome: Outcome | None, task: ClipTask) -> bool:
+    """Returns whether a stored outcome is that of the clip's present files.
+
+    Outcomes of version 0.1 do not name the files. They are valid unless they have a problem, which may be mended.
+    """
+    if outcome is None:
+        return False
+    return unchanged(outcome.files, task.paths()) if outcome.files else outcome.problem is None
+
+
+def _store(frames: str, task: ClipTask, outcome: Outcome, records: dict[str, Record]) -> Outcome:
+    # A mended clip may have the size, the first and the last bytes of the broken one: then all bytes decide.
+    outcome = outcome._replace(files=fingerprint(task.paths(), whole=outcome.problem is not None))
     store(frames, outcome, records)
     return outcome
 
@@ -67,14 +83,14 @@ def _outcome(video_id: str, made: ClipRecords) -> Outcome:
     doubtful = texts['full'] if same else '; '.join(f'{stream}: {text}' for stream, text in texts.items() if text)
     row = clip_row(made.records['full'], doubtful) if made.records else None
     left_out = [f'{made.n_left_out} targets left out'] if made.n_left_out else []
-    if left_out or any(doubt.missing_end for doubt in made.doubts.values()):
+    if left_out or any(doubt.concerns_all() for doubt in made.doubts.values()):
         return Outcome(video_id, row, ('damage', '; '.join([*left_out, doubtful])))
     return Outcome(video_id, row, None)
 
 
 def work_of(task: ClipTask) -> float:
     """Returns the approximate time of a clip in seconds: 1 s per megabyte and 0.1 s for opening it."""
-    return 0.1 + 1e-6 * sum(size_bytes(path) for path in (task.down_path, task.full_path) if path)
+    return 0.1 + 1e-6 * sum(map(size_bytes, task.paths()))
 
 
 def deadline_s(work: float) -> float:

@@ -43,3 +43,15 @@ def test_the_git_revision_is_that_of_our_own_checkout(tmp_path):
     (tmp_path / 'sub' / 'file').write_text('b')
     assert member_log.git_revision(tmp_path) == f'{revision}+changes'
     assert member_log.git_revision(tmp_path / 'sub') is None  # another program's folder in somebody's checkout
+
+
+def test_a_member_of_simulated_clips_says_so(tmp_path):
+    history = [{'epoch': 1, 'val_mae': 2.0}]
+    (tmp_path / 'dataset.json').write_text('{"simulated": true}')
+    member = member_log.finish_member(tmp_path, 'full-a4p50-f7s1', 0, 'ab', history, tmp_path)
+    assert member['simulated'] is True and json.loads((tmp_path / 'member.json').read_text()) == member
+    for text in ('{}', '{"simulated": false}'):
+        (tmp_path / 'dataset.json').write_text(text)
+        assert 'simulated' not in member_log.finish_member(tmp_path, 'full-a4p50-f7s1', 0, 'ab', history, tmp_path)
+    (tmp_path / 'dataset.json').unlink()
+    assert 'simulated' not in member_log.finish_member(tmp_path, 'full-a4p50-f7s1', 0, 'ab', history, str(tmp_path))

@@ -36,7 +36,7 @@ GOOD = [('a.avi', 10, 9.0, 8.0), ('a.avi', 9, 5.0, 4.5)]
         ([*GOOD, GOOD[0]], f'{TWO}: more than one row for a.avi at 10 s'),
         ([*GOOD, ('b.mp4', 0, 2.0, 1.5)], f'{TWO}: more than one row for b.mp4 at 0 s'),  # of another fold
         ([GOOD[0], ('a.avi', 9, 5.0, None)], f'{TWO}: no finite distance for a.avi at 9 s'),
-        ([GOOD[0], ('a.avi', 9, 5.0, 'inf')], "oof.csv:3: prediction 'inf' is not a number; correct it"),
+        ([GOOD[0], ('a.avi', 9, 5.0, 'inf')], "oof.csv:3: prediction 'inf' is not a number; write a number with a decimal point"),
         ([GOOD[0], ('a.avi', 9, None, 4.5)], f'labels of {TWO}: no finite distance for a.avi at 9 s'),
         ([GOOD[0], ('a.avi', 9, 5.5, 4.5)], f'labels of {TWO} are not the labels of {ONE}: a.avi at 9 s .1 in all'),
         ([GOOD[0], ('a.avi', 'x', 5.0, 4.5)], "fold_1/oof.csv:3: time 'x' is not a whole second"),

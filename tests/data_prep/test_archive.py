@@ -3,7 +3,7 @@ import unicodedata
 
 import pytest
 
-from data_prep.archive import Archive, local_copy, path_fault, size_bytes
+from data_prep.archive import Archive, Names, local_copy, path_fault, plain_name, size_bytes
 
 
 def touch(root, *names):
@@ -25,6 +25,7 @@ def test_clips_of_any_name(tmp_path):
         'x.mpg',
         'x.Ts',
         'x.asf',
+        *(f'more/x{suffix}' for suffix in '.flv .WEBM .3gp .MTS .m2ts .MOD .vob .ogv .h264 .DivX'.split()),
     ]
     touch(tmp_path, *names, 'notes.txt', 'thumbs.jpg', 'c/._IMG_0001.AVI', 'noext')
     archive = Archive([tmp_path])
@@ -34,11 +35,82 @@ def test_clips_of_any_name(tmp_path):
     assert archive.near('C/img_0001.avi') == 'c/IMG_0001.AVI'
 
 
+def test_folders_of_the_system_are_passed_over(tmp_path, remote):
+    hidden = ['$RECYCLE.BIN/S-1/a.mp4', 'x/@eaDir/a.mp4', 'System Volume Information/a.mp4', '.Trashes/501/a.mp4']
+    hidden += ['.Trash-1000/files/a.mp4', 'lost+found/a.mp4']
+    shown = ['recycle/a.mp4', 'x/eaDir/a.mp4']
+    for root in (tmp_path / 'card', remote / 'bucket' / 'card'):
+        touch(root, *hidden, *shown, 'Thumbs.db', '.DS_Store', 'x/desktop.ini')
+    for root in (tmp_path / 'card', 'gs://bucket/card'):
+        archive = Archive([root])
+        assert archive.clips() == shown and not archive.other_files()
+        assert archive.find(hidden[0]) is None
+
+
+def test_files_that_may_be_videos(tmp_path):
+    touch(
+        tmp_path, 'a.mp4', 'IMG_1.jpg', 'IMG_1.THM', 'notes.TXT', 'md.json', '.hidden', '._a.xyz', 's/video', 's/b.dat'
+    )
+    assert Archive([tmp_path]).other_files() == {
+        's/b.dat': str(tmp_path / 's/b.dat'),
+        's/video': str(tmp_path / 's/video'),
+    }
+
+
 def test_accented_letters_in_two_forms(tmp_path):
     whole, parts = (unicodedata.normalize(form, 'forêt.mp4') for form in ('NFC', 'NFD'))
     assert whole != parts
     touch(tmp_path, parts)
     assert Archive([tmp_path]).find(whole) == str(tmp_path / parts)
+
+
+def test_names_of_tables_and_tools(tmp_path):
+    parts, whole = unicodedata.normalize('NFD', 'Forêt/é.mp4'), unicodedata.normalize('NFC', 'Forêt/é.mp4')
+    mixed = parts[:5] + whole[4:]
+    assert len({parts, whole, mixed}) == 3 and unicodedata.normalize('NFC', mixed) == whole
+    archive = Archive([touch(tmp_path, parts, 'a b.mp4')])
+    root = unicodedata.normalize('NFC', str(tmp_path))
+    for name in (parts, whole, mixed, f'./{whole}', whole.replace('/', '\\'), f' {whole} ', f'{root}/{whole}'):
+        assert archive.video_id_of(name) == parts, name
+    assert archive.video_id_of('.\\gone\\c.mp4') == 'gone/c.mp4'
+    assert parts in archive and whole not in archive
+    assert archive.find(mixed) == str(tmp_path / parts) and archive.notes() == []
+
+
+def test_files_that_differ_only_in_the_form_of_letters_are_two_clips_and_a_note(tmp_path):
+    parts, whole = unicodedata.normalize('NFD', 'é.mp4'), unicodedata.normalize('NFC', 'é.mp4')
+    archive = Archive([touch(tmp_path, parts, whole, 'x.mp4')])
+    if len(archive.clips()) < 3:
+        pytest.skip('this file system takes the two names for one')
+    assert archive.video_id_of(parts) == parts and archive.video_id_of(whole) == whole
+    assert archive.video_id_of(f'./{whole}') == whole
+    assert archive.find(parts) == str(tmp_path / parts) and archive.find(whole) == str(tmp_path / whole)
+    (note,) = archive.notes()
+    assert note.startswith("'e\\u0301.mp4' and '\\xe9.mp4' look alike") and 'different clips' in note
+
+
+def test_a_name_that_two_files_could_mean_is_neither():
+    first, second = 'e\u0301\xe9', '\xe9e\u0301'  # neither is composed
+    names = Names([first, second])
+    assert names.video_id_of(first) == first and names.video_id_of('\xe9\xe9') == '\xe9\xe9'
+    assert names.alike() == [[first, second]]
+
+
+@pytest.mark.parametrize(
+    ('name', 'plain'),
+    [
+        ('./a', 'a'),
+        ('.\\a\\.\\b', 'a/b'),
+        ('a//b', 'a/b'),
+        ('a./b', 'a./b'),
+        ('../a', '../a'),
+        ('a/.b', 'a/.b'),
+        ('gs://x/./a', 'gs://x/a'),
+        ('\\\\h\\s', '/h/s'),
+    ],
+)
+def test_plain_names(name, plain):
+    assert plain_name(name) == plain
 
 
 def test_several_roots(tmp_path):
@@ -65,8 +137,8 @@ def test_paths_of_other_tools(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     archive = Archive(['clips'])
     for path in ('s/a.mp4', 'clips/s/a.mp4', str(tmp_path / 'clips/s/a.mp4')):
-        assert archive.below_root(path) == 's/a.mp4'
-    assert archive.below_root('/elsewhere/s/a.mp4') == '/elsewhere/s/a.mp4'
+        assert archive.video_id_of(path) == 's/a.mp4'
+    assert archive.video_id_of('/elsewhere/s/a.mp4') == '/elsewhere/s/a.mp4'
 
 
 @pytest.mark.parametrize(
@@ -81,6 +153,10 @@ def test_paths_of_other_tools(tmp_path, monkeypatch):
         '\\\\h\\s\\a',
         'a\0.mp4',
         'a\n.mp4',
+        'a\r.mp4',
+        'a\u2028.mp4',
+        'a\x85.mp4',
+        'a\x1b[2J.mp4',
         'caf\udce9.mp4',
     ],
 )
@@ -89,7 +165,15 @@ def test_invalid_paths(video_id):
 
 
 def test_odd_but_valid_paths():
-    for name in ('a..b.mp4', 'ü/ a.mp4', '...mp4', 'it\'s; "x",y.mp4', '猩.avi'):
+    signs = ('\u202f', '\xa0', '\u200d', '\xad', '\u200b', '\u3000', '\ue000', '\U0001f412')
+    for name in (
+        *(f'19.12.24{sign}13.57.mp4' for sign in signs),
+        'a..b.mp4',
+        'ü/ a.mp4',
+        '...mp4',
+        'it\'s; "x",y.mp4',
+        '猩.avi',
+    ):
         assert path_fault(name) is None
 
 

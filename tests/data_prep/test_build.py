@@ -71,6 +71,7 @@ def test_a_bad_clip_gets_its_row_and_the_others_are_built(built):
     assert done.returncode == 3, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == f'3 problems, see {out}/problems.csv'
+    assert 'labels (sites) in each clip fold: 4 (2), 4 (2)' in lines
     # Three clips are decoded, the empty one is refused before. The command has one progress line.
     assert re.findall(r'^\w+: 3 of 3 clips, \S+ clips/s, 3 problems, 100 %, done in .*', done.stdout, re.MULTILINE)
     assert len({line.partition(':')[0] for line in lines if ' of 3 clips' in line or ' of 4 clips' in line}) == 1
@@ -127,6 +128,9 @@ def test_tables_beside_the_records(built):
     assert description['clips']['full'] == {'train': 2, 'test': 1}
     assert description['targets'] == {'train': 6, 'test': 1}
     assert description['problems'] == 3
+    # a.mp4 and sub/a.mp4 have 3 labels, the unusable clips 1; a.mp4 alone has a site.
+    assert [fold['labels'] for fold in description['folds']['clip']] == [4, 4]
+    assert sum(fold['sites'] for fold in description['folds']['site']) == 4
     assert (out / description['records']['down']).is_dir()
     assert set(description['features']) >= {'frame_jpeg', 'target_distance_m', 'target_box'}
     shards = [name for name in description['sha256'] if 'tfrecord' in name]
@@ -137,7 +141,7 @@ def test_tables_beside_the_records(built):
     assert description['command'].startswith('python -m data_prep.build --tables=')
     assert not (out / 'frames').exists()
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        'chimp_records clips.csv dataset.json folds.csv lost.csv options.json problems.csv'.split()
+        'chimp_records clips.csv dataset.json files.json folds.csv lost.csv options.json problems.csv'.split()
     )
 
 
@@ -212,6 +216,34 @@ def test_a_killed_build_resumes_and_ends_with_the_same_bytes(clips, built, tmp_p
     assert contents(resumed) == contents(out)
 
 
+def test_a_clip_that_changed_is_decoded_again_and_a_complete_data_set_tells_it(clips, tmp_path, capsys):
+    folder, out = tmp_path / 'clips', tmp_path / 'out'
+    shutil.copytree(clips / 'full', folder)
+    content = (folder / 'a.mp4').read_bytes()
+    broken = bytearray(content)
+    broken[len(content) // 3 : -len(content) // 3] = bytes(len(broken[len(content) // 3 : -len(content) // 3]))
+    (folder / 'a.mp4').write_bytes(broken)
+    run = arguments(clips, out, tables=None, clips_down=None, clips_full=folder)
+    assert build.main([*run, '--delete_frames=False']) == 3
+    frames = {path.name: path.stat().st_mtime_ns for path in (out / 'frames' / 'outcome').iterdir()}
+    assert len(frames) == 4
+    capsys.readouterr()
+    (folder / 'a.mp4').write_bytes(content)
+    (folder / 'empty.mp4').write_bytes(content)
+    os.utime(folder / 'b.avi', (1, 1))
+    assert build.main([*run, '--delete_frames=False']) == 3
+    assert '2 clips have changed since' in capsys.readouterr().out
+
+    (out / 'dataset.json').unlink()  # as if the run had been killed
+    build.main([*run, '--delete_frames=False'])
+    again = {
+        path.name for path in (out / 'frames' / 'outcome').iterdir() if frames.get(path.name) != path.stat().st_mtime_ns
+    }
+    assert sorted(name.partition('-')[2] for name in again) == ['a.mp4.json', 'empty.mp4.json']
+    (kept,) = (out / 'frames' / 'outcome').glob('*-sub_a.mp4.json')
+    assert json.loads(kept.read_text())['problem'] is None
+
+
 def test_a_full_disk_ends_the_run_and_the_same_command_resumes(clips, built, tmp_path):
     out, _ = built
     (tmp_path / 'out').mkdir()
@@ -261,7 +293,7 @@ def test_names_that_look_like_numbers_or_missing_values_stay_names(clips, tmp_pa
     assert build.main([*command, '--delete_frames=False']) == 3
     first = contents(out)
     assert [record.video_id for record in read_records(out, 'full', 'train')] != []
-    assert {record.site for record in read_records(out, 'full', 'train')} == {'007', '7', 'NA'}
+    assert {record.site for record in read_records(out, 'full', 'train')} == {'007', '7', ''}  # NA is no site
     (out / 'dataset.json').unlink()  # killed just before the end: the folds are read again
     assert build.main([*command, '--delete_frames=False']) == 3
     assert contents(out) == first
@@ -321,7 +353,8 @@ def test_clips_in_a_bucket(clips, remote, tmp_path):
     assert build.main(arguments(clips, local, **every)) == 3
     assert build.main(arguments(clips, far, **every | {'clips_full': 'gs://bucket/clips'})) == 3
     here, there = contents(local), contents(far)
-    assert here.pop('options.json') != there.pop('options.json')
+    for name in ('options.json', 'files.json'):  # the paths
+        assert here.pop(name) != there.pop(name)
     assert here == there
 
 
@@ -332,6 +365,41 @@ def test_no_usable_clip_is_a_failure(clips, tmp_path, capsys):
     assert build.main(arguments(clips, tmp_path / 'out', tables=tables)) == 1
     assert 'no clip gave a record' in capsys.readouterr().err
     assert 'empty.mp4' in (tmp_path / 'out' / 'problems.csv').read_text()
+
+
+def test_reasons_are_written_before_a_later_error(clips, tmp_path, capsys):
+    table, out = tmp_path / 'mine.csv', tmp_path / 'out'
+    table.write_text('video_id,time,distance\na.mp4,1,2-4 m\nsub/a.mp4,2,"2,5"\n')
+    assert build.main(arguments(clips, out, tables=table)) == 1
+    error = capsys.readouterr().err
+    assert f'2 rows or clips cannot be used, see {out}/problems.csv (the first, mine.csv:2: the distance' in error
+    assert error.startswith('build failed: no label can be used') and error.count('\n') == 1
+    found = pd.read_csv(out / 'problems.csv')
+    assert found['row'].tolist() == ['mine.csv:2', 'mine.csv:3'] and 'is a range' in found['reason'][0]
+    # The corrected table may go into the same folder.
+    table.write_text('video_id,time,distance\na.mp4,0:01,3\nsub/a.mp4,2,2.5\n')
+    assert build.main(arguments(clips, out, tables=table)) == 0
+    assert pd.read_csv(out / 'problems.csv').empty
+    wanted = tmp_path / 'wanted.csv'
+    wanted.write_text('video_id,time\na.mp4,soon\n')
+    assert build.main(arguments(clips, tmp_path / 'other', tables=wanted)) == 1
+    assert 'no clip gave a record; 1 rows or clips cannot be used, see' in capsys.readouterr().err
+
+
+def test_tables_spell_a_clip_otherwise_than_the_folder(clips, tmp_path):
+    """The folder has decomposed letters, the tables composed ones, backslashes and blanks after sites."""
+    name = 'For\u0065\u0302t/a.mp4'
+    (tmp_path / 'clips' / name).parent.mkdir(parents=True)
+    shutil.copy(clips / 'full' / 'a.mp4', tmp_path / 'clips' / name)
+    shutil.copy(clips / 'full' / 'a.mp4', tmp_path / 'clips' / 'b.mp4')
+    table, out = tmp_path / 'mine.csv', tmp_path / 'out'
+    lines = [f'{name},1,3,ridge', 'For\xeat\\a.mp4,2,9,ridge ', './For\xeat/a.mp4,1,3,', 'b.mp4,1,4,NA']
+    table.write_text('\n'.join(['video_id,time,distance,site', *lines]) + '\n')
+    assert build.main(arguments(clips, out, tables=table, clips_down=None, clips_full=tmp_path / 'clips')) == 0
+    train = {record.video_id: record for record in read_records(out, 'full', 'train')}
+    assert set(train) == {name, 'b.mp4'}
+    assert train[name].target_time_s.tolist() == [1, 2] and (train[name].site, train['b.mp4'].site) == ('ridge', '')
+    assert sorted(pd.read_csv(out / 'folds.csv')['video_id']) == sorted([name, 'b.mp4'])
 
 
 def test_one_folder_of_clips_and_only_a_test_table(clips, tmp_path):

@@ -1,25 +1,73 @@
-"""Errors in one line for people."""
+import os
 
+import numpy as np
 import pytest
 
-from data_prep.files import failure_line
+from data_prep.files import fingerprint, unchanged
+
+MB = 1 << 20
 
 
-@pytest.mark.parametrize(
-    'error, line',
-    [
-        (FileNotFoundError(2, 'No such file or directory', 'a.csv'), 'a.csv: No such file or directory'),
-        (OSError(28, 'No space left on device'), 'No space left on device'),
-        (OSError('a text alone'), 'a text alone'),
-        (ValueError('two\n   lines'), 'two lines'),
-        (EOFError(), 'EOFError'),
-    ],
-)
-def test_an_error_is_one_line(error, line):
-    assert failure_line(error) == line
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / 'a.mp4'
+    path.write_bytes(np.random.default_rng(0).bytes(MB))
+    return path
 
 
-def test_both_files_of_a_failed_rename_are_named(tmp_path):
-    with pytest.raises(OSError) as caught:
-        (tmp_path / 'gone').rename(tmp_path / 'new')
-    assert failure_line(caught.value) == f'{tmp_path}/gone and {tmp_path}/new: No such file or directory'
+def change(path, start, stop):
+    content = bytearray(path.read_bytes())
+    content[start:stop] = bytes(stop - start)
+    path.write_bytes(content)
+
+
+def test_a_copy_with_another_time_is_the_same_file(path, tmp_path):
+    known = fingerprint([path]), fingerprint([path], whole=True)
+    copy = tmp_path / 'copy.mp4'
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, (1, 1))
+    assert all(unchanged(text, [copy]) for text in known)
+    os.utime(path, (2, 2))
+    assert all(unchanged(text, [path]) for text in known)
+
+
+@pytest.mark.parametrize('start', [0, MB // 2, MB - 10])
+def test_other_bytes_of_the_same_size_and_time_are_another_file(path, start):
+    known, times = fingerprint([path]), (path.stat().st_atime, path.stat().st_mtime)
+    change(path, start, start + 10)
+    os.utime(path, times)
+    assert not unchanged(known, [path])
+
+
+def test_all_bytes_count_if_asked_for(path):
+    parts, whole = fingerprint([path]), fingerprint([path], whole=True)
+    change(path, MB // 4, MB // 4 + 10)
+    assert unchanged(parts, [path]) and not unchanged(whole, [path])
+
+
+def test_small_longer_and_missing_files(path, tmp_path):
+    known = fingerprint([path])
+    with path.open('ab') as file:
+        file.write(b'x')
+    assert not unchanged(known, [path])
+    small = tmp_path / 'small'
+    small.write_bytes(b'abc')
+    assert fingerprint([small]) == fingerprint([small]) != fingerprint([small, small])
+    absent = fingerprint([tmp_path / 'later'])
+    assert unchanged(absent, [tmp_path / 'later'])
+    (tmp_path / 'later').touch()
+    assert not unchanged(absent, [tmp_path / 'later'])
+
+
+def test_of_a_remote_file_size_and_time_count(remote):
+    local, path = remote / 'bucket' / 'a.mp4', 'gs://bucket/a.mp4'
+    local.parent.mkdir(parents=True)
+    local.write_bytes(b'abc')
+    known = fingerprint([path])
+    assert unchanged(known, [path])
+    os.utime(local, (1, 1))
+    assert not unchanged(known, [path])
+    known = fingerprint([path])
+    local.write_bytes(b'abcd')
+    os.utime(local, (1, 1))
+    assert not unchanged(known, [path])

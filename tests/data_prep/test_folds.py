@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from make_clips import SHARED_CLIPS
 
-from data_prep.folds import make_folds, read_or_make_folds
+from data_prep.folds import balance_lines, fold_balance, make_folds, read_or_make_folds
 from data_prep.inputs.labels import read_targets
 from data_prep.published_folds import are_published
 
@@ -48,6 +48,76 @@ def test_site_folds_hold_equally_many_labels_of_each_distance():
     assert (merged.groupby(['site_fold', 'distance_m']).size() == 8).all()
 
 
+@pytest.mark.parametrize(('n_sites', 'n_folds'), [(5, 5), (8, 4), (10, 5), (6, 3)])
+def test_sites_whose_distances_differ_spread_over_all_folds(n_sites, n_folds):
+    # Each site has distances of its own, so no two sites share a fifth of the distances (or few do).
+    rows = pd.DataFrame(
+        [
+            {'video_id': f's{site}/c{clip}', 'site': f's{site}', 'distance_m': 2 + site + 0.01 * clip}
+            for site in range(n_sites)
+            for clip in range(4)
+            for _ in range(3)
+        ]
+    )
+    merged = rows.merge(make_folds(rows, n_folds), on='video_id')
+    assert merged.groupby('site_fold').size().tolist() == [12 * n_sites // n_folds] * n_folds
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_no_fold_is_empty(seed):
+    random = np.random.default_rng(seed)
+    n_folds = int(random.integers(2, 6))
+    sizes = random.permutation([60, 25, *random.integers(1, 5, n_folds - 2)])  # as many sites as folds
+    rows = pd.DataFrame(
+        [(f's{s}/{i}', f's{s}', random.gamma(2, 4)) for s, n in enumerate(sizes) for i in range(n)],
+        columns=['video_id', 'site', 'distance_m'],
+    )
+    assert sorted(make_folds(rows, n_folds, seed)['site_fold'].value_counts()) == sorted(sizes)
+    for kind, folds in fold_balance(rows, make_folds(rows, n_folds, seed), n_folds).items():
+        assert sum(fold['labels'] for fold in folds) == len(rows) and min(fold['clips'] for fold in folds) > 0, kind
+
+
+def test_clip_folds_stay_those_of_version_0_1():
+    # Written by version 0.1 (commit a8812c5) for these labels and this seed.
+    rows = pd.DataFrame({'video_id': [f'c{i % 9}' for i in range(31)], 'distance_m': 1.0, 'site': ''})
+    assert ''.join(map(str, make_folds(rows, 4, seed=3)['clip_fold'])) == '021313200'
+
+
+def test_the_balance_is_counted_and_told():
+    rows = pd.DataFrame(
+        {'video_id': ['a', 'a', 'b', 'c', 'd'], 'site': ['x', 'x', 'x', 'y', ''], 'distance_m': [1.0, 2, 3, 4, 5]}
+    )
+    folds = pd.DataFrame({'video_id': list('abcd'), 'clip_fold': [0, 1, 1, 1], 'site_fold': [0, 0, 1, 1]})
+    balance = fold_balance(rows, folds, 2)
+    assert balance == {
+        'clip': [{'sites': 1, 'clips': 1, 'labels': 2}, {'sites': 3, 'clips': 3, 'labels': 3}],
+        'site': [{'sites': 1, 'clips': 2, 'labels': 3}, {'sites': 2, 'clips': 2, 'labels': 2}],
+    }
+    assert balance_lines(balance) == [
+        'labels (sites) in each clip fold: 2 (1), 3 (3)',
+        'labels (sites) in each site fold: 3 (1), 2 (2)',
+    ]
+
+
+def test_fewer_sites_than_folds_get_a_note():
+    rows = labels(n_sites=2)
+    *_, note = balance_lines(fold_balance(rows, make_folds(rows, 3), 3))
+    assert note == (
+        'note: 2 sites cannot fill 3 folds by site; train with --config.data.n_folds=2, or train with '
+        '--config.data.folds=clip'
+    )
+    *_, note = balance_lines(fold_balance(rows.assign(site='x'), make_folds(rows.assign(site='x'), 3), 3))
+    assert '1 sites cannot fill 3 folds by site; label clips of more sites, or train with' in note
+
+
+def test_folds_with_another_spelling_of_a_clip_are_rewritten(tmp_path):
+    rows, path = labels().replace('c00.mp4', 'e\u0301.mp4'), tmp_path / 'folds.csv'
+    made = make_folds(rows, 5)
+    made.replace('e\u0301.mp4', '\xe9.mp4').to_csv(path, index=False)
+    pd.testing.assert_frame_equal(read_or_make_folds(path, rows, 5), made, check_like=True)
+    assert 'e\u0301.mp4' in path.read_text() and '\xe9.mp4' not in path.read_text()
+
+
 def test_the_seed_fixes_the_folds():
     rows = labels()
     pd.testing.assert_frame_equal(make_folds(rows, 5, seed=1), make_folds(rows, 5, seed=1))
@@ -61,6 +131,11 @@ def test_the_seed_fixes_the_folds():
 def test_clips_without_a_site_are_sites_of_their_own():
     rows = labels().assign(site='')
     assert make_folds(rows, 5)['site_fold'].nunique() == 5
+
+
+def test_no_label_is_refused():
+    with pytest.raises(ValueError, match='no label can be used'):
+        make_folds(labels(0), 2)
 
 
 def test_too_few_clips_are_refused():

@@ -12,7 +12,7 @@ from make_clips import probe
 
 from data_prep import lock, simulate
 from data_prep.decoding.decode import decode_seconds
-from data_prep.decoding.exposure import GAMMA_TABLE, white_fraction
+from data_prep.decoding.exposure import white_fraction
 from data_prep.simulator import animal, scene, site
 from data_prep.simulator import frames as simulate_frames
 from data_prep.simulator import tables as simulate_tables
@@ -185,7 +185,7 @@ def test_a_hidden_animal_does_not_change_the_picture():
 def test_every_overexposed_code_is_white_and_gamma_restores_the_order():
     codes = simulate_frames.luma_codes('libx264', overexposed=True)
     assert ((codes.astype(float) - 16) * 255 / 219 > 250).all()  # BT.601 luma to RGB
-    restored = GAMMA_TABLE[codes].astype(int)
+    restored = np.minimum(np.floor(256 * (codes / 255) ** 10), 255)  # eq=gamma=0.1
     assert (np.diff(restored) >= 0).all() and restored[-1] - restored[0] > 130
     assert len(np.unique(restored)) >= 15
 
@@ -378,3 +378,12 @@ def test_big_clips_have_the_small_ones_geometry():
     small_luma, big_luma = small[0][:168].astype(float), big[0][:672].astype(float)
     pooled = big_luma.reshape(168, 4, 320, 4).mean((1, 3))
     assert np.corrcoef(small_luma.ravel(), pooled.ravel())[0, 1] > 0.97
+
+
+def test_only_folders_of_the_simulator_are_simulated(tmp_path):
+    (tmp_path / 'sim' / 'full').mkdir(parents=True)
+    (tmp_path / 'real').mkdir()
+    simulate_tables.claim_folder(tmp_path / 'sim', {'seed': 0})
+    sim, full, real = tmp_path / 'sim', tmp_path / 'sim' / 'full', tmp_path / 'real'
+    assert simulate_tables.are_simulated([full]) and simulate_tables.are_simulated([str(sim), full])
+    assert not any(map(simulate_tables.are_simulated, ([], [real], [full, real])))

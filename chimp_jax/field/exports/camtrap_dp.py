@@ -1,29 +1,43 @@
 """Adds distances to a copy of the user's Camera Trap Data Package (Camtrap DP 1.0, Bubnicki et al. 2024).
 
-The copy has one more observation for each distance. The user's deployments, media, metadata and observations do not
-change. Values for which the standard has no field are in observationTags.
+The copy has one more observation for each distance. The user's deployments, media and observations do not change. In
+datapackage.json changes only what would no longer be true. Values for which the standard has no field are in
+observationTags.
 """
 
 import math
-from datetime import datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX
-from chimp_jax.field.exports.camtrap_package import Package, check_package, read_package, schema_names
-from chimp_jax.field.exports.media_match import media_of_clips
-from chimp_jax.field.exports.rows import checked_rows, short_number
-from chimp_jax.field.status import CORRECTED
+from chimp_jax.field.exports.camtrap.check import check_package, descriptor_faults
+from chimp_jax.field.exports.camtrap.descriptor import text_with, with_observations
+from chimp_jax.field.exports.camtrap.media_match import MediaTable, media_of_clips
+from chimp_jax.field.exports.camtrap.observations import ID_PREFIX, METHOD, moment, observations_of, tags_of
+from chimp_jax.field.exports.camtrap.owner import Said, owner_says
+from chimp_jax.field.exports.camtrap.package import Package, read_package, schema_names
+from chimp_jax.field.exports.camtrap.package_files import DESCRIPTOR, packed_as
+from chimp_jax.field.exports.rows import checked_rows
+from chimp_jax.field.status import OK
 from data_prep.files import write_whole
+from data_prep.inputs.categories import scientific_names as mapped_names
 from data_prep.inputs.tables import csv_text
 
-ID_PREFIX = 'chimp_jax-'  # of the observationIDs of this export
-_METHOD = 'distanceMethod'
 _COLUMNS = ('distance_lower', 'distance_upper', 'flags', 'status', *BOX)
-_ESCAPED = {'%': '%25', '|': '%7C', ':': '%3A'}
+_NAMED = 5  # clips that a message names
+
+
+class _Merged(NamedTuple):
+    """A package with the new observations."""
+
+    package: Package
+    observations: str  # the text of observations.csv
+    names: set[str]  # scientific names of the new observations
+    counts: dict  # of merge_camtrap_dp
 
 
 def merge_camtrap_dp(
@@ -32,179 +46,133 @@ def merge_camtrap_dp(
     out_dir,
     field_of_view_deg: float | None = None,
     classified_at: str | None = None,
+    media_table: MediaTable | None = None,
+    scientific_names: Mapping[str, str] | None = None,
 ) -> dict:
     """Writes a copy of the package into out_dir, with one more row in observations.csv for each distance.
 
-    rows: distances.csv. package_dir: the folder of the user's datapackage.json; None raises an error with the remedy.
+    rows: distances.csv. package_dir: the folder or the
+    .zip of the user's package; None raises an error with the remedy.
     field_of_view_deg: the camera's horizontal field of view; the angle is written if a row also has a box.
     classified_at: the time of the estimate, ISO 8601 with time zone; None leaves classificationTimestamp empty.
+    media_table: of read_media_table, None to match by names.
+    scientific_names: {label in lower case: scientific name} of the user, for the column `label` of rows. The name of a
+    row's label takes precedence over the owner's name. The owner's name takes precedence over the name of `animal`.
+    Media that the owner classified as human, vehicle or blank gain no rows.
     The same input gives the same bytes. Rows of an earlier run are replaced; all other rows are kept.
-    Returns the counts of rows added, kept, replaced and left out, and the clips that are not in the package.
+    Returns the counts of rows added, kept, replaced and left out, the rows without a name because the owner gave
+    several, the clips that are not in the package or of which the name alone fits, and the faults and changes of
+    datapackage.json.
     Raises ValueError with file, row and remedy, before anything is written.
     """
+    merged = _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_table, scientific_names)
+    return merged.counts | {'changes of datapackage.json': _copy(merged, epath.Path(out_dir))}
+
+
+def check_merge(
+    video_ids: Iterable[str],
+    package_dir,
+    out_dir,
+    field_of_view_deg: float | None = None,
+    media_table: MediaTable | None = None,
+) -> None:
+    """Raises the ValueErrors of merge_camtrap_dp that do not depend on the distances, and one if no clip fits a medium.
+
+    video_ids: of the clips that may get distances. Writes nothing.
+    """
+    names = list(video_ids)
+    rows = pd.DataFrame({'video_id': names, 'time': 0, 'distance': 1.0, 'flags': '', 'status': OK})
+    rows[['distance_lower', 'distance_upper', *BOX]] = math.nan
+    merged = _merge(rows, package_dir, out_dir, field_of_view_deg, None, media_table)
+    for name in merged.package.names:
+        merged.package.files.read(name)  # else the copy could fail after the work
+    if names and len(merged.counts['clips not in media.csv']) == len(names):
+        file = merged.package.file('media') if media_table is None else media_table.file
+        raise ValueError(
+            f'{file} has none of the clips ({", ".join(names[:_NAMED])}); name the medium of each clip with '
+            '--media_table, or let the folder of the clips be their deploymentID'
+        )
+
+
+def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_table, scientific_names=None) -> _Merged:
     if package_dir is None:
         raise ValueError(
             'the format camtrap-dp needs your own package, with its media and deployments; '
-            'give the folder of its datapackage.json'
+            'give the folder of its datapackage.json or its .zip'
         )
     if field_of_view_deg is not None and not 0 < field_of_view_deg < 180:
         raise ValueError(f'a field of view of {field_of_view_deg} degrees is impossible; give one between 0 and 180')
     if classified_at is not None:
-        _moment(classified_at, 'classified_at')
+        moment(classified_at, 'classified_at')
     rows = checked_rows(rows, _COLUMNS)
     package = read_package(package_dir)
-    _check_out_dir(package.folder, epath.Path(out_dir))
+    _check_out_dir(package.files.path, epath.Path(out_dir))
     with_distance = rows[rows['distance'].notna()]
-    media, unknown = media_of_clips(with_distance['video_id'].unique(), package.media, package.file('media'))
-    added = _observations(with_distance, media, package, field_of_view_deg, classified_at)
-    header, lines, counts = _merged(package, added)
+    names = with_distance['video_id'].unique()
+    deployments = package.deployments['deploymentID']
+    media, unknown = media_of_clips(names, package.media, package.file('media'), deployments, media_table)
+    ours = _of_earlier_run(package)
+    said = owner_says(package.known_observations()[~ours], media.values())
+    known = with_distance[with_distance['video_id'].isin(list(media))]
+    barred = known['video_id'].map(lambda name: said[media[name]['mediaID']].without_animal).astype(bool)
+    named = known[~barred]
+    named = named.assign(scientificName=_names(named, media, said, scientific_names or {}))
+    added = observations_of(named, media, said, package.file('media'), field_of_view_deg, classified_at)
+    header, lines = _merged_lines(package, ours, added)
     text = csv_text(header, lines)
     check_package(package, text)
-    _copy(package, epath.Path(out_dir), text)
+    unnamed = [not row['scientificName'] and said[row['mediaID']].several_species for row in added]
     left_out = {
         'no distance': int(rows['distance'].isna().sum()),
-        'clip not in media.csv': int(with_distance['video_id'].isin(unknown).sum()),
+        'clip not in media.csv': len(with_distance) - len(known),
+        'medium without an animal': int(barred.sum()),
     }
-    return {
-        **counts,
+    counts = {
+        'observations added': len(added),
+        'kept': int((~ours).sum()),
+        'replaced': int(ours.sum()),
         'left out': {reason: n for reason, n in left_out.items() if n},
+        'several species': sum(unnamed),
         'clips not in media.csv': unknown,
+        'clips matched by their name alone': [name for name, about in media.items() if about['by_name']],
+        'faults of datapackage.json': descriptor_faults(package),
     }
+    return _Merged(package, text, set(named['scientificName']), counts)
 
 
-def position_angle(center_x: float, field_of_view_deg: float) -> float:
-    """Returns the angle in degrees, left negative, between the middle of the frame and center_x (0..1 of the width).
-
-    Pinhole model: the frame is flat, and half its width is tan(field of view / 2) at distance 1. The model ignores
-    the distortion of wide-angle lenses.
-    """
-    half_width = math.tan(math.radians(field_of_view_deg) / 2)
-    return math.degrees(math.atan((center_x - 0.5) * 2 * half_width))
-
-
-def tags_text(tags: dict[str, str]) -> str:
-    """Returns 'k:v | k:v' without empty values; '%', '|' and ':' in a value are percent-encoded."""
-    return ' | '.join(f'{key}:{_escaped(value)}' for key, value in tags.items() if value)
+def _names(
+    rows: pd.DataFrame, media: Mapping[str, dict], said: Mapping[str, Said], names: Mapping[str, str]
+) -> list[str]:
+    """Returns the scientific name of each row: of its label, or else of its medium, or else of `animal`."""
+    labels = [label.strip() if isinstance(label, str) else '' for label in rows.get('label', [''] * len(rows))]
+    owners = [said[media[video_id]['mediaID']] for video_id in rows['video_id']]
+    chosen = []
+    for label, name, owner in zip(labels, mapped_names(labels, names), owners, strict=True):
+        is_known = owner.species or owner.several_species
+        chosen.append(owner.species if is_known and not (label and name) else name)
+    return chosen
 
 
-def tags_of(text: str) -> dict[str, str]:
-    """Returns the tags of the form k:v in an observationTags cell: the inverse of tags_text."""
-    pairs = (tag.strip().partition(':') for tag in text.split('|'))
-    return {key: _unescaped(value) for key, colon, value in pairs if colon}
-
-
-def _escaped(value: str) -> str:
-    return ''.join(_ESCAPED.get(letter, letter) for letter in value)
-
-
-def _unescaped(value: str) -> str:
-    for letter, code in reversed(_ESCAPED.items()):  # '%' last
-        value = value.replace(code, letter)
-    return value
-
-
-def _observations(rows, media: dict[str, dict], package: Package, field_of_view_deg, classified_at) -> list[dict]:
-    added, seen = [], {}
-    for row in rows.to_dict('records'):
-        about = media.get(row['video_id'])
-        if about is None:
-            continue
-        name = f'{ID_PREFIX}{about["mediaID"]}-{row["time"]}'
-        seen[name] = seen.get(name, 0) + 1
-        at = _later(about['timestamp'], row['time'], f'{package.file("media")}:{about["line"]}')
-        added.append(
-            {
-                'observationID': name if seen[name] == 1 else f'{name}-{seen[name]}',
-                'deploymentID': about['deploymentID'],
-                'mediaID': about['mediaID'],
-                'eventStart': at,
-                'eventEnd': at,
-                'observationLevel': 'media',
-                'observationType': 'animal',
-                'scientificName': row.get('scientificName', ''),
-                'individualPositionRadius': short_number(row['distance'], 3),
-                **_box_cells(row, field_of_view_deg),
-                **_method_cells(row),
-                'classificationTimestamp': classified_at or '',
-            }
-        )
-    return added
-
-
-def _box_cells(row: dict, field_of_view_deg: float | None) -> dict[str, str]:
-    x, y, width, height = (float(row[name]) for name in BOX)
-    if all(math.isnan(value) for value in (x, y, width, height)):
-        return {}
-    inside = 0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1
-    if not inside:
+def _of_earlier_run(package: Package) -> np.ndarray:
+    """Returns which of the package's observations an earlier run wrote."""
+    table = package.observations
+    begins = table['observationID'].str.startswith(ID_PREFIX).to_numpy(bool)
+    tags = table.get('observationTags', pd.Series('', table.index))
+    ours = begins & np.array([METHOD in tags_of(text) for text in tags], bool)
+    if (begins & ~ours).any():
+        line = table.index[int(np.argmax(begins & ~ours))]
         raise ValueError(
-            f'distances.csv, {row["video_id"]} at {row["time"]} s: the box {x:g}, {y:g}, {width:g}, {height:g} is not '
-            'inside the frame; give fractions of width and height from 0 to 1, or empty all four cells'
+            f'{package.file("observations")}:{line}: the observationID {table.loc[line, "observationID"]!r} begins '
+            f'like those of chimp_jax, but the row lacks the tag {METHOD}; rename it, or delete the row'
         )
-    box = (short_number(value, 6) for value in (x, y, width, height))
-    cells = dict(zip(('bboxX', 'bboxY', 'bboxWidth', 'bboxHeight'), box, strict=True))
-    if field_of_view_deg is not None:
-        cells['individualPositionAngle'] = short_number(position_angle(min(x + width / 2, 1), field_of_view_deg), 2)
-    return cells
+    return ours
 
 
-def _method_cells(row: dict) -> dict[str, str]:
-    corrected = row['status'] == CORRECTED
-    tags = {
-        'distanceLower': short_number(float(row['distance_lower']), 3),
-        'distanceUpper': short_number(float(row['distance_upper']), 3),
-        _METHOD: 'person' if corrected else 'chimp_jax',
-        'distanceFlags': '' if pd.isna(row['flags']) else str(row['flags']),
-    }
-    return {
-        'classificationMethod': 'human' if corrected else 'machine',
-        'classifiedBy': 'corrections.csv of chimp_jax' if corrected else f'chimp_jax {_version()}',
-        'observationTags': tags_text(tags),
-    }
-
-
-def _version() -> str:
-    try:
-        return version('chimp_jax')
-    except PackageNotFoundError:  # run from a checkout
-        return 'unreleased'
-
-
-def _moment(text: str, place: str) -> datetime:
-    try:
-        return datetime.strptime(text, '%Y-%m-%dT%H:%M:%S%z')
-    except ValueError:
-        raise ValueError(
-            f'{place}: {text!r} is not a time with a time zone; write it as 2024-03-01T08:00:00+02:00'
-        ) from None
-
-
-def _later(timestamp: str, seconds: int, place: str) -> str:
-    at = _moment(timestamp, place) + timedelta(seconds=int(seconds))
-    return at.isoformat().replace('+00:00', 'Z') if timestamp.endswith('Z') else at.isoformat()
-
-
-def _merged(package: Package, added: list[dict]) -> tuple[list[str], list[list[str]], dict]:
-    """Returns the header, the user's rows and then the new rows, and their counts. Drops rows of an earlier run."""
-    existing = package.observations
-    header = _with_missing(list(existing.columns))
-    tags = existing.get('observationTags', [''] * len(existing))
-    earlier = [
-        name.startswith(ID_PREFIX) and _METHOD in tags_of(text)
-        for name, text in zip(existing['observationID'], tags, strict=True)
-    ]
-    kept = existing[~np.array(earlier, bool)]
-    taken = set(kept['observationID'])
-    clash = next((row['observationID'] for row in added if row['observationID'] in taken), None)
-    if clash:
-        line = kept.index[kept['observationID'] == clash][0]
-        raise ValueError(
-            f'{package.file("observations")}:{line}: the observationID {clash!r} begins like those of chimp_jax, '
-            'but chimp_jax did not write the row; rename it'
-        )
-    lines = kept.reindex(columns=header, fill_value='').values.tolist()
-    lines += [[row.get(name, '') for name in header] for row in added]
-    return header, lines, {'observations added': len(added), 'kept': len(kept), 'replaced': sum(earlier)}
+def _merged_lines(package: Package, ours: np.ndarray, added: list[dict]) -> tuple[list[str], list[list[str]]]:
+    """Returns the header, the user's rows and then the new rows."""
+    header, empty = _with_missing(list(package.observations.columns)), package.missing_value('observations')
+    lines = package.observations[~ours].reindex(columns=header, fill_value=empty).values.tolist()
+    return header, lines + [[row.get(name) or empty for name in header] for row in added]
 
 
 def _with_missing(names: list[str]) -> list[str]:
@@ -223,8 +191,16 @@ def _check_out_dir(package_dir: epath.Path, out_dir: epath.Path) -> None:
         raise ValueError(f'{out_dir} overlaps your package {package_dir}; choose another output folder')
 
 
-def _copy(package: Package, out_dir: epath.Path, observations: str) -> None:
-    for name in package.files:
-        if name != package.paths['observations']:
-            write_whole(out_dir / name, (package.folder / name).read_bytes())
-    write_whole(out_dir / package.paths['observations'], observations)
+def _copy(merged: _Merged, out_dir: epath.Path) -> list[str]:
+    """Writes the package. Returns what changed in datapackage.json."""
+    package, path = merged.package, merged.package.paths['observations']
+    data = packed_as(package.files.read(path), merged.observations.encode())
+    descriptor, changes = package.files.read(DESCRIPTOR), []
+    if merged.counts['observations added']:
+        changed, changes = with_observations(package.descriptor, merged.names, data)
+        mark = b'\xef\xbb\xbf' if descriptor.startswith(b'\xef\xbb\xbf') else b''
+        descriptor = mark + text_with(descriptor.decode('utf-8-sig'), package.descriptor, changed).encode()
+    new = {path: data, DESCRIPTOR: descriptor}
+    for name in package.names:
+        write_whole(out_dir / name, new[name] if name in new else package.files.read(name))
+    return changes

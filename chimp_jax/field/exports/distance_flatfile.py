@@ -20,6 +20,7 @@ from data_prep.files import write_whole
 from data_prep.inputs.tables import csv_text
 
 FLATFILE, SCRIPT = 'distance_flatfile.csv', 'distance.R'
+_LEAST_THETA_DEG = 6.0  # no camera trap sees less, and no view in radians is more (a full circle is 6.28)
 _COVARIATES = ('video_id', 'time', 'distance_lower', 'distance_upper')
 
 
@@ -44,7 +45,8 @@ def write_distance(
     Returns the counts of the rows written, of the rows left out by reason, and of the moments.
     Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
-    check_survey(snapshot_s, theta_deg)
+    check_snapshot(snapshot_s)
+    check_theta(theta_deg)
     cutpoints, truncation = checked_bins(cutpoints, truncation)
     places = station_efforts(deployments, snapshots, snapshot_s, partial_effort)
     rows = checked_rows(rows, _COVARIATES)
@@ -59,8 +61,8 @@ def write_distance(
     return {**counts, 'left out': left_out, 'moments': snapshots.counts(), 'stations not looked at': not_watched}
 
 
-def check_survey(snapshot_s, theta_deg: float, every_s: int = 1) -> None:
-    """Raises ValueError if the snapshot moments or the angle of view are impossible."""
+def check_snapshot(snapshot_s, every_s: int = 1) -> None:
+    """Raises ValueError if the snapshot moments are impossible. every_s: seconds between targets."""
     if not (math.isfinite(snapshot_s) and snapshot_s >= 1 and snapshot_s == int(snapshot_s)):
         raise ValueError(f'the snapshot interval {snapshot_s} s is not a whole number of seconds; give 1, 2, 3, ...')
     if snapshot_s % every_s:
@@ -68,8 +70,17 @@ def check_survey(snapshot_s, theta_deg: float, every_s: int = 1) -> None:
             f'the distances are {every_s} s apart, so some moments every {snapshot_s} s have no distance; '
             f'give a snapshot interval that is a multiple of {every_s}, or estimate every {snapshot_s} s'
         )
+
+
+def check_theta(theta_deg: float) -> None:
+    """Raises ValueError if an angle of view is impossible, or so small that it must be radians."""
     if not 0 < theta_deg <= 360:
         raise ValueError(f'theta {theta_deg} is not an angle of view; give degrees, above 0 and up to 360')
+    if theta_deg < _LEAST_THETA_DEG:
+        raise ValueError(
+            f'theta {theta_deg:g} is too small for degrees: give degrees; {theta_deg:g} rad are '
+            f'{math.degrees(theta_deg):.4g} degrees'
+        )
 
 
 def station_efforts(
@@ -83,6 +94,23 @@ def station_efforts(
     out. Raises ValueError with the row of the table if it is not valid, or with a clip whose station it lacks.
     """
     share = snapshots.share_looked_at() if partial_effort else pd.Series(dtype=float)
+    places = {
+        station: (region, area, active_s / snapshot_s * share.get(station, 1))
+        for station, (region, area, active_s) in check_stations(deployments).items()
+    }
+    _check_clips(places, snapshots)
+    watched = {station: about for station, about in places.items() if about[2]}
+    if not watched:
+        raise ValueError('no snapshot moment of any station was looked at; run the detector on the clips')
+    return watched
+
+
+def check_stations(deployments: pd.DataFrame) -> dict[str, tuple]:
+    """Returns {station: (region, area in square km, active seconds)} in the order of the table.
+
+    Raises ValueError with the row if a station has no area, no active time or two rows, or if the areas of a region
+    differ.
+    """
     places: dict[str, tuple] = {}
     areas: dict[str, tuple[float, str]] = {}
     for row in deployments.to_dict('records'):
@@ -99,12 +127,8 @@ def station_efforts(
                 f'{place}: the region {region!r} has {row["area_km2"]:g} square km, but {area:g} in {where}; '
                 'write the area of the whole region in each row'
             )
-        places[station] = region, area, row['active_seconds'] / snapshot_s * share.get(station, 1)
-    _check_clips(places, snapshots)
-    watched = {station: about for station, about in places.items() if about[2]}
-    if not watched:
-        raise ValueError('no snapshot moment of any station was looked at; run the detector on the clips')
-    return watched
+        places[station] = region, area, row['active_seconds']
+    return places
 
 
 def _check_clips(places: Mapping[str, tuple], snapshots: Snapshots) -> None:

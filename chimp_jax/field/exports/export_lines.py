@@ -9,13 +9,21 @@ _REASONS = {  # of rows that were left out
     'no distance': 'snapshot moments with an animal have no distance, which lowers the density',
     'nearer than the first cutpoint': 'distances are nearer than the first cutpoint',
     'beyond the truncation': 'distances are beyond the last cutpoint or the truncation',
-    'clip not in media.csv': 'distances belong to clips that are not in media.csv',
+    'clip not in media.csv': 'distances belong to clips without a medium in your package',
+    'medium without an animal': 'distances belong to media that you classified as human, vehicle or blank',
 }
 _MOMENTS = {  # counts of snapshots.Snapshots, of which none should be above 0
     'not looked at': 'snapshot moments were not looked at, and the effort is lower by their share',
     'clips with unknown length': 'clips cannot be read, and nobody knows their snapshot moments',
     'with several animals': 'snapshot moments have several animals but one distance, so the density is too low',
 }
+_DOUBTS = (  # names of counts
+    'stations not looked at',
+    'clips not in media.csv',
+    'clips matched by their name alone',
+    'faults of datapackage.json',
+)
+_NAMED = 5  # clips that the screen names; summary.json has all
 
 
 def describe_export(name: str, counts: Mapping, out) -> str:
@@ -32,8 +40,8 @@ def describe_export(name: str, counts: Mapping, out) -> str:
 
 
 def is_doubtful(counts: Mapping) -> bool:
-    """Returns whether moments or animals are missing in an export. counts: what formats.write returned."""
-    return bool(counts.get('stations not looked at') or any(_moment_lines(counts.get('moments', {}))))
+    """Returns whether something is missing or may be wrong in an export. counts: what formats.write returned."""
+    return any(counts.get(name) for name in _DOUBTS) or any(_moment_lines(counts.get('moments', {})))
 
 
 def _distance(counts: Mapping) -> list[str]:
@@ -57,4 +65,23 @@ def _zamba(counts: Mapping) -> list[str]:
 
 def _camtrap_dp(counts: Mapping) -> list[str]:
     before = f', {counts["replaced"]} of an earlier run replaced' if counts['replaced'] else ''
-    return [f'camtrap-dp: {counts["observations added"]} observations added to your {counts["kept"]}{before}']
+    lines = [f'camtrap-dp: {counts["observations added"]} observations added to your {counts["kept"]}{before}']
+    if n := counts.get('several species'):
+        lines.append(f'{n} of them have no scientificName, because you named several animals in their media or events')
+    if clips := counts.get('clips not in media.csv'):
+        lines.append(f'clips without a medium: {_some(clips)}')
+    if clips := counts.get('clips matched by their name alone'):
+        lines.append(f'matched by the file name alone (check these clips, or give --media_table): {_some(clips)}')
+    if changes := counts.get('changes of datapackage.json'):
+        lines.append(f'datapackage.json: {", ".join(changes)}')
+    if faults := counts.get('faults of datapackage.json'):
+        lines.append(
+            f'your datapackage.json differs from Camtrap DP in {len(faults)} places (summary.json lists them), first: '
+            f'{faults[0]}; correct it where you exported the package'
+        )
+    return lines
+
+
+def _some(clips: list[str]) -> str:
+    more = f' and {len(clips) - _NAMED} more' if len(clips) > _NAMED else ''
+    return f'{", ".join(clips[:_NAMED])}{more}'

@@ -6,7 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from data_prep.inputs.tables import number, read_table
+from data_prep.inputs.cells import number
+from data_prep.inputs.tables import read_table
 
 _NEEDED = ('Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', 'object')
 _NUMBERS = ('Area', 'Effort', 'distance', 'distbegin', 'distend', 'multiplier')
@@ -49,7 +50,7 @@ def check_flatfile(table, cutpoints=None, truncation: float | None = None, name:
         if missing:
             raise ValueError(f'{name} lacks the column {", ".join(missing)}; it has {", ".join(map(str, texts))}')
     else:
-        texts, name = read_table(table, _NEEDED, numbers=_NUMBERS), str(table)
+        texts, name = read_table(table, _NEEDED, numbers=_NUMBERS, thousands=('Area', 'Effort')), str(table)
     bins = [column for column in ('distbegin', 'distend') if column in texts]
     if len(bins) == 1:
         raise ValueError(f'{name} has {bins[0]} only; give both distbegin and distend, or neither')

@@ -7,10 +7,11 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.field import status
-from chimp_jax.field.exports import camtrap_dp, camtrap_package, distance_flatfile, zamba
+from chimp_jax.field.exports import camtrap_dp, distance_flatfile, zamba
+from chimp_jax.field.exports.camtrap.media_match import MediaTable
+from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.flatfile_check import checked_bins
 from chimp_jax.field.exports.snapshots import Snapshots
-from data_prep.inputs.categories import scientific_names
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 ANIMALS_ALONE = ('distance', 'camtrap-dp')  # their rows are animals; a row of zamba is a second of a clip
@@ -26,7 +27,8 @@ class Survey:
     theta_deg: float | None = None  # the camera's angle of view
     cutpoints_m: list[float] | None = None
     truncation_m: float | None = None
-    package: str | None = None  # folder of the user's Camtrap DP
+    package: str | None = None  # folder or .zip of the user's Camtrap DP
+    media_table: MediaTable | None = None  # the medium of each clip in it
     animals_are_known: bool = True  # detections or a table tell in which seconds an animal is, or the user states it
     partial_effort: bool = False  # the effort counts only the moments that were looked at
     species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
@@ -41,22 +43,37 @@ class Survey:
 
 
 def check(formats, survey: Survey) -> None:
-    """Raises ValueError if a format lacks something. Runs before the clips are read."""
+    """Raises ValueError if a format lacks something, or a flag has an impossible value. Runs before the clips are read.
+
+    A flag is checked even if no format uses it: options.json keeps it for the page.
+    """
     for name in formats:
         if missing := survey.missing(name):
             raise ValueError(f'--format {name} needs {" and ".join(missing)}; see docs/exports.md')
+    checked_bins(survey.cutpoints_m, survey.truncation_m)
+    if survey.theta_deg is not None:
+        distance_flatfile.check_theta(survey.theta_deg)
+    if survey.snapshot_s is not None:
+        distance_flatfile.check_snapshot(survey.snapshot_s, 1 if survey.partial_effort else survey.every_s)
     if 'distance' in formats:
-        every_s = 1 if survey.partial_effort else survey.every_s
-        distance_flatfile.check_survey(survey.snapshot_s, survey.theta_deg, every_s)
-        checked_bins(survey.cutpoints_m, survey.truncation_m)
+        distance_flatfile.check_stations(survey.deployments)
     if 'camtrap-dp' in formats:
-        camtrap_package.read_package(survey.package)
+        read_package(survey.package)
     animals_alone = [name for name in formats if name in ANIMALS_ALONE]
     if animals_alone and not survey.animals_are_known:
         raise ValueError(
             f'--format {animals_alone[0]} would make every second an animal; give --detections or --targets, or '
             '--every_second_has_an_animal if that is so'
         )
+
+
+def check_clips(formats, survey: Survey, video_ids, out) -> None:
+    """Raises ValueError if a format cannot take the clips. Runs before the clips are decoded.
+
+    video_ids: of the clips with targets. out: the folder of the results.
+    """
+    if 'camtrap-dp' in formats:
+        camtrap_dp.check_merge(video_ids, survey.package, _camtrap_folder(out), survey.theta_deg, survey.media_table)
 
 
 def write(
@@ -71,10 +88,10 @@ def write(
 ) -> dict:
     """Writes one format into the folder `out` and returns the counts of what it wrote.
 
-    rows, clips: distances.csv and clips.csv. now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second):
-    boxes of animals there}, for `zamba`.
+    rows, clips: distances.csv and clips.csv; seconds of known distances are left out, because they are no animals.
+    now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second): boxes of animals there}, for `zamba`.
     """
-    out = epath.Path(out)
+    out, rows = epath.Path(out), status.animal_rows(rows)
     in_survey = rows['video_id'].isin(clips.loc[clips['site'].notna(), 'video_id'])  # a target may name any clip
     writers: dict[str, Callable[[], dict]] = {
         'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', _readable_s(clips), n_animals),
@@ -90,14 +107,20 @@ def write(
             partial_effort=survey.partial_effort,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
-            rows.assign(scientificName=scientific_names(rows.get('label', [''] * len(rows)), survey.species)),
+            rows,
             package_dir=survey.package,
-            out_dir=out / 'camtrap-dp',
+            out_dir=_camtrap_folder(out),
             field_of_view_deg=survey.theta_deg,
             classified_at=now,
+            media_table=survey.media_table,
+            scientific_names=survey.species,
         ),
     }
     return writers[name]()
+
+
+def _camtrap_folder(out) -> epath.Path:
+    return epath.Path(out) / 'camtrap-dp'
 
 
 def _readable_s(clips: pd.DataFrame) -> dict[str, float]:

@@ -118,7 +118,7 @@ def plan_snapshots(
         )
     last_s = {name: last_frame_s(header) for name, header in plan.headers.items() if isinstance(header, Header)}
     rows = pd.concat([table.rows for table in plan.targets.values()])
-    keys = set(zip(rows['video_id'], rows['time_s'], strict=True)) if detections or targets else None
+    keys = set(zip(rows['video_id'], rows['time_s'], strict=True)) - plan.added if detections or targets else None
     snapshots = find_snapshots(plan.looked_at, last_s, keys, site, interval_s)
     if not partial_effort:
         check_all_looked_at(snapshots, *_remedy(interval_s, detections, targets))

@@ -7,7 +7,8 @@ import pandas as pd
 
 from chimp_jax.field.exports.rows import checked_rows
 from data_prep.files import write_whole
-from data_prep.inputs.tables import csv_text, number, read_table
+from data_prep.inputs.cells import number
+from data_prep.inputs.tables import csv_text, read_table
 
 
 def write_zamba(

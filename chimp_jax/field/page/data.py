@@ -8,7 +8,9 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, OPTIONS, SUMMARY
+from chimp_jax.field.corrections import read_corrections
+from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, KNOWN, OPTIONS, SUMMARY, animal_rows
+from data_prep.archive import Names
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
 NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'spread', 'members')
@@ -18,8 +20,9 @@ _REMEDY = 'run the same chimp-distance estimate command again to write it'
 class Estimates(NamedTuple):
     """The content of the folder.
 
-    rows: distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if empty), the rest
-    is text. clips: clips.csv, one row per clip.
+    rows: the animals of distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if
+    empty), the rest is text. clips: clips.csv, one row per clip; gamma is 'True' if the clip was
+    gamma-corrected.
     """
 
     rows: pd.DataFrame
@@ -27,6 +30,7 @@ class Estimates(NamedTuple):
     summary: dict
     options: dict
     corrections: dict[tuple[str, int], str]  # (video_id, time) -> the distance as a person typed it
+    measured: dict[tuple[str, int], float]  # (video_id, time) -> metres, of the seconds with the status KNOWN
     date: datetime.date  # when distances.csv was written
 
 
@@ -36,13 +40,15 @@ def read_estimates(folder) -> Estimates:
     distances = folder / DISTANCES
     if not distances.exists():
         raise ValueError(f'{folder} has no {DISTANCES}; write it with: chimp-distance estimate ... --out {folder}')
-    rows = _read_rows(distances)
+    whole = _read_rows(distances)
+    rows = animal_rows(whole).reset_index(drop=True)
     return Estimates(
         rows=rows,
         clips=_read_clips(folder / CLIPS),
         summary=_read_json(folder / SUMMARY),
         options=_read_json(folder / OPTIONS),
-        corrections=_corrected(rows) | _read_corrections(folder / CORRECTIONS),
+        corrections=_corrected(rows) | _typed(folder / CORRECTIONS, rows),
+        measured=_measured(whole),
         date=datetime.datetime.fromtimestamp(distances.stat().mtime, datetime.UTC).date(),
     )
 
@@ -64,7 +70,7 @@ def _read_clips(path: epath.Path) -> pd.DataFrame:
     clips = read_table(path, required=columns, numbers=('duration_s',))
     clips['duration_s'] = numbers_of(clips, 'duration_s', path)
     check_unique(clips, ['video_id'], path)
-    return clips
+    return clips if 'gamma' in clips else clips.assign(gamma='')
 
 
 def _corrected(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
@@ -73,14 +79,17 @@ def _corrected(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
     return {(row.video_id, row.time): f'{row.distance:g}' for row in known.itertuples()}
 
 
-def _read_corrections(path: epath.Path) -> dict[tuple[str, int], str]:
+def _measured(rows: pd.DataFrame) -> dict[tuple[str, int], float]:
+    known = rows[(rows['status'] == KNOWN) & rows['distance'].notna()]
+    return {(row.video_id, row.time): row.distance for row in known.itertuples()}
+
+
+def _typed(path: epath.Path, rows: pd.DataFrame) -> dict[tuple[str, int], str]:
     """Returns the corrections of corrections.csv, which may be newer than distances.csv."""
     if not path.exists():
         return {}
-    table = read_table(path, required=(*KEY, 'distance'), numbers=('distance',))
-    table['time'] = seconds_of(table, path)
-    numbers_of(table, 'distance', path)
-    return {(row.video_id, row.time): row.distance.strip() for row in table.itertuples()}
+    table = read_corrections(path, Names(rows['video_id']))
+    return {(row.video_id, row.time): f'{row.distance:g}' for row in table.itertuples()}
 
 
 def _read_json(path: epath.Path) -> dict:

@@ -29,6 +29,10 @@ class Histogram(NamedTuple):
     n_farther: int  # above the last cutpoint
 
     @property
+    def edges_m(self) -> list[float]:
+        return [self.bins[0].lower_m, *(b.upper_m for b in self.bins)]
+
+    @property
     def unequal(self) -> bool:
         widths = [b.upper_m - b.lower_m for b in self.bins]
         return max(widths) - min(widths) > 1e-6 * max(widths)

@@ -1,13 +1,13 @@
 """Writes the page of `chimp-distance report`: one HTML file, without network access, from a folder of estimates.
 
-page.html has the text and page.css the style. page.js draws the charts of the clips and collects corrections.
+page.html has the text and page.css the style. charts.js draws the charts of the clips. cards.js enlarges pictures,
+lists the other seconds of a card's clip, and collects corrections.
 """
 
-import base64
 import importlib.resources
+import itertools
 import json
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import jinja2
 import numpy as np
@@ -15,20 +15,29 @@ import pandas as pd
 from etils import epath
 from markupsafe import Markup
 
-from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.field import thumbnails
 from chimp_jax.field.bins import check_cutpoints
+from chimp_jax.field.page.cards import format_metres, make_cards
+from chimp_jax.field.page.choice import Choice, Key, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
-from chimp_jax.field.page.histogram import count, draw_histogram, short
-from chimp_jax.field.status import CORRECTED, FAILED, NO_ANIMAL, NOT_LOOKED, PARTLY
+from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short
+from chimp_jax.field.page.known import known_distances, nearest_known, station_of
+from chimp_jax.field.status import CORRECTED, NO_ANIMAL, PROBLEMS
 from data_prep.files import write_whole
 
-FLAG_TEXTS = {
-    'outside_training': 'The estimate is nearer or farther than every training distance, so it is not reliable.',
-    'overexposed': 'The clip has nearly white frames, for example from a close flash; they were darkened (gamma).',
-    'dark': 'The frame is very dark, so little is visible.',
-    'wide_spread': 'The members disagree more than on 95 % of the training seconds.',
+FLAG_TEXTS = {  # words on a picture, and what they mean
+    'outside_training': (
+        'beyond the training distances',
+        'The estimate is nearer or farther than every training distance, so it is not reliable.',
+    ),
+    'overexposed': (
+        'overexposed',
+        'The clip has nearly white frames, for example from a close flash. The models see it darkened.',
+    ),
+    'dark': ('dark', 'The frame is very dark, so little is visible.'),
+    'wide_spread': ('models disagree', 'The models disagree more than on 95 % of the training seconds.'),
 }
+OPEN_CARDS = 24  # the other cards are folded
 _MOST_PROBLEMS = 1000  # rows of the table of problems
 
 
@@ -39,7 +48,7 @@ def write_report(
 
     folder: the output folder of chimp-distance estimate, local or gs://. clips_folder: the folder of the clips, if they
     have moved. n_frames: number of pictures, the most doubtful first. cutpoints: edges of the histogram's bins,
-    metres; None uses default_cutpoints.
+    metres; None takes those of the run, else default_cutpoints.
     Raises ValueError, in one line, if a file of the folder is missing or damaged, or an argument is wrong.
     """
     if n_frames < 0:
@@ -47,109 +56,145 @@ def write_report(
     if cutpoints is not None:
         check_cutpoints(cutpoints)  # fail before reading the clips
     estimates = read_estimates(folder)
-    wanted = thumbnails.doubtful_first(estimates.rows).head(n_frames)
-    frames, no_frames = _read_frames(wanted, clips_folder or estimates.options.get('clips'))
+    histogram = _count(estimates, cutpoints or estimates.options.get('cutpoints'))
+    choice = choose(estimates.rows, histogram.edges_m, n_frames)
+    known_m, known_note = known_distances(estimates)
+    known = nearest_known(choice.cards[:OPEN_CARDS], estimates, known_m)
+    frames, no_frames = _read_frames(estimates, choice, known, clips_folder or estimates.options.get('clips'))
     path = epath.Path(folder) / 'report.html'
-    write_whole(path, render(estimates, wanted, frames, no_frames, cutpoints).encode())
+    write_whole(path, render(estimates, histogram, choice, known, frames, no_frames, known_note).encode())
     return path
 
 
 def render(
     estimates: Estimates,
-    wanted: pd.DataFrame,
-    frames: dict[tuple[str, int], bytes | str],
+    histogram: Histogram,
+    choice: Choice,
+    known: dict[Key, tuple[Key, float]],
+    frames: dict[Key, bytes | str],
     no_frames: str = '',
-    cutpoints: Sequence[float] | None = None,
+    known_note: str = '',
 ) -> str:
     """Returns the HTML of the page.
 
-    wanted: the rows of the contact sheet, in order. frames: (video_id, time) -> JPEG, or the reason why it is missing.
-    no_frames: the reason why all frames are missing, or ''.
+    known: of nearest_known. frames: (video_id, time) -> JPEG, or the reason why it is missing. no_frames: the reason
+    why all frames are missing, or ''. known_note: why known distances are missing, or ''.
     """
-    known = estimates.rows[estimates.rows['distance'].notna()]
-    histogram = count(known['distance'].to_numpy(), (known['status'] == CORRECTED).to_numpy(), cutpoints)
-    shown = {(row.video_id, row.time) for row in wanted.itertuples()}
+    rows = estimates.rows[estimates.rows['distance'].notna()]
+    cards = make_cards(estimates, choice, known, frames)
     return _template().render(
         estimates=estimates,
-        known=known,
-        **_overview(estimates, known),
+        known=rows,
+        **_overview(estimates, rows),
+        errors=_errors(estimates.summary),
         histogram=histogram,
         draw=lambda width_px, height_px: Markup(
             draw_histogram(histogram, width_px, height_px, 'Histogram of the distances')
         ),
-        cards=[_card(row, frames, estimates) for row in wanted.itertuples()],
-        has_boxes=bool(len(wanted) and wanted[BOX].notna().all(axis=1).any()),
+        cards=cards[:OPEN_CARDS],
+        folded=cards[OPEN_CARDS:],
+        n_cards=len(cards),
+        n_clips_known=rows['video_id'].nunique(),
+        has_boxes=any(card['box'] for card in cards),
         no_frames=no_frames,
+        known_note=_sentence(known_note) if known_note else '',
         **_problems(estimates),
         flags=FLAG_TEXTS,
-        n_by_flag=known['flags'].str.split().explode().value_counts().to_dict(),
-        per_clip=known.groupby('video_id')['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
-        data=_json({'clips': clip_series(estimates), 'kept': _kept(estimates, shown)}),
+        flag_words={name: words for name, (words, _) in FLAG_TEXTS.items()},
+        n_by_flag=rows['flags'].str.split().explode().value_counts().to_dict(),
+        per_clip=rows.groupby('video_id')['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
+        data=_json(
+            {
+                'clips': clip_series(estimates),
+                'words': {name: words for name, (words, _) in FLAG_TEXTS.items()},
+                'typed': [[*k, text] for k, text in sorted(estimates.corrections.items())],
+            }
+        ),
         facts={**_flat(estimates.options, 'options.json: '), **_flat(estimates.summary, 'summary.json: ')},
         css=Markup(_file('page.css')),
-        js=Markup(_file('page.js')),
+        js=Markup(_file('charts.js') + _file('cards.js')),
     )
 
 
 def clip_series(estimates: Estimates) -> list[dict]:
-    """Returns the data of page.js: one dict per clip with rows. Numbers have 2 decimals; empty columns are left out.
+    """Returns the data of charts.js and cards.js: one dict per clip with rows. Numbers have 2 decimals;
+    empty columns are left out.
 
     Keys are short because the page repeats them for each clip: n name, g group (site, else folder), d duration in s;
     per row t second, v distance, lo and hi interval, s spread (all metres), f flags, c 1 if a person corrected it.
     """
-    about = estimates.clips.set_index('video_id')[['duration_s', 'site']]
+    length_s, station = estimates.clips.set_index('video_id')['duration_s'], station_of(estimates)
     series = []
-    for video_id, rows in estimates.rows.groupby('video_id', sort=True):
-        duration_s, site = about.loc[video_id] if video_id in about.index else (np.nan, '')
+    rows = estimates.rows
+    columns = {
+        't': rows['time'].tolist(),
+        'v': _rounded(rows['distance']),
+        'lo': _rounded(rows['distance_lower']),
+        'hi': _rounded(rows['distance_upper']),
+        's': _rounded(rows['spread']),
+        'f': rows['flags'].tolist(),
+        'c': (rows['status'] == CORRECTED).astype(int).tolist(),
+    }
+    start = 0
+    for video_id, seconds in itertools.groupby(rows['video_id'].tolist()):  # the rows are sorted by clip
+        place = slice(start, start + sum(1 for _ in seconds))
+        start = place.stop
+        duration_s = length_s.get(video_id, np.nan)
         clip = {
             'n': video_id,
-            'g': site or str(PurePosixPath(video_id).parent).removeprefix('.'),
+            'g': station[video_id],
             'd': None if np.isnan(duration_s) else round(duration_s, 1),
-            't': rows['time'].tolist(),
-            'v': _rounded(rows['distance']),
-            'lo': _rounded(rows['distance_lower']),
-            'hi': _rounded(rows['distance_upper']),
-            's': _rounded(rows['spread']),
-            'f': rows['flags'].tolist(),
-            'c': (rows['status'] == CORRECTED).astype(int).tolist(),
+            **{name: values[place] for name, values in columns.items()},
         }
         always = ('n', 'g', 't', 'v')
-        empty = (None, '', 0)
-        full = {name for name, values in clip.items() if isinstance(values, list) and set(values) - set(empty)}
+        full = {name for name, values in clip.items() if isinstance(values, list) and set(values) - {None, ''}}
+        full -= set() if any(clip['c']) else {'c'}  # 0 is a value in the other columns: an interval may begin at 0 m
         series.append({k: v for k, v in clip.items() if k in always or k in full or (k == 'd' and v is not None)})
     return series
 
 
-def format_metres(value: float, digits: int = 1) -> str:
-    """Returns a distance as text, '' if it is missing."""
-    if value is None or np.isnan(value):
-        return ''
-    return f'{value:.{digits}f}' if abs(value) < 10_000 else f'{value:.3g}'
+def _count(estimates: Estimates, cutpoints: Sequence[float] | None) -> Histogram:
+    rows = estimates.rows[estimates.rows['distance'].notna()]
+    return count(rows['distance'].to_numpy(), (rows['status'] == CORRECTED).to_numpy(), cutpoints)
 
 
-def _read_frames(wanted: pd.DataFrame, clips_folder) -> tuple[dict[tuple[str, int], bytes | str], str]:
-    """Returns the frames of the wanted rows, and the reason why all are missing, or ''."""
+def _read_frames(
+    estimates: Estimates, choice: Choice, known: dict[Key, tuple[Key, float]], clips_folder
+) -> tuple[dict[Key, bytes | str], str]:
+    """Returns the frames of the page, and the reason why all are missing, or ''."""
     if not clips_folder:
         return {}, 'options.json does not name the folder of the clips.'
-    if not len(wanted):
+    small = [*choice.cards[OPEN_CARDS:], *choice.others, *(key for key, _ in known.values())]
+    large = choice.cards[:OPEN_CARDS]
+    width_px = dict.fromkeys(small, thumbnails.SMALL_PX) | dict.fromkeys(large, thumbnails.LARGE_PX)
+    if not width_px:
         return {}, ''
     try:
-        return thumbnails.frames_of(wanted, str(clips_folder)), ''
+        return thumbnails.frames_of(width_px, str(clips_folder), _darkened(estimates)), ''
     except (ValueError, OSError) as error:
         return {}, f'The clips cannot be read: {error}.'
+
+
+def _darkened(estimates: Estimates) -> set[str]:
+    """Returns the clips that the models saw gamma-corrected. Recipes of the stream `down` see no clip so."""
+    recipes = estimates.summary.get('members') or ['']
+    if all(str(name).startswith('down-') for name in recipes):
+        return set()
+    clips = estimates.clips
+    return set(clips['video_id'][clips['gamma'] == 'True'])
 
 
 def _overview(estimates: Estimates, known: pd.DataFrame) -> dict:
     """Returns the figures at the top of the page, and what is known about the intervals."""
     summary, options = estimates.summary, estimates.options
     coverage = summary.get('coverage', options.get('coverage'))
-    n_members = estimates.rows['members'].dropna()
+    n_models = estimates.rows['members'].dropna()
     return {
-        'summary': summary,
+        'simulated': summary.get('simulated') is True,
         'n_clips': len(estimates.clips),
         'n_corrected': int((known['status'] == CORRECTED).sum()),
         'n_flagged': int((known['flags'] != '').sum()),
-        'members': ' to '.join(f'{n:g}' for n in sorted({n_members.min(), n_members.max()})) if len(n_members) else '',
+        'models': ' to '.join(f'{n:g}' for n in sorted({n_models.min(), n_models.max()})) if len(n_models) else '',
         'has_intervals': bool(known['distance_lower'].notna().any()),
         'has_spread': bool(known['spread'].notna().any()),
         'no_interval': _sentence(summary.get('no_interval') or 'summary.json gives no reason'),
@@ -160,7 +205,7 @@ def _overview(estimates: Estimates, known: pd.DataFrame) -> dict:
 def _problems(estimates: Estimates) -> dict:
     """Returns the clips with problems, and the number of clips and of rows by status."""
     status = estimates.clips['status']
-    problems = estimates.clips[status.isin([FAILED, PARTLY, NOT_LOOKED])]
+    problems = estimates.clips[status.isin(PROBLEMS)]
     return {
         'problems': problems.head(_MOST_PROBLEMS),
         'n_problems': len(problems),
@@ -170,37 +215,28 @@ def _problems(estimates: Estimates) -> dict:
     }
 
 
-def _card(row, frames: dict[tuple[str, int], bytes | str], estimates: Estimates) -> dict:
-    frame = frames.get((row.video_id, row.time), '')
-    box = [getattr(row, name) for name in BOX]
-    interval = f'{format_metres(row.distance_lower)} to {format_metres(row.distance_upper)} m'
-    return {
-        'video_id': row.video_id,
-        'time': row.time,
-        'distance': format_metres(row.distance),
-        'interval': '' if np.isnan(row.distance_lower) or np.isnan(row.distance_upper) else interval,
-        'spread': format_metres(row.spread, 2),
-        'flags': row.flags.split(),
-        'corrected': row.status == CORRECTED,
-        'typed': estimates.corrections.get((row.video_id, row.time), ''),
-        'image': base64.b64encode(frame).decode() if isinstance(frame, bytes) else '',
-        'reason': frame if isinstance(frame, str) else '',
-        'box': '' if np.isnan(box).any() else _box_style(*box),
-    }
+def _errors(summary: dict) -> dict:
+    """Returns mae_m, bands and warning of the out-of-fold rows, as far as summary.json has them."""
+    errors = summary.get('out_of_fold')
+    if not isinstance(errors, dict) or not isinstance(errors.get('mae_m'), int | float):
+        return {}
+    bands = [band for band in errors.get('bands') or [] if band.get('n') and band.get('bias') is not None]
+    return {'mae_m': errors['mae_m'], 'bands': bands, 'warning': _sentence(errors.get('warning') or '')}
 
 
-def _box_style(x: float, y: float, width: float, height: float) -> str:
-    return f'left:{x:.2%};top:{y:.2%};width:{width:.2%};height:{height:.2%}'
+def _bias(bias_m: float) -> str:
+    """Returns a bias in words: 1.4 m too far."""
+    size = format_metres(abs(bias_m))
+    if size == '0.0':
+        return 'right on average'
+    return f'{size} m too {"far" if bias_m > 0 else "near"}'
 
 
 def _sentence(text) -> str:
     text = str(text).strip()
+    if not text:
+        return ''
     return text[:1].upper() + text[1:] + ('' if text.endswith(('.', '!', '?')) else '.')
-
-
-def _kept(estimates: Estimates, shown: set[tuple[str, int]]) -> list[list]:
-    """Returns the corrections without a card on the page, so that a new corrections.csv includes them."""
-    return [[*key, text] for key, text in sorted(estimates.corrections.items()) if key not in shown]
 
 
 def _rounded(values: pd.Series) -> list:
@@ -224,10 +260,13 @@ def _json(content) -> Markup:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_file), autoescape=True, undefined=jinja2.StrictUndefined, lstrip_blocks=True
+    )
     environment.filters |= {'metres': format_metres, 'short': short}
+    environment.filters['bias'] = _bias
     environment.filters['thousands'] = '{:,}'.format
-    return environment.from_string(_file('page.html'))
+    return environment.get_template('page.html')
 
 
 def _file(name: str) -> str:

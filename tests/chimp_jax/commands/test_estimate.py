@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
 
+import make_packages
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,11 +18,12 @@ from PIL import Image
 from chimp_jax import clip_stream, scoring
 from chimp_jax.commands import clip, entry
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.field import intervals
+from chimp_jax.field import evaluate, intervals
 from chimp_jax.field.estimates import COLUMNS
 from data_prep import archive, lock
 
 SURVEY = ['--format', 'distance', '--deployments', 'stations.csv']
+BIAS_WARNING = evaluate.bias_warning
 RECIPES = ('full-a1p50-f7s1', 'down-a1p50-f9s2')
 
 
@@ -36,6 +39,8 @@ def runs(tmp_path_factory):
 def small_model(monkeypatch):
     monkeypatch.setattr(scoring, 'DistanceModel', small.model)
     monkeypatch.setattr(clip_stream, 'CLIPS_PER_BATCH', 2)
+    # After an epoch the members know nothing: their bias would set the exit code of every run here.
+    monkeypatch.setattr(evaluate, 'bias_warning', lambda bands: '')
 
 
 @pytest.fixture(scope='module')
@@ -107,7 +112,8 @@ def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
         == (
             'clips members out every_s detections min_confidence targets details workers weights round compile_cache '
             'coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation camtrap_package '
-            'detector_every every_second_has_an_animal other_moments_are_empty partial_effort animals species_table'
+            'detector_every every_second_has_an_animal other_moments_are_empty partial_effort animals species_table '
+            'media_table'
         ).split()
     )
     assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])
@@ -203,6 +209,47 @@ def test_a_changed_clip_is_computed_again_and_a_new_one_alone(runs, clips, tmp_p
     assert read(tmp_path / 'out').groupby('video_id').size().to_dict() == {'a.mp4': 5, 'aa.mp4': 1, 'b.mp4': 3}
 
 
+def test_clips_with_other_suffixes_and_a_video_that_is_no_clip_by_its_name(runs, clips, tmp_path):
+    folder = tmp_path / 'clips'
+    folder.mkdir()
+    for name in ('a.mts', 'b.WEBM', 'c\u202fd.h264', 'e.xyz'):
+        shutil.copy(clips / 'st A' / 'IMG_0001.MP4', folder / name)
+    (folder / 'notes.txt').write_text('text')
+    assert estimate(runs, folder, tmp_path / 'out', '--every', '4') == 3
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv', keep_default_na=False).set_index('video_id')
+    states = {'a.mts': 'ok', 'b.WEBM': 'ok', 'c\u202fd.h264': 'ok', 'e.xyz': 'not a clip'}
+    assert table['status'].to_dict() == states
+    assert table.loc['e.xyz', 'seconds'] == 0 and 'give it the suffix' in table.loc['e.xyz', 'reason']
+
+
+def test_a_mended_clip_and_another_film_of_the_same_size_are_computed_again(runs, tmp_path, monkeypatch):
+    folder, out = tmp_path / 'clips', tmp_path / 'out'
+    sound = write_clip(tmp_path / 'sound.mp4', numbered_frames(24), 8).read_bytes()
+    other = write_clip(tmp_path / 'other.mp4', numbered_frames(40)[16:], 8).read_bytes()
+    size = max(len(sound), len(other)) + 100
+    sound, other = (content + bytes(size - len(content)) for content in (sound, other))  # players ignore the zeros
+    folder.mkdir()
+    (folder / 'mended.mp4').write_bytes(bytes(size))
+    (folder / 'replaced.mp4').write_bytes(sound)
+    (folder / 'touched.mp4').write_bytes(sound)
+    times = [(path, path.stat().st_mtime) for path in folder.iterdir()]
+    assert estimate(runs, folder, out) == 3
+    before = read(out).set_index(KEY)['distance']
+    assert set(before.index.get_level_values(0)) == {'replaced.mp4', 'touched.mp4'}
+
+    score, asked = scoring.Panel.score, []
+    monkeypatch.setattr(scoring.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
+    (folder / 'mended.mp4').write_bytes(sound)
+    (folder / 'replaced.mp4').write_bytes(other)
+    for path, mtime in times:  # a copying program keeps the times
+        os.utime(path, (mtime, mtime))
+    os.utime(folder / 'touched.mp4', (1, 1))
+    assert estimate(runs, folder, out) == 0
+    assert asked == [3 + 3] * 4  # two clips of three seconds, four members
+    after = read(out).set_index(KEY)['distance']
+    assert after['mended.mp4'].equals(before['touched.mp4']) and after['touched.mp4'].equals(before['touched.mp4'])
+
+
 def test_every_given_second_has_a_row_even_if_the_clip_is_unreadable(runs, clips, tmp_path):
     (tmp_path / 'wanted.csv').write_text(
         'video_id,time\nst A/IMG_0001.MP4,1\nst A/IMG_0001.MP4,99\ngone.mp4,0\nst B/broken.mp4,3\n../x.mp4,0\n'
@@ -218,6 +265,39 @@ def test_every_given_second_has_a_row_even_if_the_clip_is_unreadable(runs, clips
     table = pd.read_csv(tmp_path / 'out' / 'clips.csv', keep_default_na=False).set_index('video_id')['status']
     assert table['st B/IMG_0001.MP4'] == 'not asked' and table['st A/IMG_0001.MP4'] == 'partly'
     assert table['../x.mp4'] == table['gone.mp4'] == 'failed'
+
+
+def test_targets_may_have_distances_some_of_them_empty(runs, clips, tmp_path):
+    name = 'st A/IMG_0001.MP4'
+    lines = [f'{name},0,7.4', f'{name},0,3.1', f'{name},0:01,', f'.\\{name},2,']
+    (tmp_path / 'wanted.csv').write_text('\n'.join(['filepath,time,distance', *lines]) + '\n')
+    assert estimate(runs, clips, tmp_path / 'out', '--targets', str(tmp_path / 'wanted.csv')) == 0
+    assert read(tmp_path / 'out')[KEY].to_numpy().tolist() == [[name, 0], [name, 1], [name, 2]]
+
+
+def test_a_clip_whose_letters_have_two_forms_is_one_clip_in_all_tables(runs, tmp_path):
+    """The folder has the decomposed form, and the tables have the composed one."""
+    on_disk, typed = 'For\u0065\u0302t/a.mp4', 'For\xeat/a.mp4'
+    write_clip(tmp_path / 'clips' / on_disk, numbered_frames(24), 8)
+    (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nFor\xeat,1,60\n')
+    (tmp_path / 'wanted.csv').write_text(f'video_id,time\n{typed},0\n{typed},2\n')
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'corrections.csv').write_text(f'video_id,time,distance\n{typed},2,7.5\n')
+    flags = ['--targets', 'wanted.csv', '--format', 'distance', '--deployments', 'stations.csv', '--snapshot', '2']
+    flags = [str(tmp_path / flag) if flag.endswith('.csv') else flag for flag in flags]
+    assert estimate(runs, tmp_path / 'clips', out, *flags, '--theta', '42') == 0
+    rows, table = read(out), pd.read_csv(out / 'clips.csv')
+    assert rows[KEY].to_numpy().tolist() == [[on_disk, 0], [on_disk, 2]] and rows['status'].tolist() == [
+        'ok',
+        'corrected',
+    ]
+    assert table[['video_id', 'status', 'site']].to_numpy().tolist() == [[on_disk, 'ok', 'For\xeat']]
+    flat = pd.read_csv(out / 'distance_flatfile.csv')
+    assert flat['Sample.Label'].tolist() == ['For\xeat'] * 2 and flat['distance'].notna().all()
+    (tmp_path / 'truth.csv').write_text(f'video_id,time,distance\n{typed},0,3\n')
+    assert entry.main(['evaluate', str(out), '--truth', str(tmp_path / 'truth.csv')]) == 0
+    assert pd.read_csv(out / 'evaluation.csv')['n'].tolist()[0] == 1
 
 
 def test_detections_give_the_seconds_and_the_boxes(runs, clips, tmp_path):
@@ -401,6 +481,94 @@ def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips,
             path.write_bytes(content)
 
 
+def reference_clips(folder):
+    """Two clips of 8 s at the stations A and B: A has an animal at second 2, B a person with a tape."""
+    for station in 'AB':
+        write_clip(folder / 'clips' / station / 'one.mp4', numbered_frames(64), 8)
+    images = [
+        {'file': f'{station}/one.mp4', 'frame_rate': 8, 'frames_processed': list(range(0, 64, 8)), 'detections': found}
+        for station, found in (
+            ('A', [{'category': '1', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]),
+            ('B', [{'category': '2', 'conf': 0.9, 'bbox': [0.25, 0.5, 0.25, 0.125], 'frame_number': 16}]),
+        )
+    ]
+    content = {'info': {'format_version': '1.5'}, 'detection_categories': {'1': 'animal', '2': 'person'}}
+    (folder / 'md.json').write_text(json.dumps(content | {'images': images}))
+    (folder / 'stations.csv').write_text('station,area_km2,active_seconds\nA,1,60\nB,1,60\n')
+    return folder / 'clips'
+
+
+def test_a_person_at_known_distances_calibrates_and_is_no_animal(runs, tmp_path, monkeypatch, capsys):
+    clips = reference_clips(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    known_m = [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]
+    lines = [f'B/one.mp4,{second},{metres}' for second, metres in enumerate(known_m)]
+    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
+    flags = [
+        '--detections',
+        'md.json',
+        '--deployments',
+        'stations.csv',
+        '--snapshot',
+        '2',
+        '--theta',
+        '42',
+        '--details',
+    ]
+    flags += ['--format', 'distance', 'zamba', '--calibrate', 'known.csv']
+    assert estimate(runs, clips, tmp_path / 'out', *flags) == 0
+    rows = read(tmp_path / 'out').set_index(KEY)
+    assert rows['status'].to_dict() == {
+        ('A/one.mp4', 2): 'ok', **{('B/one.mp4', second): 'known distance' for second in range(6)}
+    }  # fmt: skip
+    measured = rows[rows['status'] == 'known distance']
+    assert measured['distance'].astype(float).tolist() == known_m
+    assert (measured[['distance_lower', 'distance_upper', 'flags']] == '').all().all()
+    assert (measured[RECIPES[0]] != '').all()  # with --details, what a recipe said
+    table = pd.read_csv(tmp_path / 'out' / 'clips.csv').set_index('video_id')
+    assert table['status'].to_dict() == {'A/one.mp4': 'ok', 'B/one.mp4': 'no animal'}
+    assert table['seconds'].to_dict() == {'A/one.mp4': 1, 'B/one.mp4': 0}
+    summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+    (site,) = summary['calibration']
+    assert (site['site'], site['n'], summary['known_distances']) == ('B', 6, 6)
+    assert (summary['targets'], summary['distances'], summary['zamba']['with a distance']) == (1, 1, 1)
+    flat = pd.read_csv(tmp_path / 'out' / 'distance_flatfile.csv')
+    assert flat['video_id'].dropna().tolist() == ['A/one.mp4'] and len(flat) == 2
+    assert '6 seconds are targets for --calibrate alone' in capsys.readouterr().out
+    assert entry.main(['report', str(tmp_path / 'out')]) == 0
+    assert 'known distance' not in (tmp_path / 'out' / 'report.html').read_text().split('summary.json')[0]
+
+
+def test_known_seconds_between_the_targets_are_added_and_the_others_stay(runs, tmp_path, capsys, caplog):
+    clips = reference_clips(tmp_path)
+    lines = [f'B/one.mp4,{second},3' for second in (0, 1, 2, 3, 6)]
+    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
+    with caplog.at_level('INFO'):
+        out, flags = tmp_path / 'out', ['--every', '3', '--calibrate', str(tmp_path / 'known.csv')]
+        assert estimate(runs, clips, out, *flags) == 0
+    rows = read(out)
+    status = rows[rows['video_id'] == 'B/one.mp4'].set_index('time')['status'].to_dict()
+    assert status == {0: 'ok', 1: 'known distance', 2: 'known distance', 3: 'ok', 6: 'ok'}
+    assert rows.loc[rows['video_id'] == 'A/one.mp4', 'time'].tolist() == [0, 3, 6]
+    assert json.loads((out / 'summary.json').read_text())['calibration'][0]['n'] == 5
+    assert '3 seconds of' in caplog.text and 'count as animals' in caplog.text
+
+
+def test_the_bias_of_a_bin_is_told_in_all_places(runs, clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, 'bias_warning', BIAS_WARNING)
+    folder = tmp_path / 'clips'
+    write_clip(folder / 'a.mp4', numbered_frames(8), 8)
+    assert estimate(runs, folder, tmp_path / 'out', '--cutpoints', '0,0.1,100') == 0
+    told = json.loads((tmp_path / 'out' / 'summary.json').read_text())['out_of_fold']
+    assert [band['name'] for band in told['bands']] == ['0.1 to 100 m'] and 'warning' not in told
+    labels = pd.concat(pd.read_csv(path) for path in (runs / RECIPES[0]).glob('fold_*/oof.csv'))['distance']
+    assert told['bands'][0]['n'] == len(labels) and 'By true distance' in capsys.readouterr().out
+    edge = float(labels.median())
+    assert estimate(runs, folder, tmp_path / 'out', '--cutpoints', f'{edge - 1e-3},{edge}') == 3
+    told = json.loads((tmp_path / 'out' / 'summary.json').read_text())['out_of_fold']
+    assert 'more than half of the bin' in told['warning'] and f'warning: {told["warning"]}' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     'flags,fault',
     [
@@ -419,17 +587,72 @@ def test_without_oof_there_is_no_interval_and_the_summary_tells_why(runs, clips,
         (['--coverage', '1.5'], '--coverage=1.5'),
         (['--animals', 'duiker'], '--animals names categories of a detector; give its file with --detections'),
         (['--species_table', 'x.csv'], '--species_table is for --format camtrap-dp'),
+        (['--media_table', 'x.csv'], '--media_table is for --format camtrap-dp'),
+        (
+            ['--format', 'camtrap-dp', '--camtrap_package', '.', '--media_table', 'media_table.csv'],
+            "media_table.csv:2: the clip 'st A/gone.mp4' is not in the clips folder",
+        ),
         (['--weights', 'best'], "'best' is neither a file of weights nor one of"),
         (['--calibrate', 'gone.csv'], 'gone.csv'),
+        (['--calibrate', 'few.csv'], 'few.csv: too few known distances (st A has 2, 5 are needed)'),
+        (['--calibrate', 'wrong.csv'], 'wrong.csv:2: st a/IMG_0001.MP4: no such file in'),
+        (['--calibrate', 'late.csv'], 'late.csv:3: st A/IMG_0001.MP4: second 9 is 4.0 s past the end of the clip'),
+        (['--calibrate', 'broken.csv'], 'broken.csv:2: st B/broken.mp4: '),
+        (['--theta', '0.733'], 'give degrees; 0.733 rad are 42 degrees'),
+        (['--format', 'camtrap-dp', '--camtrap_package', '.', '--theta', '42'], 'datapackage.json cannot be read'),
+        (['--cutpoints', '5,2'], 'cutpoints 5, 2 are not ascending'),
+        (['--truncation', 'nan'], 'truncation nan is not a distance'),
+        (['--snapshot', '0'], 'snapshot interval 0 s'),
+        (['--every', '0'], '--every must be at least 1 second'),
+        (['--workers', '0'], '--workers must be at least 1'),
+        (['--min_confidence', '2'], '--min_confidence must be from 0 to 1'),
+        (
+            ['--format', 'distance', '--deployments', 'areas.csv', '--snapshot', '2', '--theta', '42'],
+            'areas.csv:3: area_km2 is missing or 0',
+        ),
     ],
 )
 def test_flags_that_do_not_fit_are_refused_before_any_work(runs, clips, tmp_path, capsys, monkeypatch, flags, fault):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'stations.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,1,60\n')
+    (tmp_path / 'media_table.csv').write_text('video_id,mediaID\nst A/gone.mp4,m1\n')
+    (tmp_path / 'areas.csv').write_text('station,area_km2,active_seconds\nst A,1,60\nst B,,60\n')
+    a, b = 'st A/IMG_0001.MP4', 'st B/broken.mp4'
+    rows = {'few': [(a, 0), (a, 1)], 'wrong': [('st a/IMG_0001.MP4', 0)], 'late': [(a, 0), (a, 9)], 'broken': [(b, 0)]}
+    for name, seconds in rows.items():
+        lines = [f'{clip},{second},3' for clip, second in seconds]
+        (tmp_path / f'{name}.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
     assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and fault in lines[0]
     assert not (tmp_path / 'out').exists()
+
+
+def test_clips_and_media_are_matched_before_the_clips_are_decoded(runs, clips, tmp_path, capsys, monkeypatch):
+    """The package is a .zip, and its names are those of another platform."""
+    cells = 'd{0},2024-03-02T10:00:0{0}Z,https://x.org/{0}/file,false,video/mp4'
+    media = ''.join(f'm{k},{cells.format(k)},20240302100000-IMG_0001.MP4\n' for k in (1, 2))
+    media = make_packages.MEDIA.splitlines()[0] + ',fileName\n' + media
+    human = 'o1,d2,m2,2024-03-02T10:00:02Z,2024-03-02T10:00:02Z,media,human,,\n'
+    observations = make_packages.OBSERVATIONS.splitlines()[0] + '\n' + human
+    mine = make_packages.package(tmp_path / 'mine', media=media, observations=observations)
+    shutil.make_archive(tmp_path / 'agouti', 'zip', mine)
+    (tmp_path / 'wanted.csv').write_text('video_id,time\nst A/IMG_0001.MP4,1\nst B/IMG_0001.MP4,2\n')
+    table = tmp_path / 'table.csv'
+    flags = ['--targets', str(tmp_path / 'wanted.csv'), '--format', 'camtrap-dp', '--camtrap_package']
+    flags.append(str(tmp_path / 'agouti.zip'))
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring.Panel, 'score', None)  # a clip that is decoded would need it
+        assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
+        assert 'agouti.zip/media.csv has none of the clips (st A/IMG_0001.MP4, st B' in capsys.readouterr().err
+        table.write_text('video_id,mediaID\nst A/IMG_0001.MP4,m1\nst B/IMG_0001.MP4,m3\n')
+        assert estimate(runs, clips, tmp_path / 'out', *flags, '--media_table', str(table)) == 1
+        assert "table.csv:3: the mediaID 'm3' is not in" in capsys.readouterr().err
+    table.write_text('video_id,mediaID\n.\\st A\\IMG_0001.MP4,m1\nst B/IMG_0001.MP4,m2\n')
+    assert estimate(runs, clips, tmp_path / 'out', *flags, '--media_table', str(table)) == 0
+    made = make_packages.read(tmp_path / 'out' / 'camtrap-dp' / 'observations.csv')
+    assert made['observationID'].tolist() == ['o1', 'chimp_jax-m1-1']
+    assert '1 distances belong to media that you classified as human' in capsys.readouterr().out
 
 
 def test_one_clip_as_a_table_and_a_picture(runs, clips, tmp_path):

@@ -90,7 +90,7 @@ def test_an_epoch_has_each_labelled_window_at_most_once_in_full_batches(data):
     found = batches(folder)
     assert len(found) == 21 // 4 and len(set(keys(found))) == len(keys(found)) == 20
     assert set(keys(found)) <= labelled
-    assert found[0]['frames'].shape == (4, 7, SIZE_PX, SIZE_PX, 3) and found[0]['frames'].dtype == np.uint8
+    assert found[0]['frames'].shape == (4, 7, SIZE_PX, SIZE_PX, 3) and found[0]['frames'].dtype == np.float32
 
 
 def test_labels_and_frames_belong_to_their_keys(data):

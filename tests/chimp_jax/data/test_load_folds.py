@@ -37,6 +37,12 @@ def test_what_does_not_fit_is_refused(tmp_path):
         ValueError, match='has 2 clip folds, the config has data.n_folds=5; set --config.data.n_folds=2'
     ):
         load_folds(tmp_path, 'clip', 5)
+    (tmp_path / 'folds.csv').write_text(TABLE.replace(',0\n', ',1\n'))
+    with pytest.raises(
+        ValueError, match='has clips in 1 of 2 folds by site. If .*, label clips of more sites, or train'
+    ):
+        load_folds(tmp_path, 'site', 2)
+    (tmp_path / 'folds.csv').write_text(TABLE)
     with pytest.raises(ValueError, match='folds.csv has no column published_fold; prepare the data in a new folder'):
         load_folds(tmp_path, 'published', 2)
     (tmp_path / 'folds.csv').write_text(PUBLISHED)

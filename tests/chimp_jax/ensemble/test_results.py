@@ -60,6 +60,16 @@ def test_clips_keep_their_names_in_a_submission_format(tmp_path):
         results.check_submission(tmp_path / 'a.csv', tmp_path / 'format.csv')
 
 
+def test_the_order_may_spell_clips_otherwise():
+    rows = pd.DataFrame(
+        {'video_id': ['b', 'e\u0301'], 'time': [0, 3], 'distance': [1.0, 2.0], 'status': 'ok', 'members': 2}
+    )
+    order = pd.DataFrame({'video_id': ['\xe9', 'b', 'c'], 'time': [3, 0, 0]})
+    found = results.in_order(rows, order)
+    assert found['video_id'].tolist() == ['\xe9', 'b', 'c'] and found['distance'].tolist()[:2] == [2, 1]
+    assert found['status'].tolist() == ['ok', 'ok', 'not among the targets of the records']
+
+
 @pytest.mark.parametrize(
     'text, fault',
     [

@@ -11,6 +11,7 @@ from chimp_jax.field import calibrate
 from chimp_jax.field.calibrate import (
     ASSUMED_EFFECTS,
     SiteEffects,
+    check_known,
     fit_calibration,
     match_known,
     site_effects,
@@ -174,6 +175,14 @@ def test_known_rows_meet_their_estimates(tmp_path):
     rows = pd.DataFrame({'video_id': ['a.mp4', 'a.mp4', 'b.mp4'], 'time': [0, 1, 2], 'distance': [2.5, np.nan, 7]})
     joined, lost = match_known(rows, known)
     assert joined[['video_id', 'distance', 'estimate']].to_numpy().tolist() == [['b.mp4', 4, 7], ['a.mp4', 3, 2.5]]
-    assert lost == ['known.csv:4: a.mp4 at 1 s has no estimate']
-    with pytest.raises(ValueError, match=r'known\.csv:2: b\.mp4 at 2 s'):
-        match_known(rows[:0], known)
+    assert lost == ['known.csv:4: a.mp4 at 1 s has no estimate, so it does not help to calibrate']
+    joined, lost = match_known(rows[:0], known)
+    assert joined.empty and len(lost) == 3
+
+
+def test_a_site_with_few_known_distances_is_refused_by_name():
+    check_known(pd.Series(['ridge'] * 5 + ['river'] * 6), 'known.csv')
+    with pytest.raises(
+        ValueError, match=r'known\.csv: too few known distances \(camp has 1; ridge has 4, 5 are needed'
+    ):
+        check_known(pd.Series(['ridge'] * 4 + ['river'] * 6 + ['camp']), 'known.csv')

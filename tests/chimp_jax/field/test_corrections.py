@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chimp_jax.field.corrections import apply_corrections, read_corrections
+from chimp_jax.field.corrections import apply_corrections, check_corrections, read_corrections
+from data_prep.archive import NO_CLIPS, Names
 from data_prep.inputs.labels import read_tables
 
 ROWS = pd.DataFrame(
@@ -26,7 +27,7 @@ def write(path, *lines):
 
 
 def test_a_persons_value_replaces_the_estimate(tmp_path):
-    corrections = read_corrections(write(tmp_path / 'corrections.csv', 'b/c.mp4,2,7.5', 'a.mp4,2,0'))
+    corrections = read_corrections(write(tmp_path / 'corrections.csv', 'b/c.mp4,2,7.5', 'a.mp4,2,0'), NO_CLIPS)
     result = apply_corrections(ROWS, corrections)
     assert result['distance'].tolist() == [3, 0, 7.5]
     assert result['status'].tolist() == ['ok', 'corrected', 'corrected']
@@ -37,11 +38,32 @@ def test_a_persons_value_replaces_the_estimate(tmp_path):
 
 
 def test_no_corrections_yet(tmp_path):
-    pd.testing.assert_frame_equal(apply_corrections(ROWS, read_corrections(write(tmp_path / 'corrections.csv'))), ROWS)
+    pd.testing.assert_frame_equal(
+        apply_corrections(ROWS, read_corrections(write(tmp_path / 'corrections.csv'), NO_CLIPS)), ROWS
+    )
+
+
+def test_semicolons_blank_rows_fractions_and_clock_times(tmp_path):
+    path = tmp_path / 'corrections.csv'
+    path.write_text('video_id;time;distance\r\n.\\a.mp4;0,5;7,25\r\n;;\r\nb\\c.mp4;0:02;8\r\n')
+    corrections = read_corrections(path, Names(ROWS['video_id']))
+    assert corrections[['video_id', 'time', 'distance']].to_numpy().tolist() == [['a.mp4', 0, 7.25], ['b/c.mp4', 2, 8]]
+    assert apply_corrections(ROWS, corrections)['distance'].tolist() == [7.25, 4, 8]
+    path.write_text('video_id,time,distance\na.mp4,0,\n')
+    with pytest.raises(ValueError, match=r'corrections\.csv:2: the distance is empty; write it, or remove the row'):
+        read_corrections(path, NO_CLIPS)
+
+
+def test_letters_in_another_form(tmp_path):
+    rows = ROWS.replace('a.mp4', 'e\u0301.mp4')
+    corrections = read_corrections(write(tmp_path / 'c.csv', '\xe9.mp4,2,7'), Names(rows['video_id']))
+    assert apply_corrections(rows, corrections)['distance'].tolist()[1] == 7
 
 
 def test_unknown_targets_are_named(tmp_path):
-    corrections = read_corrections(write(tmp_path / 'corrections.csv', 'a.mp4,0,1', 'A.mp4,2,7.5', 'a.mp4,1,3'))
+    corrections = read_corrections(
+        write(tmp_path / 'corrections.csv', 'a.mp4,0,1', 'A.mp4,2,7.5', 'a.mp4,1,3'), NO_CLIPS
+    )
     with pytest.raises(ValueError, match=r'corrections\.csv:3 \(A\.mp4 at 2 s\); corrections\.csv:4 \(a\.mp4 at 1 s\)'):
         apply_corrections(ROWS, corrections)
 
@@ -56,6 +78,14 @@ def test_training_reads_the_file(tmp_path):
 def test_names_that_look_like_numbers_or_gaps_stay_names(tmp_path):
     names = ['007', '7', 'NA', '1e5']
     rows = ROWS.iloc[[0, 0, 0, 0]].assign(video_id=names).reset_index(drop=True)
-    corrections = read_corrections(write(tmp_path / 'corrections.csv', '007,0,1', 'NA,0,2', '1e5,0,4'))
+    corrections = read_corrections(write(tmp_path / 'corrections.csv', '007,0,1', 'NA,0,2', '1e5,0,4'), NO_CLIPS)
     assert corrections['video_id'].tolist() == ['007', 'NA', '1e5']
     assert apply_corrections(rows, corrections)['distance'].tolist() == [1, 3, 2, 4]
+
+
+def test_a_correction_of_no_target_is_known_before_the_work(tmp_path):
+    corrections = read_corrections(write(tmp_path / 'c.csv', 'a.mp4,2,5', 'a.mp4,3,5', 'x.mp4,2,5'), NO_CLIPS)
+    check_corrections(corrections, {'a.mp4': {2, 3}, 'x.mp4': range(0, 9, 2)})
+    message = r'no such target: c\.csv:3 \(a\.mp4 at 3 s\); c\.csv:4 \(x\.mp4 at 2 s\); copy'
+    with pytest.raises(ValueError, match=message):
+        check_corrections(corrections, {'a.mp4': range(0, 9, 2)})

@@ -57,3 +57,18 @@ def test_names_that_look_like_numbers_or_gaps_stay_names(tmp_path):
         '1e5': '1',
     }
     assert read_sites([tmp_path / 'none']).empty
+
+
+def test_errors_by_band_for_the_summary(tmp_path):
+    oof = out_of_fold(write_runs(tmp_path))
+    # made_runs: labels 4, 2, 9, 5; the mean of ONE and TWO: 3.75, 2, 8.75, 5.
+    told = oof.errors([0, 2, 4, 8])
+    assert told['mae_m'] == 0.125 and 'warning' not in told
+    assert told['bands'] == [
+        {'name': '0 to 2 m', 'n': 1, 'mae': 0.0, 'bias': 0.0},
+        {'name': '2 to 4 m', 'n': 1, 'mae': 0.25, 'bias': -0.25},
+        {'name': '4 to 8 m', 'n': 1, 'mae': 0.0, 'bias': 0.0},
+        {'name': 'above 8 m', 'n': 1, 'mae': 0.25, 'bias': -0.25},
+    ]
+    assert 'at 8.9 to 9.1 m (-0.2 m in 1 rows)' in oof.errors([8.9, 9.1])['warning']  # half of the bin: 0.1 m
+    json.dumps(told)

@@ -16,6 +16,7 @@ from make_estimates import COLUMNS, walks, write_estimates
 from PIL import Image
 
 from chimp_jax.field import flags, thumbnails
+from chimp_jax.field.page.choice import rank_doubt
 from chimp_jax.field.page.histogram import count, default_cutpoints, draw_histogram
 from chimp_jax.field.page.page import FLAG_TEXTS, write_report
 from data_prep.decoding.decode import decode_seconds
@@ -115,24 +116,25 @@ def page(folder):
 
 def test_contact_sheet_order(page):
     assert page.sheet == [
-        ('site/a.mp4', 3), ('broken.mp4', 1), ('site/a.mp4', 0), ('gone.mp4', 7), ('gone.mp4', 2), ('site/a.mp4', 5)
+        ('site/a.mp4', 3), ('site/a.mp4', 0), ('site/a.mp4', 5), ('broken.mp4', 1), ('gone.mp4', 7), ('gone.mp4', 2)
     ]  # fmt: skip
-    assert len(page.all('figure')) == 6
+    assert len(page.all('figure')) == 3  # one per clip; its other seconds are in the card
 
 
 def test_order_without_interval_and_spread():
     rows = pd.DataFrame([row('b', 1, 1.0), row('a', 2, 9.0), row('a', 1, 3.0, flags='dark')])
     rows = rows.reindex(columns=COLUMNS).fillna({'flags': '', 'status': 'ok'})
-    chosen = thumbnails.doubtful_first(rows)
+    chosen = rank_doubt(rows)
     assert [*zip(chosen['video_id'], chosen['time'], strict=True)] == [('a', 1), ('a', 2), ('b', 1)]
 
 
 def test_frames_are_those_of_their_seconds(clips_folder):
-    wanted = pd.DataFrame({'video_id': ['site/a.mp4'] * 3 + ['broken.mp4', 'x.mp4'], 'time': [0, 3, 99, 1, 1]})
+    wanted = {('site/a.mp4', 0): 320, ('site/a.mp4', 3): 480, ('site/a.mp4', 99): 320}
+    wanted |= {('broken.mp4', 1): 320, ('x.mp4', 1): 320}
     found = thumbnails.frames_of(wanted, str(clips_folder), n_workers=1)
     pictures = {key: np.asarray(Image.open(io.BytesIO(jpeg))) for key, jpeg in found.items() if isinstance(jpeg, bytes)}
     assert {key[1]: frame_number(p) for key, p in pictures.items()} == {0: 0, 3: 6, 99: 10}  # the last second is 5
-    assert {p.shape for p in pictures.values()} == {(240, 320, 3)}
+    assert {key[1]: p.shape[:2] for key, p in pictures.items()} == {0: (240, 320), 3: (360, 480), 99: (240, 320)}
     assert found['x.mp4', 1] == 'the clip is not in the folder'
     assert 'Invalid data' in found['broken.mp4', 1] and '\n' not in found['broken.mp4', 1]
 
@@ -141,9 +143,11 @@ def test_pictures_in_the_page(page):
     images = page.all('img')
     assert [image['alt'] for image in images] == [
         'site/a.mp4, second 3: estimated at 6.0 m, interval 3.0 to 10.0 m',
+        'site/a.mp4, second 5: known distance 9.0 m',  # to compare: the only known distance of the station
         'site/a.mp4, second 0: estimated at 4.0 m, interval 3.0 to 5.0 m',
         'site/a.mp4, second 5: corrected to 9.0 m',
     ]
+    assert [button['data-text'] for button in page.all('button', **{'class': 'picture'})] == [i['alt'] for i in images]
     (box,) = page.all('span', **{'class': 'box'})
     assert box['style'] == 'left:25.00%;top:50.00%;width:12.50%;height:10.00%'
     assert 'no picture: the clip is not in the folder' in page.text() and 'Invalid data' in page.text()
@@ -161,7 +165,7 @@ def test_words_and_tables(page):
 
 def test_every_flag_is_explained(page):
     assert set(FLAG_TEXTS) == set(flags.FLAGS)
-    assert all(text in page.text('dl') for text in FLAG_TEXTS.values())
+    assert all(words in page.text('dl') and text in page.text('dl') for words, text in FLAG_TEXTS.values())
 
 
 def test_nothing_comes_from_outside(page, folder):
@@ -211,12 +215,13 @@ def test_clips_folder_is_gone_or_has_moved(tmp_path, clips_folder):
 
 
 def test_earlier_corrections_are_kept(tmp_path):
-    found = write_estimates(tmp_path, ROWS, CLIPS)
+    found = write_estimates(tmp_path, [*ROWS, row(HOSTILE, 3, 5.0)], [*CLIPS, {'video_id': HOSTILE}])
     with open(tmp_path / 'corrections.csv', 'w', newline='') as file:
         csv.writer(file).writerows([('video_id', 'time', 'distance'), ('gone.mp4', 7, '2.25'), (HOSTILE, 3, '8')])
-    page = report(found, n_frames=4)  # the last card is (gone.mp4, 7); the corrected second has no card
+    page = report(found, n_frames=3)
     assert page.all('input', **{'data-clip': 'gone.mp4', 'data-time': '7'})[0]['value'] == '2.25'
-    assert page.data['kept'] == [[HOSTILE, 3, '8'], ['site/a.mp4', 5, '9']]
+    # cards.js saves all of them again, with or without a field on the page.
+    assert page.data['typed'] == [[HOSTILE, 3, '8'], ['gone.mp4', 7, '2.25'], ['site/a.mp4', 5, '9']]
 
 
 def test_bins_by_hand():
@@ -273,7 +278,7 @@ def test_one_member_and_huge_distance(tmp_path):
     rows = [row('a.mp4', 0, 4.0, members=1), row('b.mp4', 0, 1e30, members=1)]
     summary = {'no_interval': 'the members have no out-of-fold predictions', 'coverage': None}
     page = report(write_estimates(tmp_path, rows, [{'video_id': 'a.mp4'}, {'video_id': 'b.mp4'}], summary))
-    assert 'by 1 trained member on cpu' in page.text()
+    assert 'by 1 trained model.' in page.text() and 'cpu' not in page.text('header')
     assert 'No intervals. The members have no out-of-fold predictions.' in page.text()
     assert 'interval' not in page.text('figure')
 
@@ -307,7 +312,7 @@ def test_same_estimates_same_bytes(folder, page):
         (
             'corrections.csv',
             b'video_id,time,distance\na,1,far\n',
-            r"corrections\.csv:2: distance 'far' is not a num",
+            r"corrections\.csv:2: the distance 'far' is not a num",
         ),
     ],
 )
@@ -356,7 +361,15 @@ def test_names_that_look_like_numbers_stay_names(tmp_path):
     assert {clip['g'] for clip in page.data['clips']} == {'01'} and {clip['d'] for clip in page.data['clips']} == {3}
     assert page.sheet == [(name, 1) for name in names]
     assert page.all('input', **{'data-clip': '007'})[0]['value'] == '4'
-    assert page.data['kept'] == [['NA', 2, '5']]
+    assert page.data['typed'] == [['007', 1, '4'], ['NA', 2, '5']]
+
+
+def test_corrections_with_fractions_and_another_form_of_letters(tmp_path):
+    name = 'e\u0301/a.mp4'
+    found = write_estimates(tmp_path, [row(name, 7, 4.0)], [{'video_id': name}])
+    (tmp_path / 'corrections.csv').write_text('video_id,time,distance\n\xe9\\a.mp4,7.5,2.250\n,,\n')
+    (box,) = report(found).all('input', **{'data-clip': name, 'data-time': '7'})
+    assert box['value'] == '2.25'
 
 
 def test_corrections_saved_by_a_spreadsheet(tmp_path):
@@ -375,7 +388,7 @@ def test_everything_in_a_bucket(remote, clips_folder):
     write_estimates(remote / 'out', ROWS, CLIPS, options={'clips': 'gs://clips'})
     shutil.copytree(clips_folder, remote / 'clips')
     page = report('gs://out')
-    assert len(page.all('img')) == 3 and (remote / 'out' / 'report.html').exists()
+    assert len(page.all('img')) == 4 and (remote / 'out' / 'report.html').exists()
 
 
 def test_arguments_are_checked_before_clips_are_read(tmp_path):

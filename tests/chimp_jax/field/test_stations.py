@@ -30,6 +30,30 @@ def test_a_table_with_everything(tmp_path):
     assert table['row'].tolist() == [f'{tmp_path / "d.csv"}:{line}' for line in (2, 3)]
 
 
+def test_names_of_stations_and_folders_in_other_spellings(tmp_path):
+    lines = ['station,folder', 'For\xeat 1,', ' old  ridge ,', 'B,.\\park\\cre\u0301te\\', 'C,./']
+    table = read_deployments(write(tmp_path / 'd.csv', *lines[:4]))
+    assert table['station'].tolist() == ['For\xeat 1', 'old ridge', 'B'] and table['folder'][2] == 'park/cr\xe9te'
+    clips = ['For\u0065\u0302t 1/x.mp4', 'old ridge /x.mp4', 'park/cr\xe9te/x.mp4', 'park/cre\u0301te/y.mp4']
+    assert stations_of(clips, table).tolist() == ['For\xeat 1', 'old ridge', 'B', 'B']
+    assert stations_of(clips[:2]).tolist() == ['For\xeat 1', 'old ridge']
+    assert read_deployments(write(tmp_path / 'd.csv', lines[0], lines[4]))['folder'].tolist() == ['.']
+    with pytest.raises(ValueError, match='d.csv:3: line 2 has the station .* too'):
+        read_deployments(write(tmp_path / 'd.csv', 'station', 'ridge', 'ridge\xa0'))
+
+
+def test_an_area_with_a_thousands_separator_is_refused(tmp_path):
+    for cell in ('"1,250"', '"12,5"'):
+        with pytest.raises(
+            ValueError, match='d.csv:2: area_km2 .* is not a number; write a number without a thousands'
+        ):
+            read_deployments(write(tmp_path / 'd.csv', 'station,area_km2', f'A,{cell}'))
+    with pytest.raises(ValueError, match='d.csv:2: active_seconds .864,000. may be 864000 or 864'):
+        read_deployments(write(tmp_path / 'd.csv', 'station;active_seconds', 'A;864,000'))
+    path = write(tmp_path / 'd.csv', 'Station;Active_Seconds;area_km2', 'A;864,125;12,5')
+    assert read_deployments(path)['active_seconds'].tolist() == [864.125]
+
+
 def test_an_hour_of_summer_time_counts_by_the_zones(tmp_path):
     lines = 'station,start,end', 'A,2024-03-31T00:00:00+01:00,2024-03-31T04:00:00+02:00'
     assert read_deployments(write(tmp_path / 'd.csv', *lines))['active_seconds'].tolist() == [3 * 3600]
@@ -67,7 +91,10 @@ def test_deployments_of_camtrap_dp_serve(tmp_path):
         ('d.csv:2: area_km2 .nan. is not a number', ['station,area_km2', 'A,nan']),
         ('d.csv:2: area_km2 -1 is out of bounds', ['station,area_km2', 'A,-1']),
         ('d.csv:2: latitude 91 is out of bounds', ['station,latitude', 'A,91']),
-        ('d.csv:2: active_seconds .1 h. is not', ['station,active_seconds', 'A,1 h']),
+        (
+            'd.csv:2: active_seconds .1 h. has a unit; write only the number of seconds',
+            ['station,active_seconds', 'A,1 h'],
+        ),
         ('d.csv:2: start .1.3.2024. is not an ISO 8601', ['station,start,end', 'A,1.3.2024,2024-03-02']),
         ('d.csv:2: only one of start and end is given', ['station,start,end', 'A,2024-03-01,']),
         ('d.csv:2: only one .* time zone', ['station,start,end', 'A,2024-03-01T00:00:00Z,2024-03-02']),

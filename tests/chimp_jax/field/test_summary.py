@@ -53,6 +53,21 @@ def test_a_problem_or_a_missing_distance_sets_the_exit_code():
     assert summary.exit_code(ROWS, unlooked, {}) == 3
 
 
+def test_a_bias_in_a_bin_is_told_in_words_and_sets_the_exit_code():
+    good, bands = CLIPS[:1], [{'name': '0 to 2 m', 'n': 9, 'mae': 1.5, 'bias': 1.44}]
+    bands += [{'name': '2 to 4 m', 'n': 7, 'mae': 0.6, 'bias': -0.26}]
+    told = {'mae_m': 1.1, 'bands': bands}
+    warned = told | {'warning': 'the mean error is large'}
+    lines = summary.result_lines({'distances': 3, 'out_of_fold': warned}, good, 'results')
+    assert lines[1:3] == [
+        'By true distance, the models put animals at 0 to 2 m 1.4 m too far, at 2 to 4 m 0.3 m too near.',
+        'warning: the mean error is large.',
+    ]
+    assert summary.exit_code(ROWS, good, {'out_of_fold': told}) == 0
+    assert summary.exit_code(ROWS, good, {'out_of_fold': warned}) == 3
+    assert summary.exit_code(ROWS[:0], good, {'out_of_fold': warned}) == 0  # no distance, nothing to be wrong
+
+
 @pytest.mark.parametrize(
     'counts, code',
     [

@@ -4,7 +4,9 @@ import av
 import numpy as np
 import pytest
 from make_clips import (
+    FPS_RULE,
     SHARED_CLIPS,
+    all_seconds_equal_ffmpeg,
     ffmpeg_frames,
     ffmpeg_makes,
     frame_number,
@@ -19,8 +21,7 @@ from data_prep.decoding.decode import ClipError, decode_seconds
 from data_prep.decoding.timestamps import Picture, TimestampGuess, cut_legacy_r1, cut_seconds
 from data_prep.simulator.tables import Size, plan_clips
 
-# The rule of this program, and the published rule, which is the same if the first picture is shown at 0.
-FPS_RULE = 'fps=fps=1:round=up:start_time=0'
+# The published rule, which is the same as FPS_RULE if the first picture is shown at 0.
 PUBLISHED_FPS_RULE = 'fps=fps=1:round=up'
 RATES = [8, 10, 25, Fraction(30000, 1001), 30, 60]
 KINDS = [
@@ -74,18 +75,6 @@ def test_legacy_files_of_30_pictures_a_second_are_those_of_the_write_up():
     numbers = [round(30 * Fraction(picture.content)) for _, picture in shown]
     # "the files hold source frames 0, 1, 26, 56, 86 ..., and a 60 s clip gives 62 files"
     assert numbers == [0, 1, *range(26, 1800, 30)] and len(numbers) == 62
-
-
-def all_seconds_equal_ffmpeg(path, rule=FPS_RULE):
-    """Compares with the program: with a filter, or with its output option -r 1 if the rule is 'legacy_r1'."""
-    legacy = rule == 'legacy_r1'
-    options = ('null', '-r', '1') if legacy else (rule, '-fps_mode', 'passthrough')
-    info, frames = decode_seconds(path, None, sampling='legacy_r1' if legacy else 'timestamp')
-    expected = ffmpeg_frames(path, *options, height_px=info.height_px, width_px=info.width_px)
-    assert list(frames) == list(range(info.last_s + 1)) == list(range(len(expected)))
-    for second, frame in frames.items():
-        np.testing.assert_array_equal(frame, expected[second], err_msg=f'second {second}')
-    return [frame_number(frame) for frame in frames.values()]
 
 
 @pytest.mark.parametrize('rate', RATES, ids=['8', '10', '25', '29.97', '30', '60'])

@@ -1,11 +1,9 @@
-import subprocess
-
-import av
 import numpy as np
 import pytest
-from make_clips import ffmpeg_program
+from make_clips import ffmpeg_frames, ffmpeg_makes
 
 from data_prep.decoding import exposure
+from data_prep.decoding.decode import decode_seconds
 
 
 def test_white_fraction_by_hand():
@@ -36,58 +34,44 @@ def test_fixed_seconds():
     assert exposure.fixed_seconds(60) == list(range(0, 61, 4))
 
 
-def test_gamma_table_as_published():
-    published = {0: 0, 126: 0, 180: 7, 193: 15, 200: 22, 220: 58, 231: 95, 235: 113, 245: 171}
-    assert {level: exposure.GAMMA_TABLE[level] for level in published} == published
-    assert exposure.GAMMA_TABLE[255] == 255
+def pictures_of_all_levels(pix_fmt: str) -> bytes:
+    """Two raw pictures of 16 x 16: every level of luma, under random chroma. 10-bit formats get every fourth level."""
+    rng = np.random.default_rng(0)
+    n_chroma = {'gray': 0, 'yuv420': 128, 'yuv422': 256, 'yuv444': 512}[pix_fmt[:6].replace('j', '')]
+    planes = [np.concatenate([np.arange(256), rng.integers(0, 256, n_chroma)]) for _ in range(2)]
+    raw = np.concatenate(planes)
+    return (raw * 4).astype('<u2').tobytes() if '10' in pix_fmt else raw.astype(np.uint8).tobytes()
 
 
-def eq_filter(planes: np.ndarray, pix_fmt: str, size_px: int) -> np.ndarray:
-    video = ['-f', 'rawvideo', '-pix_fmt', pix_fmt]
-    command = [ffmpeg_program(), '-v', 'error', *video, '-s', f'{size_px}x{size_px}', '-i', '-']
-    command += ['-vf', 'eq=gamma=0.1', *video, '-']
-    done = subprocess.run(command, input=planes.tobytes(), capture_output=True, check=True)
-    return np.frombuffer(done.stdout, np.uint8)
+@pytest.mark.parametrize(
+    'pix_fmt, tags',
+    [
+        ('yuv420p', []),
+        ('yuv420p', ['-colorspace', 'bt709', '-color_range', 'tv']),
+        ('yuv422p', []),
+        ('yuv444p', ['-color_range', 'pc']),
+        ('gray', []),
+        ('yuv420p10le', []),
+        ('yuv420p10le', ['-colorspace', 'bt2020nc', '-color_range', 'tv']),
+        ('yuv422p10le', ['-color_range', 'pc']),
+    ],
+)
+def test_gamma_is_the_eq_filter_for_all_levels(tmp_path, pix_fmt, tags):
+    path, raw = tmp_path / 'levels.mkv', tmp_path / 'levels.yuv'
+    raw.write_bytes(pictures_of_all_levels(pix_fmt))
+    ffmpeg_makes(path, '-f', 'rawvideo', '-pix_fmt', pix_fmt, '-s', '16x16', '-r', 1, '-i', raw, '-c:v', 'ffv1', *tags)
+    _, plain = decode_seconds(path, None)
+    _, corrected = decode_seconds(path, None, gamma=True)
+    assert list(corrected) == [0, 1] and (corrected[0] != plain[0]).any()
+    expected = ffmpeg_frames(path, 'eq=gamma=0.1', height_px=16, width_px=16)
+    np.testing.assert_array_equal(list(corrected.values()), expected)
 
 
-@pytest.mark.parametrize('pix_fmt', ['yuv420p', 'yuvj420p', 'yuv422p', 'yuv444p', 'yuvj422p'])
-def test_gamma_is_the_eq_filter_for_all_levels(pix_fmt):
-    chroma = {'0': 128, '2': 256, '4': 512}[pix_fmt[-2]]
-    random = np.random.default_rng(0).integers(0, 256, chroma, np.uint8)
-    planes = np.concatenate([np.arange(256, dtype=np.uint8), random])  # luma [16, 16], chroma
-    frame = av.VideoFrame(16, 16, pix_fmt)
-    start = 0
-    for plane in frame.planes:
-        lines = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-        size = plane.height * plane.width
-        lines[:, : plane.width] = planes[start : start + size].reshape(plane.height, -1)
-        start += size
-
-    corrected = exposure.apply_gamma(frame)
-
-    def content(frame):
-        return np.concatenate([exposure._plane(plane).ravel() for plane in frame.planes])
-
-    np.testing.assert_array_equal(content(corrected), eq_filter(planes, pix_fmt, 16))
-    np.testing.assert_array_equal(content(frame), planes)  # the decoder may still need it
-    assert corrected.format.name == pix_fmt
-
-
-def test_gamma_of_other_layouts_goes_through_8_bit():
-    ramp = np.tile(np.arange(0, 1024, 16, dtype=np.uint16), (16, 1))
-    frame = av.VideoFrame(64, 16, 'yuv420p10le')
-    for i, plane in enumerate(frame.planes):
-        lines = np.frombuffer(plane, np.uint16).reshape(plane.height, plane.line_size // 2)
-        lines[:, : plane.width] = 512 if i else ramp
-    corrected = exposure.apply_gamma(frame)
-    assert corrected.format.name == 'yuv420p'
-    luma = exposure._plane(corrected.planes[0])
-    expected = exposure.GAMMA_TABLE[np.arange(0, 256, 4)]
-    assert np.abs(luma[0].astype(int) - expected).max() <= 7  # one level of the ramp near white
-
-
-def test_colours_keep_their_meaning():
-    frame = av.VideoFrame(16, 16, 'yuv420p')
-    frame.colorspace, frame.color_range = 1, 2  # BT.709, full range
-    corrected = exposure.apply_gamma(frame)
-    assert (corrected.colorspace, corrected.color_range) == (1, 2)
+def test_gamma_as_published(tmp_path):
+    published = {0: 0, 126: 0, 180: 7, 193: 15, 200: 22, 220: 58, 231: 95, 235: 113, 245: 171, 255: 255}
+    raw, path = tmp_path / 'levels.yuv', tmp_path / 'levels.mkv'
+    raw.write_bytes(pictures_of_all_levels('gray')[:256])
+    ffmpeg_makes(path, '-f', 'rawvideo', '-pix_fmt', 'gray', '-s', '16x16', '-r', 1, '-i', raw, '-c:v', 'ffv1')
+    _, corrected = decode_seconds(path, [0], gamma=True)
+    levels = corrected[0][..., 0].ravel()
+    assert {level: levels[level] for level in published} == published

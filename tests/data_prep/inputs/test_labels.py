@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from data_prep.archive import Names
 from data_prep.inputs.labels import read_tables, read_targets
 
 
@@ -101,6 +102,56 @@ def test_fractional_times_are_floored_with_a_note(tmp_path):
     assert targets.notes == ['labels.csv: times floored to the second in 1 rows, first in line 3']
 
 
+def test_times_as_hours_minutes_and_seconds(tmp_path):
+    labels = write(tmp_path / 'l.csv', 'video_id,time,distance', 'a.mp4,0:05,1', 'a.mp4,00:01:05.5,2', 'a.mp4,0:99,3')
+    targets = read_targets(labels)
+    assert targets.rows['time_s'].tolist() == [5, 65]
+    assert reasons(targets) == {'l.csv:4': "the time '0:99' is not a time in a clip; write seconds, mm:ss or hh:mm:ss"}
+    assert targets.notes == [
+        'l.csv: times floored to the second in 1 rows, first in line 3',
+        'l.csv: times read as hours, minutes and seconds in 2 rows; line 2: 0:05 is second 5',
+    ]
+
+
+def test_an_empty_distance_is_a_target_unless_others_have_one(tmp_path):
+    empty = write(tmp_path / 'wanted.csv', 'filepath,time,distance', 'a.mp4,1,', 'a.mp4,2, ')
+    (split, targets), *others = read_tables(empty).items()
+    assert split == 'test' and not others and targets.rows['time_s'].tolist() == [1, 2] and not targets.problems
+    mixed = write(tmp_path / 'mixed.csv', 'filepath,time,distance', 'a.mp4,0,7.4', 'a.mp4,0,3.1', 'a.mp4,1,')
+    (targets,) = read_tables(mixed).values()
+    assert reasons(targets)['mixed.csv:4'] == 'the distance is empty; write it, or remove the row'
+    # As a table of wanted targets: distances, even two for a second, do not matter.
+    (split, targets), *others = read_tables(mixed, with_distance=False).items()
+    assert split == 'test' and not others and targets.rows['time_s'].tolist() == [0, 1]
+    assert not targets.problems and targets.rows['distance_m'].isna().all()
+
+
+def test_other_spellings_of_a_clip_are_that_clip(tmp_path):
+    on_disk = 'For\u0065\u0302t/a.mp4'
+    spellings = [on_disk, 'For\xeat/a.mp4', './For\xeat\\a.mp4', 'For\xeat/a.mp4 ']
+    lines = [f'{name},{t},{t + 1}' for t, name in enumerate(spellings)]
+    table = write(
+        tmp_path / 'l.csv', 'video_id,time,distance,x1,y1,x2,y2,site', *(f'{line},0,0,1,1,s' for line in lines)
+    )
+    targets = read_targets(table, names=Names([on_disk, 'b.mp4']))
+    assert targets.rows['video_id'].tolist() == [on_disk] * 4 and targets.rows['site'].tolist() == ['s'] * 4
+    assert targets.rows['box'].tolist() == [(0, 0, 1, 1)] * 4
+    again = write(tmp_path / 'l.csv', 'video_id,time,distance', f'{spellings[0]},1,3', f'{spellings[1]},1,9')
+    assert reasons(read_targets(again, names=Names([on_disk]))) == {
+        'l.csv:3': 'second 1 is at 9 m here, at 3 m in line 2; remove one row'
+    }
+
+
+def test_a_clip_with_two_sites_is_refused(tmp_path):
+    labels = write(tmp_path / 'l.csv', 'video_id,time,distance,Site', 'a,0,1,x', 'a,1,1,y', 'b,0,1,y ', 'c,0,1,n/a')
+    targets = read_targets(labels)
+    assert targets.rows[['video_id', 'site']].values.tolist() == [['b', 'y'], ['c', '']]
+    (problem,) = targets.problems
+    assert (problem.video_id, problem.row, problem.stage) == ('a', 'l.csv:2', 'labels')
+    assert problem.reason == "the site is 'y' in line 3 of l.csv, 'x' in line 2; write one site for a clip (2 rows)"
+    assert [lost.time_s for lost in targets.lost] == [0, 1]
+
+
 def test_missing_columns_and_broken_tables_are_refused(tmp_path):
     labels = write(tmp_path / 'labels.csv', 'video,time,metres', 'a.mp4,3,1')
     with pytest.raises(ValueError, match='lacks the column video_id, distance; it has video, time'):
@@ -160,7 +211,7 @@ def test_names_that_look_like_numbers_or_missing_values_stay_names(tmp_path):
     labels = write(tmp_path / 'l.csv', 'video_id,time,distance,site', '007,0,1,NA', 'NA,1,2,007', '1e5,2,3,nan')
     rows = read_targets(labels).rows
     assert rows['video_id'].tolist() == ['007', 'NA', '1e5']
-    assert rows['site'].tolist() == ['NA', '007', 'nan']
+    assert rows['site'].tolist() == ['', '007', '']  # NA and nan are no sites
 
 
 def test_a_table_in_another_encoding_is_refused_with_the_remedy(tmp_path):

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_prep.inputs.tables import check_unique, counts_of, csv_text, number, numbers_of, read_table, seconds_of
+from data_prep.inputs.cells import number
+from data_prep.inputs.tables import check_unique, counts_of, csv_text, numbers_of, read_table, seconds_of
 
 
 @pytest.fixture
@@ -61,6 +62,44 @@ def test_decimal_commas(write):
     assert rows_of(read_table(write('name\tx\nA\t1,5\n'), numbers=('x',))) == [['A', '1.5']]
     # Commas separate the cells: a comma in a quoted cell may be a thousands separator.
     assert rows_of(read_table(write('name,x\nA,"1,500"\n'), numbers=('x',))) == [['A', '1,500']]
+
+
+@pytest.mark.parametrize('mark', [';', '\t'])
+def test_a_mark_that_may_separate_thousands_is_refused_unless_others_tell(write, mark):
+    def read(*lines):
+        text = '\n'.join(lines).replace(';', mark) + '\n'
+        return read_table(write(text), numbers=('area', 'x'), thousands=('area',))
+
+    for cell, meanings in (('864,000', '864000 or 864'), ('1.250', '1250 or 1.25')):
+        with pytest.raises(ValueError, match=f':3: area .{cell}. may be {meanings}; write it without a thousands sep'):
+            read('area;x', '7;1', f'{cell};2')
+    # Other cells tell the decimal mark of the file.
+    assert read('area;x', '864,000;3,5')['area'].tolist() == ['864.000']
+    assert read('area;x', '1.250;3.5')['area'].tolist() == ['1.250']
+    for other in ('3.5', '3,5'):
+        cell = '864,000' if other == '3.5' else '864.000'
+        with pytest.raises(ValueError, match='may be 864000 or 864'):
+            read('area;x', f'{cell};{other}')
+    assert read('area;x', '1;2,500')['x'].tolist() == ['2.500']  # no distance has thousands of metres
+
+
+def test_no_reader_of_numbers_accepts_a_comma_between_commas(write):
+    table = read_table(write('x\n"864,000"\n'), numbers=('x',), thousands=('x',))
+    for read in (numbers_of, counts_of):
+        with pytest.raises(ValueError, match=r'f:2: x .864,000. is not a'):
+            read(table, 'x', 'f')
+    with pytest.raises(ValueError, match=r'f:2: x .864,000. is not a whole second'):
+        seconds_of(table, 'f', 'x')
+    with pytest.raises(ValueError, match=r"x '864,000' is not a number; write a number without a thousands separator"):
+        number(table.loc[2, 'x'], '', 'x')
+
+
+def test_columns_in_upper_case(write):
+    table = read_table(write('SITE,Time,site_ID\nx,1,2\n'), ['time'], any_case=('time', 'site'))
+    assert list(table.columns) == ['site', 'time', 'site_ID']
+    assert list(read_table(write('Site,site\nx,y\n'), any_case=('site',)).columns) == ['Site', 'site']
+    with pytest.raises(ValueError, match="has the column 'time' twice"):
+        read_table(write('Time,TIME\n1,2\n'), any_case=('time',))
 
 
 def test_quotes(write):
@@ -174,7 +213,7 @@ def test_columns_of_numbers(write):
     np.testing.assert_array_equal(numbers_of(table, 'x', 'f'), [1, 2.5, -1000])
     assert numbers_of(table, 'y', 'f').isna().all() and numbers_of(table, 'y', 'f').dtype == np.float64
     for cell in ('six', 'inf', 'NA', '1_0', '"1,5"'):
-        with pytest.raises(ValueError, match=r'f:4: x .* is not a number; correct it'):
+        with pytest.raises(ValueError, match=r'^f:4: x .* is not a number; write a number'):
             numbers_of(read_table(write(f'x\n1\n\n{cell}\n')), 'x', 'f')
 
 
@@ -188,6 +227,14 @@ def test_columns_of_seconds_and_counts(write):
     for cell in ('1.5', '-1', '', 'inf'):
         with pytest.raises(ValueError, match=r'f:2: n .* is not a whole number, 0 or more; correct it'):
             counts_of(read_table(write(f'n,m\n{cell},1\n')), 'n', 'f')
+
+
+def test_seconds_as_hours_minutes_and_seconds(write):
+    assert seconds_of(read_table(write('time\n0:05\n00:01:05\n7\n')), 'f').tolist() == [5, 65, 7]
+    with pytest.raises(ValueError, match=r'f:2: time .5\.5. is not a whole second'):
+        seconds_of(read_table(write('time\n0:05.5\n')), 'f')
+    with pytest.raises(ValueError, match=r'^f:3: time .0:61. is not a time in a clip; write seconds'):
+        seconds_of(read_table(write('time\n1\n0:61\n')), 'f')
 
 
 def test_a_key_may_be_there_once(write):

@@ -1,51 +1,15 @@
 """Distances in a copy of the user's Camtrap DP package."""
 
-import json
-
 import pandas as pd
 import pytest
+from make_packages import DEPLOYMENTS, MEDIA, OBSERVATIONS, URL, package, read, row, rows
 
 from chimp_jax.field.exports import formats
-from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp, position_angle, tags_of, tags_text
-from chimp_jax.field.exports.camtrap_package import check_package, read_package, schema_names
-
-URL = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/'
-DEPLOYMENTS = """deploymentID,latitude,longitude,deploymentStart,deploymentEnd
-d1,6.1,-7.2,2024-03-01T08:00:00Z,2024-04-01T08:00:00Z
-d2,6.2,-7.3,2024-03-01T08:00:00+02:00,2024-04-01T08:00:00+02:00
-"""
-MEDIA = """mediaID,deploymentID,timestamp,filePath,filePublic,fileMediatype
-m1,d1,2024-03-02T23:59:58Z,media/site_1/a.mp4,false,video/mp4
-m2,d2,2024-03-03T10:00:00+02:00,https://example.org/media/site%202/b.mp4?x=1,false,video/mp4
-"""
-OBSERVATIONS = """observationID,deploymentID,mediaID,eventStart,eventEnd,observationLevel,observationType,count,mine
-o1,d1,,2024-03-02T23:59:58Z,2024-03-03T00:00:58Z,event,animal,2,"a, b"
-"""
-
-
-def package(folder, deployments=DEPLOYMENTS, media=MEDIA, observations=OBSERVATIONS, **changes):
-    folder.mkdir()
-    names = ('deployments', 'media', 'observations')
-    for name, text in zip(names, (deployments, media, observations), strict=True):
-        (folder / f'{name}.csv').write_bytes(text.encode() if isinstance(text, str) else text)
-    resources = [{'name': n, 'path': f'{n}.csv', 'schema': f'{URL}{n}-table-schema.json'} for n in names]
-    descriptor = {'profile': f'{URL}camtrap-dp-profile.json', 'resources': resources, **changes}
-    (folder / 'datapackage.json').write_text(json.dumps(descriptor))
-    return folder
-
-
-def row(video_id, time, distance, **cells):
-    empty = dict.fromkeys(('distance_lower', 'distance_upper', 'bbox_x', 'bbox_y', 'bbox_width', 'bbox_height'))
-    return {'video_id': video_id, 'time': time, 'distance': distance, **empty, 'flags': '', 'status': 'ok', **cells}
-
-
-def rows(*given):
-    given = given or (row('site_1/a.mp4', 4, 3.5),)
-    return pd.DataFrame(given).astype({name: float for name in row('', 0, 0) if name[:4] in ('dist', 'bbox')})
-
-
-def read(path):
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+from chimp_jax.field.exports.camtrap.check import check_package
+from chimp_jax.field.exports.camtrap.media_match import media_of_clips
+from chimp_jax.field.exports.camtrap.observations import position_angle, tags_of, tags_text
+from chimp_jax.field.exports.camtrap.package import read_package, schema_names
+from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp
 
 
 def test_a_distance_becomes_an_observation(tmp_path):
@@ -62,7 +26,11 @@ def test_a_distance_becomes_an_observation(tmp_path):
         'kept': 1,
         'replaced': 0,
         'left out': {'no distance': 1},
+        'several species': 0,
         'clips not in media.csv': [],
+        'clips matched by their name alone': [],
+        'faults of datapackage.json': [],
+        'changes of datapackage.json': [],
     }
     table = read(tmp_path / 'out' / 'observations.csv')
     assert [name for name in table.columns if name != 'mine'] == schema_names('observations')
@@ -200,7 +168,6 @@ def refused(tmp_path, match, given=None, field_of_view=None, **changes):
         ),
         ('profile .* is not Camtrap DP 1.0', {'profile': URL.replace('1.0.2', '0.6')}),
         ('lacks the resource deployments', {'resources': []}),
-        ('media.csv has none of the clips', {'media': MEDIA.replace('a.mp4', 'c.mp4')}),
         ('fits 2 media', {'media': MEDIA + 'm3,d1,2024-03-02T23:59:58Z,x/site_1/a.mp4,false,video/mp4\n'}),
     ],
 )
@@ -286,3 +253,28 @@ def test_the_users_names_of_species(tmp_path):
     formats.write('camtrap-dp', seen, clips, survey, tmp_path, '2024-05-01T00:00:00Z')
     table = read(tmp_path / 'camtrap-dp' / 'observations.csv')
     assert table['scientificName'].tolist() == ['', 'Philantomba monticola', 'Mammalia', '']  # the first is the user's
+
+
+def test_letters_of_a_path_in_another_form():
+    columns = {'mediaID': 'm1', 'filePath': 'media/For\xeat/a.mp4', 'deploymentID': 'd', 'timestamp': ''}
+    found, unknown = media_of_clips(['For\u0065\u0302t/a.mp4'], pd.DataFrame(columns, index=[2]), 'media.csv')
+    assert found['For\u0065\u0302t/a.mp4']['mediaID'] == 'm1' and not unknown
+
+
+@pytest.mark.parametrize(
+    ('match', 'clips', 'fault'),
+    [
+        ('none of the clips', ['elsewhere/x.mp4'], {}),
+        ('is not a time with a time zone', ['site_1/a.mp4'], {'media': MEDIA.replace('23:59:58Z', '23:59:58')}),
+        ('deployments', ['site_1/a.mp4'], {'deployments': DEPLOYMENTS.replace('6.1', 'north')}),
+    ],
+)
+def test_what_a_package_cannot_take_is_known_before_there_are_distances(tmp_path, match, clips, fault):
+    mine = package(tmp_path / 'mine')
+    check_merge(['site_1/a.mp4', 'site 2/b.mp4'], mine, tmp_path / 'out', 60)
+    check_merge([], mine, tmp_path / 'out')  # no clip has a target
+    with pytest.raises(ValueError, match='overlaps your package'):
+        check_merge(['site_1/a.mp4'], mine, mine / 'camtrap-dp')
+    with pytest.raises(ValueError, match=match):
+        check_merge(clips, package(tmp_path / 'other', **fault), tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()

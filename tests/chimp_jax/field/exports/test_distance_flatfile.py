@@ -1,14 +1,11 @@
 """Flat files of the R package Distance, and the errors of hand-made ones."""
 
 import math
-import shutil
-import subprocess
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from chimp_jax.field.exports.distance_flatfile import check_survey, write_distance
+from chimp_jax.field.exports.distance_flatfile import check_snapshot, write_distance
 from chimp_jax.field.exports.flatfile_check import check_flatfile
 from chimp_jax.field.exports.snapshots import find_snapshots
 from data_prep.inputs.looked_at import detector_looks, table_looks
@@ -112,6 +109,7 @@ def test_no_region_is_one_region(tmp_path):
         ('snapshot interval 0.5 s is not a whole', {'snapshot_s': 0.5}),
         ('snapshot interval 0 s is not a whole', {'snapshot_s': 0}),
         ('theta 0 is not an angle', {'theta_deg': 0}),
+        ('give degrees; 0.733 rad are 42 degrees', {'theta_deg': 0.733}),
         ('theta 361 is not an angle', {'theta_deg': 361}),
         ('theta nan is not an angle', {'theta_deg': math.nan}),
         ('station .C. of C/z.mp4 is not in the deployments', {'deployments': deployments()[:2]}),
@@ -135,7 +133,7 @@ def test_user_errors_are_refused_by_name(tmp_path, match, options):
 
 def test_a_snapshot_interval_that_is_no_multiple_of_the_targets_is_refused():
     with pytest.raises(ValueError, match='distances are 3 s apart'):
-        check_survey(2, 42, every_s=3)
+        check_snapshot(2, every_s=3)
 
 
 def test_an_observation_is_a_moment_with_an_animal_not_a_row(tmp_path):
@@ -214,47 +212,3 @@ def test_known_errors_of_hand_made_files(tmp_path, match, lines, options):
     (tmp_path / 'f.csv').write_text('\n'.join(lines) + '\n')
     with pytest.raises(ValueError, match=match):
         check_flatfile(tmp_path / 'f.csv', **options)
-
-
-STUB = """
-library <- function(...) NULL
-convert_units <- function(distance, effort, area) { stopifnot(distance == "meter", is.null(effort)); 0.001 }
-ds <- function(data, truncation, transect, key, adjustment, cutpoints, convert_units) {
-  stopifnot(transect == "point", is.null(adjustment), !is.na(data$distance), !is.na(data$object))
-  cat("ds", key, nrow(data), data$distance, truncation$left, truncation$right, cutpoints, "\\n")
-  structure(list(), class = "fit")
-}
-AIC <- function(...) "aic"
-dht2 <- function(ddf, flatfile, strat_formula, convert_units, sample_fraction) {
-  stopifnot(is.na(flatfile$distance) == is.na(flatfile$object), flatfile$Effort > 0)
-  cat("dht2", nrow(flatfile), deparse(strat_formula), sprintf("%.7f", sample_fraction), convert_units, "\\n")
-  "estimate"
-}
-source("distance.R")
-"""
-
-
-@pytest.mark.skipif(shutil.which('Rscript') is None, reason='R is not installed')
-@pytest.mark.parametrize(
-    ('options', 'fit', 'strata'),
-    [
-        # Distances 1, 3.25, 9.9; without bins the largest is the truncation.
-        ({}, '3 1 3.25 9.9 0 9.9 ', '~Region.Label'),
-        # 9.9 is cut; the middles of [1, 2) and [2, 4).
-        ({'cutpoints': [1, 2, 4], 'deployments': deployments(region='', area_km2=5.0)}, '2 1.5 3 1 4 1 2 4 ', '~1'),
-    ],
-)
-def test_the_r_script_runs_against_a_stub_of_the_package(tmp_path, options, fit, strata):
-    write_distance(GIVEN, SNAPSHOTS, options.pop('deployments', deployments()), 2, 42, tmp_path, **options)
-    run = subprocess.run(['Rscript', '-e', STUB], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert run.returncode == 0, run.stderr
-    calls = [line for line in run.stdout.splitlines() if line.startswith(('ds', 'dht2'))]
-    n = len(read(tmp_path))
-    assert calls == [f'ds hn {fit}', f'ds hr {fit}'] + [f'dht2 {n} {strata} 0.1166667 0.001 '] * 2
-
-
-def test_the_script_says_what_was_asked(tmp_path):
-    write_distance(GIVEN, SNAPSHOTS, deployments(), 2, 42.5, tmp_path, np.array([0, 2.5, 10]))
-    script = (tmp_path / 'distance.R').read_text()
-    for line in ('cutpoints <- c(0, 2.5, 10)', 'truncation <- list(left = 0, right = 10)', 'fraction <- 42.5 / 360'):
-        assert line in script

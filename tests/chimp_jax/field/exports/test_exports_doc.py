@@ -53,13 +53,14 @@ def test_camtrap_dp(tmp_path, rows):
     (mine / 'media.csv').write_text(block('media.csv'))
     (mine / 'deployments.csv').write_text(
         'deploymentID,latitude,longitude,deploymentStart,deploymentEnd\n'
-        'd1,6.1,-7.2,2024-03-01T08:00:00Z,2024-03-11T08:00:00Z\n'
+        'north_1,6.1,-7.2,2024-03-01T08:00:00Z,2024-03-11T08:00:00Z\n'
     )
     (mine / 'observations.csv').write_text('observationID,deploymentID\n')
     resources = [{'name': name, 'path': f'{name}.csv'} for name in ('deployments', 'media', 'observations')]
     profile = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/camtrap-dp-profile.json'
     (mine / 'datapackage.json').write_text(json.dumps({'profile': profile, 'resources': resources}))
-    merge_camtrap_dp(rows, mine, tmp_path / 'out', 42)
+    counts = merge_camtrap_dp(rows, mine, tmp_path / 'out', 42)
+    assert counts['clips not in media.csv'] == ['south_1/IMG_0001.MP4']
     expected = pd.read_csv(io.StringIO(block('observations.csv')), dtype=str, keep_default_na=False)
     written = pd.read_csv(tmp_path / 'out' / 'observations.csv', dtype=str, keep_default_na=False)
     filled = written.loc[:, (written != '').any()].drop(columns='classifiedBy')

@@ -1,7 +1,7 @@
 'use strict';
-// Draws the charts of the clips and collects corrections. page.py (clip_series) explains the keys of the data.
-(() => {
-const MOST_PRINTED = 400, MOST_DOTS = 130, W = 360, H = 150, LEFT = 34, RIGHT = 18, TOP = 10, BOTTOM = 22;
+// Draws the charts of the clips. page.py (clip_series) explains the keys of the data.
+const MOST_SHOWN = 12, MOST_PRINTED = 400, MOST_DOTS = 130, W = 360, H = 150, LEFT = 34, RIGHT = 18, TOP = 10, BOTTOM = 22;
+const FLOOR_M = 2;  // as in choice.py
 const byId = id => document.getElementById(id);
 const data = JSON.parse(byId('data').textContent);
 document.body.classList.remove('no-script');
@@ -15,9 +15,11 @@ for (const clip of data.clips) {
   clip.far = known.length ? known[known.length - 1] : -Infinity;
   clip.middle = known.length ? (known[(known.length - 1) >> 1] + known[known.length >> 1]) / 2 : null;
   clip.top = Math.max(1e-9, ...bounds(clip).map(b => b ? b[1] : 0), clip.far);
-  clip.doubt = clip.t.reduce((most, _, i) => {
+  clip.doubt = clip.t.reduce((most, _, i) => {  // as in choice.py
     const b = bounds(clip)[i];
-    return b ? Math.max(most, b[1] - b[0]) : most;
+    if (!b) return most;
+    const half = clip.s && clip.s[i] !== null ? clip.s[i] : b[1] - clip.v[i];
+    return Math.max(most, half / Math.max(clip.v[i], FLOOR_M));
   }, -1);
   clip.key = (clip.n + ' ' + clip.g).toLowerCase();
 }
@@ -29,7 +31,7 @@ function bounds(clip) {  // [lower, upper] or null for each second: the interval
   if (!clip.b) {
     clip.b = clip.t.map((_, i) => {
       const v = clip.v[i];
-      if (v === null) return null;
+      if (v === null || corrected(clip, i)) return null;  // a person's distance has no interval
       if (clip.lo && clip.hi && clip.lo[i] !== null && clip.hi[i] !== null) return [clip.lo[i], clip.hi[i]];
       if (clip.s && clip.s[i] !== null) return [v - clip.s[i], v + clip.s[i]];
       return null;
@@ -44,8 +46,9 @@ function roundTop(value) {  // a round number for the top of an axis, at least t
 const metres = v => v === null ? 'none' : Math.abs(v) < 1e4 ? v.toFixed(1) : v.toPrecision(3);
 const short = v => String(Number(v.toPrecision(3)));
 const interval = (clip, i) => clip.lo && clip.hi ? bounds(clip)[i] : null;
-const flags = (clip, i) => (clip.f && clip.f[i] || '').replaceAll('_', ' ');
-const corrected = (clip, i) => Boolean(clip.c && clip.c[i]);
+const flags = (clip, i) => (clip.f && clip.f[i] || '').split(' ').filter(Boolean)
+  .map(flag => Object.hasOwn(data.words, flag) ? data.words[flag] : flag).join(', ');
+function corrected(clip, i) { return Boolean(clip.c && clip.c[i]); }
 function describeSecond(clip, i) {
   const b = interval(clip, i);
   return clip.t[i] + ' s: ' + (clip.v[i] === null ? 'no distance' : metres(clip.v[i]) + ' m') +
@@ -84,13 +87,16 @@ function drawChart(clip, top) {
     svg += `<text x="${x(t)}" y="${H - 6}">${t}${t + stepX > last ? ' s' : ''}</text>`;
   }
   for (const run of runs) {
-    const ribbon = run.filter(i => b[i]);
-    if (ribbon.length === 1) {
-      const i = ribbon[0];
-      svg += `<path class="stem" d="M${at(clip.t[i], b[i][0])}L${at(clip.t[i], b[i][1])}"/>`;
-    } else if (ribbon.length) {
-      svg += '<path class="band" d="M' + ribbon.map(i => at(clip.t[i], b[i][1])).join('L') + 'L' +
-        ribbon.slice().reverse().map(i => at(clip.t[i], b[i][0])).join('L') + 'Z"/>';
+    const ribbons = [[]];  // a second without bounds ends a ribbon
+    for (const i of run) if (b[i]) ribbons[ribbons.length - 1].push(i); else ribbons.push([]);
+    for (const ribbon of ribbons) {
+      if (ribbon.length === 1) {
+        const i = ribbon[0];
+        svg += `<path class="stem" d="M${at(clip.t[i], b[i][0])}L${at(clip.t[i], b[i][1])}"/>`;
+      } else if (ribbon.length) {
+        svg += '<path class="band" d="M' + ribbon.map(i => at(clip.t[i], b[i][1])).join('L') + 'L' +
+          ribbon.slice().reverse().map(i => at(clip.t[i], b[i][0])).join('L') + 'Z"/>';
+      }
     }
     if (run.length > 1) svg += '<path class="line" d="M' + run.map(i => at(clip.t[i], clip.v[i])).join('L') + '"/>';
   }
@@ -170,13 +176,15 @@ const observer = charts && new IntersectionObserver(
 const comparisons = {
   doubt: (a, b) => b.doubt - a.doubt, near: (a, b) => a.near - b.near, far: (a, b) => b.far - a.far
 };
+let mostShown = MOST_SHOWN;
 function showClips(only) {  // the clip named `only`, or the clips that match the search field
+  charts.dataset.only = typeof only === 'string' ? 'yes' : '';
   const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
   const chosen = data.clips.filter(
     typeof only === 'string' ? c => c.n === only : c => words.every(word => c.key.includes(word)));
-  if (comparisons[order.value]) chosen.sort(comparisons[order.value]);
-  const groups = new Map();
-  for (const clip of chosen) {
+  chosen.sort(comparisons[order.value] || ((a, b) => a.g < b.g ? -1 : a.g > b.g ? 1 : 0));
+  const shown = chosen.slice(0, mostShown), groups = new Map();
+  for (const clip of shown) {
     const name = comparisons[order.value] ? '' : clip.g;
     if (!groups.has(name)) groups.set(name, []);
     groups.get(name).push(clip);
@@ -192,8 +200,10 @@ function showClips(only) {  // the clip named `only`, or the clips that match th
     parts.push(element('div', {className: 'charts'}, ...clips.map(emptyFigure)));
   }
   charts.replaceChildren(...parts);
-  chosen.forEach(clip => observer.observe(clip.figure));
+  shown.forEach(clip => observer.observe(clip.figure));
   byId('more').hidden = chosen.length <= MOST_PRINTED;
+  byId('all').hidden = chosen.length <= shown.length;
+  byId('all').textContent = 'Show all ' + chosen.length + ' clips';
   byId('found').textContent = chosen.length + ' of ' + data.clips.length + ' clips';
 }
 if (charts) {
@@ -202,8 +212,12 @@ if (charts) {
   order.addEventListener('change', showClips);
   ownScale.addEventListener('change', showClips);
   byId('tools').addEventListener('submit', event => event.preventDefault());
-  addEventListener('beforeprint', () => [...charts.querySelectorAll('.chart')].slice(0, MOST_PRINTED)
-    .forEach(f => fillFigure(f.clip)));
+  byId('all').addEventListener('click', () => { mostShown = Infinity; showClips(); });
+  addEventListener('beforeprint', () => {
+    mostShown = Math.max(mostShown, MOST_PRINTED);
+    if (!charts.dataset.only) showClips();
+    [...charts.querySelectorAll('.chart')].slice(0, MOST_PRINTED).forEach(f => fillFigure(f.clip));
+  });
   showClips();
 }
 document.addEventListener('click', event => {
@@ -213,57 +227,3 @@ document.addEventListener('click', event => {
     showClips(link.dataset.clip);
   }
 });
-const boxes = byId('boxes');
-if (boxes) boxes.addEventListener('change', () => document.body.classList.toggle('no-boxes', !boxes.checked));
-
-// Corrections: the values in the fields, and earlier corrections without a picture on this page.
-const fields = [...document.querySelectorAll('input[data-time]')], bar = byId('bar'), csv = byId('csv');
-const initial = new Map(fields.map(field => [field, field.value]));
-const distance = field => Number(field.value.trim().replace(',', '.'));
-const isDistance = field => field.value.trim() !== '' && Number.isFinite(distance(field)) && distance(field) >= 0;
-const quoted = text => /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
-function correctionsCsv() {
-  const rows = data.kept.map(([clip, time, distance]) => [clip, time, distance]);
-  fields.filter(isDistance).forEach(f => rows.push([f.dataset.clip, Number(f.dataset.time), String(distance(f))]));
-  rows.sort((a, b) => a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]);
-  return ['video_id,time,distance', ...rows.map(r => [quoted(r[0]), r[1], r[2]].join(','))].join('\n') + '\n';
-}
-function refresh() {
-  const changed = fields.filter(f => f.value.trim() !== initial.get(f));
-  const bad = fields.filter(f => f.value.trim() && !isDistance(f));
-  for (const f of fields) {
-    f.closest('.card').classList.toggle('typed', changed.includes(f));
-    if (bad.includes(f)) f.setAttribute('aria-invalid', 'true'); else f.removeAttribute('aria-invalid');
-  }
-  bar.hidden = !changed.length;
-  csv.value = correctionsCsv();
-  const earlier = csv.value.split('\n').length - 2 - changed.filter(isDistance).length;
-  byId('bar-count').textContent = changed.length + (changed.length === 1 ? ' change' : ' changes') +
-    (earlier > 0 ? ', ' + earlier + ' earlier' : '');
-  byId('bar-bad').textContent = bad.length ? bad.length + ' left out: not a distance in m' : '';
-}
-document.addEventListener('input', event => { if (initial.has(event.target)) refresh(); });
-byId('show').addEventListener('click', () => {
-  csv.hidden = !csv.hidden;
-  byId('show').textContent = csv.hidden ? 'Show' : 'Hide';
-  byId('show').setAttribute('aria-expanded', String(!csv.hidden));
-});
-byId('copy').addEventListener('click', async () => {
-  try {
-    await navigator.clipboard.writeText(csv.value);
-  } catch {  // the browser may not allow it for a file from a disk
-    csv.hidden = false;
-    csv.select();
-    document.execCommand('copy');
-  }
-  byId('copy').textContent = 'Copied';
-  setTimeout(() => { byId('copy').textContent = 'Copy'; }, 1500);
-});
-byId('save').addEventListener('click', () => {
-  const link = element('a', {download: 'corrections.csv', href: URL.createObjectURL(new Blob([csv.value]))});
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-});
-if (fields.length) refresh();
-addEventListener('beforeunload', event => { if (!bar.hidden) event.preventDefault(); });
-})();

@@ -1,0 +1,1 @@
+"""Parts of the export for Camtrap DP: reads, checks and matches the user's package, and makes new observations."""

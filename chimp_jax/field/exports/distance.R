@@ -1,0 +1,156 @@
+# Density from camera-trap distances with the R package Distance (1.0.5 or later).
+#   install.packages("Distance")
+#   Rscript distance.R          # run it in the folder of @@flatfile@@
+# Method: Howe et al. (2017), https://doi.org/10.1111/2041-210X.12790. Each camera is a point transect; Effort is the
+# number of snapshot moments. The script fits two detection functions, draws them into distance.pdf, tests them, marks
+# a fit that is unusable, and resamples the stations.
+
+flatfile <- read.csv("@@flatfile@@", na.strings = "", encoding = "UTF-8",
+                     colClasses = c(Region.Label = "character", Sample.Label = "character"))
+
+# ---- Settings: look at distance.pdf, change them here, and run the script again ----
+# Limits of the bins in metres; NULL: exact distances. A limit cannot lie inside a bin of the file.
+cutpoints <- @@cutpoints@@
+# Distances outside are left out. With cutpoints: the first and the last one.
+truncation <- list(left = @@left@@, right = @@right@@)
+# Share of the circle that the camera sees: angle of view in degrees / 360. The column multiplier has the same value.
+sample_fraction <- @@theta@@ / 360
+# Share of the time of the Effort in which animals are available to the camera (active, and not in a tree), with its
+# standard error: for example data.frame(rate = 0.45, SE = 0.03). NULL: always available.
+availability <- NULL
+# Bootstrap resamples of the stations. 0 leaves the bootstrap out; take 1000 for a publication.
+resamples <- 200
+# --------------------------------------------------------------------------------------
+
+library(Distance)
+conversion <- convert_units("meter", NULL, "square kilometer")
+multipliers <- if (is.null(availability)) NULL else list(creation = availability)
+titles <- c(hn = "half-normal", hr = "hazard-rate")
+
+attempt <- function(what, value) {   # tells why a step failed, and the script goes on
+  tryCatch(value, error = function(fault) {
+    cat(what, "failed:", conditionMessage(fault), "\n")
+    NULL
+  })
+}
+
+# `stations` keeps the stations without detections, because their effort counts. `detections` has only the distances.
+stations <- flatfile[, c("Region.Label", "Area", "Sample.Label", "Effort", "distance", "object")]
+if (!is.null(cutpoints)) {   # the middle of each bin, so that R chooses the same bin as the file
+  inside <- sapply(cutpoints, function(limit) any(flatfile$distbegin < limit & limit < flatfile$distend, na.rm = TRUE))
+  if (any(inside)) {
+    stop("the cutpoint ", cutpoints[inside][1], " lies inside a bin of @@flatfile@@; ",
+         "run chimp-distance estimate with these cutpoints")
+  }
+  stations$distance <- (flatfile$distbegin + flatfile$distend) / 2
+  truncation <- list(left = cutpoints[1], right = cutpoints[length(cutpoints)])
+}
+outside <- !is.na(stations$distance) &
+  (stations$distance < truncation$left | stations$distance > truncation$right)
+if (any(outside)) cat(sum(outside), "distances outside the truncation are left out\n")
+stations$distance[outside] <- NA
+stations$object[outside] <- NA
+with_distance <- unique(stations$Sample.Label[!is.na(stations$distance)])
+stations <- stations[!is.na(stations$distance) |
+                       (!stations$Sample.Label %in% with_distance & !duplicated(stations$Sample.Label)), ]
+detections <- stations[!is.na(stations$distance), c("object", "distance")]
+if (nrow(detections) == 0) stop("@@flatfile@@ has no distance to fit")
+
+fits <- list(
+  hn = attempt("The half-normal fit", ds(
+    detections, truncation = truncation, transect = "point", key = "hn", adjustment = NULL,
+    cutpoints = cutpoints, convert_units = conversion)),
+  hr = attempt("The hazard-rate fit", ds(
+    detections, truncation = truncation, transect = "point", key = "hr", adjustment = NULL,
+    cutpoints = cutpoints, convert_units = conversion))
+)
+fits <- Filter(Negate(is.null), fits)
+if (length(fits) == 0) stop("no detection function could be fitted")
+
+# ---- Pictures and tests of the fits ----
+# Moments of one visit are not independent. So the tests reject too often, and AIC prefers models that are too complex
+# (Howe et al. 2019 use QAIC). Look at the pictures, too: the first bins decide the density.
+p_values <- c()
+pdf("distance.pdf")
+invisible(attempt("The histogram", hist(flatfile$distance, breaks = 30, xlab = "Distance (m)",
+                                        main = "All distances of the file")))
+for (key in names(fits)) {
+  attempt("The picture", plot(fits[[key]], showpoints = FALSE, xlab = "Distance (m)",
+                              main = paste(titles[[key]], "detection function")))
+  attempt("The picture", plot(fits[[key]], showpoints = FALSE, pdf = TRUE, xlab = "Distance (m)",
+                              main = paste(titles[[key]], "density of the observed distances")))
+  # Binned distances: chi-square. Exact distances: Cramer-von Mises, and a Q-Q plot.
+  fit_test <- attempt("The test of the fit", gof_ds(fits[[key]], plot = is.null(cutpoints)))
+  p_value <- if (is.null(cutpoints)) fit_test$dsgof$CvM$p else fit_test$chisquare$chi1$p
+  p_values[key] <- if (is.null(p_value)) NA else p_value
+  cat("\nGoodness of fit,", titles[[key]], "\n")
+  if (!is.null(fit_test)) print(fit_test)
+}
+invisible(dev.off())
+
+# ---- Densities, and which fits are usable ----
+strata <- if (length(unique(stations$Region.Label)) > 1) ~Region.Label else ~1
+why_unusable <- function(p_a, p_a_cv, density_cv) {
+  reasons <- c(
+    "the CV of P_a is above 100 % or unknown" = is.na(p_a_cv) || p_a_cv > 1,
+    "the CV of the density is above 100 % or unknown" = is.na(density_cv) || density_cv > 1,
+    "P_a is at its limit" = is.na(p_a) || p_a < 0.001 || p_a > 0.999
+  )
+  paste(names(reasons)[reasons], collapse = "; ")
+}
+results <- list()
+for (key in names(fits)) {
+  cat("\nKey function:", titles[[key]], "\n")
+  about <- attempt("The summary", summary(fits[[key]]))
+  if (!is.null(about)) print(about)
+  estimate <- attempt("The density", dht2(
+    fits[[key]], flatfile = stations, strat_formula = strata, convert_units = conversion,
+    sample_fraction = sample_fraction, multipliers = multipliers))
+  if (is.null(about) || is.null(estimate)) next
+  print(estimate, report = "density")   # animals per square kilometre
+  total <- as.data.frame(estimate)[nrow(estimate), ]
+  p_a <- as.numeric(about$ds$average.p)[1]
+  p_a_cv <- as.numeric(c(about$ds$average.p.se, NA))[1] / p_a
+  results[[key]] <- data.frame(
+    fit = titles[[key]], AIC = AIC(fits[[key]])$AIC[1], p_test = p_values[[key]], P_a = p_a, P_a_CV = p_a_cv,
+    density = total$Abundance / total$Area, CV = total$Abundance_CV,
+    unusable = why_unusable(p_a, p_a_cv, total$Abundance_CV))
+}
+results <- do.call(rbind, results)
+
+# ---- Bootstrap over stations, of the usable fits ----
+usable <- rownames(results)[results$unusable == ""]
+density_of <- function(ests, fit) data.frame(Label = ests$individuals$D$Label, Density = ests$individuals$D$Estimate)
+if (resamples > 0 && length(unique(stations$Sample.Label)) < 2) {
+  cat("\nNo bootstrap: one station cannot be resampled\n")
+} else if (resamples > 0) {
+  set.seed(1)
+  for (key in usable) {
+    boot <- attempt("The bootstrap", bootdht(
+      fits[[key]], flatfile = stations, resample_transects = TRUE, nboot = resamples, summary_fun = density_of,
+      convert_units = conversion, sample_fraction = sample_fraction, multipliers = multipliers,
+      progress_bar = "none"))
+    for (label in unique(boot$Label)) {
+      densities <- boot$Density[boot$Label == label]
+      shown <- quantile(densities, c(0.5, 0.025, 0.975), na.rm = TRUE)
+      cat(sprintf("\nBootstrap, %s, %s: median %.4g per square km, 95 %% interval %.4g to %.4g (%d of %d resamples)\n",
+                  titles[[key]], label, shown[1], shown[2], shown[3], sum(!is.na(densities)), resamples))
+    }
+  }
+}
+
+cat("\nAnimals per square km, all regions together. P_a: share of the animals in view that is detected. Pictures:",
+    "distance.pdf\n")
+p_text <- function(p) if (is.na(p)) "unknown" else if (p < 0.001) "< 0.001" else sprintf("= %.3f", p)
+for (key in rownames(results)) {
+  line <- results[key, ]
+  verdict <- if (line$unusable == "") "usable" else paste0("UNUSABLE: ", line$unusable)
+  cat(sprintf("%-11s  density %.4g (CV %.0f %%)  P_a %.3g (CV %.0f %%)  test: p %s  AIC %.1f  %s\n", line$fit,
+              line$density, 100 * line$CV, line$P_a, 100 * line$P_a_CV, p_text(line$p_test), line$AIC, verdict))
+}
+if (is.null(availability)) cat("Availability is not accounted for: see `availability` at the top of the script.\n")
+if (length(usable) == 0) {
+  cat("No fit is usable. Look at distance.pdf, then choose other cutpoints or another truncation.\n")
+  quit(status = 3)
+}
+if (length(usable) < length(titles)) cat("Do not compare the AIC of an unusable fit.\n")
