@@ -71,7 +71,7 @@ def test_a_bad_clip_gets_its_row_and_the_others_are_built(built):
     assert done.returncode == 3, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == f'3 problems, see {out}/problems.csv'
-    assert 'labels (sites) in each clip fold: 4 (2), 4 (2)' in lines
+    assert 'labels (sites) in each clip fold: 3 (1), 3 (1)' in lines
     # Three clips are decoded, the empty one is refused before. The command has one progress line.
     assert re.findall(r'^\w+: 3 of 3 clips, \S+ clips/s, 3 problems, 100 %, done in .*', done.stdout, re.MULTILINE)
     assert len({line.partition(':')[0] for line in lines if ' of 3 clips' in line or ' of 4 clips' in line}) == 1
@@ -129,8 +129,8 @@ def test_tables_beside_the_records(built):
     assert description['targets'] == {'train': 6, 'test': 1}
     assert description['problems'] == 3
     # a.mp4 and sub/a.mp4 have 3 labels, the unusable clips 1; a.mp4 alone has a site.
-    assert [fold['labels'] for fold in description['folds']['clip']] == [4, 4]
-    assert sum(fold['sites'] for fold in description['folds']['site']) == 4
+    assert [fold['labels'] for fold in description['folds']['clip']] == [3, 3]
+    assert sum(fold['sites'] for fold in description['folds']['site']) == 2  # the clips without a record do not count
     assert (out / description['records']['down']).is_dir()
     assert set(description['features']) >= {'frame_jpeg', 'target_distance_m', 'target_box'}
     shards = [name for name in description['sha256'] if 'tfrecord' in name]
