@@ -1,6 +1,7 @@
 """distance.R beside a flat file. R is not on every machine: the tests that run the script are skipped without it.
 
-The package Distance is not installed here: distance_stand_in.R has its functions' arguments, and fits by maximum likelihood.
+The tests do not require the package Distance: distance_stand_in.R has its functions' arguments, and fits by maximum
+likelihood.
 """
 
 import math
