@@ -54,7 +54,7 @@ def run_two(*arguments) -> list[str]:
         command = [sys.executable, '-c', CHILD, *map(str, arguments)]
         running.append(subprocess.Popen(command, env=environment, stdout=-1, stderr=subprocess.STDOUT, text=True))
     try:
-        outputs = [process.communicate(timeout=300)[0] for process in running]
+        outputs = [process.communicate(timeout=600)[0] for process in running]
     finally:
         for process in running:
             process.kill()

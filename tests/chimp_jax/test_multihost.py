@@ -52,7 +52,7 @@ def test_two_processes_with_four_devices_are_one_with_eight(tmp_path, monkeypatc
         port = one.getsockname()[1]
     processes = [start(i, port, data, tmp_path / 'two', jax.config.jax_compilation_cache_dir) for i in range(2)]
     try:
-        said = [process.communicate(timeout=200)[0] for process in processes]
+        said = [process.communicate(timeout=600)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()

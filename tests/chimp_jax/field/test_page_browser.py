@@ -60,7 +60,7 @@ def test_every_typed_value_is_saved_and_a_picture_is_enlarged(tmp_path):
         f'--user-data-dir={tmp_path}/u',
     ]
     command = [BROWSER, *flags, '--virtual-time-budget=5000', '--dump-dom', act.as_uri()]
-    dump = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dump = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout
     note = json.loads(html.unescape(re.search('<pre id="noted">(.*?)</pre>', dump, re.DOTALL)[1]))
     assert note['fields'] == 52 and note['charts'] == 12 and note['bar']
     assert note['enlarged'] and note['closed']

@@ -63,7 +63,7 @@ def run(folder, code=0, fails=''):
     """Runs the script with the stand-in and returns what it printed."""
     command = ['Rscript', '-e', f'source("{STAND_IN}"); source("distance.R")']
     environment = os.environ | {'STAND_IN_FAILS': fails}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
@@ -182,7 +182,7 @@ def test_the_rule_that_marks_a_fit(tmp_path, p_a, p_a_cv, density_cv, reasons):
     write_distance(*survey([1, 3, 9]), 1, 42, tmp_path)
     rule = re.search(r'^why_unusable <- function.*?^\}', (tmp_path / 'distance.R').read_text(), re.M | re.S)[0]
     command = ['Rscript', '-e', f'{rule}\ncat(why_unusable({p_a}, {p_a_cv}, {density_cv}))']
-    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == reasons
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout == reasons
 
 
 @needs_r
