@@ -150,7 +150,7 @@ def _clip(outcome: frame_store.Outcome) -> dict:
 
 
 def _finished(folder: epath.Path, tasks: Sequence[ClipTask]) -> list[dict]:
-    """Returns the clips of the tasks whose results are in the folder, each once. A clip whose file has changed is none.
+    """Returns the clips of the tasks whose results are in the folder, each once, without changed files.
 
     Results of version 0.1 do not tell the content of the files and do not count.
     """

@@ -86,7 +86,8 @@ class Archive:
         self._paths: dict[str, list[epath.Path]] = {}
         for root in self.roots:
             if not root.is_dir():
-                raise ValueError(f'there is no folder {root}; give the folder with the clips')
+                fault = f'{root} is a file' if root.exists() else f'there is no folder {root}'
+                raise ValueError(f'{fault}; give the folder with the clips')
             for name in _files_below(root):
                 # If a name is not UTF-8, its bytes are written as numbers.
                 video_id = os.fsencode(name).decode(errors='backslashreplace')

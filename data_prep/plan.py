@@ -65,11 +65,8 @@ class Plan(NamedTuple):
 
     def durations_s(self) -> dict[str, float]:
         """Returns the length of each clip whose header was read, as far as known."""
-        return {
-            name: header.end_s
-            for name, header in self.headers.items()
-            if isinstance(header, Header) and math.isfinite(header.end_s)
-        }
+        headers = {name: header for name, header in self.headers.items() if isinstance(header, Header)}
+        return {name: header.length_s for name, header in headers.items() if math.isfinite(header.end_s)}
 
     def n_animals(self) -> dict[tuple[str, int], int]:
         """Returns {(video_id, second): the most animals in one of its frames}."""
@@ -223,6 +220,8 @@ def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive
         headers |= read_headers(others, job.workers, watch.frames, rates)
     readable = {video_id: header for video_id, header in headers.items() if isinstance(header, Header)}
     every_s = watch.detector_every_s if watch.frames else None
+    if watch.frames:
+        targets = targets._replace(notes=targets.notes + clip_looks.best_frames_note(name, found.clips, every_s))
     return Plan(
         {'test': check_times(targets, headers)},
         copies,
@@ -241,6 +240,9 @@ def _unlooked(found: Detections, archive: Archive, file: str) -> dict[str, str]:
     named = {clip.video_id for clip in found.clips}
     reasons = {problem.video_id: problem.reason for problem in found.problems}
     missing = f'{file} does not name it; run the detector on it'
+    for path in sorted(named.difference(archive.clips())):
+        if len(likely := archive.likely(path)) == 1:
+            reasons.setdefault(likely[0], f'{file} may name it as {path!r}; correct the path there')
     return {video_id: reasons.get(video_id, missing) for video_id in archive.clips() if video_id not in named}
 
 

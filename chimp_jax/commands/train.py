@@ -6,6 +6,7 @@ A model ID alone stands for the published recipe: --config=full-a4p50-f7s1.
 """
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -43,14 +44,19 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def _with_fields(reason: str, argv: list[str]) -> str:
-    """Returns the reason. If it is only the name of an unknown field, adds the fields of its section."""
+    """Returns the reason. If an unknown field is the reason, adds the nearest name or the fields of its section."""
+    near = re.fullmatch(r'\W*(\w+)\W+Did you mean "(\w+)".*', reason)
+    reason = near[1] if near else reason
     for argument in argv:
         path = argument.partition('=')[0].split('.')
         if path[0] == '--config' and reason in path:
+            what = f'{".".join(path)}: there is no field {reason!r}'
+            if near:
+                return f'{what}; did you mean {near[2]!r}?'
             section = base.get_config()
             for name in path[1 : path.index(reason)]:
                 section = section[name]
-            return f'{".".join(path)}: there is no field {reason!r}; the fields there are {", ".join(section)}'
+            return f'{what}; the fields there are {", ".join(section)}'
     return reason
 
 

@@ -119,7 +119,13 @@ def band_errors(estimate_m, true_m, cutpoints_m=CUTPOINTS_M) -> list[BandError]:
 
 def describe_bias(bands: Iterable[tuple[str, float]]) -> str:
     """[(name, bias in metres)] -> words: 'at 0 to 2 m 1.4 m too far, at 2 to 4 m 0.1 m too near'."""
-    return ', '.join(f'at {name} {abs(bias_m):.1f} m {_direction(bias_m)}' for name, bias_m in bands)
+    return ', '.join(f'at {name} {bias_text(bias_m)}' for name, bias_m in bands)
+
+
+def bias_text(bias_m: float) -> str:
+    """Returns a bias in words: '1.4 m too far', or 'right on average'."""
+    size = f'{abs(bias_m):.1f}'
+    return 'right on average' if size == '0.0' else f'{size} m {_direction(bias_m)}'
 
 
 def bias_warning(bands: Iterable[BandError]) -> str:

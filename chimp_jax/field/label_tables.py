@@ -14,7 +14,7 @@ from data_prep.inputs.labels import read_targets
 
 log = logging.getLogger(__name__)
 
-_NAMED = 3  # rows that a message names
+_NAMED = 3  # texts that a message names
 
 
 def read_label_table(path, names: Names | Archive = NO_CLIPS, may_be_empty: bool = False) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from chimp_jax.field.label_tables import named
 from data_prep.archive import plain_name
 from data_prep.inputs.cells import number, site_name, tidy
 from data_prep.inputs.tables import read_table
@@ -17,7 +18,6 @@ _NUMBERS = ('area_km2', 'active_seconds', 'latitude', 'longitude')
 # Columns of Camtrap DP 1.0's deployments.csv -> the columns here.
 _CAMTRAP_DP = {'deploymentID': 'station', 'deploymentStart': 'start', 'deploymentEnd': 'end'}
 _TYPED = (*COLUMNS[:-1], 'start', 'end')
-_NAMED = 5  # how many clips or stations a message names
 
 
 def read_deployments(path) -> pd.DataFrame:
@@ -112,18 +112,18 @@ def stations_of(video_ids, deployments: pd.DataFrame | None = None) -> pd.Series
     folders = {video_id: _tidy_folder(posixpath.dirname(video_id)) for video_id in video_ids.unique()}
     if deployments is None:
         return video_ids.map(folders).astype(object)
-    named = list(zip(deployments['station'], deployments['folder'], strict=True))
-    fitting = {folder: _fitting(folder, named) for folder in set(folders.values())}
+    folder_of = list(zip(deployments['station'], deployments['folder'], strict=True))
+    fitting = {folder: _fitting(folder, folder_of) for folder in set(folders.values())}
     homeless = [video_id for video_id, folder in folders.items() if not fitting[folder]]
     if homeless:
         raise ValueError(
-            f'{_some(homeless)}: in no folder of the deployments table; add the station, or write the path below the '
+            f'{named(homeless)}: in no folder of the deployments table; add the station, or write the path below the '
             'clips folder into its column folder'
         )
     for video_id, folder in folders.items():
         if len(fitting[folder]) > 1:
             raise ValueError(
-                f'{video_id} lies in the folders of {len(fitting[folder])} stations ({_some(fitting[folder])}); '
+                f'{video_id} lies in the folders of {len(fitting[folder])} stations ({named(fitting[folder])}); '
                 'give each station its own folder in the column folder'
             )
     return video_ids.map({video_id: fitting[folder][0] for video_id, folder in folders.items()}).astype(object)
@@ -134,15 +134,10 @@ def _tidy_folder(folder: str) -> str:
     return '/'.join(map(tidy, folder.split('/')))
 
 
-def _fitting(folder: str, named: list[tuple[str, str]]) -> list[str]:
+def _fitting(folder: str, folder_of: list[tuple[str, str]]) -> list[str]:
     inside = f'/{folder}/'
     return [
         station
-        for station, below in named
+        for station, below in folder_of
         if (below == '.' or inside.startswith(f'/{below}/') if below else f'/{station.strip("/")}/' in inside)
     ]
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ', '.join(names[:_NAMED]) + (f' and {more} more' if more > 0 else '')

@@ -93,10 +93,14 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
 
 
 def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
-    """Returns 3 if a clip has a problem, a target has no distance, or an export or the bias is doubtful, else 0."""
+    """Returns 3 if a clip has a problem, a target has no distance, or a distance or an export is doubtful, else 0.
+
+    Distances are doubtful if the bias of the models is large, or if the models have seen simulated animals only.
+    """
     doubtful = any(is_doubtful(summary[name]) for name in formats.FORMATS if name in summary)
-    biased = rows['distance'].notna().any() and 'warning' in summary.get('out_of_fold', {})
-    return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful or biased else 0
+    warned = bool(summary.get('simulated')) or 'warning' in summary.get('out_of_fold', {})
+    warned &= bool(rows['distance'].notna().any())
+    return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful or warned else 0
 
 
 def _error_lines(out_of_fold: dict | None) -> list[str]:

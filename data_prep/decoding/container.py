@@ -8,7 +8,7 @@ from data_prep.decoding.timestamps import Clock
 
 # Formats are recognised by content, not by name. Other formats stay shut: a playlist named .mp4 would make libav read
 # other files or the network.
-_FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,avi,asf,matroska,webm,mpeg,mpegts,ogg,flv,h264,hevc,m4v,mpegvideo,mjpeg'
+_FORMATS = 'mov,mp4,m4a,3gp,3g2,mj2,avi,asf,matroska,webm,mpeg,mpegts,ogg,flv,h264,hevc,m4v,mpegvideo,mjpeg,mxf,rm,wtv'
 MOST_PIXELS = 1 << 25  # of a picture; 8K video has 33 million. A damaged header may claim gigabytes.
 
 

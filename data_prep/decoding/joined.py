@@ -8,7 +8,7 @@ _FLV_HEADER = b'FLV\x01'
 
 
 def unread_film(path) -> str:
-    """Returns a text about a second film in an MP4, MOV, 3GP, ASF, WMV or FLV file, '' if there is none.
+    """Returns a text about a second film in an MP4, MOV, 3GP, ASF, WMV or FLV file, or ''.
 
     In other formats libav reads on. path: local.
     """

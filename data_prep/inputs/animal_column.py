@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-_WORDS = {'yes': True, '1': True, 'true': True, 'no': False, '0': False, 'false': False}
+_WORDS = dict.fromkeys(('yes', 'y', '1', 'true'), True) | dict.fromkeys(('no', 'n', '0', 'false'), False)
 
 
 class WatchedRows(NamedTuple):
@@ -20,8 +20,8 @@ class WatchedRows(NamedTuple):
 def split_by_animal(texts: pd.DataFrame, second_of: Callable[[str], float]) -> WatchedRows:
     """Returns the rows of a table (video_id, time, animal as text; the index is the line) by their column `animal`.
 
-    animal: yes or no, 1 or 0, true or false. second_of: returns the seconds of a time; raises ValueError if the time
-    is not valid.
+    animal: yes or no, y or n, 1 or 0, true or false. second_of: returns the seconds of a time; raises ValueError if the
+    time is not valid.
     """
     if 'animal' not in texts:
         return WatchedRows(texts, (), [])

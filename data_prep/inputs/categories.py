@@ -80,7 +80,7 @@ def choose_categories(names: dict[str, str], animals: Sequence[str] | None, file
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Returns the names in 'duiker, "a, with a comma"'. Raises ValueError if there is none."""
+    """Returns the names in 'duiker, "a, with a comma"'. Raises ValueError for an empty text."""
     names = next(csv.reader([text], skipinitialspace=True), [])
     names = tuple(name.strip() for name in names if name.strip())
     if not names:

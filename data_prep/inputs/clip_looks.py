@@ -86,11 +86,28 @@ def looks_fault(file: str, clips: Sequence[ClipDetections], every_s: float | Non
             f'{file} does not say in which frames the detector looked ({len(silent)} of {len(clips)} clips have no '
             f'frames_processed, first {silent[0]})'
         )
-    seen = [clip for clip in clips if clip.sightings]
-    single = all(len(clip.sightings) == 1 and len(clip.frames_processed) >= _SEVERAL_FRAMES for clip in seen)
-    if len(seen) >= _BEST_FRAMES_ONLY and single:
-        return f'{file} seems to hold the best frame of each clip alone: each of {len(seen)} clips has one animal'
+    n_seen = _best_frames_only(clips)
+    if n_seen >= _BEST_FRAMES_ONLY:
+        return f'{file} seems to hold the best frame of each clip alone: each of {n_seen} clips has one animal'
     return ''
+
+
+def best_frames_note(file: str, clips: Sequence[ClipDetections], every_s: float | None) -> list[str]:
+    """Returns a note if few clips look like those of looks_fault: too few to refuse the file."""
+    n_seen = _best_frames_only(clips)
+    if every_s is not None or not 1 < n_seen < _BEST_FRAMES_ONLY:
+        return []
+    return [
+        f'{file}: each of the {n_seen} clips with an animal has one in a single frame; if the file holds the best '
+        'frame of a clip alone, the density is too low'
+    ]
+
+
+def _best_frames_only(clips: Sequence[ClipDetections]) -> int:
+    """Returns the number of clips with an animal if each has one animal in several frames, else 0."""
+    seen = [clip for clip in clips if clip.sightings]
+    single = all(len(clip.sightings) == 1 and len(clip.frames_processed or ()) >= _SEVERAL_FRAMES for clip in seen)
+    return len(seen) if single else 0
 
 
 def _times(numbers: Sequence[int], clip: ClipDetections, header: Header) -> np.ndarray:

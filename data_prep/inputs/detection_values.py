@@ -21,7 +21,7 @@ class Unusable(Exception):
 
 
 def json_number(value: Any, what: str, low: float, high: float) -> float:
-    """Returns a number, also one that is written as text. Raises Unusable if it is none or out of bounds."""
+    """Returns a number from a number or a text. Raises Unusable for another value or one out of bounds."""
     given = value
     if isinstance(value, str):
         try:

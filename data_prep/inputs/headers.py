@@ -41,6 +41,13 @@ class Header(NamedTuple):
     frame_rate: float  # average, pictures per second; 0 if unknown
     frame_times_s: np.ndarray = np.zeros(0)  # [n] float64, ascending: see read_headers; empty if unknown
 
+    @property
+    def length_s(self) -> float:
+        """The length of the clip. A header may give too short a time; then the last picture counts."""
+        if not self.frame_rate or not len(self.frame_times_s):
+            return self.end_s
+        return max(self.end_s, float(self.frame_times_s[-1]) + 1 / self.frame_rate)
+
 
 def find_clips(targets: Targets, down: Archive | None, full: Archive | None) -> tuple[Targets, dict[str, Copies]]:
     """Returns the targets without those of missing clips, and {video_id: Copies} of the others.
@@ -69,7 +76,7 @@ def _find(video_id: str, down: Archive | None, full: Archive | None) -> Copies:
 
 
 def _hint(video_id: str, archive: Archive) -> str:
-    """Returns which clip a path of another disk or a bare name may mean, '' if there is none."""
+    """Returns which clip a path of another disk or a bare name may mean, or ''."""
     likely = [name for name in archive.likely(video_id) if name != video_id]
     if len(likely) > 1:
         return f'; {len(likely)} clips end like this, for example {likely[0]!r}: write the path below {archive}'

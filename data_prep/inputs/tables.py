@@ -44,20 +44,20 @@ def read_table(
     while len(names) > 1 and not names[-1]:
         names.pop()
     for name in any_case:
-        if name not in names:
-            names = [name if found.casefold() == name.casefold() else found for found in names]
+        names = [name if found.casefold() == name.casefold() else found for found in names]
     for other, name in (renamed or {}).items():
         if name not in names:
             names = [name if found == other else found for found in names]
     _check_names(path, names, required)
     cells = [_fitted(path, line, row, len(names)) for line, row in zip(lines[1:], rows[1:], strict=True)]
     table = pd.DataFrame(cells, index=lines[1:], columns=names, dtype=object)
-    if separator != ',':
-        numbers = [name for name in names if name in numbers]
-        marks = decimal_marks(cell for name in numbers for cell in table[name])
-        for name in numbers:
-            if name in thousands:
-                _check_marks(path, table[name], marks)
+    numbers = [name for name in names if name in numbers]
+    marks = decimal_marks(cell for name in numbers for cell in table[name])
+    for name in numbers:
+        if name in thousands:
+            # In a comma-separated table, a comma in a cell is no decimal point and `number` refuses it.
+            _check_marks(path, table[name], marks, '.' if separator == ',' else '.,')
+        if separator != ',':
             table[name] = table[name].str.replace(',', '.')
     return table
 
@@ -117,9 +117,9 @@ def csv_text(header, rows) -> str:
     return text.getvalue()
 
 
-def _check_marks(path: epath.Path, column: pd.Series, marks: set[str]) -> None:
+def _check_marks(path: epath.Path, column: pd.Series, marks: set[str], possible: str) -> None:
     for line, cell in column.items():
-        if may_be_thousands(cell, marks):
+        if may_be_thousands(cell, marks) and any(mark in cell for mark in possible):
             whole, decimals = re.split('[.,]', cell.strip())
             raise ValueError(
                 f'{path}:{line}: {column.name} {cell!r} may be {whole}{decimals} or {float(f"{whole}.{decimals}"):g}; '

@@ -33,7 +33,7 @@ class WorkerDied(NamedTuple):
 class WorkerError(Exception):
     """The function itself raised: the cause is a bug or the machine (a full disk), not the task.
 
-    The message is one line. trace: the worker's stack trace, '' if there is none.
+    The message is one line. trace: the worker's stack trace, or ''.
     """
 
     def __init__(self, message: str, trace: str = ''):

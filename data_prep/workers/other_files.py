@@ -24,7 +24,7 @@ def find_videos(archive: Archive, workers: int) -> dict[str, str]:
         if isinstance(answer, guard.WorkerDied):
             found[name] = f'it may be a video, but its check failed ({answer.reason}), {_REMEDY}'
         elif answer:
-            found[name] = f'it is a video, but its name is not that of a clip, {_REMEDY}'
+            found[name] = f'it is a video, but it has no suffix of a clip, {_REMEDY}'
     return dict(sorted(found.items()))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from chimp_jax.field.exports.distance_flatfile import FLATFILE, SCRIPT
+from chimp_jax.field.label_tables import named
 
 _REASONS = {  # of rows that were left out
     'between snapshot moments': 'seconds were not snapshot moments',
@@ -24,7 +25,6 @@ _DOUBTS = (  # names of counts
     'clips matched by their name alone',
     'faults of datapackage.json',
 )
-_NAMED = 5  # clips that the screen names; summary.json has all
 
 
 def describe_export(name: str, counts: Mapping, out) -> str:
@@ -36,7 +36,7 @@ def describe_export(name: str, counts: Mapping, out) -> str:
     left_out = counts.get('left out', {})
     parts += [f'{n} {_REASONS.get(reason, reason)}' for reason, n in left_out.items() if n and reason in _REASONS]
     parts += [f'left out, {reason}: {n}' for reason, n in left_out.items() if n and reason not in _REASONS]
-    after = f' Next: cd {out} && Rscript {SCRIPT}' if name == 'distance' else ''
+    after = f' Next: cd {out} && Rscript {SCRIPT}' if counts.get('observations') else ''
     return f'{"; ".join(parts)}.{after}'
 
 
@@ -76,9 +76,9 @@ def _camtrap_dp(counts: Mapping) -> list[str]:
     if n := counts.get('several species'):
         lines.append(f'{n} of them have no scientificName, because you named several animals in their media or events')
     if clips := counts.get('clips not in media.csv'):
-        lines.append(f'clips without a medium: {_some(clips)}')
+        lines.append(f'clips without a medium: {named(clips)}')
     if clips := counts.get('clips matched by their name alone'):
-        lines.append(f'matched by the file name alone (check these clips, or give --media_table): {_some(clips)}')
+        lines.append(f'matched by the file name alone (check these clips, or give --media_table): {named(clips)}')
     if changes := counts.get('changes of datapackage.json'):
         lines.append(f'datapackage.json: {", ".join(changes)}')
     if faults := counts.get('faults of datapackage.json'):
@@ -87,8 +87,3 @@ def _camtrap_dp(counts: Mapping) -> list[str]:
             f'{faults[0]}; correct it where you exported the package'
         )
     return lines
-
-
-def _some(clips: list[str]) -> str:
-    more = f' and {len(clips) - _NAMED} more' if len(clips) > _NAMED else ''
-    return f'{", ".join(clips[:_NAMED])}{more}'

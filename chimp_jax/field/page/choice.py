@@ -1,16 +1,9 @@
 """Chooses what the page shows first: a card per clip, the most doubtful second of each, spread over the distances.
 
-Widest interval first would be farthest first, because the width of an interval is a constant, a share of the distance
-and a share of the models' spread. On the clips of `make demo-quick` the share of the spread is 0: the rank correlation
-of width and distance is 1.00, and the one of width / distance is -1.00, which is nearest first. The spread is not a
-function of the distance. The doubt of a second is therefore the spread divided by the distance: its rank correlation
-with the distance is -0.38 on these clips and -0.02 on 12 real clips. The turns through the bins remove the rest.
-
-On real labels the doubt finds wrong estimates, and the width does not. Three regressions on the detector's boxes in the
-challenge's tables took the place of recipes (MAE 2.4 m). On 5,632 rows of held-out sites, with intervals fitted on the
-other sites, the rank correlations with the distance, with the relative error, and with the relative error within a bin
-were 0.89, -0.06 and 0.13 for the width, and -0.10, 0.20 and 0.17 for the doubt. The mean relative error of the first 24
-cards was 0.88 by doubt, and 0.49 of all rows.
+Widest interval first would be farthest first, because the fitted width of an interval grows with the distance. The
+width divided by the distance can be nearest first, if the fit gives the models' spread no share. The spread itself is
+not a function of the distance. The doubt of a second is therefore the spread divided by the distance. The turns through
+the bins remove what is left of an order by distance.
 """
 
 from collections.abc import Sequence

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from chimp_jax.field import thumbnails
 from chimp_jax.field.bins import check_cutpoints
+from chimp_jax.field.evaluate import bias_text
 from chimp_jax.field.page.cards import format_metres, make_cards
 from chimp_jax.field.page.choice import Choice, Key, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
@@ -224,14 +225,6 @@ def _errors(summary: dict) -> dict:
     return {'mae_m': errors['mae_m'], 'bands': bands, 'warning': _sentence(errors.get('warning') or '')}
 
 
-def _bias(bias_m: float) -> str:
-    """Returns a bias in words: 1.4 m too far."""
-    size = format_metres(abs(bias_m))
-    if size == '0.0':
-        return 'right on average'
-    return f'{size} m too {"far" if bias_m > 0 else "near"}'
-
-
 def _sentence(text) -> str:
     text = str(text).strip()
     if not text:
@@ -264,7 +257,7 @@ def _template() -> jinja2.Template:
         loader=jinja2.FunctionLoader(_file), autoescape=True, undefined=jinja2.StrictUndefined, lstrip_blocks=True
     )
     environment.filters |= {'metres': format_metres, 'short': short}
-    environment.filters['bias'] = _bias
+    environment.filters['bias'] = bias_text
     environment.filters['thousands'] = '{:,}'.format
     return environment.get_template('page.html')
 

@@ -27,7 +27,10 @@ def test_a_model_id_alone_takes_overrides(given, tmp_path):
 @pytest.mark.parametrize(
     'given,told',
     (
-        (['--config=full-a4p50-f7s1', '--config.train.batchsize=32'], '"batch_size"'),
+        (
+            ['--config=full-a4p50-f7s1', '--config.train.batchsize=32'],
+            "no field 'batchsize'; did you mean 'batch_size'?",
+        ),
         (['--config=full-a4p50-f7s1', '--config.train.lr=1'], "no field 'lr'; the fields there are adam_b1"),
         (['--config=full-a4p50-f7s1', '--config.trains.lr=1'], 'train'),
         (['--config=ful-a4p50-f7s1'], "'ful-a4p50-f7s1' is not a model ID"),

@@ -173,6 +173,7 @@ def test_the_errors_of_each_band_by_hand():
     assert [band.mae for band in bands] == pytest.approx([1.1, 0.9, 3.5])
     told = describe_bias((band.name, band.bias) for band in bands)
     assert told == 'at 0 to 2 m 1.1 m too far, at 2 to 4 m 0.9 m too near, at above 4 m 3.5 m too near'
+    assert describe_bias([('2 to 4 m', -0.04)]) == 'at 2 to 4 m right on average'
 
 
 def test_a_warning_needs_a_bias_of_more_than_half_a_bin():

@@ -141,5 +141,5 @@ def test_a_point_is_the_clips_folder_itself():
 def test_a_clip_of_no_station_or_of_two_is_refused_by_name():
     with pytest.raises(ValueError, match='^card 70/x.mp4: in no folder .* add the station'):
         stations_of(['card 70/x.mp4'], deployments(('A', 'card 7')))
-    with pytest.raises(ValueError, match='^A/B/x.mp4 lies in the folders of 2 stations .A, B.'):
+    with pytest.raises(ValueError, match='^A/B/x.mp4 lies in the folders of 2 stations .A; B.'):
         stations_of(['A/B/x.mp4'], deployments(('A', ''), ('B', '')))

@@ -68,6 +68,14 @@ def test_a_bias_in_a_bin_is_told_in_words_and_sets_the_exit_code():
     assert summary.exit_code(ROWS[:0], good, {'out_of_fold': warned}) == 0  # no distance, nothing to be wrong
 
 
+def test_models_of_simulated_animals_are_told_and_set_the_exit_code():
+    whole = {'distances': 3, 'simulated': True}
+    (line, _) = summary.result_lines(whole, CLIPS[:1], 'results')
+    assert line.startswith('warning: the models have seen simulated animals only.')
+    assert summary.exit_code(ROWS, CLIPS[:1], whole) == 3
+    assert summary.exit_code(ROWS[:0], CLIPS[:1], whole) == 0
+
+
 @pytest.mark.parametrize(
     'counts, code',
     [
@@ -84,3 +92,9 @@ def test_a_flat_file_that_lacks_moments_sets_the_exit_code_and_says_so(counts, c
     assert summary.exit_code(ROWS, good, whole) == code
     (line,) = [line for line in summary.result_lines(whole, good, 'results') if 'flatfile' in line]
     assert (';' in line) == (code == 3)
+
+
+def test_r_is_no_next_step_without_an_observation():
+    whole = {'distances': 0, 'distance': COUNTS | {'observations': 0, 'stations without any': 18}}
+    lines = summary.result_lines(whole, CLIPS[:1], 'results')
+    assert lines[0] == 'distance_flatfile.csv: 0 observations at 0 of 18 stations.'

@@ -200,13 +200,16 @@ def test_gradients_and_ten_adam_steps_agree(oracle, variables):
     counts = positions(oracle)
     assert len(counts) == 49 and min(counts.values()) == B * T * 2 * 2  # 64 px are 2 x 2 positions at the top
     kept = 1 - keras_oracle.MOVED_PER_STEP
+    parts = []
     for name, expected in moved.items():
         before = flat(variables)[name]
         if name in counts:  # Keras 3 takes the plain variance, TensorFlow 2.4 the one of n - 1
             expected = kept * before + (expected - kept * before) * counts[name] / (counts[name] - 1)
         # Another momentum would move the statistics by another part of the way.
         way = np.abs(expected - before).max()
-        assert np.abs(statistics[name.removeprefix('batch_stats/')] - expected).max() < 0.02 * way, name
+        parts.append(np.abs(statistics[name.removeprefix('batch_stats/')] - expected).max() / way)
+    print(f'running statistics: {max(parts):.1e} of the way at most')
+    assert max(parts) < 0.02
 
 
 def test_time_distributed_of_keras_3_is_no_oracle_for_running_statistics():

@@ -55,6 +55,12 @@ def test_the_best_frame_of_each_clip_alone():
         'md.json', best + others, None
     )
     assert clip_looks.looks_fault('md.json', best[1:] + others, None) == ''
+    (note,) = clip_looks.best_frames_note('md.json', best[1:] + others, None)
+    assert note.startswith('md.json: each of the 4 clips with an animal has one in a single frame; if')
+    assert clip_looks.best_frames_note('md.json', best[1:], 10.0) == []
+    assert clip_looks.best_frames_note('md.json', best + others, None) == []  # refused
+    assert clip_looks.best_frames_note('md.json', [best[0], clip('b.mp4', [0, 10], [0, 10, 20])], None) == []
+    assert clip_looks.best_frames_note('md.json', best[:1], None) == []  # one short passage tells nothing
     assert clip_looks.looks_fault('md.json', [*best, clip('more.mp4', [0, 10], [0, 10, 20])], None) == ''
     assert clip_looks.looks_fault('md.json', [*best, clip('short.mp4', [0], [0])], None) == ''
 

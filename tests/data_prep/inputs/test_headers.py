@@ -94,3 +94,10 @@ def test_a_header_with_too_short_a_time_is_not_believed(tmp_path):
         content[place : place + 4] = np.uint32(1).tobytes()
     path.write_bytes(content)
     assert read_headers({'a': (Copies(None, str(path)), 9)}, 1)['a'].end_s == 10.0
+
+
+def test_the_last_picture_counts_if_the_header_gives_too_short_a_time():
+    # Four pictures a second, the last one from 5.5 s to 5.75 s; the header says 4.8 s.
+    assert Header(4.8, 4.0, np.array([0.0, 1.5, 5.5])).length_s == 5.75
+    assert Header(6.0, 4.0, np.array([0.0, 1.5, 5.5])).length_s == 6.0
+    assert Header(4.8, 4.0).length_s == Header(4.8, 0.0, np.array([5.5])).length_s == 4.8

@@ -80,6 +80,9 @@ def test_a_mark_that_may_separate_thousands_is_refused_unless_others_tell(write,
         cell = '864,000' if other == '3.5' else '864.000'
         with pytest.raises(ValueError, match='may be 864000 or 864'):
             read('area;x', f'{cell};{other}')
+    assert read('area,x', '864.000,3.5')['area'].tolist() == ['864.000']
+    with pytest.raises(ValueError, match='may be 864000 or 864; write it without'):
+        read('area,x', '864.000,3')
     assert read('area;x', '1;2,500')['x'].tolist() == ['2.500']  # no distance has thousands of metres
 
 
@@ -97,9 +100,9 @@ def test_no_reader_of_numbers_accepts_a_comma_between_commas(write):
 def test_columns_in_upper_case(write):
     table = read_table(write('SITE,Time,site_ID\nx,1,2\n'), ['time'], any_case=('time', 'site'))
     assert list(table.columns) == ['site', 'time', 'site_ID']
-    assert list(read_table(write('Site,site\nx,y\n'), any_case=('site',)).columns) == ['Site', 'site']
-    with pytest.raises(ValueError, match="has the column 'time' twice"):
-        read_table(write('Time,TIME\n1,2\n'), any_case=('time',))
+    for header in ('Time,TIME', 'Time,time', 'time,Time'):  # nobody knows which one is meant
+        with pytest.raises(ValueError, match="has the column 'time' twice"):
+            read_table(write(f'{header}\n1,2\n'), any_case=('time',))
 
 
 def test_quotes(write):

@@ -13,6 +13,7 @@ def test_videos_with_other_names_are_found_and_nothing_else(tmp_path):
     shutil.copy(clip, tmp_path / 'video')
     shutil.copy(clip, tmp_path / 'IMG_0001.MP4_original')
     ffmpeg_makes(tmp_path / 'old.dat', '-i', clip, '-c:v', 'mpeg2video', '-r', 25, '-f', 'mpeg')
+    ffmpeg_makes(tmp_path / 'film.mxf', '-i', clip, '-c:v', 'mpeg2video', '-r', 25)
     shutil.copy(clip, tmp_path / 'small.LRV')  # the camera's small copy of a clip
     # Not videos: text, noise, nothing, sound, a still picture, a clip whose pictures cannot be decoded.
     (tmp_path / 'readme').write_text('a clip ' * 100)
@@ -23,8 +24,8 @@ def test_videos_with_other_names_are_found_and_nothing_else(tmp_path):
     picture.save(tmp_path / 'still.jpg_', 'JPEG')
     picture.save(tmp_path / 'frame.img', 'PNG')
     found = other_files.find_videos(Archive([tmp_path]), 2)
-    assert list(found) == ['IMG_0001.MP4_original', 'old.dat', 'video']
-    assert all(reason.startswith('it is a video, but its name is not that of a clip') for reason in found.values())
+    assert list(found) == ['IMG_0001.MP4_original', 'film.mxf', 'old.dat', 'video']
+    assert all(reason.startswith('it is a video, but it has no suffix of a clip') for reason in found.values())
 
 
 def test_a_file_that_crashes_the_library_is_told(tmp_path, monkeypatch):

@@ -28,7 +28,8 @@ def observations_of(
     """Returns the observations of distances: {column of observations.csv: text}.
 
     rows: of rows.checked_rows, each with a distance and scientificName. media: {video_id: medium} of
-    media_match.media_of_clips. said: {mediaID: what the owner says}. file: the name of media.csv in messages.
+    media_match.media_of_clips. said: {mediaID: the owner's classes and species}. file: the name of
+    media.csv in messages.
     Raises ValueError with the row if a box is not inside the frame or a medium has no time.
     """
     added, seen = [], {}

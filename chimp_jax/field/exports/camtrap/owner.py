@@ -32,7 +32,7 @@ class Said(NamedTuple):
 
 
 def owner_says(observations: pd.DataFrame, media: Iterable[Mapping]) -> dict[str, Said]:
-    """Returns {mediaID: what the owner says} of media.
+    """Returns {mediaID: the owner's classes and species}.
 
     observations: of the owner, as text, empty text for missing values. media: with mediaID, deploymentID, timestamp.
     The rows of a medium are those with its mediaID. The rows of an event are said of the media of the deployment that

@@ -43,7 +43,7 @@ def test_the_official_example_keeps_every_class_and_validates(tmp_path):
     cards = media['fileName'].str.partition('-')[2]  # 20200709093328-RCNX0001.JPG
     given = [row(f'{d}/100RECNX/{name}', 0, 3.5) for d, name in zip(media['deploymentID'], cards, strict=True)]
     counts = merge_camtrap_dp(rows(*given), OFFICIAL / 'example', tmp_path / 'out')
-    # Of the 423 media, 112 are blank, 33 human and 20 vehicle; 40 have two species.
+    # The 423 media hold 112 blank, 33 human and 20 vehicle ones. 40 media have two species.
     assert (counts['observations added'], counts['kept']) == (258, 549)
     assert counts['left out'] == {'medium without an animal': 165}
     assert (counts['several species'], counts['clips not in media.csv']) == (40, [])
