@@ -30,7 +30,7 @@ from chimp_jax.field.exports.camtrap.media_match import read_media_table
 from chimp_jax.field.exports.distance_flatfile import station_efforts
 from chimp_jax.field.exports.snapshots import Snapshots, plan_snapshots
 from chimp_jax.field.intervals import Intervals
-from chimp_jax.field.summary import exit_code, make_summary, result_lines
+from chimp_jax.field.summary import MOST_NAMED, exit_code, make_summary, result_lines
 from chimp_jax.scoring import Panel
 from data_prep.archive import Archive
 from data_prep.files import write_json
@@ -42,7 +42,6 @@ from data_prep.plan import Plan, make_plan, make_tasks, planned_seconds
 from data_prep.progress import Progress
 from data_prep.workers.clip_record import ClipTask
 
-MOST_NAMED = 20  # problems that the screen names if a run is refused
 NO_FOLDER = '.'  # the calibration site of the clips that lie in no folder of their own
 
 log = logging.getLogger(__name__)

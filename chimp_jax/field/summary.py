@@ -15,7 +15,7 @@ from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 from chimp_jax.field.intervals import NO_INTERVALS, Intervals
 
-_NAMED = 20  # clips that the screen names; clips.csv has all
+MOST_NAMED = 20  # clips or problems that the screen names; the files have all
 
 
 def make_summary(
@@ -69,8 +69,8 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
 
     summary: the content of summary.json with the exports. out: the folder of the results.
     """
-    lines = [f'{row.status}: {row.video_id}: {row.reason}' for row in _problems(clips)[:_NAMED].itertuples()]
-    if (n_more := len(_problems(clips)) - _NAMED) > 0:
+    lines = [f'{row.status}: {row.video_id}: {row.reason}' for row in _problems(clips)[:MOST_NAMED].itertuples()]
+    if (n_more := len(_problems(clips)) - MOST_NAMED) > 0:
         lines.append(f'{n_more} more clips have problems; see {epath.Path(out) / status.CLIPS}')
     lines += _error_lines(summary.get('out_of_fold'))
     if summary.get('simulated'):
