@@ -15,8 +15,8 @@ from bench.demo_field import DRAWS, LABELS, read_sites, read_test
 from chimp_jax.ensemble.combination import combine
 from chimp_jax.ensemble.distances import clamp_distance
 from chimp_jax.ensemble.weights import greedy_weights
-from chimp_jax.field import calibrate
-from chimp_jax.field.calibrate import LEAST_GAIN, SiteEffects, site_effects
+from chimp_jax.field.calibration import calibrate
+from chimp_jax.field.calibration.calibrate import LEAST_GAIN, SiteEffects, site_effects
 from chimp_jax.field.intervals import comparable_spread, fit_intervals, site_weights, weighted_quantile
 from chimp_jax.members import find_members, read_oof
 

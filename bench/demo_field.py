@@ -16,7 +16,8 @@ from chimp_jax.ensemble.combination import combine
 from chimp_jax.ensemble.distances import clamp_distance
 from chimp_jax.ensemble.prediction_tables import KEY, join_predictions, read_predictions, recipe_means
 from chimp_jax.ensemble.weights import greedy_weights
-from chimp_jax.field import calibrate, evaluate, flags, intervals
+from chimp_jax.field import evaluate, flags, intervals
+from chimp_jax.field.calibration import calibrate
 from chimp_jax.members import find_members, read_oof
 from data_prep.inputs.tables import read_table
 

@@ -21,10 +21,11 @@ from etils import epath
 from chimp_jax import members
 from chimp_jax.clip_stream import Streamed, stream_clips
 from chimp_jax.commands import combining
-from chimp_jax.commands.estimate_flags import EstimateRequest, add_estimate_flags
+from chimp_jax.commands.estimating.flags import EstimateRequest, add_estimate_flags
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.ensemble.results import write_table
-from chimp_jax.field import bins, calibrate, corrections, estimates, flags, label_tables, out_of_fold, stations, status
+from chimp_jax.field import bins, corrections, estimates, flags, label_tables, out_of_fold, stations, status
+from chimp_jax.field.calibration import calibrate
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap.media_match import read_media_table
 from chimp_jax.field.exports.distance_flatfile import station_efforts

@@ -12,7 +12,8 @@ import pandas as pd
 from chimp_jax.clip_stream import Streamed
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import with_lost
-from chimp_jax.field import calibrate, corrections, flags, intervals, status
+from chimp_jax.field import corrections, flags, intervals, status
+from chimp_jax.field.calibration import calibrate
 from chimp_jax.field.label_tables import keyed
 from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan

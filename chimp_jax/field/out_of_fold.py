@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.field import calibrate, evaluate, intervals, status
+from chimp_jax.field import evaluate, intervals, status
+from chimp_jax.field.calibration import calibrate
 from chimp_jax.members import Member
 from data_prep.inputs.tables import read_table
 

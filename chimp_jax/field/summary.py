@@ -9,7 +9,8 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.combination import Combination
-from chimp_jax.field import calibrate, status
+from chimp_jax.field import status
+from chimp_jax.field.calibration import calibrate
 from chimp_jax.field.evaluate import describe_bias
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from chimp_jax.field import calibrate
-from chimp_jax.field.calibrate import (
+from chimp_jax.field.calibration import calibrate
+from chimp_jax.field.calibration.calibrate import (
     ASSUMED_EFFECTS,
     SiteEffects,
     check_known,

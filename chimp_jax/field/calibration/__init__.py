@@ -1,0 +1,1 @@
+"""Measured distances of a station, and what they tell about its other distances."""
