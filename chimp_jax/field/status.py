@@ -20,6 +20,7 @@ PROBLEMS = (FAILED, PARTLY, NOT_LOOKED, NOT_A_CLIP)
 DISTANCES, CORRECTIONS = 'distances.csv', 'corrections.csv'
 CLIPS = 'clips.csv'  # a row for each clip; beside trained members: the sites of the training clips
 SUMMARY, OPTIONS = 'summary.json', 'options.json'
+STATIONS = 'stations.json'  # the ground of each station; missing if the run had no calibration by the ground
 
 
 def animal_rows(rows: pd.DataFrame) -> pd.DataFrame:
