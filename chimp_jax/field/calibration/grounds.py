@@ -51,6 +51,9 @@ class Grounds(NamedTuple):
     n_stations: int  # of the prior, 0: the bundled one
     fitted: list[FittedGround]
 
+    def of_station(self, name: str) -> list[FittedGround]:
+        return [one for one in self.fitted if one.camera.station == name]
+
     def of_clip(self) -> dict[str, FittedGround]:
         return {clip: one for one in self.fitted for clip in one.camera.clips}
 
@@ -118,8 +121,8 @@ def stations_file(
 ) -> StationsFile:
     """Returns the content of stations.json.
 
-    theta_deg: the camera's horizontal angle of view. picture: {video_id: a second of the clip that can be shown}. notes:
-    {station: about its camera}.
+    theta_deg: the camera's horizontal angle of view. picture: {video_id: a second of the clip that can be shown}.
+    notes: {station: about its camera}.
     """
     by_station: dict[str, list[FittedGround]] = {}
     for one in grounds.fitted:
