@@ -6,6 +6,7 @@ import pandas as pd
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field.calibration.boxes import CORNERS
 from chimp_jax.field.calibration.grounds import FittedGround, Grounds
+from chimp_jax.field.estimates import Estimated
 from chimp_jax.stations import ground_plane
 
 # Why a box has no distance from the ground: the reason of ground_plane.locate -> in words.
@@ -13,6 +14,7 @@ REASONS = {
     'feet_cut': 'the feet are cut off by the edge of the picture',
     'above_horizon': 'the feet are above the horizon of the ground',
 }
+NO_BOX = 'there is no box in this second'
 COLUMNS = [
     *('video_id', 'time_s', 'frame_number', 'station', 'distance', 'distance_lower', 'distance_upper', 'angle'),
     *('flags', 'confidence', *BOX, 'label'),
@@ -51,6 +53,14 @@ def best_boxes(located: pd.DataFrame) -> pd.DataFrame:
     """Returns the most confident box of each second, indexed by (video_id, time)."""
     best = located.sort_values(['confidence', 'frame_number'], ascending=[False, True], kind='stable')
     return best.drop_duplicates(KEY).set_index(KEY)
+
+
+def from_ground(targets: pd.DataFrame, best: pd.DataFrame) -> Estimated:
+    """Returns the distances of targets (video_id, time) from their boxes. best: of best_boxes."""
+    found = best.reindex(pd.MultiIndex.from_frame(targets[KEY]))
+    numbers = (found[name].to_numpy(float) for name in ('distance', 'distance_lower', 'distance_upper'))
+    reason = [REASONS.get(name, name) for name in found['reason'].fillna(NO_BOX)]
+    return Estimated(*numbers, list(found['flags'].fillna('')), reason)
 
 
 def boxes_table(located: pd.DataFrame) -> pd.DataFrame:

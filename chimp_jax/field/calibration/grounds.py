@@ -134,21 +134,43 @@ def stations_file(
     return StationsFile(PriorOrigin(grounds.prior.source, grounds.n_stations), theta_deg, stations)
 
 
+def summary_of(grounds: Grounds, notes: Mapping[str, Sequence[str]]) -> dict:
+    """Returns the part `ground` of summary.json. notes: {station: about its camera}."""
+    stations = [
+        {
+            'station': one.camera.station,
+            'epoch': one.camera.epoch,
+            'clips': len(one.camera.clips),
+            'known': one.ground.n,
+            'mae_m': _mae_m(one),
+            'notes': list(one.checks.notes),
+        }
+        for one in grounds.fitted
+    ]
+    moves = [f'{station}: {note}' for station, told in notes.items() for note in told]
+    prior = {'source': grounds.prior.source, 'n_stations': grounds.n_stations}
+    return {'prior': prior, 'stations': stations, 'cameras': moves}
+
+
+def _mae_m(one: FittedGround) -> float | None:
+    """Returns the leave-one-out error of the known points in metres, None without any."""
+    errors_m = np.abs(one.checks.estimate_m - one.points['distance'].to_numpy(float))
+    return round(float(np.nanmean(errors_m)), 4) if np.isfinite(errors_m).any() else None
+
+
 def _epoch(one: FittedGround, picture: Mapping[str, int]) -> CameraEpoch:
     with_points = [clip for clip in one.points['video_id'] if clip in picture]
     shown = next(iter([*with_points, *(clip for clip in one.camera.clips if clip in picture)]), one.camera.clips[0])
-    estimate_m, distance_m = one.checks.estimate_m, one.points['distance'].to_numpy(float)
     known = tuple(
         MeasuredPoint(*row[:5], estimate=estimate, residual_sd=residual, off=bool(off), row=row[5])
         for row, estimate, residual, off in zip(
             one.points[['video_id', 'time', 'distance', 'x', 'y', 'row']].itertuples(index=False, name=None),
-            estimate_m,
+            one.checks.estimate_m,
             one.checks.residual_sd,
             one.checks.is_off,
             strict=True,
         )
     )
-    errors_m = np.abs(estimate_m - distance_m)
     return CameraEpoch(
         clips=one.camera.clips,
         picture=shown,
@@ -158,6 +180,6 @@ def _epoch(one: FittedGround, picture: Mapping[str, int]) -> CameraEpoch:
         noise=one.ground.noise,
         n=one.ground.n,
         known=known,
-        mae_m=float(np.nanmean(errors_m)) if np.isfinite(errors_m).any() else None,
+        mae_m=_mae_m(one),
         notes=tuple(one.checks.notes),
     )
