@@ -34,7 +34,8 @@ def make_summary(
 ) -> dict:
     """Returns the content of summary.json, without the exports.
 
-    members: their names; without members, combination and device are None. intervals, out_of_fold (of OutOfFold.errors): None if the members have no out-of-fold rows.
+    members: their names; without members, combination and device are None. intervals, out_of_fold (of
+    OutOfFold.errors): None if the members have no out-of-fold rows.
     rows, clips: distances.csv and clips.csv. simulated: the members have seen simulated animals only. notes: of the
     inputs, as the screen showed them.
     """

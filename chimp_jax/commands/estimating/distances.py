@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -10,7 +11,8 @@ from chimp_jax.commands.estimating.ground import Ground
 from chimp_jax.commands.estimating.inputs import NO_FOLDER, Inputs, Trained
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.field import estimates, flags, out_of_fold
-from chimp_jax.field.calibration import calibrate, ground_rows
+from chimp_jax.field.calibration import calibrate, ground_rows, grounds
+from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan
 from data_prep.workers.clip_record import ClipTask
 
@@ -27,7 +29,7 @@ def estimate_distances(
     if trained is None:
         estimated, calibration = ground_rows.from_ground(streamed.rows, ground.best()), None
     else:
-        estimated, calibration = _by_members(inputs, trained, streamed)
+        estimated, calibration = _by_members(inputs, trained, streamed, [] if ground is None else ground.problems)
         if ground is not None:
             estimated = ground_rows.fuse_with_ground(
                 estimated, ground_rows.from_ground(streamed.rows, ground.best()), coverage
@@ -42,14 +44,15 @@ def estimate_distances(
 
 
 def _by_members(
-    inputs: Inputs, trained: Trained, streamed: Streamed
+    inputs: Inputs, trained: Trained, streamed: Streamed, problems: Sequence[Problem]
 ) -> tuple[estimates.Estimated, calibrate.Calibration | None]:
     predictions = streamed.answers()
     distance_m = trained.combined.distance(predictions)
     site, calibration, correct = inputs.stations(), None, None
     if inputs.known is not None:
         estimated = streamed.rows[KEY].assign(distance=distance_m.to_numpy())
-        calibration = calibrate_sites(estimated, inputs.known.by_second(), site, trained.oof)
+        known = grounds.without_problems(inputs.known.by_second(), problems)
+        calibration = calibrate_sites(estimated, known, site, trained.oof)
     if calibration is not None:
         correct = functools.partial(calibration.apply, site=streamed.rows['video_id'].map(site).fillna(NO_FOLDER))
     return estimates.from_members(distance_m, predictions, trained.intervals, correct), calibration

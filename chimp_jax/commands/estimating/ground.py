@@ -40,15 +40,16 @@ def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Map
     cameras, notes = find_cameras(inputs.stations(), looks)
     points, problems = pd.DataFrame(columns=known_points.COLUMNS), []
     if inputs.known is not None:
-        known = known_points.in_shares(inputs.known.points, size_px)
+        inside = known_points.in_shares(inputs.known.points, size_px)
         headers = plan.headers | inputs.known.seconds.headers
         clips = _sightings(request, inputs, with_persons=True)
-        wanted = set(known.rows['video_id'])
+        wanted = set(inside.rows['video_id'])
         with_boxes = boxes.boxes_of([clip for clip in clips if clip.video_id in wanted], headers, size_px)
-        known = known_points.with_feet(known, boxes.best_feet(with_boxes))
+        known = known_points.with_feet(inside, boxes.best_feet(with_boxes))
         contradicting = grounds.contradictions(cameras, known.rows)
         points = grounds.without_problems(known.rows, contradicting)
-        problems = known.problems + contradicting
+        # The members need no foot point.
+        problems = (known if inputs.trained is None else inside).problems + contradicting
     fitted = grounds.fit_grounds(cameras, points)
     animals = boxes.boxes_of(_sightings(request, inputs), plan.headers, size_px)
     if inputs.known is not None:

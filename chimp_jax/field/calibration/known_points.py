@@ -94,7 +94,7 @@ def with_feet(known: KnownPoints, feet: pd.DataFrame) -> KnownPoints:
     """Fills the missing foot points from the boxes of the seconds. Points in shares.
 
     feet: (video_id, time, x, y) of the best box of each second, NaN if its feet are not in the picture. A row without
-    a foot point is a problem: it says nothing about the ground.
+    a foot point becomes a problem, because it tells nothing about the ground.
     """
     box = feet.drop_duplicates(KEY).set_index(KEY)
     keys = pd.MultiIndex.from_frame(known.rows[KEY])
