@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from data_prep.archive import Archive
 from data_prep.decoding.decode import decode_at_rate
-from data_prep.workers.detector_frames import SIZE_PX, fitted
+from data_prep.workers.detector_frames import fitted
 
 _CELL_PX = (320, 200)
 _NAME_PX = 14  # height of the line with the clip's name
@@ -31,10 +31,7 @@ def main() -> None:
     print('clip, frames, frames with a box, boxes')
     for name in archive.clips():
         frames = decode_at_rate(archive.find(name), options.per_second, lambda rgb, _: fitted(rgb))
-        squares = np.zeros((len(frames.contents), SIZE_PX, SIZE_PX, 3), np.uint8)
-        for square, picture in zip(squares, frames.contents, strict=True):
-            square[: picture.shape[0], : picture.shape[1]] = picture
-        found = detect(squares)
+        found = detect(frames.contents)
         n_boxes = [len(one.scores) for one in found]
         print(f'{name}, {len(found)}, {sum(n > 0 for n in n_boxes)}, {sum(n_boxes)}')
         rows.append(_row(name, frames, found, options.frames))

@@ -12,7 +12,7 @@ from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.inputs import Inputs, targets_job
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field.calibration import boxes, ground_rows, grounds, known_points
-from chimp_jax.looks import Look
+from chimp_jax.looks import ClipLook
 from chimp_jax.stations import movement
 from data_prep.inputs.detections import ClipDetections, read_detections
 from data_prep.inputs.labels import Problem
@@ -34,7 +34,7 @@ class Ground(NamedTuple):
         return ground_rows.best_boxes(self.boxes)
 
 
-def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Mapping[str, Look]) -> Ground:
+def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Mapping[str, ClipLook]) -> Ground:
     """Fits the ground of each station and locates all boxes."""
     size_px = {name: (look.height_px, look.width_px) for name, look in looks.items() if not look.problem}
     cameras, notes = find_cameras(inputs.stations(), looks)
@@ -59,7 +59,7 @@ def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Map
 
 
 def find_cameras(
-    station: pd.Series, looks: Mapping[str, Look]
+    station: pd.Series, looks: Mapping[str, ClipLook]
 ) -> tuple[list[grounds.CameraClips], dict[str, list[str]]]:
     """Returns the clips of each station between moves of its camera, and notes on moves by station.
 
@@ -80,7 +80,7 @@ def find_cameras(
     return grounds.camera_clips(station, epoch), notes
 
 
-def looked_targets(plan: Plan, looks: Mapping[str, Look], ground: Ground) -> Streamed:
+def looked_targets(plan: Plan, looks: Mapping[str, ClipLook], ground: Ground) -> Streamed:
     """Returns the targets and the clips as the members' stream does, without members."""
     targets = pd.concat([table.rows[['video_id', 'time_s']] for table in plan.targets.values()])
     rows = targets.rename(columns={'time_s': 'time'}).astype({'time': int}).sort_values(KEY, ignore_index=True)
@@ -97,7 +97,7 @@ def looked_targets(plan: Plan, looks: Mapping[str, Look], ground: Ground) -> Str
     return Streamed(rows, pd.DataFrame(clips, columns=columns))
 
 
-def _brightness(look: Look | None, second: int) -> float:
+def _brightness(look: ClipLook | None, second: int) -> float:
     """Returns the mean luma of the frame that was looked at nearest to a second, NaN if the clip was not decoded."""
     if look is None or not look.times_s:
         return np.nan
@@ -110,6 +110,6 @@ def _sightings(request: EstimateRequest, inputs: Inputs, with_persons: bool = Fa
     return found.clips
 
 
-def pictures(looks: Mapping[str, Look]) -> dict[str, int]:
+def pictures(looks: Mapping[str, ClipLook]) -> dict[str, int]:
     """Returns {video_id: a second in the middle of the clip} of the clips that can be decoded."""
     return {name: int(np.median(look.times_s)) for name, look in looks.items() if not look.problem and look.times_s}

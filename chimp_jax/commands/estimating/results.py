@@ -16,7 +16,7 @@ from chimp_jax.field import estimates, status, summary
 from chimp_jax.field.calibration import calibrate, ground_rows, grounds, station_file
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.snapshots import Snapshots
-from chimp_jax.looks import Look
+from chimp_jax.looks import ClipLook
 from data_prep.files import write_json
 from data_prep.plan import Plan
 
@@ -25,7 +25,7 @@ def list_clips(
     inputs: Inputs,
     plan: Plan,
     streamed: Streamed,
-    looks: Mapping[str, Look],
+    looks: Mapping[str, ClipLook],
     ground: Ground | None,
     rows: pd.DataFrame,
 ) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def write_results(
     request: EstimateRequest,
     inputs: Inputs,
     plan: Plan,
-    looks: Mapping[str, Look],
+    looks: Mapping[str, ClipLook],
     ground: Ground | None,
     rows: pd.DataFrame,
     clips: pd.DataFrame,

@@ -24,9 +24,10 @@ COLUMNS = [
 def locate_boxes(boxes: pd.DataFrame, grounds: Grounds, coverage: float, theta_deg: float | None) -> pd.DataFrame:
     """Adds to each box (boxes.COLUMNS) its distance from the ground of its clip's station.
 
-    Adds station, distance, distance_lower, distance_upper (metres, NaN without a distance), sd_log (of the distance's
-    logarithm), angle (degrees from the middle of the picture, NaN if theta_deg is None), reason and flags. theta_deg:
-    the camera's horizontal angle of view. A box of a clip without a ground has no distance.
+    Adds station; distance, distance_lower, distance_upper (metres, NaN without a distance); spread_log, the standard
+    deviation of the distance's logarithm; angle (degrees from the middle of the picture, NaN if theta_deg is None);
+    reason and flags. theta_deg: the camera's horizontal angle of view. A box of a clip without a ground has no
+    distance.
     """
     by_clip = grounds.of_clip()
     located = boxes.assign(station='', reason='', flags='', **dict.fromkeys(_NUMBERS, np.nan))
@@ -36,7 +37,7 @@ def locate_boxes(boxes: pd.DataFrame, grounds: Grounds, coverage: float, theta_d
             x, y = (boxes.loc[here, name].to_numpy(float) for name in ('x', 'y'))
             found = ground_plane.locate(one.ground, x, y, coverage, boxes.loc[here, 'feet_cut'].to_numpy(bool))
             located.loc[here, list(_NUMBERS[:4])] = np.stack(
-                [found.distance_m, found.lower_m, found.upper_m, found.sd_log], axis=1
+                [found.distance_m, found.lower_m, found.upper_m, found.spread_log], axis=1
             )
             located.loc[here, 'station'] = one.camera.station
             located.loc[here, 'reason'] = found.reason
@@ -46,7 +47,7 @@ def locate_boxes(boxes: pd.DataFrame, grounds: Grounds, coverage: float, theta_d
     return located
 
 
-_NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'sd_log', 'angle')
+_NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'spread_log', 'angle')
 
 
 def best_boxes(located: pd.DataFrame) -> pd.DataFrame:
