@@ -6,18 +6,20 @@ the video stream's start time in formats with jumping clocks (MPEG-TS and -PS). 
 duration, so the last second is the last whole second before its end.
 """
 
+import bisect
+import functools
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
 
 from data_prep.decoding import camera_jpeg, groups, in_order, joined
 from data_prep.decoding.container import ClipError, reason
-from data_prep.decoding.timestamps import SAMPLINGS
+from data_prep.decoding.timestamps import SAMPLINGS, cut_seconds
 from data_prep.decoding.to_rgb import Converter
 
 
@@ -54,7 +56,43 @@ def decode_seconds(
     of the files that ffmpeg's `-r 1` writes.
     Raises ClipError if the clip cannot be decoded, ValueError if `seconds` is empty.
     """
-    cut = SAMPLINGS[sampling]
+    return _decode(path, seconds, SAMPLINGS[sampling], _Frames(gamma, convert))
+
+
+class RatedFrames(NamedTuple):
+    """Frames of a clip at a rate, each picture once."""
+
+    info: ClipInfo  # its shown_s and damaged_s are about ticks, not about seconds
+    numbers: list[int]  # of the frames among all frames of the clip, from 0, ascending
+    times_s: list[float]  # of the frames
+    contents: list[Any]  # of the frames
+
+
+def decode_at_rate(path, per_second: Fraction | int, convert: Callable[[np.ndarray, bytes | None], Any]) -> RatedFrames:
+    """Returns the frames at the moments 0, 1 / per_second, 2 / per_second ... of a clip.
+
+    A moment shows the last picture with a time up to it. If several moments show one picture, it is converted once.
+    Pictures that the decoder had to invent in part are left out. convert: as in decode_seconds. Raises ClipError if the
+    clip cannot be decoded.
+    """
+    cut = functools.partial(cut_seconds, per_second=per_second)
+    info, by_tick = _decode(path, None, cut, _Frames(False, convert))
+    times = picture_times(path)
+    sound = [tick for tick in by_tick if tick not in info.damaged_s]
+    tick_of = {max(0, bisect.bisect_right(times, info.shown_s[tick]) - 1): tick for tick in reversed(sound)}
+    numbers = sorted(tick_of)
+    return RatedFrames(
+        info,
+        numbers,
+        [float(times[number]) for number in numbers],
+        [by_tick[tick_of[number]] for number in numbers],
+    )
+
+
+def _decode(
+    path, seconds: Iterable[int] | Callable[[int], Iterable[int]] | None, cut: Callable, frames: '_Frames'
+) -> tuple[ClipInfo, dict[int, Any]]:
+    """Returns the clip's ClipInfo and {second, or tick of the cut: content of its frame}."""
 
     def wanted(last_s: int) -> set[int]:
         chosen = range(last_s + 1) if seconds is None else seconds(last_s) if callable(seconds) else seconds
@@ -65,7 +103,7 @@ def decode_seconds(
 
     try:
         for way in (groups.decode_groups, in_order.decode_in_order):
-            frames = _Frames(gamma, convert)
+            frames.clear()
             timeline = way(str(path), cut, wanted, frames.add)
             if timeline is not None:
                 break
@@ -110,12 +148,16 @@ class _Frames:
     """Converts frames to RGB and collects them by second."""
 
     def __init__(self, gamma: bool, convert: Callable[[np.ndarray, bytes | None], Any] | None):
+        self._gamma = gamma
+        self._convert = convert
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all frames: the fast way of decoding may fail in the middle of a clip."""
         self.by_second: dict[int, Any] = {}
         self.damaged_s: set[int] = set()
         self.size_px = (0, 0)
-        self._gamma = gamma
-        self._convert = convert
-        self._to_rgb = Converter(gamma)
+        self._to_rgb = Converter(self._gamma)
 
     def add(self, frame: av.VideoFrame, seconds: Iterable[int], damaged: bool, packet: bytes | None = None) -> None:
         use_packet = packet is not None and self._convert and not self._gamma and not damaged

@@ -36,21 +36,22 @@ def in_reach(pictures: Iterable[Picture]) -> Iterator[Picture]:
     return (picture for picture in pictures if picture.time_s < _LONGEST_CLIP_S)
 
 
-def cut_seconds(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:
+def cut_seconds(pictures: Iterable[Picture], per_second: Fraction | int = 1) -> Iterator[tuple[int, Picture]]:
     """Yields (second, its picture) for seconds 0, 1 ... from pictures in display order.
 
+    per_second: the ticks of a second, if other moments than whole seconds are wanted; yields (tick, its picture) then.
     Works like ffmpeg's fps filter, so that pictures with times that do not rise have the same effect: a picture
-    replaces the picture before it, which is shown at the seconds before the time of the new picture.
+    replaces the picture before it, which is shown at the ticks before the time of the new picture.
     """
-    second, shown = 0, None
+    tick, shown = 0, None
     for picture in pictures:
-        while shown is not None and second < picture.time_s:
-            yield second, shown
-            second += 1
+        while shown is not None and tick < picture.time_s * per_second:
+            yield tick, shown
+            tick += 1
         shown = picture
-    while shown is not None and second < shown.time_s + shown.duration_s:
-        yield second, shown
-        second += 1
+    while shown is not None and tick < (shown.time_s + shown.duration_s) * per_second:
+        yield tick, shown
+        tick += 1
 
 
 def cut_legacy_r1(pictures: Iterable[Picture]) -> Iterator[tuple[int, Picture]]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from data_prep.inputs.tables import check_unique, read_table
 
 ANIMAL = 'animal'
-_NO_ANIMALS = frozenset({'person', 'human', 'people', 'vehicle', 'blank', 'empty'})
+PERSONS = frozenset({'person', 'human', 'people'})
+_NO_ANIMALS = PERSONS | {'vehicle', 'blank', 'empty'}
 _EMPTY_ID = '0'  # MegaDetector's format reserves it for pictures without an object
 _MOST_NAMES = 40  # in a message
 

@@ -12,7 +12,7 @@ from etils import epath
 
 from data_prep.archive import is_clip
 from data_prep.inputs import detection_values as values
-from data_prep.inputs.categories import ANIMAL, Categories, category_key, choose_categories
+from data_prep.inputs.categories import ANIMAL, PERSONS, Categories, category_key, choose_categories
 from data_prep.inputs.detection_values import Unusable, short
 from data_prep.inputs.detector_files import DetectorFile, RawDetection, clip_path, raw_detections, read_file
 from data_prep.inputs.labels import Problem
@@ -44,12 +44,16 @@ class Detections(NamedTuple):
 
 
 def read_detections(
-    path, min_confidence: float, animals: Sequence[str] | None = None, video_id_of: Callable[[str], str] = str
+    path,
+    min_confidence: float,
+    animals: Sequence[str] | None = None,
+    video_id_of: Callable[[str], str] = str,
+    with_persons: bool = False,
 ) -> Detections:
     """Returns the animals at or above min_confidence (0..1) in each clip of a results file (JSON, UTF-8).
 
     animals: names of the categories that count; None: the category `animal`. video_id_of: returns the video_id of a
-    path in the file. Entries of one clip are merged.
+    path in the file. Entries of one clip are merged. with_persons: persons count too, as in clips of a measured walk.
 
     An entry that cannot be used is a problem of its clip ('file:images[i]', 'file:annotations[i]' or, in a list,
     'file:[i]'); such a clip is not among the clips. A detection that cannot be used is dropped: it is a problem of its
@@ -61,7 +65,10 @@ def read_detections(
     file = read_file(path)
     entries, problems, n_stills, first_still = _entries(file, video_id_of)
     names = file.names or _inline_names(entries, min_confidence, file.path)
-    reader = _Reader(file, choose_categories(names, animals, str(file.path)), min_confidence)
+    categories = choose_categories(names, animals, str(file.path))
+    if with_persons:
+        categories = categories._replace(counted=categories.counted | PERSONS)
+    reader = _Reader(file, categories, min_confidence)
     failed = {problem.video_id for problem in problems}
     found: dict[str, _Clip] = {}
     for entry in entries:

@@ -9,38 +9,35 @@ import pandas as pd
 
 from data_prep.archive import Archive
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
-from data_prep.inputs.labels import NO_BOX, Targets
-
-_NAMED = 3  # rows that a message names
+from data_prep.inputs.labels import NO_BOX, Problem, Targets
 
 
 class KnownSeconds(NamedTuple):
-    """Seconds of clips that exist and can be opened."""
+    """Seconds of clips that exist and can be opened, and what is wrong with the others."""
 
     rows: pd.DataFrame  # columns of Targets.rows
     copies: dict[str, Copies]
     headers: dict[str, Header]
+    problems: list[Problem]
 
     def ends_s(self) -> dict[str, float]:
         return {video_id: header.end_s for video_id, header in self.headers.items()}
 
 
-def find_known_seconds(rows: pd.DataFrame, archive: Archive, file: str, workers: int) -> KnownSeconds:
-    """rows: video_id, time_s, distance_m, site, row -> the seconds, with the names that the archive gives the clips.
+def find_known_seconds(rows: pd.DataFrame, archive: Archive, workers: int) -> KnownSeconds:
+    """rows: video_id, time_s, distance_m, site, row; each second once -> the seconds that can be used.
 
-    Reads the headers of these clips. file: the name of the table in messages. Raises ValueError, in one line with the
-    rows, if a clip is missing or cannot be opened, or if a second is past the end of its clip.
+    Reads the headers of these clips and the times of their frames. A second is a problem if its clip is missing or
+    cannot be opened, or if it is past the end of its clip.
     """
     targets = Targets(rows.assign(box=[NO_BOX] * len(rows), park=''), [], [])
     targets, copies = find_clips(targets, None, archive)
     last_s = targets.rows.groupby('video_id')['time_s'].max()
-    headers = read_headers({name: (copies[name], int(last_s[name])) for name in copies}, workers)
+    wanted = {name: (copies[name], int(last_s[name])) for name in copies}
+    headers = read_headers(wanted, workers, frame_times=True)
     targets = check_times(check_headers(targets, headers), headers)
-    if targets.problems:
-        places = [f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in targets.problems]
-        more = f'; and {len(places) - _NAMED} more' if len(places) > _NAMED else ''
-        raise ValueError(f'{file}: {"; ".join(places[:_NAMED])}{more}; correct or remove these rows')
-    return KnownSeconds(targets.rows, copies, headers)
+    readable = {name: header for name, header in headers.items() if isinstance(header, Header)}
+    return KnownSeconds(targets.rows, copies, readable, targets.problems)
 
 
 def add_seconds(

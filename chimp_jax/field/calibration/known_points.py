@@ -1,0 +1,194 @@
+"""Measured distances, from the table of --calibrate: animals, persons or poles at known distances from the camera.
+
+A row has a clip, a second and a distance. It may have the foot point in the picture; without it, the box in that second
+gives the foot point. A bad row is left out and told; the other rows serve.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from chimp_jax.ensemble.prediction_tables import KEY
+from data_prep.archive import NO_CLIPS, Archive, Names, path_fault
+from data_prep.inputs.cells import number, seconds, site_name
+from data_prep.inputs.labels import Problem
+from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
+
+COLUMNS = [*KEY, 'distance', 'x', 'y', 'site', 'animal', 'row']
+STAGE = 'known distance'
+_LARGEST_SHARE = 2.0  # a larger x or y is in pixels
+_ANIMAL = {'': True, 'yes': True, 'y': True, '1': True, 'true': True, 'no': False, 'n': False, '0': False}
+_ANIMAL['false'] = False
+_NO_ROW = 'has no row; write one for each known distance: video_id,time,distance'
+
+
+class KnownPoints(NamedTuple):
+    """The usable rows of the table, and what is wrong with the others.
+
+    rows: COLUMNS. time: whole seconds; distance: metres; x, y: the foot point, NaN if not given, in shares of the
+    picture from left and top, or in pixels; animal: False if the clip shows a person or a pole; row: 'file:line'.
+    """
+
+    rows: pd.DataFrame
+    in_pixels: bool
+    problems: list[Problem]
+
+    def without_animals(self) -> frozenset[str]:
+        """Returns the video_ids of the clips that show a person or a pole: none of their seconds has an animal."""
+        return frozenset(self.rows.loc[~self.rows['animal'].astype(bool), 'video_id'])
+
+    def by_second(self) -> pd.DataFrame:
+        """Returns the rows of the seconds with one known distance."""
+        return self.rows[~self.rows.duplicated(KEY, keep=False)].reset_index(drop=True)
+
+
+def read_known_points(path, names: Names | Archive = NO_CLIPS) -> KnownPoints:
+    """Reads video_id, time, distance and, if they are there, x, y, site and animal of a CSV.
+
+    x and y are both in shares (0..1) or, if a value of the table is above 2, both in pixels. names: the clips that
+    exist, which the table may spell otherwise. Raises ValueError if the file is no such table or has no row.
+    """
+    path = epath.Path(path)
+    table = read_table(
+        path,
+        ['video_id', 'time', 'distance'],
+        ('time', 'distance', 'x', 'y'),
+        renamed={'filepath': 'video_id', 'site_id': 'site'},
+        any_case=COLUMNS,
+    )
+    if table.empty:
+        raise ValueError(f'{path} {_NO_ROW}')
+    rows, problems = [], []
+    for line, cells in zip(table.index, table.to_dict('records'), strict=True):
+        place = f'{path.name}:{line}'
+        video_id = names.video_id_of(cells['video_id'])
+        try:
+            rows.append({'video_id': video_id, 'row': place} | _row(cells, video_id, names))
+        except ValueError as fault:
+            problems.append(Problem(video_id, place, STAGE, str(fault)))
+    found = pd.DataFrame(rows, columns=COLUMNS)
+    in_pixels = bool((found[['x', 'y']].to_numpy(float) > _LARGEST_SHARE).any())
+    reasons = ({} if in_pixels else _outside(found)) | _mixed_units(found, in_pixels)
+    reasons |= _repeated(found) | _two_sites(found)
+    return _without(KnownPoints(found, in_pixels, problems), reasons)
+
+
+def in_shares(known: KnownPoints, size_px: Mapping[str, tuple[int, int]]) -> KnownPoints:
+    """Returns the points with x and y in shares of the picture, without those outside of their picture.
+
+    size_px: {video_id: (height, width)} of the clips that can be decoded.
+    """
+    if not known.in_pixels:
+        return known
+    sizes = [size_px.get(name, (math.nan, math.nan)) for name in known.rows['video_id']]
+    height, width = np.array(sizes, float).reshape(-1, 2).T
+    rows = known.rows.assign(x=known.rows['x'] / width, y=known.rows['y'] / height)
+    return _without(known._replace(rows=rows, in_pixels=False), _outside(rows))
+
+
+def with_feet(known: KnownPoints, feet: pd.DataFrame) -> KnownPoints:
+    """Fills the missing foot points from the boxes of the seconds. Points in shares.
+
+    feet: (video_id, time, x, y) of the best box of each second, NaN if its feet are not in the picture. A row without
+    a foot point becomes a problem, because it tells nothing about the ground.
+    """
+    box = feet.drop_duplicates(KEY).set_index(KEY)
+    keys = pd.MultiIndex.from_frame(known.rows[KEY])
+    missing = known.rows['x'].isna().to_numpy()
+    rows = known.rows.copy()
+    for name in ('x', 'y'):
+        rows.loc[missing, name] = box[name].reindex(keys).to_numpy(float)[missing]
+    has_box = keys.isin(box.index)
+    reasons = {
+        i: 'the feet are cut off by the edge of the picture; give a second in which they are seen, or x and y'
+        if has_box[i]
+        else 'no box in this second, so the foot point is unknown; give x and y, or another second'
+        for i in np.flatnonzero(rows['x'].isna().to_numpy())
+    }
+    return _without(known._replace(rows=rows), reasons)
+
+
+def _row(cells: dict[str, str], video_id: str, names: Names | Archive) -> dict:
+    if video_id not in names and (fault := path_fault(video_id)):
+        raise ValueError(fault)
+    distance_m = number(cells['distance'], '', 'the distance')
+    if distance_m <= 0:
+        raise ValueError(f'the distance {distance_m:g} is not above 0; correct or remove the row')
+    x, y = (number(cells[name], '', name) if cells.get(name, '').strip() else math.nan for name in ('x', 'y'))
+    if math.isnan(x) != math.isnan(y):
+        raise ValueError('only one of x and y is given; give both, or neither')
+    word = cells.get('animal', '').strip().lower()
+    if word not in _ANIMAL:
+        raise ValueError(f'animal {cells["animal"]!r} is neither yes nor no; write one of them')
+    return {
+        'time': math.floor(seconds(cells['time'], '', 'the time', LONGEST_CLIP_S)),
+        'distance': distance_m,
+        'x': x,
+        'y': y,
+        'site': site_name(cells.get('site', '')),
+        'animal': _ANIMAL[word],
+    }
+
+
+def _outside(rows: pd.DataFrame) -> dict[int, str]:
+    """Returns {position: reason} of the points in shares that are outside of the picture."""
+    x, y = rows['x'].to_numpy(float), rows['y'].to_numpy(float)
+    outside = (x < 0) | (x > 1) | (y < 0) | (y > 1)
+    text = 'the point x={:.3g}, y={:.3g} (shares of the picture) is outside the picture; correct x and y'
+    return {i: text.format(x[i], y[i]) for i in np.flatnonzero(outside)}
+
+
+def _mixed_units(rows: pd.DataFrame, in_pixels: bool) -> dict[int, str]:
+    if not in_pixels:
+        return {}
+    small = (rows['x'] <= 1) & (rows['y'] <= 1) & (rows['x'] >= 0) & ((rows['x'] % 1 > 0) | (rows['y'] % 1 > 0))
+    reason = 'x and y look like shares, but other rows are in pixels; write all rows in one unit'
+    return dict.fromkeys(np.flatnonzero(small.to_numpy()), reason)
+
+
+def _repeated(rows: pd.DataFrame) -> dict[int, str]:
+    """Returns the rows of one second without foot points that have different distances, or repeat a row."""
+    reasons, first = {}, {}
+    for i, row in enumerate(rows.itertuples(index=False)):
+        foot = () if math.isnan(row.x) else (row.x, row.y)
+        before = first.setdefault((row.video_id, row.time, foot), row)
+        if before is row:
+            continue
+        if before.distance == row.distance:
+            reasons[i] = f'repeats {before.row}; remove one of them'
+        elif not foot:
+            reasons[i] = (
+                f'second {row.time} is at {row.distance:g} m here, at {before.distance:g} m in {before.row}; remove '
+                'one row, or give the foot points x and y of both'
+            )
+    return reasons
+
+
+def _two_sites(rows: pd.DataFrame) -> dict[int, str]:
+    """Returns the rows whose folder has several sites in the table: nobody knows which camera a clip is from."""
+    folder = rows['video_id'].astype(str).str.rpartition('/')[0]
+    reasons = {}
+    for name, part in rows[rows['site'] != ''].groupby(folder):
+        sites = sorted(part['site'].unique())
+        if len(sites) > 1:
+            told = ' and '.join(map(repr, sites[:3]))
+            reason = f'the folder {name or "."!r} has clips of the sites {told}; give each camera a folder of its own'
+            reasons |= dict.fromkeys(np.flatnonzero((folder == name).to_numpy()), reason)
+    return reasons
+
+
+def _without(known: KnownPoints, reasons: Mapping[int, str]) -> KnownPoints:
+    """Returns the points without the rows {position: reason}, which become problems."""
+    if not reasons:
+        return known
+    lost = known.rows.iloc[sorted(reasons)]
+    problems = [
+        Problem(row.video_id, row.row, STAGE, reasons[i])
+        for i, row in zip(sorted(reasons), lost.itertuples(), strict=True)
+    ]
+    kept = known.rows.drop(index=known.rows.index[sorted(reasons)]).reset_index(drop=True)
+    return known._replace(rows=kept, problems=known.problems + problems)
