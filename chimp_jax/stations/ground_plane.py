@@ -21,6 +21,7 @@ _LOG_DISTANCE = (1.57, 0.64)
 _NEAREST_M, _FARTHEST_M = 0.5, 25.0
 _STEPS = 161  # of the quadrature over the logarithm of distance
 _CHUNK = 4096  # boxes at a time, to bound memory
+_SURELY_ABOVE = 1.645  # standard deviations: 95 %
 _LEAST_WEIGHT = 1e-4  # of a value of the noise
 
 
@@ -73,7 +74,7 @@ def locate(ground: Ground, x, y, coverage: float = 0.9, feet_cut=None) -> Locate
         raise ValueError(f'coverage {coverage} is not between 0 and 1')
     x, y = (np.asarray(values, float).reshape(-1) for values in (x, y))
     reason = np.full(len(x), '', dtype='<U13')
-    reason[~(y > ground.mean[1] + ground.mean[2] * (x - 0.5))] = ABOVE_HORIZON
+    reason[~(_above_horizon_sd(ground, x, y) < _SURELY_ABOVE)] = ABOVE_HORIZON
     if feet_cut is not None:
         reason[np.asarray(feet_cut, bool)] = FEET_CUT
     levels = np.array([0.5, (1 - coverage) / 2, (1 + coverage) / 2])
@@ -108,6 +109,13 @@ def equal_distance_line(ground: Ground, distance_m: float, n: int = 2) -> np.nda
     """Returns [n, 2]: x and y of n points of the ground at a distance, from the left to the right edge."""
     x = np.linspace(0, 1, n)
     return np.stack([x, ground.mean[1] + ground.mean[2] * (x - 0.5) + ground.mean[0] / distance_m], axis=1)
+
+
+def _above_horizon_sd(ground: Ground, x, y) -> np.ndarray:
+    """Returns how far the feet are above the horizon, in standard deviations of horizon and foot."""
+    at_horizon = np.stack([np.zeros_like(x), np.ones_like(x), x - 0.5], axis=1)
+    variance = np.einsum('na,ab,nb->n', at_horizon, ground.covariance, at_horizon) + ground.noise**2
+    return (at_horizon @ ground.mean - y) / np.sqrt(variance)
 
 
 def _distance_density(ground: Ground, x, y) -> tuple[np.ndarray, np.ndarray]:

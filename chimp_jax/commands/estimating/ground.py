@@ -67,14 +67,15 @@ def find_cameras(
     """
     epoch, notes = {}, {}
     for name, clips in station.groupby(station):
-        in_order = sorted(clips.index, key=grounds.clip_order)
-        moves = movement.find_moves([looks[clip].background_grey() if clip in looks else None for clip in in_order])
+        in_order = sorted((clip for clip in clips.index if clip in looks), key=grounds.clip_order)
+        moves = movement.find_moves([looks[clip].background_grey() for clip in in_order])
         epoch |= dict(zip(in_order, moves.epochs, strict=True))
-        told = []
-        for before, after in zip(in_order[:-1], in_order[1:], strict=True):
-            if epoch[after] > epoch[before]:
-                told.append(f'the camera was moved between {before} and {after}; the calibration starts anew there')
-        told += [f'{in_order[i]}: {reason}' for i, reason in moves.doubtful.items()]
+        told = [
+            f'the camera was moved between {in_order[first - 1]} and {in_order[first]} ({reason}); the calibration '
+            'starts anew there'
+            for first, reason in ((moves.epochs.index(number), why) for number, why in enumerate(moves.starts) if why)
+        ]
+        told += [f'{in_order[i]}: {reason}' for i, reason in moves.doubtful.items() if not looks[in_order[i]].problem]
         if told:
             notes[name] = told
     return grounds.camera_clips(station, epoch), notes

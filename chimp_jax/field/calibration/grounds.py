@@ -16,12 +16,10 @@ from chimp_jax.field.calibration.station_file import (
     StationsFile,
 )
 from chimp_jax.stations import ground_plane
-from chimp_jax.stations.ground_plane import DEFAULT_PRIOR, Ground, GroundPrior, PointChecks
+from chimp_jax.stations.ground_plane import Ground
+from chimp_jax.stations.ground_prior import DEFAULT_PRIOR, LEAST_STATIONS, GroundPrior, fit_prior
+from chimp_jax.stations.point_checks import PointChecks, check_points
 from data_prep.inputs.labels import Problem
-
-LEAST_STATIONS = 5  # with known points, for a prior of the user's own stations
-_SAME_POINT = 0.01  # share of the picture: two points this near are one
-_CONTRADICTION = 1.5  # ratio of the distances of one point that no ground explains
 
 
 class CameraClips(NamedTuple):
@@ -43,7 +41,12 @@ class FittedGround(NamedTuple):
     @property
     def fits(self) -> bool:
         """Whether the known points, if there are any, fit a plane."""
-        return not self.checks.notes
+        return not self.checks.notes and not self.checks.is_off.any()
+
+    def notes(self) -> list[str]:
+        """Returns what does not fit, each with the row of the table of known distances."""
+        points = zip(self.points['row'], self.checks.point_notes, strict=True)
+        return [*self.checks.notes, *(f'{row}: {note}' for row, note in points if note)]
 
 
 class Grounds(NamedTuple):
@@ -83,9 +86,9 @@ def fit_grounds(cameras: Sequence[CameraClips], points: pd.DataFrame) -> Grounds
     arrays = [tuple(part[name].to_numpy(float) for name in ('x', 'y', 'distance')) for part in parts]
     measured = [values for values in arrays if len(values[0])]
     own = len(measured) >= LEAST_STATIONS
-    prior = ground_plane.fit_prior(measured) if own else DEFAULT_PRIOR
+    prior = fit_prior(measured) if own else DEFAULT_PRIOR
     fitted = [
-        FittedGround(camera, ground_plane.fit_ground(prior, *values), part, ground_plane.check_points(prior, *values))
+        FittedGround(camera, ground_plane.fit_ground(prior, *values), part, check_points(prior, *values))
         for camera, part, values in zip(cameras, parts, arrays, strict=True)
     ]
     return Grounds(prior, len(measured) if own else 0, fitted)
@@ -93,20 +96,14 @@ def fit_grounds(cameras: Sequence[CameraClips], points: pd.DataFrame) -> Grounds
 
 def contradictions(cameras: Sequence[CameraClips], points: pd.DataFrame) -> list[Problem]:
     """Returns a problem for each known point that another one contradicts: one foot point, two distances."""
-    camera_of = {clip: number for number, camera in enumerate(cameras) for clip in camera.clips}
     problems = []
-    for _, part in points.groupby(points['video_id'].map(camera_of)):
-        x, y, distance_m = (part[name].to_numpy(float) for name in ('x', 'y', 'distance'))
-        near = (np.abs(x[:, None] - x) <= _SAME_POINT) & (np.abs(y[:, None] - y) <= _SAME_POINT)
-        ratio = np.maximum(distance_m[:, None] / distance_m, distance_m / distance_m[:, None])
-        wrong = near & (ratio > _CONTRADICTION)
-        for i in np.flatnonzero(wrong.any(axis=1)):
-            row, other = part.iloc[i], part.iloc[int(np.argmax(wrong[i]))]
-            reason = (
-                f'{row["distance"]:g} m here, {other["distance"]:g} m in {other["row"]}, at the same point of the '
-                'picture; correct one of them'
-            )
-            problems.append(Problem(row['video_id'], row['row'], STAGE, reason))
+    for camera in cameras:
+        part = points[points['video_id'].isin(camera.clips)]
+        checks = check_points(DEFAULT_PRIOR, *(part[name].to_numpy(float) for name in ('x', 'y', 'distance')))
+        for row, other, note in zip(part.itertuples(), checks.contradicts, checks.point_notes, strict=True):
+            if other >= 0:
+                reason = f'{note} (the other one is {part["row"].iloc[other]})'
+                problems.append(Problem(row.video_id, row.row, STAGE, reason))
     return problems
 
 
@@ -143,7 +140,7 @@ def summary_of(grounds: Grounds, notes: Mapping[str, Sequence[str]]) -> dict:
             'clips': len(one.camera.clips),
             'known': one.ground.n,
             'mae_m': _mae_m(one),
-            'notes': list(one.checks.notes),
+            'notes': one.notes(),
         }
         for one in grounds.fitted
     ]
@@ -181,5 +178,5 @@ def _epoch(one: FittedGround, picture: Mapping[str, int]) -> CameraEpoch:
         n=one.ground.n,
         known=known,
         mae_m=_mae_m(one),
-        notes=tuple(one.checks.notes),
+        notes=tuple(one.notes()),
     )
