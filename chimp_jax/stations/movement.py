@@ -49,20 +49,24 @@ def background(frames: np.ndarray) -> np.ndarray:
     return np.median(np.stack(greys), axis=0).round().astype(np.uint8)
 
 
-def find_moves(backgrounds: Sequence[np.ndarray | None]) -> Moves:
+def find_moves(backgrounds: Sequence[np.ndarray | None], infrared: Sequence[bool] | None = None) -> Moves:
     """Returns the epoch of each clip of a station.
 
-    backgrounds: in order of time, uint8 grey [h, 640] of `background`, or None if there is no picture. A new epoch
-    begins
+    backgrounds: in order of time, uint8 grey [h, 640] of `background`, or None if there is no picture. infrared:
+    whether a clip was taken in infrared light. A new epoch begins
 
     - if two clips are shifted by 8 px or more against the epoch, by the same vector, and no clip between them fits;
-    - if no later clip, by day or by night, can be compared with the epoch, but two of them fit each other.
+    - if no later clip can be compared with the epoch, but two of them fit each other. If `infrared` is given, one of
+      the two must be in a light that the epoch has too: the nights of a station known by day do not make an epoch.
 
     Doubtful are: a clip without a picture or with a picture of another shape than most, a clip whose shift no second
     clip confirms, a clip that cannot be compared with its epoch, and the first clip of an epoch that cannot be compared
     with the one before. Such a clip has the epoch of the clips before it.
     """
     n = len(backgrounds)
+    infrared = [False] * n if infrared is None else [bool(value) for value in infrared]
+    if len(infrared) != n:
+        raise ValueError(f'give infrared for each of {n} backgrounds, not for {len(infrared)}')
     usable, doubtful = _usable(backgrounds)
     look = functools.lru_cache(maxsize=4 * _MOST_REFERENCES)(lambda i: Look(backgrounds[i]))
     epochs, starts = [0] * n, ['']
@@ -73,7 +77,7 @@ def find_moves(backgrounds: Sequence[np.ndarray | None]) -> Moves:
         new, reason = _confirmed_move(track, later), ''
         if new is not None:
             reason = f'the picture shifted by {track.size_px(new):.0f} px'
-        elif (new := _other_scene(track, later)) is not None and len(track.places) > 1:
+        elif (new := _other_scene(track, later, infrared)) is not None and len(track.places) > 1:
             reason = 'the picture cannot be compared with those before; the camera was moved far, or replaced'
             doubtful[new] = reason
         for i in [start, *later]:
@@ -170,13 +174,15 @@ def _confirmed_move(track: _Track, later: Sequence[int]) -> int | None:
     return None
 
 
-def _other_scene(track: _Track, later: Sequence[int]) -> int | None:
+def _other_scene(track: _Track, later: Sequence[int], infrared: Sequence[bool]) -> int | None:
     """Returns the first of the last clips that cannot be compared with the epoch but fit each other, or None."""
-    last_fit = max(i for i in track.places if track.fits(i))
-    rest = [i for i in later if i > last_fit and i not in track.places]
+    fitting = [i for i in track.places if track.fits(i)]
+    lights = {infrared[i] for i in fitting} if len(track.places) > 1 else {False, True}
+    rest = [i for i in later if i > max(fitting) and i not in track.places]
     for place, i in enumerate(rest):
         for j in rest[place + 1 : place + 1 + _LOOK_BACK]:
             shift = track.look(j).shift_from(track.look(i))
-            if shift.confidence >= COMPARABLE and shift.size_px < COUNTS_FROM_PX:
+            alike = shift.confidence >= COMPARABLE and shift.size_px < COUNTS_FROM_PX
+            if alike and lights & {infrared[i], infrared[j]}:
                 return i
     return None

@@ -150,6 +150,15 @@ def test_an_entirely_different_picture_is_told():
     assert moves.epochs == [0] * 5 and [*moves.doubtful] == [2, 3]
 
 
+def test_nights_alone_do_not_make_an_epoch():
+    pictures = [view(), view(), view(of=SCENES[1]), view(of=SCENES[1])]
+    moves = find_moves(pictures, infrared=[False, False, True, True])
+    assert moves.epochs == [0, 0, 0, 0] and [*moves.doubtful] == [2, 3]
+    assert find_moves(pictures, infrared=[False, True, True, True]).epochs == [0, 0, 1, 1]
+    with pytest.raises(ValueError, match='infrared for each of 4'):
+        find_moves(pictures, infrared=[True])
+
+
 def test_a_dark_night_before_the_next_day_makes_no_epoch():
     night, day = view(of=SCENES[1]), view()
     moves = find_moves([day, day, night, night, night, day, night, day])
