@@ -49,7 +49,7 @@ def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Map
         contradicting = grounds.contradictions(cameras, known.rows)
         points = grounds.without_problems(known.rows, contradicting)
         # The members need no foot point.
-        problems = (known if inputs.trained is None else inside).problems + contradicting
+        problems = known_points.table_order((known if inputs.trained is None else inside).problems + contradicting)
     fitted = grounds.fit_grounds(cameras, points)
     animals = boxes.boxes_of(_sightings(request, inputs), plan.headers, size_px)
     if inputs.known is not None:
