@@ -68,7 +68,9 @@ def find_cameras(
     epoch, notes = {}, {}
     for name, clips in station.groupby(station):
         in_order = sorted((clip for clip in clips.index if clip in looks), key=grounds.clip_order)
-        moves = movement.find_moves([looks[clip].background_grey() for clip in in_order])
+        moves = movement.find_moves(
+            [looks[clip].background_grey() for clip in in_order], [looks[clip].infrared for clip in in_order]
+        )
         epoch |= dict(zip(in_order, moves.epochs, strict=True))
         told = [
             f'the camera was moved between {in_order[first - 1]} and {in_order[first]} ({reason}); the calibration '
