@@ -45,6 +45,7 @@ class ClipLook(NamedTuple):
     numbers: Sequence[int] = ()  # of the frames that were looked at, among all frames of the clip
     times_s: Sequence[float] = ()  # of these frames
     brightness: Sequence[float] = ()  # of these frames: mean luma, 0..255
+    infrared: bool = False
     # (frame number, confidence, x1, y1, x2, y2 in shares of the picture); None without a detector.
     boxes: Sequence[Sequence[float]] | None = None
     background: str = ''  # path of a grey PNG 640 px wide, '' without one
@@ -158,6 +159,7 @@ def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, de
             numbers=frames.numbers,
             times_s=frames.times_s,
             brightness=[round(value, 2) for value in frames.brightness],
+            infrared=frames.infrared,
             boxes=None if detect is None else _boxes(frames, raw, detect),
             background=str(background),
         )

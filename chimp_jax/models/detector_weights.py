@@ -4,7 +4,6 @@ The weights are a file in zamba's wheel. `chimp-distance fetch detector` keeps t
 """
 
 import hashlib
-import io
 import re
 import zipfile
 from pathlib import Path

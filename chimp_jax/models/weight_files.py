@@ -9,7 +9,6 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Mapping
 
 import h5py
 import numpy as np

@@ -30,10 +30,6 @@ def estimate_distances(
         estimated, calibration = ground_rows.from_ground(streamed.rows, ground.best()), None
     else:
         estimated, calibration = _by_members(inputs, trained, streamed, [] if ground is None else ground.problems)
-        if ground is not None:
-            estimated = ground_rows.fuse_with_ground(
-                estimated, ground_rows.from_ground(streamed.rows, ground.best()), coverage
-            )
     rows = estimates.estimate_rows(
         streamed, estimated, recipe_means(predictions), flags.training_limits(label_m, spread_m)
     )

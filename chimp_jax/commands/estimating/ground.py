@@ -49,7 +49,7 @@ def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Map
         contradicting = grounds.contradictions(cameras, known.rows)
         points = grounds.without_problems(known.rows, contradicting)
         # The members need no foot point.
-        problems = (known if inputs.trained is None else inside).problems + contradicting
+        problems = known_points.table_order((known if inputs.trained is None else inside).problems + contradicting)
     fitted = grounds.fit_grounds(cameras, points)
     animals = boxes.boxes_of(_sightings(request, inputs), plan.headers, size_px)
     if inputs.known is not None:
@@ -68,7 +68,9 @@ def find_cameras(
     epoch, notes = {}, {}
     for name, clips in station.groupby(station):
         in_order = sorted((clip for clip in clips.index if clip in looks), key=grounds.clip_order)
-        moves = movement.find_moves([looks[clip].background_grey() for clip in in_order])
+        moves = movement.find_moves(
+            [looks[clip].background_grey() for clip in in_order], [looks[clip].infrared for clip in in_order]
+        )
         epoch |= dict(zip(in_order, moves.epochs, strict=True))
         told = [
             f'the camera was moved between {in_order[first - 1]} and {in_order[first]} ({reason}); the calibration '

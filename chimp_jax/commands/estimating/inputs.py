@@ -1,5 +1,6 @@
 """Everything that `estimate` reads and checks before the first clip is decoded."""
 
+import logging
 from typing import NamedTuple
 
 import pandas as pd
@@ -9,7 +10,7 @@ from chimp_jax import members
 from chimp_jax.commands import combining
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.field import bins, corrections, out_of_fold, stations, status
-from chimp_jax.field.calibration import calibrate
+from chimp_jax.field.calibration import calibrate, known_points
 from chimp_jax.field.calibration.known_points import KnownPoints, read_known_points
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap.media_match import read_media_table
@@ -20,6 +21,8 @@ from data_prep.inputs.categories import read_species, split_names
 from data_prep.inputs.known_seconds import KnownSeconds, find_known_seconds
 from data_prep.inputs.labels import Problem
 from data_prep.job import Job
+
+log = logging.getLogger(__name__)
 
 NO_FOLDER = '.'  # the station of the clips that lie in no folder of their own
 
@@ -128,6 +131,8 @@ def read_known(request: EstimateRequest, inputs: Inputs) -> Known:
     if rows.empty:
         told = named([f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in problems])
         raise ValueError(f'{request.calibrate} has no row that can be used: {told}')
+    for problem in known_points.table_order(problems):
+        log.info('%s: %s: %s', problem.row, problem.video_id, problem.reason)
     if not request.uses_ground:
         calibrate.check_known(rows['video_id'].map(inputs.stations()).fillna(NO_FOLDER), request.calibrate)
     return Known(points._replace(rows=rows, problems=problems), seconds)

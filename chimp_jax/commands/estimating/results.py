@@ -20,6 +20,8 @@ from chimp_jax.looks import ClipLook
 from data_prep.files import write_json
 from data_prep.plan import Plan
 
+GROUND_INTERVALS = 'from the known points of the station and the variation between stations; docs/model-card.md'
+
 
 def list_clips(
     inputs: Inputs,
@@ -55,8 +57,9 @@ def summarise(
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     device: str | None,
+    coverage: float,
 ) -> dict:
-    """Returns the content of summary.json, without the exports."""
+    """Returns the content of summary.json, without the exports. coverage: of the intervals."""
     trained = inputs.trained
     errors = None
     if trained is not None and trained.oof is not None:
@@ -73,6 +76,8 @@ def summarise(
         simulated=trained is not None and all(member.simulated for member in trained.members),
         notes=plan.notes(),
     )
+    if trained is None:
+        made |= {'coverage': coverage, 'interval': GROUND_INTERVALS}
     problems = ground.problems if ground else inputs.known.points.problems if inputs.known else []
     if problems:
         made['known_problems'] = [f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in problems]

@@ -38,6 +38,14 @@ FLAG_TEXTS = {  # words on a picture, and what they mean
     ),
     'dark': ('dark', 'The frame is very dark, so little is visible.'),
     'wide_spread': ('models disagree', 'The models disagree more than on 95 % of the training seconds.'),
+    'no_known_point': (
+        'station without a known point',
+        'The distance assumes a camera like those of another survey. Measure three or more points at the station.',
+    ),
+    'camera_moved': ('camera moved', 'The known points of the station are of before or after a move of its camera.'),
+    'ground_unfit': ('ground uncertain', 'The known points of the station do not fit a plane.'),
+    'feet_cut': ('feet cut off', 'The feet are outside of the picture, so the ground gives no distance.'),
+    'above_horizon': ('above the horizon', 'The feet are above the horizon, so the ground gives no distance.'),
 }
 OPEN_CARDS = 24  # the other cards are folded
 _MOST_PROBLEMS = 1000  # rows of the table of problems

@@ -61,6 +61,7 @@ def test_workers_write_the_pictures_and_tell_what_cannot_be_decoded(tmp_path):
     for i, rgb in enumerate(decoded):
         np.testing.assert_array_equal(frames.picture(raw, i), fitted(rgb))
     # ITU-R 601: the luma of a picture, by NumPy.
+    assert frames.infrared  # the test's clip is grey
     luma = (fitted(decoded[3]) @ np.array([0.299, 0.587, 0.114])).mean()
     assert abs(frames.brightness[3] - luma) < 0.6
 
