@@ -57,7 +57,13 @@ class Look(NamedTuple):
 
 
 def look_at_clips(
-    paths: Mapping[str, str], folder, per_second: str, detect: Detect | None, name: str, workers: int, progress: Progress
+    paths: Mapping[str, str],
+    folder,
+    per_second: str,
+    detect: Detect | None,
+    name: str,
+    workers: int,
+    progress: Progress,
 ) -> dict[str, Look]:
     """Returns {video_id: its Look}.
 
