@@ -127,7 +127,7 @@ def test_one_clip_that_differs_is_doubtful():
 def test_dark_clips_neither_make_nor_hide_a_move():
     moves = find_moves([view(), view(), DARK, None, view(0, 20), DARK, view(0, 20)])
     assert moves.epochs == [0, 0, 0, 0, 1, 1, 1] and [*moves.doubtful] == [2, 3, 5]
-    assert 'too dark' in moves.doubtful[2] and moves.doubtful[3] == 'there is no picture to compare'
+    assert 'may be dark' in moves.doubtful[2] and moves.doubtful[3] == 'there is no picture to compare'
     moves = find_moves([DARK, DARK, view(), view(), DARK, DARK])
     assert (moves.epochs, moves.starts, [*moves.doubtful]) == ([0] * 6, [''], [0, 1, 4, 5])
 
