@@ -22,7 +22,7 @@ from PIL import Image
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member
-from chimp_jax.scoring import Panel
+from chimp_jax.scoring import Panel, target_boxes
 from data_prep.files import fingerprint, unchanged, write_whole
 from data_prep.progress import Progress
 from data_prep.records import Record
@@ -129,11 +129,10 @@ def _score(outcomes, ask: Callable, folder: epath.Path) -> pd.DataFrame:
 def _about(record: Record) -> pd.DataFrame:
     """Returns the box and the brightness of each target."""
     times_s = record.target_time_s
-    x1, y1, x2, y2 = record.target_box.T.astype(float)
     frames = np.searchsorted(record.frame_time_s, np.minimum(times_s, record.frame_time_s[-1]))
     brightness = [_brightness(record.frame_jpeg[frame]) for frame in frames]
-    box = dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True))
-    return pd.DataFrame({'video_id': record.video_id, 'time': times_s.astype(int), **box, 'brightness': brightness})
+    about = target_boxes([record]).assign(brightness=brightness)
+    return pd.DataFrame({'video_id': record.video_id, 'time': times_s.astype(int)}).join(about)
 
 
 def _brightness(jpeg: bytes) -> float:

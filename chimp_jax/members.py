@@ -6,11 +6,13 @@ This file imports neither TensorFlow nor JAX, because their imports take seconds
 import json
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax.ensemble.prediction_tables import first_key, join_predictions, read_predictions
+from chimp_jax.ensemble.prediction_tables import BOX, first_key, join_predictions, read_predictions
+from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
 
 class Member(NamedTuple):
@@ -114,3 +116,19 @@ def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
         if len(different):
             raise ValueError(f'{name} are not the {first.name}: {first_key(different)}; train both on the same records')
     return predictions, first.rename('distance')
+
+
+def read_oof_feet(members: list[Member], index: pd.MultiIndex) -> np.ndarray:
+    """Returns the foot of the animal's box in each OOF row, [n, 2]: column and row as shares of the picture.
+
+    index: (video_id, time) of the rows. NaN where the records had no box. Members of version 0.1 kept no boxes.
+    """
+    feet = pd.DataFrame(np.nan, index, ['x', 'y'])
+    for member in members:
+        table = read_table(member.folder / 'oof.csv', numbers=['time', *BOX])
+        if set(BOX) <= set(table):
+            keys = pd.MultiIndex.from_arrays([table['video_id'], seconds_of(table, member.name)], names=index.names)
+            left, top, width, height = (numbers_of(table, name, member.name).to_numpy() for name in BOX)
+            found = pd.DataFrame({'x': left + width / 2, 'y': top + height}, keys)
+            feet = feet.fillna(found.reindex(index))
+    return feet.to_numpy(float)

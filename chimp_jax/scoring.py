@@ -15,6 +15,7 @@ import pandas as pd
 
 from chimp_jax import parallel, steps
 from chimp_jax.data.chunks import WindowPlan
+from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.members import Member
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
@@ -142,6 +143,12 @@ def target_rows(pieces: Sequence[Record]) -> pd.DataFrame:
             'distance': np.concatenate([np.zeros(0, np.float32), *(piece.target_distance_m for piece in pieces)]),
         }
     )
+
+
+def target_boxes(pieces: Sequence[Record]) -> pd.DataFrame:
+    """Returns the boxes (BOX, 0..1 of the picture, NaN if unknown) of the targets, in the order of target_rows."""
+    x1, y1, x2, y2 = np.concatenate([np.zeros((0, 4)), *(piece.target_box for piece in pieces)]).astype(float).T
+    return pd.DataFrame(dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True)))
 
 
 def _collect(dealt: jax.Array) -> np.ndarray:

@@ -15,6 +15,7 @@ from chimp_jax.data import chunks, input_pipeline, processes
 from chimp_jax.data.folds import Fold
 from chimp_jax.data.training_data import TrainingData
 from chimp_jax.ensemble.distances import rmse
+from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.members import load_fold
 from chimp_jax.models import pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
@@ -24,7 +25,9 @@ from data_prep.progress import Progress
 from data_prep.workers.background import in_background
 
 ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
-ROWS = {'video_id': str, 'time': np.int32, 'distance': np.float32, 'prediction': np.float32}  # of oof.csv
+# Of oof.csv. The boxes of the targets tell later how errors depend on the place of the animal in the picture.
+ROWS = {'video_id': str, 'time': np.int32, 'distance': np.float32, 'prediction': np.float32}
+ROWS |= dict.fromkeys(BOX, np.float32)
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +152,7 @@ class Trainer:
             rows = scoring.target_rows(records)
             plan = chunks.plan_windows(records, [True] * len(records), data.n_frames, data.step_s)
             prediction, more = self.scorer.score(weights, frames, plan, rows['distance'].to_numpy())
-            parts.append(rows.assign(prediction=prediction))
+            parts.append(rows.assign(prediction=prediction).join(scoring.target_boxes(records)))
             error += more
         mine = {name: [value for part in parts for value in part[name].tolist()] for name in ROWS}
         everywhere = processes.gather([mine, [error.total, error.count]])

@@ -60,9 +60,9 @@ def run(options: argparse.Namespace) -> int:
             streamed, device = looked_targets(plan, looks, ground), None
         else:
             streamed, device = predict_targets(request, inputs.trained, tasks)
-        rows, calibration = estimate_distances(inputs, streamed, plan, tasks, ground, request.coverage)
+        rows, calibration, checks = estimate_distances(inputs, streamed, plan, tasks, ground, request.coverage)
         clips = list_clips(inputs, plan, streamed, looks, ground, rows)
-        made = summarise(inputs, plan, ground, calibration, rows, clips, device, request.coverage)
+        made = summarise(inputs, plan, ground, calibration, checks, rows, clips, device, request.coverage)
         whole = write_results(request, inputs, plan, looks, ground, rows, clips, made, snapshots)
     print('\n'.join(result_lines(whole, clips, request.out)))
     return exit_code(rows, clips, whole)

@@ -9,8 +9,8 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.field import evaluate, intervals, status
-from chimp_jax.field.calibration import calibrate
-from chimp_jax.members import Member
+from chimp_jax.members import Member, read_oof_feet
+from chimp_jax.stations.correction import ErrorModel, fit_error_model
 from data_prep.inputs.tables import read_table
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,8 @@ class OutOfFold(NamedTuple):
     label_m: np.ndarray
     spread_m: np.ndarray | None  # from intervals.comparable_spread; None with one recipe
     site: np.ndarray  # from intervals.site_groups
+    clip: np.ndarray  # video_id
+    foot: np.ndarray  # [n, 2] column and row of the foot of the animal's box as shares of the picture, NaN if unknown
     folds: str  # one of intervals.FOLDS
 
     def mae_m(self) -> float:
@@ -45,8 +47,8 @@ class OutOfFold(NamedTuple):
     def fit_intervals(self, coverage: float) -> intervals.Intervals:
         return intervals.fit_intervals(self.estimate_m, self.label_m, self.spread_m, self.site, coverage, self.folds)
 
-    def fit_site_effects(self) -> calibrate.SiteEffects:
-        return calibrate.site_effects(self.estimate_m, self.label_m, self.site)
+    def fit_error_model(self) -> ErrorModel:
+        return fit_error_model(self.estimate_m, self.label_m, self.foot, self.site, self.clip)
 
 
 def make_out_of_fold(
@@ -72,6 +74,8 @@ def make_out_of_fold(
         label_m=label_m,
         spread_m=intervals.comparable_spread(recipes),
         site=intervals.site_groups(video_id, site),
+        clip=video_id,
+        foot=read_oof_feet(members, recipes.index),
         folds=kinds.pop() if len(kinds) == 1 else intervals.MIXED,
     )
 

@@ -8,12 +8,13 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.clip_stream import Streamed
+from chimp_jax.commands.estimating.distances import Checks
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.ground import GroundEstimates, pictures
 from chimp_jax.commands.estimating.inputs import Inputs
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import estimates, status, summary
-from chimp_jax.field.calibration import calibrate, ground_rows, grounds, station_file
+from chimp_jax.field.calibration import calibrate, fusion, ground_rows, grounds, station_file
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.snapshots import Snapshots
 from chimp_jax.looks import ClipLook
@@ -54,6 +55,7 @@ def summarise(
     plan: Plan,
     ground: GroundEstimates | None,
     calibration: calibrate.Calibration | None,
+    checks: Checks,
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     device: str | None,
@@ -81,6 +83,8 @@ def summarise(
     problems = ground.problems if ground else inputs.known.points.problems if inputs.known else []
     if problems:
         made['known_problems'] = [f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in problems]
+    if checks:
+        made['combined'] = fusion.checks_table(checks)
     return made | ({} if ground is None else {'ground': grounds.summary_of(ground.grounds, ground.notes)})
 
 

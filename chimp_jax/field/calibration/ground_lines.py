@@ -11,6 +11,7 @@ def ground_lines(summary: dict) -> list[str]:
     ground = summary['ground']
     measured = [station for station in ground['stations'] if station['known']]
     lines += _shortened([_station_line(station) for station in measured], 'stations; see summary.json')
+    lines += _shortened([_combined_line(check) for check in summary.get('combined', [])], 'stations; see summary.json')
     noted = [f'warning: {name_of(station)}: {note}.' for station in ground['stations'] for note in station['notes']]
     lines += _shortened(noted, 'warnings about stations; see summary.json')
     lines += _shortened([f'warning: {note}.' for note in ground['cameras']], 'notes on cameras; see summary.json')
@@ -46,6 +47,17 @@ def _station_line(station: dict) -> str:
     if station['mae_m'] is not None:
         error = f'; each predicted from the others is wrong by {station["mae_m"]:.2f} m on average'
     return f'{name_of(station)}: the ground is calibrated by {points}{error}.'
+
+
+def _combined_line(check: dict) -> str:
+    errors = ''
+    if check['mae_combined_m'] is not None:
+        errors = (
+            f' on {check["n"]} known distances the mean error is {check["mae_members_m"]:.2f} m without and '
+            f'{check["mae_combined_m"]:.2f} m with the ground;'
+        )
+    how = 'are combined with those from the ground' if check['applied'] else f'stay alone: {check["reason"]}'
+    return f'{name_of(check)}:{errors} the distances of the models {how}.'
 
 
 def _shortened(lines: list[str], what: str) -> list[str]:
