@@ -1,8 +1,8 @@
 """YOLOX-tiny for one class, as a Flax Linen module (Ge et al. 2021, arXiv:2107.08430).
 
-CSPDarknet with depth 0.33 and width 0.375, a pyramid of three strides (8, 16, 32) that is summed up and down, and a head
-with separate branches for the class and for the box. The modules carry the names of the original, so that its weights fit
-by name. Batch norms are folded into the kernels and biases (detector_weights.py).
+CSPDarknet with depth 0.33 and width 0.375, a pyramid that joins the maps at strides 8, 16 and 32 downwards and upwards,
+and a head with separate branches for the class and for the box. The modules carry the names of the original, so that
+its weights fit by name. Batch norms are folded into the kernels and biases (detector_weights.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -146,10 +146,10 @@ class Head(nn.Module):
 
 
 class YoloX(nn.Module):
-    """Finds animals in pictures [B, H, W, 3] RGB, 0..255, H and W multiples of 32 -> boxes [B, cells, 4], scores [B, cells].
+    """Finds animals: pictures [B, H, W, 3] -> boxes [B, cells, 4], scores [B, cells].
 
-    A box is x1, y1, x2, y2 in pixels. A score is objectness times class probability. Cells are those of stride 8, row by
-    row, then 16, then 32.
+    Pictures are RGB, 0..255; H and W are multiples of 32. A box is x1, y1, x2, y2 in pixels. A score is objectness times
+    class probability. First come the cells of stride 8, row by row, then those of 16 and 32.
     """
 
     @nn.compact
