@@ -35,7 +35,8 @@ class Detections(NamedTuple):
 class Detector:
     """Finds animals in pictures with given parameters of yolox.py, {'backbone': ..., 'head': ...}.
 
-    size_px: of the square that the network sees. zamba's weights were trained with 640. All devices of this process share the pictures. The program has one batch size, so it is compiled once.
+    size_px: side of the square that the network sees; MegadetectorLite was trained with 640. All devices of this
+    process share the pictures. The program has one batch size, so it is compiled once.
     """
 
     def __init__(self, parameters: dict, size_px: int = SIZE_PX):
@@ -52,8 +53,8 @@ class Detector:
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
         """Returns the animals in each picture.
 
-        pictures: uint8 [h, w, 3] RGB, scaled to fit into size_px x size_px (data_prep's `fitted`). Raises ValueError for
-        other pictures.
+        pictures: uint8 [h, w, 3] RGB, scaled to fit into size_px x size_px (data_prep's `fitted`). Raises ValueError
+        for other pictures.
         """
         for picture in pictures:
             if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or max(picture.shape) > self._size_px:

@@ -148,8 +148,8 @@ class Head(nn.Module):
 class YoloX(nn.Module):
     """Finds animals: pictures [B, H, W, 3] -> boxes [B, cells, 4], scores [B, cells].
 
-    Pictures are RGB, 0..255; H and W are multiples of 32. A box is x1, y1, x2, y2 in pixels. A score is objectness times
-    class probability. First come the cells of stride 8, row by row, then those of 16 and 32.
+    Pictures are RGB, 0..255; H and W are multiples of 32. A box is x1, y1, x2, y2 in pixels. A score is objectness
+    times class probability. First come the cells of stride 8, row by row, then those of 16 and 32.
     """
 
     @nn.compact
