@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.activation import swish
+from chimp_jax.ops.pointwise import NUMBERS, pointwise_dot_general
 
 STRIDES = (8, 16, 32)
 _WIDTHS = (24, 48, 96, 192, 384)  # channels at strides 2 to 32
@@ -21,6 +22,9 @@ _HEAD_WIDTH = 96
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Returns the convolution of x [B, H, W, C] with a kernel [k, k, C, F], padded by k // 2 zeros on each side."""
+    precision = lax.Precision.HIGHEST  # a TPU or GPU rounds float32 by default
+    if kernel.shape[:2] == (1, 1) and stride == 1:
+        return pointwise_dot_general(x, kernel[0, 0], NUMBERS, precision)
     pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         x,
@@ -28,7 +32,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         (stride, stride),
         ((pad, pad), (pad, pad)),
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        precision=lax.Precision.HIGHEST,  # a TPU or GPU rounds float32 by default
+        precision=precision,
     )
 
 
