@@ -12,6 +12,7 @@ a part of the picture that is cut out elsewhere. The info bar is drawn last and 
 import argparse
 import functools
 import io
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,8 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from chimp_jax.stations.movement import COUNTS_FROM_PX, background, find_moves
-from chimp_jax.stations.picture_shift import COMPARABLE, Shift, shift_px
+from chimp_jax.stations.movement import COUNTS_FROM_PX, Moves, background, find_moves
+from chimp_jax.stations.picture_shift import COMPARABLE, Look, Shift
 from data_prep.archive import is_clip
 from data_prep.decoding.decode import decode_seconds
 from data_prep.files import write_json
@@ -172,37 +173,36 @@ def measure(places: Sequence[Place]) -> dict[str, dict]:
 
     stations_exact: the share of stations whose clips have exactly the right epochs.
     """
-    rows = {}
-    for size_px in places[0].after:
-        pairs = [
-            (place.name, shift_px(after, before))
-            for place in places
-            for before in place.before
-            for after in place.after[size_px]
-        ]
-        shifts = [shift for _, shift in pairs]
-        moves = [find_moves([*place.before, *place.after[size_px]]) for place in places]
-        expected = [
-            [0] * len(place.before) + [int(size_px >= COUNTS_FROM_PX)] * len(place.after[size_px]) for place in places
-        ]
-        rows[f'{size_px:g}'] = {
-            'pairs': len(pairs),
-            'pairs_comparable': _share(shift.confidence >= COMPARABLE for shift in shifts),
-            'pairs_moved': _share(map(_moved, shifts)),
-            'stations': len(places),
-            'stations_moved': _share(len(found.starts) > 1 for found in moves),
-            'stations_exact': _share(found.epochs == want for found, want in zip(moves, expected, strict=True)),
-            'clips_doubtful': sum(len(found.doubtful) for found in moves),
-            'least_confidence': round(min(shift.confidence for shift in shifts), 1),
+    shifts: dict[float, list[Shift]] = {}
+    moves: dict[float, list[tuple[Moves, bool]]] = {}
+    for place in places:
+        before = [Look(picture) for picture in place.before]
+        for size_px, pictures in place.after.items():
+            pairs = itertools.product(map(Look, pictures), before)
+            shifts.setdefault(size_px, []).extend(after.shift_from(one) for after, one in pairs)
+            found = find_moves([*place.before, *pictures])
+            expected = [0] * len(before) + [int(size_px >= COUNTS_FROM_PX)] * len(pictures)
+            moves.setdefault(size_px, []).append((found, found.epochs == expected))
+    return {
+        f'{size_px:g}': {
+            'pairs': len(own),
+            'pairs_comparable': _share(shift.confidence >= COMPARABLE for shift in own),
+            'pairs_moved': _share(map(_moved, own)),
+            'stations': len(moves[size_px]),
+            'stations_moved': _share(len(found.starts) > 1 for found, _ in moves[size_px]),
+            'stations_exact': _share(exact for _, exact in moves[size_px]),
+            'clips_doubtful': sum(len(found.doubtful) for found, _ in moves[size_px]),
+            'least_confidence': round(min(shift.confidence for shift in own), 1),
         }
-    return rows
+        for size_px, own in shifts.items()
+    }
 
 
 def other_scenes(places: Sequence[Place]) -> dict:
     """Compares the first clip of each station with that of all others of its shape: a check of COMPARABLE."""
-    firsts = [place.before[0] for place in places]
+    firsts = [Look(place.before[0]) for place in places]
     found = [
-        shift_px(one, other).confidence
+        one.shift_from(other).confidence
         for i, one in enumerate(firsts)
         for other in firsts[:i]
         if one.shape == other.shape

@@ -132,7 +132,8 @@ class _Track:
     def doubt(self, i: int, alone: bool) -> dict[int, str]:
         """Returns {i: reason} if it is not certain that a clip belongs to the epoch. alone: no clip fits the first."""
         if i not in self.places or alone:
-            return {i: 'the picture cannot be compared with the other clips of the station; it may be too dark'}
+            reason = 'it may be dark, or an animal fills it'
+            return {i: f'the picture cannot be compared with the other clips of the station; {reason}'}
         if self.fits(i):
             return {}
         return {i: f'the picture is shifted by {self.size_px(i):.0f} px, and no second clip confirms a move'}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from chimp_jax.clip_stream import Streamed
-from chimp_jax.commands.estimating.ground import Ground
+from chimp_jax.commands.estimating.ground import GroundEstimates
 from chimp_jax.commands.estimating.inputs import NO_FOLDER, Inputs, Trained
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
 from chimp_jax.field import estimates, flags, out_of_fold
@@ -20,7 +20,12 @@ log = logging.getLogger(__name__)
 
 
 def estimate_distances(
-    inputs: Inputs, streamed: Streamed, plan: Plan, tasks: list[ClipTask], ground: Ground | None, coverage: float
+    inputs: Inputs,
+    streamed: Streamed,
+    plan: Plan,
+    tasks: list[ClipTask],
+    ground: GroundEstimates | None,
+    coverage: float,
 ) -> tuple[pd.DataFrame, calibrate.Calibration | None]:
     """Returns the rows of distances.csv, with a column for each recipe, and the corrections of the stations."""
     predictions, trained = streamed.answers(), inputs.trained

@@ -21,7 +21,7 @@ from data_prep.plan import Plan
 log = logging.getLogger(__name__)
 
 
-class Ground(NamedTuple):
+class GroundEstimates(NamedTuple):
     """What the ground tells about the boxes."""
 
     boxes: pd.DataFrame  # of ground_rows.locate_boxes: a row for each box of an animal
@@ -34,7 +34,7 @@ class Ground(NamedTuple):
         return ground_rows.best_boxes(self.boxes)
 
 
-def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Mapping[str, ClipLook]) -> Ground:
+def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Mapping[str, ClipLook]) -> GroundEstimates:
     """Fits the ground of each station and locates all boxes."""
     size_px = {name: (look.height_px, look.width_px) for name, look in looks.items() if not look.problem}
     cameras, notes = find_cameras(inputs.stations(), looks)
@@ -55,7 +55,7 @@ def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Map
     if inputs.known is not None:
         animals = animals[~animals['video_id'].isin(inputs.known.points.without_animals())].reset_index(drop=True)
     located = ground_rows.locate_boxes(animals, fitted, request.coverage, request.theta_deg)
-    return Ground(located, fitted, problems, notes)
+    return GroundEstimates(located, fitted, problems, notes)
 
 
 def find_cameras(
@@ -83,7 +83,7 @@ def find_cameras(
     return grounds.camera_clips(station, epoch), notes
 
 
-def looked_targets(plan: Plan, looks: Mapping[str, ClipLook], ground: Ground) -> Streamed:
+def looked_targets(plan: Plan, looks: Mapping[str, ClipLook], ground: GroundEstimates) -> Streamed:
     """Returns the targets and the clips as the members' stream does, without members."""
     targets = pd.concat([table.rows[['video_id', 'time_s']] for table in plan.targets.values()])
     rows = targets.rename(columns={'time_s': 'time'}).astype({'time': int}).sort_values(KEY, ignore_index=True)

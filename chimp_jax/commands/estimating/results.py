@@ -9,7 +9,7 @@ from etils import epath
 
 from chimp_jax.clip_stream import Streamed
 from chimp_jax.commands.estimating.flags import EstimateRequest
-from chimp_jax.commands.estimating.ground import Ground, pictures
+from chimp_jax.commands.estimating.ground import GroundEstimates, pictures
 from chimp_jax.commands.estimating.inputs import Inputs
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import estimates, status, summary
@@ -28,7 +28,7 @@ def list_clips(
     plan: Plan,
     streamed: Streamed,
     looks: Mapping[str, ClipLook],
-    ground: Ground | None,
+    ground: GroundEstimates | None,
     rows: pd.DataFrame,
 ) -> pd.DataFrame:
     """Returns the rows of clips.csv."""
@@ -52,7 +52,7 @@ def list_clips(
 def summarise(
     inputs: Inputs,
     plan: Plan,
-    ground: Ground | None,
+    ground: GroundEstimates | None,
     calibration: calibrate.Calibration | None,
     rows: pd.DataFrame,
     clips: pd.DataFrame,
@@ -89,7 +89,7 @@ def write_results(
     inputs: Inputs,
     plan: Plan,
     looks: Mapping[str, ClipLook],
-    ground: Ground | None,
+    ground: GroundEstimates | None,
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     made: dict,

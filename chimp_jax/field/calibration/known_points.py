@@ -175,7 +175,7 @@ def _repeated(rows: pd.DataFrame) -> dict[int, str]:
 
 def _two_sites(rows: pd.DataFrame) -> dict[int, str]:
     """Returns the rows whose folder has several sites in the table: nobody knows which camera a clip is from."""
-    folder = rows['video_id'].astype(str).str.rpartition('/')[0]
+    folder = pd.Series([name.rpartition('/')[0] for name in rows['video_id']], rows.index, dtype=object)
     reasons = {}
     for name, part in rows[rows['site'] != ''].groupby(folder):
         sites = sorted(part['site'].unique())

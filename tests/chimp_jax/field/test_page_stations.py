@@ -87,7 +87,7 @@ def test_the_page_shows_lines_points_and_residuals(tmp_path):
     assert 'Ridge a/1.mp4 1 4.00 4.50 +0.50 -1.3 known.csv:2' in table
     assert 'Ridge a/1.mp4 2 2.00 +3.5 does not fit known.csv:3 Ridge a/1.mp4 1 6.00 known.csv:4' in table
     assert '3 known points, 1 of them does not fit' in page.text('summary')
-    assert '20 stations (Hoge Veluwe, 20 stations)' in page.text() and 'field of view is 40°' in page.text()
+    assert 'comes from: Hoge Veluwe, 20 stations.' in page.text() and 'field of view is 40°' in page.text()
 
 
 def test_the_picture_is_that_of_its_second(tmp_path):

@@ -127,7 +127,7 @@ def test_one_clip_that_differs_is_doubtful():
 def test_dark_clips_neither_make_nor_hide_a_move():
     moves = find_moves([view(), view(), DARK, None, view(0, 20), DARK, view(0, 20)])
     assert moves.epochs == [0, 0, 0, 0, 1, 1, 1] and [*moves.doubtful] == [2, 3, 5]
-    assert 'too dark' in moves.doubtful[2] and moves.doubtful[3] == 'there is no picture to compare'
+    assert 'may be dark' in moves.doubtful[2] and moves.doubtful[3] == 'there is no picture to compare'
     moves = find_moves([DARK, DARK, view(), view(), DARK, DARK])
     assert (moves.epochs, moves.starts, [*moves.doubtful]) == ([0] * 6, [''], [0, 1, 4, 5])
 
@@ -157,6 +157,12 @@ def test_nights_alone_do_not_make_an_epoch():
     assert find_moves(pictures, infrared=[False, True, True, True]).epochs == [0, 0, 1, 1]
     with pytest.raises(ValueError, match='infrared for each of 4'):
         find_moves(pictures, infrared=[True])
+
+
+def test_a_dark_night_before_the_next_day_makes_no_epoch():
+    night, day = view(of=SCENES[1]), view()
+    moves = find_moves([day, day, night, night, night, day, night, day])
+    assert moves.epochs == [0] * 8 and [*moves.doubtful] == [2, 3, 4, 6]
 
 
 def test_a_later_clip_places_a_night_that_could_not_be_compared():

@@ -11,6 +11,7 @@ from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.field.exports.camtrap.owner import Said, time_of
 from chimp_jax.field.exports.rows import short_number
 from chimp_jax.field.status import CORRECTED
+from chimp_jax.stations.ground_plane import angle_deg
 
 ID_PREFIX = 'chimp_jax-'  # of the observationIDs of this export
 METHOD = 'distanceMethod'  # the tag that all of them have
@@ -59,16 +60,6 @@ def observations_of(
     return added
 
 
-def position_angle(center_x: float, field_of_view_deg: float) -> float:
-    """Returns the angle in degrees, left negative, between the middle of the frame and center_x (0..1 of the width).
-
-    Pinhole model: the frame is flat, and half its width is tan(field of view / 2) at distance 1. The model ignores
-    the distortion of wide-angle lenses.
-    """
-    half_width = math.tan(math.radians(field_of_view_deg) / 2)
-    return math.degrees(math.atan((center_x - 0.5) * 2 * half_width))
-
-
 def tags_text(tags: dict[str, str]) -> str:
     """Returns 'k:v | k:v' without empty values; '%', '|' and ':' in a value are percent-encoded."""
     return ' | '.join(f'{key}:{_escaped(value)}' for key, value in tags.items() if value)
@@ -103,7 +94,7 @@ def _box_cells(row: dict, field_of_view_deg: float | None) -> dict[str, str]:
     box = (short_number(value, 6) for value in (x, y, width, height))
     cells = dict(zip(('bboxX', 'bboxY', 'bboxWidth', 'bboxHeight'), box, strict=True))
     if field_of_view_deg is not None:
-        cells['individualPositionAngle'] = short_number(position_angle(min(x + width / 2, 1), field_of_view_deg), 2)
+        cells['individualPositionAngle'] = short_number(float(angle_deg(min(x + width / 2, 1), field_of_view_deg)), 2)
     return cells
 
 

@@ -7,7 +7,7 @@ from make_packages import DEPLOYMENTS, MEDIA, OBSERVATIONS, URL, package, read, 
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap.check import check_package
 from chimp_jax.field.exports.camtrap.media_match import media_of_clips
-from chimp_jax.field.exports.camtrap.observations import position_angle, tags_of, tags_text
+from chimp_jax.field.exports.camtrap.observations import tags_of, tags_text
 from chimp_jax.field.exports.camtrap.package import read_package, schema_names
 from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp
 
@@ -121,14 +121,6 @@ def test_clips_that_the_package_lacks_are_counted_and_named(tmp_path):
     summary = merge_camtrap_dp(given, package(tmp_path / 'mine'), tmp_path / 'out')
     assert summary['clips not in media.csv'] == ['=cmd.mp4']
     assert summary['left out'] == {'clip not in media.csv': 1}
-
-
-@pytest.mark.parametrize(
-    ('center', 'field_of_view', 'angle'),
-    [(0.5, 42, 0), (0.0, 42, -21), (1.0, 42, 21), (0.25, 90, -26.565051)],  # -26.57 = atan(-0.5)
-)
-def test_position_angle(center, field_of_view, angle):
-    assert position_angle(center, field_of_view) == pytest.approx(angle)
 
 
 def test_tags_may_contain_the_marks_of_their_syntax():
