@@ -8,9 +8,9 @@ import argparse
 from fractions import Fraction
 
 import numpy as np
-from chimp_jax.models.detector import load_detector
 from PIL import Image, ImageDraw
 
+from chimp_jax.models.detector import load_detector
 from data_prep.archive import Archive
 from data_prep.decoding.decode import decode_at_rate
 from data_prep.workers.detector_frames import fitted

@@ -25,6 +25,7 @@ COMMANDS = {
     'score': 'distances for the targets of prepared records',
     'check_submission': 'checks that a submission matches its format',
     'ensemble': 'compares the ways to combine the recipes',
+    'fetch': 'downloads the detector of estimate --detect',
     'export': 'writes a trained member as ONNX files',
     'augment_sheet': 'shows what each augmentation does to a frame of your records',
 }

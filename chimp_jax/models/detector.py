@@ -35,13 +35,15 @@ class Detections(NamedTuple):
 class Detector:
     """Finds animals in pictures with given parameters of yolox.py, {'backbone': ..., 'head': ...}.
 
-    All devices of this process share the pictures. The program has one batch size, so it is compiled once.
+    size_px: side of the square that the network sees; MegadetectorLite was trained with 640. All devices of this
+    process share the pictures. The program has one batch size, so it is compiled once.
     """
 
-    def __init__(self, parameters: dict):
+    def __init__(self, parameters: dict, size_px: int = SIZE_PX):
         devices = jax.local_devices()
         mesh = Mesh(np.array(devices), ('pictures',))
         self._shared = NamedSharding(mesh, P('pictures'))
+        self._size_px = size_px
         self._batch_size = len(devices) * (1 if devices[0].platform == 'cpu' else _PER_ACCELERATOR)
         self._parameters = jax.device_put({'params': parameters}, NamedSharding(mesh, P()))
         # Each device computes its own pictures, so no device waits for another.
@@ -51,12 +53,13 @@ class Detector:
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
         """Returns the animals in each picture.
 
-        pictures: uint8 [h, w, 3] RGB, scaled to fit into 640 x 640, so that h and w are at most 640 (data_prep's
-        `fitted`). Raises ValueError for other pictures.
+        pictures: uint8 [h, w, 3] RGB, scaled to fit into size_px x size_px (data_prep's `fitted`). Raises ValueError
+        for other pictures.
         """
         for picture in pictures:
-            if picture.dtype != np.uint8 or picture.ndim != 3 or not _fits(*picture.shape):
-                raise ValueError(f'expected uint8 [h, w, 3] within 640 px, not {picture.dtype} {picture.shape}')
+            if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or max(picture.shape) > self._size_px:
+                expected = f'uint8 [h, w, 3] within {self._size_px} px'
+                raise ValueError(f'expected {expected}, not {picture.dtype} {picture.shape}')
         found: list[Detections] = []
         running: deque = deque()
         for start in range(0, len(pictures), self._batch_size):
@@ -68,7 +71,9 @@ class Detector:
         return found[: len(pictures)]
 
     def _batch(self, pictures: Sequence[np.ndarray]) -> jax.Array:
-        batch = np.zeros((self._batch_size, SIZE_PX, SIZE_PX, 3), np.uint8)  # black beside and below a picture
+        batch = np.zeros(
+            (self._batch_size, self._size_px, self._size_px, 3), np.uint8
+        )  # black beside and below a picture
         for place, picture in zip(batch, pictures, strict=False):
             place[: picture.shape[0], : picture.shape[1]] = picture
         return jax.device_put(batch, self._shared)
@@ -126,7 +131,3 @@ def _sort_out(boxes: jax.Array, scores: jax.Array) -> list[Detections]:
         stay = suppress(candidates, certainties)
         found.append(Detections(candidates[stay], certainties[stay]))
     return found
-
-
-def _fits(height: int, width: int, channels: int) -> bool:
-    return 0 < height <= SIZE_PX and 0 < width <= SIZE_PX and channels == 3

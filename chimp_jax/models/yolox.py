@@ -1,8 +1,8 @@
 """YOLOX-tiny for one class, as a Flax Linen module (Ge et al. 2021, arXiv:2107.08430).
 
-CSPDarknet with depth 0.33 and width 0.375, a pyramid of three strides (8, 16, 32) that is summed up and down, and a head
-with separate branches for the class and for the box. The modules carry the names of the original, so that its weights fit
-by name. Batch norms are folded into the kernels and biases (detector_weights.py).
+CSPDarknet with depth 0.33 and width 0.375, a pyramid that joins the maps at strides 8, 16 and 32 downwards and upwards,
+and a head with separate branches for the class and for the box. The modules carry the names of the original, so that
+its weights fit by name. Batch norms are folded into the kernels and biases (detector_weights.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.activation import swish
+from chimp_jax.ops.pointwise import NUMBERS, pointwise_dot_general
 
 STRIDES = (8, 16, 32)
 _WIDTHS = (24, 48, 96, 192, 384)  # channels at strides 2 to 32
@@ -21,6 +22,9 @@ _HEAD_WIDTH = 96
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Returns the convolution of x [B, H, W, C] with a kernel [k, k, C, F], padded by k // 2 zeros on each side."""
+    precision = lax.Precision.HIGHEST  # a TPU or GPU rounds float32 by default
+    if kernel.shape[:2] == (1, 1) and stride == 1:
+        return pointwise_dot_general(x, kernel[0, 0], NUMBERS, precision)
     pad = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         x,
@@ -28,7 +32,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         (stride, stride),
         ((pad, pad), (pad, pad)),
         dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        precision=lax.Precision.HIGHEST,  # a TPU or GPU rounds float32 by default
+        precision=precision,
     )
 
 
@@ -146,10 +150,10 @@ class Head(nn.Module):
 
 
 class YoloX(nn.Module):
-    """Finds animals in pictures [B, H, W, 3] RGB, 0..255, H and W multiples of 32 -> boxes [B, cells, 4], scores [B, cells].
+    """Finds animals: pictures [B, H, W, 3] -> boxes [B, cells, 4], scores [B, cells].
 
-    A box is x1, y1, x2, y2 in pixels. A score is objectness times class probability. Cells are those of stride 8, row by
-    row, then 16, then 32.
+    Pictures are RGB, 0..255; H and W are multiples of 32. A box is x1, y1, x2, y2 in pixels. A score is objectness
+    times class probability. First come the cells of stride 8, row by row, then those of 16 and 32.
     """
 
     @nn.compact
