@@ -38,6 +38,15 @@ def test_the_goals_at_ten_real_stations(tmp_path, capsys):
     assert '10 stations, 224 points' in told and 'from the other 9 stations' in told and 'default' in told
 
 
+def test_figures_by_hand():
+    """The second distance is refused. Near (8 m included): 1 and 0.2; far: 3. Two of three are covered."""
+    errors = real_stations.StationErrors(
+        np.array([2.0, 5.0, 8.0, 9.0]), np.array([1.0, np.nan, 0.2, 3.0]), np.array([True, False, True, False]), []
+    )
+    expected = {'mae_m': 1.4, 'median_m': 1.0, 'mae_near_m': 0.6, 'mae_far_m': 3.0, 'coverage': 2 / 3, 'refused': 0.25}
+    assert errors.figures() == pytest.approx(expected | {'n': 3})
+
+
 def test_the_prior_of_a_station_does_not_know_it():
     rng = np.random.default_rng(0)
     points = {}
@@ -52,14 +61,13 @@ def test_the_prior_of_a_station_does_not_know_it():
 
 
 def test_planes_without_noise_are_located(tmp_path):
-    """Six stations: with ten known points the error is a few centimetres. What remains is the noise that the prior expects."""
+    """Six stations: with ten known points the error is a few centimetres."""
     rows = [row for i, b1 in enumerate((1.1, 1.2, 1.3, 1.4, 1.5, 1.6)) for row in station(f'S{i}', b1, 14)]
     real_stations.main([str(write(tmp_path, rows)), '--json', str(tmp_path / 'out.json')])
     found = json.loads((tmp_path / 'out.json').read_text())
     assert found['10']['mae_m'] < 0.15 < found['0']['mae_m']
     assert found['10']['coverage'] > 0.99
     assert found['0']['n'] == 6 * 14 and found['10']['n'] == 6 * 4 * 20
-    assert found['10']['median_m'] <= found['10']['mae_far_m']
 
 
 def test_one_station_has_the_default_prior_and_short_ones_are_left_out(tmp_path, capsys):
