@@ -32,7 +32,7 @@ _PICTURE_BYTES = 256 << 20  # of pictures that are in memory together
 Detect = Callable[[Sequence[np.ndarray]], Sequence[tuple[np.ndarray, np.ndarray]]]
 
 
-class Look(NamedTuple):
+class ClipLook(NamedTuple):
     """What was found in one clip."""
 
     video_id: str
@@ -45,6 +45,7 @@ class Look(NamedTuple):
     numbers: Sequence[int] = ()  # of the frames that were looked at, among all frames of the clip
     times_s: Sequence[float] = ()  # of these frames
     brightness: Sequence[float] = ()  # of these frames: mean luma, 0..255
+    infrared: bool = False
     # (frame number, confidence, x1, y1, x2, y2 in shares of the picture); None without a detector.
     boxes: Sequence[Sequence[float]] | None = None
     background: str = ''  # path of a grey PNG 640 px wide, '' without one
@@ -64,8 +65,8 @@ def look_at_clips(
     name: str,
     workers: int,
     progress: Progress,
-) -> dict[str, Look]:
-    """Returns {video_id: its Look}.
+) -> dict[str, ClipLook]:
+    """Returns {video_id: its look}.
 
     paths: {video_id: path of the clip}. folder: where the looks are saved. per_second: frames per second, such as '2'
     or '1/3'. detect: pictures (uint8 [h, w, 3], the longer side 640 px) -> (boxes [k, 4] x1 y1 x2 y2 in pixels,
@@ -97,7 +98,7 @@ def look_at_clips(
     return {video_id: looks[video_id] for video_id in paths}
 
 
-def detector_file(looks: Iterable[Look], name: str, least_confidence: float, date: str) -> dict:
+def detector_file(looks: Iterable[ClipLook], name: str, least_confidence: float, date: str) -> dict:
     """Returns MegaDetector's results, format 1.5, of clips that a detector looked at.
 
     name: of the detector. least_confidence: below it the detector reports nothing. date: when it ran.
@@ -118,7 +119,7 @@ def detector_file(looks: Iterable[Look], name: str, least_confidence: float, dat
     }
 
 
-def _entry(look: Look) -> dict:
+def _entry(look: ClipLook) -> dict:
     if look.problem:
         return {'file': look.video_id, 'failure': look.problem, 'detections': None}
     detections = [
@@ -138,16 +139,16 @@ def _entry(look: Look) -> dict:
     }
 
 
-def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, detect: Detect | None) -> Look:
+def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, detect: Detect | None) -> ClipLook:
     """Returns the look at a clip, and saves it."""
     path = folder / _hash(task.video_id)
     if isinstance(frames, str) or not frames.numbers:
-        look = Look(task.video_id, frames if isinstance(frames, str) else 'no picture can be decoded')
+        look = ClipLook(task.video_id, frames if isinstance(frames, str) else 'no picture can be decoded')
     else:
         raw = np.memmap(task.raw_file, np.uint8, 'r')
         background = path.with_suffix('.png')
         write_whole(background, _png(_background(frames, raw)))
-        look = Look(
+        look = ClipLook(
             video_id=task.video_id,
             problem='',
             doubt=frames.doubt,
@@ -158,6 +159,7 @@ def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, de
             numbers=frames.numbers,
             times_s=frames.times_s,
             brightness=[round(value, 2) for value in frames.brightness],
+            infrared=frames.infrared,
             boxes=None if detect is None else _boxes(frames, raw, detect),
             background=str(background),
         )
@@ -166,7 +168,7 @@ def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, de
     return look
 
 
-def _saved(folder: epath.Path, video_id: str, path: str) -> Look | None:
+def _saved(folder: epath.Path, video_id: str, path: str) -> ClipLook | None:
     """Returns the saved look at a clip, None if there is none or the clip's file has changed."""
     file = folder / f'{_hash(video_id)}.json'
     if not file.exists():
@@ -175,7 +177,7 @@ def _saved(folder: epath.Path, video_id: str, path: str) -> Look | None:
     background = file.with_suffix('.png')
     if not unchanged(content.pop('files'), [path]) or not (content['problem'] or background.exists()):
         return None
-    return Look(**content)._replace(background='' if content['problem'] else str(background))
+    return ClipLook(**content)._replace(background='' if content['problem'] else str(background))
 
 
 def _background(frames: DetectorFrames, raw: np.ndarray) -> np.ndarray:

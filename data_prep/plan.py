@@ -82,6 +82,19 @@ class Plan(NamedTuple):
     def clips(self, split: str) -> list[str]:
         return sorted(self.targets[split].rows['video_id'].unique())
 
+    def without_animals(self, video_ids: Collection[str]) -> 'Plan':
+        """Returns the plan in which these clips have no animal, although a detector found one: they show a person."""
+        targets = {
+            split: table._replace(rows=table.rows[~table.rows['video_id'].isin(list(video_ids))].reset_index(drop=True))
+            for split, table in self.targets.items()
+        }
+        empty = {
+            name: looked._replace(n_animals=np.zeros_like(looked.n_animals))
+            for name, looked in self.looked_at.items()
+            if name in video_ids
+        }
+        return self._replace(targets=targets, looked_at=self.looked_at | empty)
+
     def with_seconds(self, known: KnownSeconds, every_s: int) -> 'Plan':
         """Returns the plan with the known seconds as targets. every_s: seconds between targets without a table."""
         targets, added = add_seconds(self.targets, known.rows, known.ends_s(), every_s)

@@ -4,7 +4,8 @@ The order of the steps: intervals around the estimates; the correction of the si
 ends of its interval; flags; a person's corrections, which replace estimate and interval.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,43 +14,61 @@ from chimp_jax.clip_stream import Streamed
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import with_lost
 from chimp_jax.field import corrections, flags, intervals, status
-from chimp_jax.field.calibration import calibrate
 from chimp_jax.field.label_tables import keyed
 from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan
 from data_prep.workers.clip_record import ClipTask
 
+Correct = Callable[[np.ndarray], np.ndarray]
 LABEL = 'label'  # the detector's name of the animal, '' if it is just an animal or there is no detector
 COLUMNS = [*KEY, 'distance', 'distance_lower', 'distance_upper', 'spread', 'members', 'flags', 'status', *BOX, LABEL]
 
 
-def estimate_rows(
-    streamed: Streamed,
-    distance_m: pd.Series,
-    recipes: pd.DataFrame,
-    site: pd.Series,
-    training: flags.Training,
-    fitted: intervals.Intervals | None,
-    calibration: calibrate.Calibration | None,
-) -> pd.DataFrame:
-    """Returns the rows of distances.csv that have a distance: COLUMNS, then a column for each recipe.
+class Estimated(NamedTuple):
+    """The distances of some targets, in the order of the targets."""
 
-    distance_m [rows], recipes [rows, recipes] and site [rows] are in the order of streamed.rows. fitted: None if there
-    are no OOF rows; the rows have no interval then.
+    distance_m: np.ndarray  # [n], NaN if missing
+    lower_m: np.ndarray  # [n], NaN without an interval
+    upper_m: np.ndarray
+    flags: Sequence[str]  # [n], beside those of flags.flag_rows
+    reason: Sequence[str]  # [n]: why the distance is missing, '' if it is not
+
+
+def from_members(
+    distance_m: pd.Series, members: pd.DataFrame, fitted: intervals.Intervals | None, correct: Correct | None
+) -> Estimated:
+    """Returns the estimates of the members with their intervals, corrected by the known distances of their station.
+
+    distance_m [rows]: of the ensemble; members [rows, members]. fitted: None if there are no OOF rows; the rows have no
+    interval then. correct: maps distances [rows] in metres to corrected ones; None without a correction.
+    """
+    plain_m = distance_m.to_numpy(float)
+    lower_m = upper_m = np.full(len(plain_m), np.nan)
+    if fitted is not None:
+        lower_m, upper_m = fitted.apply(plain_m, intervals.comparable_spread(members))
+    if correct is not None:
+        plain_m, lower_m, upper_m = map(correct, (plain_m, lower_m, upper_m))
+    none = [''] * len(plain_m)
+    return Estimated(plain_m, lower_m, upper_m, none, none)
+
+
+def estimate_rows(
+    streamed: Streamed, estimated: Estimated, recipes: pd.DataFrame, training: flags.Training
+) -> pd.DataFrame:
+    """Returns the rows of distances.csv: COLUMNS, then a column for each recipe.
+
+    estimated and recipes [rows, recipes] are in the order of streamed.rows.
     """
     members = streamed.answers()
-    comparable_m = intervals.comparable_spread(members)
     rows = streamed.rows[[*KEY, *BOX]].copy()
-    rows['distance'] = distance_m.to_numpy()
-    rows['distance_lower'] = rows['distance_upper'] = np.nan
-    if fitted is not None:
-        rows['distance_lower'], rows['distance_upper'] = fitted.apply(rows['distance'].to_numpy(), comparable_m)
-    if calibration is not None:
-        for name in ('distance', 'distance_lower', 'distance_upper'):
-            rows[name] = calibration.apply(rows[name], site)
+    rows['distance'], rows['distance_lower'], rows['distance_upper'] = estimated[:3]
     gamma = streamed.clips.set_index('video_id')['gamma'].reindex(rows['video_id']).fillna(False).astype(bool)
-    rows['flags'] = flags.flag_rows(training, rows['distance'], gamma, streamed.rows['brightness'], comparable_m)
-    rows['spread'], rows['members'], rows['status'] = intervals.spread(members), members.shape[1], status.OK
+    found = flags.flag_rows(
+        training, rows['distance'], gamma, streamed.rows['brightness'], intervals.comparable_spread(members)
+    )
+    rows['flags'] = [' '.join(filter(None, pair)) for pair in zip(found, estimated.flags, strict=True)]
+    rows['status'] = [reason or status.OK for reason in estimated.reason]
+    rows['spread'], rows['members'] = intervals.spread(members), members.shape[1]
     rows[LABEL] = ''
     return pd.concat([rows[COLUMNS], recipes.reset_index(drop=True)], axis=1)
 

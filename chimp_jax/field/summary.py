@@ -11,6 +11,7 @@ from etils import epath
 from chimp_jax.ensemble.combination import Combination
 from chimp_jax.field import status
 from chimp_jax.field.calibration import calibrate
+from chimp_jax.field.calibration.ground_lines import ground_is_doubtful, ground_lines
 from chimp_jax.field.evaluate import describe_bias
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
@@ -21,34 +22,36 @@ MOST_NAMED = 20  # clips or problems that the screen names; the files have all
 
 def make_summary(
     members: Sequence[str],
-    combination: Combination,
+    combination: Combination | None,
     intervals: Intervals | None,
     out_of_fold: dict | None,
     calibration: calibrate.Calibration | None,
     rows: pd.DataFrame,
     clips: pd.DataFrame,
-    device: str,
+    device: str | None,
     simulated: bool,
     notes: Sequence[str],
 ) -> dict:
     """Returns the content of summary.json, without the exports.
 
-    members: their names. intervals, out_of_fold (of OutOfFold.errors): None if the members have no out-of-fold rows.
+    members: their names; without members, combination and device are None. intervals, out_of_fold (of
+    OutOfFold.errors): None if the members have no out-of-fold rows.
     rows, clips: distances.csv and clips.csv. simulated: the members have seen simulated animals only. notes: of the
     inputs, as the screen showed them.
     """
     summary = {
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-        'device': device,
         'members': list(members),
     }
+    if members:
+        summary |= {'device': device, 'combination': json.loads(combination.to_json())}
     if simulated:
         summary['simulated'] = True
     if out_of_fold is not None:
         summary['out_of_fold'] = out_of_fold
-    if intervals is None:
+    if intervals is None and members:
         summary['no_interval'] = NO_INTERVALS
-    else:
+    elif intervals is not None:
         summary |= {'coverage': intervals.coverage, 'interval': intervals.note}
     if calibration is not None:
         summary['calibration'] = json.loads(calibration.table().to_json(orient='records'))
@@ -61,7 +64,6 @@ def make_summary(
         'distances': int(animals['distance'].notna().sum()),
         'flags': dict(collections.Counter(' '.join(animals['flags']).split()).most_common()),
         'notes': list(notes),
-        'combination': json.loads(combination.to_json()),
     }
 
 
@@ -81,6 +83,7 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
         )
     lines += [f'Intervals: {summary[name]}.' for name in ('no_interval', 'interval') if summary.get(name)]
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]
+    lines += ground_lines(summary)
     if 'known_distances' in summary:
         lines.append(
             f'{summary["known_distances"]} seconds are targets for --calibrate alone. They count as no animal: '
@@ -101,6 +104,7 @@ def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
     doubtful = any(is_doubtful(summary[name]) for name in formats.FORMATS if name in summary)
     warned = bool(summary.get('simulated')) or 'warning' in summary.get('out_of_fold', {})
     warned &= bool(rows['distance'].notna().any())
+    warned |= bool(summary.get('known_problems')) or ground_is_doubtful(summary)
     return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful or warned else 0
 
 

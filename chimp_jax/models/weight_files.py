@@ -1,12 +1,14 @@
 """Reads weight files of other projects as NumPy arrays by the names in the file. Never runs code from a file.
 
-Supported are Keras' HDF5 (both layouts), safetensors, and PyTorch files from before version 1.6. conversions.py
-changes the arrays to our names and layouts.
+Supported are Keras' HDF5 (both layouts), safetensors, and PyTorch files, both those from before version 1.6 and the zip
+files since. conversions.py and detector_weights.py change the arrays to our names and layouts.
 """
 
 import collections
 import io
+import math
 import pickle
+import zipfile
 
 import h5py
 import numpy as np
@@ -117,10 +119,40 @@ def read_legacy_torch(content: bytes) -> dict[str, np.ndarray]:
     return {name: _view(storages[tensor.key], tensor) for name, tensor in state.items()}
 
 
+def read_zip_torch(content: bytes, part: str, source: str) -> dict[str, np.ndarray]:
+    """Reads the tensors under the key `part` of a PyTorch file, without PyTorch and without code from the file.
+
+    The format (torch.serialization since version 1.6) is an uncompressed zip file: NAME/data.pkl, a pickle that
+    describes the tensors, and NAME/data/KEY, the little-endian numbers of each storage. Storages of other parts, such
+    as an optimizer's, are not read. Raises PretrainedError with `source` in its message.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            if sum(entry.file_size for entry in file.infolist()) > len(content):
+                raise PretrainedError('its parts are larger than the file; not loaded')
+            (description,) = (name for name in file.namelist() if name.count('/') == 1 and name.endswith('/data.pkl'))
+            tensors = dict(_TensorUnpickler(file.open(description)).load()[part])
+            if sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors.values()) > len(content):
+                raise PretrainedError('its tensors are larger than the file; not loaded')
+            folder = description.removesuffix('.pkl')
+            return {
+                name: _view(np.frombuffer(file.read(f'{folder}/{tensor.key}'), tensor.dtype), tensor)
+                for name, tensor in tensors.items()
+            }
+    except PretrainedError as error:
+        raise PretrainedError(f'{source}: {error}') from None
+    except Exception as error:  # a damaged zip file or pickle raises almost anything
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise PretrainedError(f'{source} is not a readable PyTorch file with the part {part!r}: {reason}') from None
+
+
 def _view(storage: np.ndarray, tensor: _StoredTensor) -> np.ndarray:
     """Copies a tensor in C order. Strides matter: the file has TensorFlow's layout behind PyTorch's shapes."""
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
-    if min((*tensor.stride, tensor.offset), default=0) < 0 or last >= len(storage):
+    # A stride of 0 would repeat numbers, and a small file could fill the memory.
+    if min((*tensor.shape, *tensor.stride, tensor.offset), default=0) < 0 or max(
+        last + 1, math.prod(tensor.shape)
+    ) > len(storage):
         raise PretrainedError('the weights file refers to numbers beyond its end; not loaded')
     strides = [step * storage.itemsize for step in tensor.stride]
     return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides).copy()

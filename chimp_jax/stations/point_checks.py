@@ -24,6 +24,7 @@ class PointChecks(NamedTuple):
     slope: float  # of the estimates on the true distances, metres per metre; NaN if there is none
     notes: list[str]  # about the station, a sentence each
     point_notes: list[str]  # about each point, '' if the point fits
+    contradicts: np.ndarray  # int: the point that contradicts this one, -1 if none does
 
 
 def check_points(prior: GroundPrior, x, y, distance_m) -> PointChecks:
@@ -46,7 +47,7 @@ def check_points(prior: GroundPrior, x, y, distance_m) -> PointChecks:
     for i in np.flatnonzero(is_off):
         point_notes[i] = _point_note(distance_m, estimate_m[i], residual_sd[i], i, contradicts[i])
     slope = _slope(distance_m, estimate_m)
-    return PointChecks(estimate_m, residual_sd, is_off, slope, _notes(prior, whole, slope), point_notes)
+    return PointChecks(estimate_m, residual_sd, is_off, slope, _notes(prior, whole, slope), point_notes, contradicts)
 
 
 def _residual_sd(ground: Ground, x, y, distance_m) -> float:

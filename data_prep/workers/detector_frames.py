@@ -15,6 +15,9 @@ from data_prep.decoding.decode import ClipInfo, decode_at_rate
 from data_prep.workers import guard
 
 SIZE_PX = 640  # of the square into which a picture fits
+# Mean difference of the largest and the smallest colour channel. In the 12 real clips it is 17 or more by day, and 4 or
+# less in infrared light.
+INFRARED = 10.0
 _LONGEST_FRAMES = 20_000  # of one clip: 25 GB in the raw file
 _TAKE_FRAMES = 'data_prep.workers.detector_frames:take_frames'
 
@@ -33,6 +36,7 @@ class DetectorFrames(NamedTuple):
     times_s: list[float]  # of the frames, from the clip's start
     places: list[tuple[int, int, int]]  # of the frames in the raw file: first byte, height, width
     brightness: list[float]  # mean luma of each frame, 0..255
+    infrared: bool  # the pictures have no colour
     size_px: tuple[int, int]  # height and width of the clip
     frame_rate: float  # of the clip, frames per second
     duration_s: float
@@ -62,12 +66,14 @@ def take_frames(task: FramesTask) -> DetectorFrames | str:
             rated = decode_at_rate(path, Fraction(task.per_second), take)
     except ClipError as error:
         return str(error)
-    contents, info = rated.contents, rated.info
+    info = rated.info
+    places, brightness, colour = zip(*rated.contents, strict=True) if rated.contents else ((), (), (0,))
     return DetectorFrames(
         numbers=rated.numbers,
         times_s=rated.times_s,
-        places=[place for place, _ in contents],
-        brightness=[brightness for _, brightness in contents],
+        places=list(places),
+        brightness=list(brightness),
+        infrared=bool(np.median(colour) < INFRARED),
         size_px=(info.height_px, info.width_px),
         frame_rate=info.frame_rate,
         duration_s=info.duration_s,
@@ -76,20 +82,21 @@ def take_frames(task: FramesTask) -> DetectorFrames | str:
 
 
 class _Writer:
-    """Writes scaled pictures into a file. Returns for each ((first byte, height, width), mean luma)."""
+    """Writes scaled pictures into a file. Returns (first byte, height, width), the mean luma and the mean colour."""
 
     def __init__(self, file: BinaryIO):
         self._file = file
         self._n = 0
 
-    def __call__(self, rgb: np.ndarray, _: bytes | None) -> tuple[tuple[int, int, int], float]:
+    def __call__(self, rgb: np.ndarray, _: bytes | None) -> tuple[tuple[int, int, int], float, float]:
         self._n += 1
         if self._n > _LONGEST_FRAMES:
             raise ClipError(f'it has more than {_LONGEST_FRAMES} frames for the detector; cut it into shorter clips')
         picture = fitted(rgb)
         start = self._file.tell()
         self._file.write(picture.tobytes())
-        return (start, *picture.shape[:2]), float(np.asarray(Image.fromarray(picture).convert('L')).mean())
+        luma = float(np.asarray(Image.fromarray(picture).convert('L')).mean())
+        return (start, *picture.shape[:2]), luma, float(np.ptp(picture, axis=2).mean())
 
 
 def fitted(rgb: np.ndarray) -> np.ndarray:

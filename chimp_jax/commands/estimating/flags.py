@@ -3,15 +3,22 @@
 import argparse
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from etils import epath
 
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres_list
+from chimp_jax.field import status
 from chimp_jax.field.exports import formats
 from data_prep.plan import Watch
 
 LONGEST_STEP_S = 3600
+LEAST_CONFIDENCE = 0.25  # of the detector of --detect, as zamba calls it
+MIN_RATE, MAX_RATE = 0.1, 30.0  # frames per second of --detect
 
+DETECT = 'finds the animals with the detector of `chimp-distance fetch detector`; their seconds are the targets'
 DETECTOR_EVERY = 'seconds between the frames of the detector, if its file does not list them but holds all detections'
 EVERY_SECOND = 'states that an animal is in view in every second of every clip; for formats without --detections'
 OTHERS_EMPTY = 'states that a person watched all clips: a second that --targets does not list has no animal'
@@ -23,11 +30,13 @@ class EstimateRequest:
     """The flags of `estimate`. options.json keeps them under these names, in this order."""
 
     clips: str  # folder; local or gs://, as all paths
-    members: str  # folder of train.py --workdir
+    members: str | None  # folder of train.py --workdir; None: distances from boxes and the ground alone
     out: str
     every_s: int | None  # None: 1
+    detect: bool
+    detect_rate: float  # frames per second
     detections: str | None
-    min_confidence: float
+    min_confidence: float | None  # None: that of the file, see least_confidence
     targets: str | None
     details: bool
     workers: int
@@ -53,33 +62,34 @@ class EstimateRequest:
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
-        if self.every_s is not None and (self.targets or self.detections):
-            raise ValueError('--every cannot be used with --targets or --detections, which give the seconds themselves')
-        if self.every_s is not None and self.every_s < 1:
-            raise ValueError(f'--every must be at least 1 second; got {self.every_s}')
-        if self.every_second_has_an_animal and (self.targets or self.detections):
-            given = '--detections' if self.detections else '--targets'
-            raise ValueError(
-                f'--every_second_has_an_animal contradicts {given}, which tells the seconds; leave one out'
-            )
-        if self.other_moments_are_empty and not self.targets:
-            raise ValueError('--other_moments_are_empty needs --targets, the table of the seconds with an animal')
-        if self.detector_every is not None and not self.detections:
-            raise ValueError('--detector_every needs --detections, the file of the detector')
-        if self.detector_every is not None and not 0 < self.detector_every <= LONGEST_STEP_S:
-            raise ValueError(
-                f'--detector_every={self.detector_every:g}: give seconds, above 0 and up to {LONGEST_STEP_S}'
-            )
-        if self.partial_effort and 'distance' not in self.format:
-            raise ValueError('--partial_effort needs --format distance, whose effort it changes')
-        if self.animals is not None and not self.detections:
-            raise ValueError('--animals names categories of a detector; give its file with --detections')
-        if self.species_table and 'camtrap-dp' not in self.format:
-            raise ValueError('--species_table is for --format camtrap-dp; add this format or leave the table out')
-        if self.media_table and 'camtrap-dp' not in self.format:
-            raise ValueError('--media_table is for --format camtrap-dp; add this format or leave the table out')
-        if not 0 < self.coverage < 1:
-            raise ValueError(f'--coverage={self.coverage} is not a share; give a number between 0 and 1, such as 0.9')
+        for is_wrong, message in _faults(self):
+            if is_wrong:
+                raise ValueError(message)
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether a detector gives boxes of the animals."""
+        return self.detect or self.detections is not None
+
+    @property
+    def uses_ground(self) -> bool:
+        """Whether distances come from boxes and the ground of their station, alone or beside the members."""
+        return self.has_boxes and (self.members is None or self.calibrate is not None)
+
+    @property
+    def detector_file(self) -> str | None:
+        """The file with the boxes; `--detect` writes it."""
+        return str(epath.Path(self.out) / status.DETECTIONS) if self.detect else self.detections
+
+    @property
+    def least_confidence(self) -> float:
+        """Of a detection that counts as an animal."""
+        return (LEAST_CONFIDENCE if self.detect else 0.2) if self.min_confidence is None else self.min_confidence
+
+    @property
+    def frames_per_second(self) -> str:
+        """The rate of --detect as an exact number, such as '2' or '1/3'."""
+        return str(Fraction(self.detect_rate).limit_denominator(1000))
 
     @property
     def step_s(self) -> int:
@@ -96,15 +106,89 @@ class EstimateRequest:
         )
 
 
+def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
+    """Yields (whether it is the case, message) for each way in which flags do not fit each other."""
+    boxes = '--detect' if given.detect else '--detections' if given.detections else ''
+    seconds = boxes or ('--targets' if given.targets else '')
+    other = '--detections' if given.detections else '--targets'
+    rate, confidence, every = given.detect_rate, given.min_confidence, given.detector_every
+    yield (
+        given.detect and (given.detections or given.targets),
+        f'--detect finds the animals itself, and {other} gives them; use one of the two',
+    )
+    yield (
+        not MIN_RATE <= rate <= MAX_RATE,
+        f'--detect_rate={rate:g}: give frames per second, {MIN_RATE:g} to {MAX_RATE:g}',
+    )
+    yield (
+        given.detect and confidence is not None and confidence < LEAST_CONFIDENCE,
+        f'--min_confidence={confidence}: the detector of --detect reports no animal below {LEAST_CONFIDENCE:g}; give '
+        f'{LEAST_CONFIDENCE:g} or more',
+    )
+    yield (
+        not given.members and not boxes,
+        'without --members the distances come from boxes of animals; give --detect, or a file of boxes with '
+        '--detections',
+    )
+    yield (
+        given.every_s is not None and seconds,
+        f'--every cannot be used with {seconds}, which gives the seconds itself',
+    )
+    yield (
+        given.every_s is not None and given.every_s < 1,
+        f'--every must be at least 1 second; got {given.every_s}',
+    )
+    yield (
+        given.every_second_has_an_animal and seconds,
+        f'--every_second_has_an_animal contradicts {seconds}, which tells the seconds; leave one out',
+    )
+    yield (
+        given.other_moments_are_empty and not given.targets,
+        '--other_moments_are_empty needs --targets, the table of the seconds with an animal',
+    )
+    yield (
+        every is not None and not given.detections,
+        '--detector_every needs --detections, the file of the detector',
+    )
+    yield (
+        every is not None and not 0 < every <= LONGEST_STEP_S,
+        f'--detector_every={every}: give seconds, above 0 and up to {LONGEST_STEP_S}',
+    )
+    yield (
+        given.partial_effort and 'distance' not in given.format,
+        '--partial_effort needs --format distance, whose effort it changes',
+    )
+    yield (
+        given.animals is not None and not given.detections,
+        '--animals names categories of a detector; give its file with --detections',
+    )
+    for flag, table in (('--species_table', given.species_table), ('--media_table', given.media_table)):
+        yield (
+            table and 'camtrap-dp' not in given.format,
+            f'{flag} is for --format camtrap-dp; add this format or leave the table out',
+        )
+    yield (
+        not 0 < given.coverage < 1,
+        f'--coverage={given.coverage} is not a share; give a number between 0 and 1, such as 0.9',
+    )
+
+
 def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of EstimateRequest to a parser."""
     add = parser.add_argument
     add('clips', metavar='CLIPS', help='folder of the clips; local or gs://')
-    add('--members', required=True, help='folder of the trained members (train.py --workdir)')
+    add('--members', help='folder of the trained members (train.py --workdir); without it, distances come from boxes')
     add('--out', required=True, help='folder for the results')
     add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
+    add('--detect', action='store_true', help=DETECT)
+    add('--detect_rate', '--detect-rate', type=float, default=2.0, metavar='N', help='frames per second (default: 2)')
     add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal are the targets')
-    add('--min_confidence', '--min-confidence', type=float, default=0.2, help='of a detection (default: 0.2)')
+    add(
+        '--min_confidence',
+        '--min-confidence',
+        type=float,
+        help=f'of a detection (default: 0.2; with --detect {LEAST_CONFIDENCE:g})',
+    )
     add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--targets', help='CSV with the columns video_id and time: these seconds are the targets')
     add('--details', action='store_true', help='adds a column for each recipe')
@@ -115,7 +199,7 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add(
         '--calibrate',
         metavar='KNOWN',
-        help='CSV video_id,time,distance: 5 or more measured distances for each site; '
+        help='CSV video_id,time,distance and, if known, x,y of the foot point: measured distances of each station; '
         'these seconds need not show an animal',
     )
     add('--deployments', help='CSV of the camera stations; without it each folder of clips is a station')

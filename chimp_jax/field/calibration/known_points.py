@@ -5,7 +5,7 @@ gives the foot point. A bad row is left out and told; the other rows serve.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,11 @@ _LARGEST_SHARE = 2.0  # a larger x or y is in pixels
 _ANIMAL = {'': True, 'yes': True, 'y': True, '1': True, 'true': True, 'no': False, 'n': False, '0': False}
 _ANIMAL['false'] = False
 _NO_ROW = 'has no row; write one for each known distance: video_id,time,distance'
+
+
+def table_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Returns problems in the order of their rows."""
+    return sorted(problems, key=lambda problem: int(problem.row.rpartition(':')[2]))
 
 
 class KnownPoints(NamedTuple):
@@ -94,7 +99,7 @@ def with_feet(known: KnownPoints, feet: pd.DataFrame) -> KnownPoints:
     """Fills the missing foot points from the boxes of the seconds. Points in shares.
 
     feet: (video_id, time, x, y) of the best box of each second, NaN if its feet are not in the picture. A row without
-    a foot point is a problem: it says nothing about the ground.
+    a foot point becomes a problem, because it tells nothing about the ground.
     """
     box = feet.drop_duplicates(KEY).set_index(KEY)
     keys = pd.MultiIndex.from_frame(known.rows[KEY])
@@ -170,7 +175,7 @@ def _repeated(rows: pd.DataFrame) -> dict[int, str]:
 
 def _two_sites(rows: pd.DataFrame) -> dict[int, str]:
     """Returns the rows whose folder has several sites in the table: nobody knows which camera a clip is from."""
-    folder = rows['video_id'].astype(str).str.rpartition('/')[0]
+    folder = pd.Series([name.rpartition('/')[0] for name in rows['video_id']], rows.index, dtype=object)
     reasons = {}
     for name, part in rows[rows['site'] != ''].groupby(folder):
         sites = sorted(part['site'].unique())

@@ -56,7 +56,7 @@ class CameraStation:
 
 @dataclasses.dataclass(frozen=True)
 class PriorOrigin:
-    """Where the prior over stations comes from, and of how many stations."""
+    """Where the prior over stations comes from, and from how many of the user's stations; 0: the bundled prior."""
 
     source: str
     n_stations: int

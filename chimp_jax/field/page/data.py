@@ -8,8 +8,19 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
+from chimp_jax.field.calibration.station_file import StationsFile, read_stations
 from chimp_jax.field.corrections import read_corrections
-from chimp_jax.field.status import CLIPS, CORRECTED, CORRECTIONS, DISTANCES, KNOWN, OPTIONS, SUMMARY, animal_rows
+from chimp_jax.field.status import (
+    CLIPS,
+    CORRECTED,
+    CORRECTIONS,
+    DISTANCES,
+    KNOWN,
+    OPTIONS,
+    STATIONS,
+    SUMMARY,
+    animal_rows,
+)
 from data_prep.archive import Names
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
@@ -32,6 +43,7 @@ class Estimates(NamedTuple):
     corrections: dict[tuple[str, int], str]  # (video_id, time) -> the distance as a person typed it
     measured: dict[tuple[str, int], float]  # (video_id, time) -> metres, of the seconds with the status KNOWN
     date: datetime.date  # when distances.csv was written
+    stations: StationsFile | None  # None if there is no stations.json
 
 
 def read_estimates(folder) -> Estimates:
@@ -50,6 +62,7 @@ def read_estimates(folder) -> Estimates:
         corrections=_corrected(rows) | _typed(folder / CORRECTIONS, rows),
         measured=_measured(whole),
         date=datetime.datetime.fromtimestamp(distances.stat().mtime, datetime.UTC).date(),
+        stations=read_stations(folder / STATIONS) if (folder / STATIONS).exists() else None,
     )
 
 

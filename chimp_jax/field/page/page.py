@@ -1,7 +1,7 @@
 """Writes the page of `chimp-distance report`: one HTML file, without network access, from a folder of estimates.
 
 page.html has the text and page.css the style. charts.js draws the charts of the clips. cards.js enlarges pictures,
-lists the other seconds of a card's clip, and collects corrections.
+lists the other seconds of a card's clip, and collects corrections. ground.html has the stations, without a script.
 """
 
 import importlib.resources
@@ -21,6 +21,7 @@ from chimp_jax.field.evaluate import bias_text
 from chimp_jax.field.page.cards import format_metres, make_cards
 from chimp_jax.field.page.choice import Choice, Key, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
+from chimp_jax.field.page.ground import PICTURE_PX, drawn_figures, station_section
 from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short
 from chimp_jax.field.page.known import known_distances, nearest_known, station_of
 from chimp_jax.field.status import CORRECTED, NO_ANIMAL, PROBLEMS
@@ -37,6 +38,14 @@ FLAG_TEXTS = {  # words on a picture, and what they mean
     ),
     'dark': ('dark', 'The frame is very dark, so little is visible.'),
     'wide_spread': ('models disagree', 'The models disagree more than on 95 % of the training seconds.'),
+    'no_known_point': (
+        'station without a known point',
+        'The distance assumes a camera like those of another survey. Measure three or more points at the station.',
+    ),
+    'camera_moved': ('camera moved', 'The known points of the station are of before or after a move of its camera.'),
+    'ground_unfit': ('ground uncertain', 'The known points of the station do not fit a plane.'),
+    'feet_cut': ('feet cut off', 'The feet are outside of the picture, so the ground gives no distance.'),
+    'above_horizon': ('above the horizon', 'The feet are above the horizon, so the ground gives no distance.'),
 }
 OPEN_CARDS = 24  # the other cards are folded
 _MOST_PROBLEMS = 1000  # rows of the table of problems
@@ -61,7 +70,9 @@ def write_report(
     choice = choose(estimates.rows, histogram.edges_m, n_frames)
     known_m, known_note = known_distances(estimates)
     known = nearest_known(choice.cards[:OPEN_CARDS], estimates, known_m)
-    frames, no_frames = _read_frames(estimates, choice, known, clips_folder or estimates.options.get('clips'))
+    stations = [(figure.epoch.picture, figure.epoch.second) for figure in drawn_figures(estimates.stations)]
+    clips_folder = clips_folder or estimates.options.get('clips')
+    frames, no_frames = _read_frames(estimates, choice, known, stations if n_frames else [], clips_folder)
     path = epath.Path(folder) / 'report.html'
     write_whole(path, render(estimates, histogram, choice, known, frames, no_frames, known_note).encode())
     return path
@@ -99,6 +110,7 @@ def render(
         has_boxes=any(card['box'] for card in cards),
         no_frames=no_frames,
         known_note=_sentence(known_note) if known_note else '',
+        stations=station_section(estimates.stations, frames),
         **_problems(estimates),
         flags=FLAG_TEXTS,
         flag_words={name: words for name, (words, _) in FLAG_TEXTS.items()},
@@ -160,14 +172,15 @@ def _count(estimates: Estimates, cutpoints: Sequence[float] | None) -> Histogram
 
 
 def _read_frames(
-    estimates: Estimates, choice: Choice, known: dict[Key, tuple[Key, float]], clips_folder
+    estimates: Estimates, choice: Choice, known: dict[Key, tuple[Key, float]], stations: Sequence[Key], clips_folder
 ) -> tuple[dict[Key, bytes | str], str]:
     """Returns the frames of the page, and the reason why all are missing, or ''."""
     if not clips_folder:
         return {}, 'options.json does not name the folder of the clips.'
     small = [*choice.cards[OPEN_CARDS:], *choice.others, *(key for key, _ in known.values())]
     large = choice.cards[:OPEN_CARDS]
-    width_px = dict.fromkeys(small, thumbnails.SMALL_PX) | dict.fromkeys(large, thumbnails.LARGE_PX)
+    width_px = dict.fromkeys(small, thumbnails.SMALL_PX) | dict.fromkeys(stations, PICTURE_PX)
+    width_px |= dict.fromkeys(large, thumbnails.LARGE_PX)
     if not width_px:
         return {}, ''
     try:

@@ -66,19 +66,19 @@ def folder(tmp_path_factory):
     return clips
 
 
-def test_clips_and_seconds_that_do_not_exist_are_refused_with_their_rows(folder):
+def test_clips_and_seconds_that_do_not_exist_are_problems_with_their_rows(folder):
     archive = Archive([folder])
-    found = find_known_seconds(known(('a.mp4', 0), ('a.mp4', 2)), archive, 'known.csv', 1)
-    assert found.rows['time_s'].tolist() == [0, 2] and found.ends_s() == {'a.mp4': 3.0}
+    found = find_known_seconds(known(('a.mp4', 0), ('a.mp4', 2)), archive, 1)
+    assert found.rows['time_s'].tolist() == [0, 2] and found.ends_s() == {'a.mp4': 3.0} and not found.problems
     assert found.copies['a.mp4'].full == str(folder / 'a.mp4')
+    assert found.headers['a.mp4'].frame_times_s.tolist() == [n / 8 for n in range(24)]
     wrong = known(('a.mp4', 0), ('A.mp4', 0), ('b.mp4', 9), ('broken.mp4', 0), ('c.mp4', 1))
-    with pytest.raises(ValueError, match="did you mean 'a.mp4'") as caught:
-        find_known_seconds(wrong, archive, 'D/known.csv', 1)
-    text = str(caught.value)
-    assert text.startswith('D/known.csv: known.csv:3: A.mp4') and text.endswith(
-        'and 1 more; correct or remove these rows'
-    )
-    assert '\n' not in text
+    found = find_known_seconds(wrong, archive, 1)
+    assert found.rows['video_id'].tolist() == ['a.mp4']
+    told = {problem.video_id: (problem.row, problem.reason) for problem in found.problems}
+    assert set(told) == {'A.mp4', 'b.mp4', 'broken.mp4', 'c.mp4'}
+    assert told['A.mp4'][0] == 'known.csv:3' and "did you mean 'a.mp4'" in told['A.mp4'][1]
+    assert 'second 9 is 7.0 s past the end' in told['b.mp4'][1]
 
 
 def test_known_seconds_become_tasks_and_the_planned_seconds_are_told(folder, tmp_path):
@@ -87,7 +87,7 @@ def test_known_seconds_become_tasks_and_the_planned_seconds_are_told(folder, tmp
     plan = make_plan(job)
     # Second 50 does not exist. It is lost, but it has a row in the results.
     assert planned_seconds(plan, {'a.mp4', 'b.mp4'}, 1, 1) == {'a.mp4': {1, 50}}
-    found = find_known_seconds(known(('a.mp4', 1), ('b.mp4', 0)), Archive([folder]), 'known.csv', 1)
+    found = find_known_seconds(known(('a.mp4', 1), ('b.mp4', 0)), Archive([folder]), 1)
     whole = plan.with_seconds(found, 1)
     assert whole.added == {('b.mp4', 0)} and not plan.added
     assert {task.video_id: task.target_time_s for task in make_tasks(whole, job)} == {'a.mp4': [1], 'b.mp4': [0]}

@@ -1,0 +1,53 @@
+"""The ground of the stations in words, for the screen."""
+
+_MOST_NAMED = 20  # stations or rows that the screen names; summary.json has all
+
+
+def ground_lines(summary: dict) -> list[str]:
+    """Returns lines about the known distances and the ground of the stations. summary: the content of summary.json."""
+    lines = _shortened(summary.get('known_problems', []), 'rows of known distances are left out; see summary.json')
+    if 'ground' not in summary:
+        return lines
+    ground = summary['ground']
+    measured = [station for station in ground['stations'] if station['known']]
+    lines += _shortened([_station_line(station) for station in measured], 'stations; see summary.json')
+    noted = [f'warning: {name_of(station)}: {note}.' for station in ground['stations'] for note in station['notes']]
+    lines += _shortened(noted, 'warnings about stations; see summary.json')
+    lines += _shortened([f'warning: {note}.' for note in ground['cameras']], 'notes on cameras; see summary.json')
+    flags = summary['flags']
+    if n := flags.get('no_known_point', 0):
+        lines.append(
+            f'warning: {n} distances are from stations without a known point. They assume a camera like those of '
+            f'{ground["prior"]["source"]}; measure three or more points at each station and give them with --calibrate.'
+        )
+    if n := flags.get('camera_moved', 0):
+        lines.append(
+            f'warning: {n} distances are from clips after or before a move of the camera, without a known point. '
+            'Measure points for these clips too.'
+        )
+    return lines
+
+
+def ground_is_doubtful(summary: dict) -> bool:
+    """Returns whether a station's ground, a move of a camera or a missing calibration makes distances doubtful."""
+    ground = summary.get('ground', {'stations': [], 'cameras': []})
+    flagged = any(summary['flags'].get(name) for name in ('no_known_point', 'camera_moved', 'ground_unfit'))
+    return flagged or bool(ground['cameras']) or any(station['notes'] for station in ground['stations'])
+
+
+def name_of(station: dict) -> str:
+    """Returns the name of a station; after a move of its camera with the number of the move."""
+    return station['station'] if not station['epoch'] else f'{station["station"]} (move {station["epoch"]})'
+
+
+def _station_line(station: dict) -> str:
+    points = '1 known point' if station['known'] == 1 else f'{station["known"]} known points'
+    error = ''
+    if station['mae_m'] is not None:
+        error = f'; each predicted from the others is wrong by {station["mae_m"]:.2f} m on average'
+    return f'{name_of(station)}: the ground is calibrated by {points}{error}.'
+
+
+def _shortened(lines: list[str], what: str) -> list[str]:
+    more = len(lines) - _MOST_NAMED
+    return lines[:_MOST_NAMED] + ([f'{more} more {what}'] if more > 0 else [])
