@@ -53,7 +53,7 @@ def test_the_distance_is_that_of_brute_force():
     misfit = ((planes @ np.stack([1 / distance_m, np.ones(2), x - 0.5]) - y) ** 2).sum(axis=1)[:, None]
     log = -(grid**2).sum(axis=1)[:, None] / 2 - steps**2 / 2 - misfit / 2 / noise**2 - 2 * np.log(noise)
     weight = np.exp(log - log.max())
-    r = np.linspace(0.5, 25, 200)
+    r = np.linspace(0.5, 25, 400)
     foot = (0.4, 0.72)
     expected = planes[:, :1] / r + (planes[:, 1] + planes[:, 2] * (foot[0] - 0.5))[:, None]
     density = np.zeros(len(r))

@@ -57,7 +57,7 @@ def test_a_point_that_is_far_off_is_told():
 
 
 def test_a_point_unlike_other_stations_is_told():
-    """Row 0.9 at 20 m: the default expects 0.45 + 0.07 = 0.52 with a standard deviation of 0.16."""
+    """Row 1.2 at 20 m: the default expects 0.45 + 0.07 = 0.52 with a standard deviation of 0.16."""
     checks = check_points(DEFAULT_PRIOR, [0.5], [1.2], [20.0])
     assert checks.is_off[0]
     assert checks.point_notes[0].startswith('the other stations put this foot at ')
@@ -74,10 +74,11 @@ def test_a_foot_above_the_horizon_is_told():
 def test_two_distances_at_one_foot_contradict_each_other():
     checks = check_points(DEFAULT_PRIOR, [0.5, 0.51], [0.7, 0.695], [2.0, 9.0])
     assert list(checks.is_off) == [True, True]
+    assert list(checks.contradicts) == [1, 0]
     assert checks.point_notes[0].startswith('2 m contradicts 9 m at the same foot point')
     assert checks.point_notes[1].startswith('9 m contradicts 2 m at the same foot point')
     apart = check_points(DEFAULT_PRIOR, [0.5, 0.5], [1.15, 0.6], [2.0, 9.0])
-    assert apart.point_notes == ['', '']
+    assert apart.point_notes == ['', ''] and list(apart.contradicts) == [-1, -1]
 
 
 def test_nearly_equal_distances_at_one_foot_do_not_contradict():
