@@ -68,8 +68,8 @@ def locate(ground: Ground, x, y, coverage: float = 0.9, feet_cut=None) -> Locate
 
     x, y [n]: shares of the picture from left and top. feet_cut [n] bool: from foot_points. A distance is refused where
     the feet are cut off, and where the foot is above the horizon with a probability of 95 %. A foot that may be below
-    the horizon is far away: its interval is wide. The predictive distribution has the uncertainty of plane and noise, and a
-    prior over distances of animals from 0.5 to 25 m. A foot that is nearer or farther gets the end of this range.
+    the horizon is far away: its interval is wide. The predictive distribution has the uncertainty of plane and noise,
+    and a prior over distances of animals from 0.5 to 25 m. A foot that is nearer or farther gets an end of this range.
     Raises ValueError if coverage is not between 0 and 1.
     """
     if not 0 < coverage < 1:

@@ -19,6 +19,7 @@ _NOISE = 0.034
 _LOG_NOISE_WITHIN = 0.5  # standard deviations of the logarithm of the noise
 _LOG_NOISE_BETWEEN = 0.5
 _WEIGHT = 2.0  # what the default says about the variation within a survey counts as many stations
+_LEAST_NOISE = 0.002  # nobody places a foot better; points that fit exactly would otherwise have no noise at all
 _ROUNDS = 30  # of EM; for the ten shared stations nothing changes in six digits after 20
 _STEPS = np.linspace(-3, 3, 13)  # of the quadrature over the noise, in standard deviations of its logarithm
 
@@ -70,8 +71,9 @@ def plane_posterior(prior: GroundPrior, x, y, distance_m) -> PlaneMixture:
 
     Given the noise the posterior is Gaussian, in closed form. The noise is integrated by quadrature.
     """
-    noise = prior.noise * np.exp(prior.noise_spread * _STEPS) if prior.noise_spread else np.array([prior.noise])
-    log_weight = -(_STEPS**2) / 2 if prior.noise_spread else np.zeros(1)
+    steps = _STEPS if prior.noise_spread else np.zeros(1)
+    noise = np.maximum(prior.noise * np.exp(prior.noise_spread * steps), _LEAST_NOISE)
+    log_weight = -(steps**2) / 2
     # In the basis of `axes`, prior and likelihood are both diagonal, whatever the noise.
     root = np.linalg.cholesky(prior.covariance)
     rows = plane_rows(x, distance_m) @ root
