@@ -286,7 +286,7 @@ def test_every_row_of_fidelity_names_its_place_and_its_test():
         ('```\nchimp-train --config=x --workdirs=runs\n```', 'no flag --workdirs: chimp-train'),
         ('    python predict.py --members runs --records data \\\n      --out a.csv   # a comment', None),
         ('    python predict.py --members runs --records data \\\n      --outs a.csv', 'no flag --outs'),
-        ('    .venv/bin/chimp-distance estimate CLIPS --out x', 'cannot be parsed: '),
+        ('    .venv/bin/chimp-distance estimate CLIPS', 'cannot be parsed: '),
         ('    python -m data_prep.build --clips_full A --out data --worker 3', 'no flag --worker'),
     ],
 )
