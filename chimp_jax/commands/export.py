@@ -13,11 +13,12 @@ The second command writes one file with the weights that `chimp-distance fetch d
 
     detector: frames [N, 640, 640, 3] uint8 RGB -> boxes [N, 8400, 4] x1 y1 x2 y2 in pixels, scores [N, 8400]
 
-Shrink a frame to 640 px with its aspect ratio, and put it into the upper left corner of a black square. Keep boxes with
-scores from `least_score` on and leave out boxes that overlap a better one by more than `most_overlap` (intersection over
-union); both figures are in the metadata. Before a file is written, ONNX Runtime runs it and the results are compared
-with the Flax model. A file whose results differ is not written. The command requires the extra `onnx`:
-pip install -e .[onnx].
+Shrink a frame to 640 px with its aspect ratio, and put it into the upper left corner of a black square. Keep the boxes
+with scores from `least_score` on. Leave out boxes that overlap a better one by more than `most_overlap` (intersection
+over union). Both figures are in the metadata.
+
+Before a file is written, ONNX Runtime runs it and the results are compared with the Flax model. A file whose results
+differ is not written. The command requires the extra `onnx`: pip install -e .[onnx].
 """
 
 import argparse
