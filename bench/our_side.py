@@ -61,6 +61,7 @@ def fresh_detector() -> dict[str, Any]:
     """Returns random parameters of the detector, with which no cell has an animal, as in most pictures of a clip."""
     runtime.use_compile_cache()
     parameters = jax.jit(YoloX().init)(jax.random.key(0), np.zeros((1, 64, 64, 3), np.uint8))['params']
+    parameters['backbone']['backbone']['stem_conv']['kernel'] /= 255  # pixels are 0..255, and maps must be of order 1
     for level in range(3):
         parameters['head'][f'obj_preds_{level}']['bias'] -= 100
     return parameters

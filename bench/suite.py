@@ -83,7 +83,7 @@ def write_onnx(network: str, scratch: Path, size_px: int) -> Path:
 
 def detector(scratch: Path, quick: bool) -> Rows:
     """Compares the detector in JAX, with the choice of boxes, and its exported file in ONNX Runtime, without."""
-    n = 16
+    n = 8
     options = {'n': n, 'size_px': DETECTOR_PX}
     exported = options | {'path': str(write_onnx('detector', scratch, DETECTOR_PX))}
     sides = [
@@ -212,14 +212,13 @@ def measure(name: str, quick: bool, scratch: Path) -> Rows:
     return rows
 
 
-def write(parts: dict[str, Rows], days: dict[str, str], quick: bool) -> None:
-    """Writes bench/results.json and the table of the page. days: the day on which each part was measured."""
-    described = table.machine()
-    content = {'days': days, 'quick': quick, 'machine': described, 'parts': parts}
+def write(parts: dict[str, Rows], days: dict[str, str], machines: dict[str, dict], quick: bool) -> None:
+    """Writes bench/results.json and the table of the page. days, machines: when and where each part was measured."""
+    content = {'days': days, 'quick': quick, 'machines': machines, 'parts': parts}
     RESULTS.write_text(json.dumps(content, indent=1) + '\n')
     rows = [row | {'day': days[name]} for name, part in parts.items() for row in part]
     command = 'make bench-quick (few rounds)' if quick else 'make bench'
-    text = f'`{command}`, {max(days.values())}: {table.machine_text(described)}\n\n{table.rows_text(rows)}\n'
+    text = f'`{command}`, {max(days.values())}:\n\n{table.machines_text(machines)}\n\n{table.rows_text(rows)}\n'
     PAGE.write_text(table.replace_section(PAGE.read_text(), 'table', text))
 
 
@@ -230,14 +229,15 @@ def main() -> None:
     parser.add_argument('--write', action='store_true', help='write the figures of a quick run too')
     options = parser.parse_args()
     names = options.only or list(QUICK if options.quick else PARTS)
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {'parts': {}, 'days': {}}
-    parts, days = kept['parts'], kept['days']
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {'parts': {}, 'days': {}, 'machines': {}}
+    parts, days, machines = kept['parts'], kept['days'], kept['machines']
     with tempfile.TemporaryDirectory() as scratch:
         for name in names:
             parts[name] = measure(name, options.quick, Path(scratch))
             days[name] = datetime.datetime.now(datetime.UTC).date().isoformat()
+            machines[name] = table.machine()
             if options.write or not options.quick:  # after each part: an interrupted run loses at most one
-                write({part: parts[part] for part in PARTS if part in parts}, days, options.quick)
+                write({part: parts[part] for part in PARTS if part in parts}, days, machines, options.quick)
 
 
 if __name__ == '__main__':

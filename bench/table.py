@@ -74,6 +74,14 @@ def machine_text(described: dict[str, Any]) -> str:
     return f'{head}; {described["system"]}. {versions}.'
 
 
+def machines_text(machines: dict[str, dict[str, Any]]) -> str:
+    """Returns a list of machines, each with the parts that were measured on it."""
+    parts: dict[str, list[str]] = {}
+    for part, described in machines.items():
+        parts.setdefault(machine_text(described), []).append(part)
+    return '\n'.join(f'- {", ".join(names)}: {text}' for text, names in parts.items())
+
+
 def replace_section(page: str, name: str, text: str) -> str:
     """Returns the page with new text between its two marks of that name. Raises ValueError if a mark is missing."""
     begin, end = f'<!-- {name}: written by the command, do not edit -->', f'<!-- end of {name} -->'

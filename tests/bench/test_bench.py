@@ -149,6 +149,8 @@ def test_rows_tell_of_other_work_on_the_machine():
 
 FINE = {'work': 'w', 'against': 'p', 'value': 1, 'range': [1, 1], 'unit': ' x', 'goal': None}
 
+OTHER = {'cpu': 'X', 'cores': 3, 'instructions': ['avx2'], 'memory_gb': 9, 'system': 'S', 'versions': {'numpy': '1'}}
+
 
 @pytest.fixture
 def suite_of(monkeypatch, tmp_path):
@@ -175,12 +177,16 @@ def raises(error):
 
 def test_a_failed_part_does_not_stop_the_others_and_older_rows_are_kept(suite_of):
     run, results = suite_of
-    suite.RESULTS.write_text(json.dumps({'days': {'c': '2026-01-02'}, 'parts': {'c': [FINE]}}))
+    suite.RESULTS.write_text(
+        json.dumps({'days': {'c': '2026-01-02'}, 'machines': {'c': OTHER}, 'parts': {'c': [FINE]}})
+    )
     fails = raises(RuntimeError('no clips'))
     run({'a': fails, 'b': lambda scratch, quick: [FINE], 'c': fails}, '--only', 'a', 'b')
     parts, days = results()['parts'], results()['days']
     assert parts['a'][0]['failed'] == 'RuntimeError: no clips' and parts['b'] == parts['c'] == [FINE]
     assert days['c'] == '2026-01-02' < days['a'] == days['b']
+    assert results()['machines'] == {'c': OTHER, 'a': table.machine(), 'b': table.machine()}
+    assert '\n- c: 3 cores of X (avx2), 9 GB; S. numpy 1.\n- a, b: ' in suite.PAGE.read_text()
     assert suite.PAGE.read_text().count('| w | p | 1.00 x') == 2 and 'no clips' in suite.PAGE.read_text()
 
 
