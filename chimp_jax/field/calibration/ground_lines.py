@@ -1,5 +1,7 @@
 """The ground of the stations in words, for the screen."""
 
+from chimp_jax.field.flags import GROUND_FLAGS
+
 _MOST_NAMED = 20  # stations or rows that the screen names; summary.json has all
 
 
@@ -32,7 +34,7 @@ def ground_lines(summary: dict) -> list[str]:
 def ground_is_doubtful(summary: dict) -> bool:
     """Returns whether a station's ground, a move of a camera or a missing calibration makes distances doubtful."""
     ground = summary.get('ground', {'stations': [], 'cameras': []})
-    flagged = any(summary['flags'].get(name) for name in ('no_known_point', 'camera_moved', 'ground_unfit'))
+    flagged = any(summary.get('flags', {}).get(name) for name in GROUND_FLAGS)
     return flagged or bool(ground['cameras']) or any(station['notes'] for station in ground['stations'])
 
 

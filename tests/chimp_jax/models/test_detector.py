@@ -39,7 +39,7 @@ def small():
     """A detector of 64 px pictures with the weights of the twin, in which about a third of the cells are animals."""
     twin = YoloXTwin()
     twin(np.zeros((1, 64, 64, 3), np.uint8))
-    return detector.Detector(detector.fit(detector_weights.convert(twin.tensors)), size_px=64)
+    return detector.Detector(detector.to_parameters(detector_weights.convert(twin.tensors)), size_px=64)
 
 
 def test_pictures_come_back_in_order_and_black_fills_the_rest(small):

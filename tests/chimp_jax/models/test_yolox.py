@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from yolox_twin import YoloXTwin
 
-from chimp_jax.models.detector import fit
+from chimp_jax.models.detector import to_parameters
 from chimp_jax.models.detector_weights import convert
 from chimp_jax.models.weight_files import PretrainedError
 from chimp_jax.models.yolox import YoloX, max_of_five, twice
@@ -28,7 +28,7 @@ def twin(pictures):
 
 def test_the_network_equals_its_twin(twin, pictures):
     twin, boxes, scores = twin
-    parameters = fit(convert(twin.tensors))
+    parameters = to_parameters(convert(twin.tensors))
     ours = jax.jit(YoloX().apply, compiler_options={'xla_backend_optimization_level': 0})
     our_boxes, our_scores = ours({'params': parameters}, pictures)
     assert our_boxes.shape == boxes.shape == (2, N_CELLS, 4)
@@ -44,7 +44,7 @@ def test_the_number_of_parameters(twin):
     twin = twin[0]
     learned = {name: array for name, array in twin.tensors.items() if 'running' not in name}
     assert sum(array.size for array in learned.values()) == 5_032_866
-    parameters = fit(convert(twin.tensors))
+    parameters = to_parameters(convert(twin.tensors))
     assert sum(array.size for array in jax.tree.leaves(parameters)) == 5_032_866 - 8_664
 
 
@@ -52,7 +52,7 @@ def test_weights_of_another_size_are_refused(twin):
     arrays = convert(twin[0].tensors)
     arrays['head/stems_0/kernel'] = np.zeros((1, 1, 128, 96), np.float32)  # of YOLOX-S
     with pytest.raises(PretrainedError, match='YOLOX-tiny: head/stems_0/kernel'):
-        fit(arrays)
+        to_parameters(arrays)
 
 
 def test_the_maximum_at_the_edge_by_hand():
