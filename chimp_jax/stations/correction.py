@@ -53,15 +53,15 @@ class ErrorModel:
 # hold where the OOF rows say nothing: without OOF rows all of them, without boxes the lengths and the feet.
 ASSUMED_ERRORS = ErrorModel(
     centre_m=5.0,
-    noise=0.22,
-    constant=0.05,
-    slope=0.12,
-    smooth=0.24,
-    column_length=0.57,
-    row_length=0.11,
-    log_length=0.39,
-    foot_mean=(0.5, 0.75),
-    foot_sd=(0.25, 0.15),
+    noise=0.23,
+    constant=0.08,
+    slope=0.08,
+    smooth=0.23,
+    column_length=0.54,
+    row_length=0.09,
+    log_length=0.25,
+    foot_mean=(0.48, 0.82),
+    foot_sd=(0.25, 0.14),
 )
 _FITTED = ('noise', 'constant', 'slope', 'smooth', 'column_length', 'row_length', 'log_length')
 
@@ -123,8 +123,8 @@ def fit_correction(estimate_m, known_m, foot, model: ErrorModel = ASSUMED_ERRORS
     return Correction(model, log_estimate, foot, weight)
 
 
-def fit_error_model(estimate_m, label_m, foot, site, clip) -> ErrorModel:
-    """Fits an ErrorModel to OOF rows: maximum marginal likelihood, with a weak prior around ASSUMED_ERRORS.
+def fit_error_model(estimate_m, label_m, foot, site, clip, assumed: ErrorModel = ASSUMED_ERRORS) -> ErrorModel:
+    """Fits an ErrorModel to OOF rows: maximum marginal likelihood, with a weak prior around `assumed`.
 
     estimate_m, label_m [n], metres; foot [n, 2], NaN if unknown; site, clip [n]. One row of each clip is used, because
     the known distances of a station should come from different clips, and rows of one clip resemble each other more.
@@ -133,7 +133,7 @@ def fit_error_model(estimate_m, label_m, foot, site, clip) -> ErrorModel:
     """
     log_estimate, log_label = _log(_distances('estimate', estimate_m)), _log(_distances('label', label_m))
     foot, site, clip = _feet(foot, log_estimate.shape), np.asarray(site, str), np.asarray(clip, str)
-    start = ASSUMED_ERRORS
+    start = assumed
     if not len(log_label):
         return start
     start = dataclasses.replace(start, centre_m=float(np.exp(np.median(log_label)) - _SHIFT_M))
