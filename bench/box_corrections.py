@@ -101,7 +101,7 @@ def fit_line(estimate_m: np.ndarray, label_m: np.ndarray, site: np.ndarray) -> L
     sums = [_sums(estimate_m[site == name], label_m[site == name], centre_m) for name in np.unique(site)]
     noise_m = max(float(np.std(label_m - estimate_m)), 1e-3)
     start = np.log([noise_m, noise_m / 2, 0.2])
-    found = minimize(_line_loss, start, args=(sums,), method='Nelder-Mead')
+    found = minimize(_line_loss, start, args=tuple(map(np.array, zip(*sums, strict=True))), method='Nelder-Mead')
     return Line(centre_m, *np.exp(np.maximum(found.x, np.log(1e-3))).tolist())
 
 
@@ -173,12 +173,13 @@ def _sums(estimate_m, label_m, centre_m: float) -> tuple[np.ndarray, np.ndarray,
     return x.T @ x, x.T @ residual_m, float(residual_m @ residual_m), len(residual_m)
 
 
-def _line_loss(log_deviations: np.ndarray, sums) -> float:
-    """Returns -log likelihood of residuals ~ N(0, noise^2 I + X diag(spread^2) X'), up to a constant, by Woodbury."""
+def _line_loss(log_deviations: np.ndarray, xx, xr, rr, n) -> float:
+    """Returns -log likelihood of residuals ~ N(0, noise^2 I + X diag(spread^2) X'), up to a constant, by Woodbury.
+
+    xx, xr, rr, n: _sums of all sites, each in one array [sites, ...].
+    """
     noise, *spreads = np.exp(2 * np.maximum(log_deviations, np.log(1e-3)))
-    total = 0.0
-    for xx, xr, rr, n in sums:
-        a = np.diag(1 / np.array(spreads)) + xx / noise
-        fitted = xr @ np.linalg.solve(a, xr) / noise**2
-        total += (n * np.log(noise) + np.log(spreads).sum() + np.linalg.slogdet(a)[1] + rr / noise - fitted) / 2
-    return total
+    a = np.diag(1 / np.array(spreads)) + xx / noise
+    fitted = (xr * np.linalg.solve(a, xr[..., None])[..., 0]).sum(axis=1) / noise**2
+    of_sites = n * np.log(noise) + np.log(spreads).sum() + np.linalg.slogdet(a)[1] + rr / noise - fitted
+    return float(of_sites.sum() / 2)

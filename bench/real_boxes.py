@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.box_corrections import Rows, measure_corrections
+from bench.box_corrections import WAYS, Rows, measure_corrections
 from bench.box_estimates import FOLDS, boosted_estimate, box_features, constant_estimate, deal_folds, read_rows
 from chimp_jax.field.intervals import fit_intervals
 from chimp_jax.stations.correction import ASSUMED_ERRORS, ErrorModel, fit_error_model
@@ -163,15 +163,13 @@ def print_errors(errors: Mapping[str, Mapping]) -> None:
 
 
 def print_corrections(corrections: Mapping[int, Mapping]) -> None:
-    ways = ('before', 'line', 'factor', 'new')
     for part, title in (('', 'each site weighs the same'), ('rows_', 'each row weighs the same')):
         print(f'\nMAE in metres with k known labels of the site; {title}\n')
-        print(
-            '| k | sites | before | line | factor | Gaussian process |' + ('' if part else ' gain / gain of factor |')
-        )
-        print('|---|---|---|---|---|---|' + ('' if part else '---|'))
+        last = '' if part else ' gain / gain of factor |'
+        print(f'| k | sites | before | line | factor | Gaussian process |{last}')
+        print('|---|---|---|---|---|---|' + ('---|' if last else ''))
         for k, row in corrections.items():
-            cells = [str(k), str(row['sites']), *(_cell(row[f'{part}{way}_m']) for way in ways)]
+            cells = [str(k), str(row['sites']), *(_cell(row[f'{part}{way}_m']) for way in WAYS)]
             if last:
                 low, high = (_cell(end, '{:.1f}') or 'none' for end in row['gain_ratio_90'])
                 cells.append(f'{_cell(row["gain_ratio"], "{:.1f}") or "none"} ({low} to {high})')

@@ -128,7 +128,7 @@ def fit_error_model(estimate_m, label_m, foot, site, clip, assumed: ErrorModel =
 
     estimate_m, label_m [n], metres; foot [n, 2], NaN if unknown; site, clip [n]. One row of each clip is used, because
     the known distances of a station should come from different clips, and rows of one clip resemble each other more.
-    With few sites, or without boxes, the prior decides: the logarithm of each standard deviation and length scale is
+    With few sites the prior decides; without boxes the lengths and the feet of `assumed` hold. The logarithm of each standard deviation and length scale is
     normal around the assumed value with a standard deviation of 1.
     """
     log_estimate, log_label = _log(_distances('estimate', estimate_m)), _log(_distances('label', label_m))
@@ -161,7 +161,9 @@ def fit_error_model(estimate_m, label_m, foot, site, clip, assumed: ErrorModel =
         )
         return fit + float(((logs - centre) ** 2).sum()) / (2 * _PRIOR_SD**2)
 
-    bounds = [(at - 4 * _PRIOR_SD, at + 4 * _PRIOR_SD) for at in centre]
+    held = () if known.any() else ('column_length', 'row_length')  # rows without a foot say nothing about them
+    reach = [0 if name in held else 4 * _PRIOR_SD for name in _FITTED]
+    bounds = list(zip(centre - reach, centre + reach, strict=True))
     return changed(minimize(loss, centre, method='L-BFGS-B', bounds=bounds).x)
 
 
