@@ -7,7 +7,7 @@ probability, park, site_id). Requires scikit-learn, which is in requirements/ben
 errors are those of a box-only estimate (bench/box_estimates.py), not of trained members. Folds are by site, so that
 estimates, hyperparameters of corrections and intervals of a site come from other sites. The form of the product's
 correction (covariance, scale of distances) was chosen on these labels among about 20 forms, so its gain at other sites
-may be smaller.
+may be smaller. Takes about 2.6 minutes of processor time.
 
 OUT is JSON:
 
