@@ -50,16 +50,16 @@ class ErrorModel:
 
 
 # Fitted to box-only estimates of the Deep Chimpact labels by `python -m bench.real_boxes FOLDER`, rounded. Without OOF
-# rows all of them are used, and without boxes in the OOF rows the lengths and the feet.
+# rows all of them are used, and without boxes in the OOF rows the feet and their lengths.
 ASSUMED_ERRORS = ErrorModel(
     centre_m=5.0,
-    noise=0.22,
-    constant=0.05,
+    noise=0.23,
+    constant=0.08,
     slope=0.08,
-    smooth=0.24,
-    column_length=0.6,
-    row_length=0.11,
-    log_length=0.3,
+    smooth=0.23,
+    column_length=0.64,
+    row_length=0.09,
+    log_length=0.25,
     foot_mean=(0.48, 0.82),
     foot_sd=(0.25, 0.14),
 )
@@ -122,17 +122,17 @@ def fit_correction(estimate_m, known_m, foot, model: ErrorModel = ASSUMED_ERRORS
     return Correction(model, log_estimate, foot, weight)
 
 
-def fit_error_model(estimate_m, label_m, foot, site, clip) -> ErrorModel:
-    """Fits an ErrorModel to OOF rows: maximum marginal likelihood, with a weak prior around ASSUMED_ERRORS.
+def fit_error_model(estimate_m, label_m, foot, site, clip, assumed: ErrorModel = ASSUMED_ERRORS) -> ErrorModel:
+    """Fits an ErrorModel to OOF rows: maximum marginal likelihood, with a weak prior around `assumed`.
 
     estimate_m, label_m [n], metres; foot [n, 2], NaN if unknown; site, clip [n]. One row of each clip is used, because
     the known distances of a station should come from different clips, and rows of one clip resemble each other more.
-    With few sites, or without boxes, the prior decides: the logarithm of each standard deviation and length scale is
-    normal around the assumed value with a standard deviation of 1.
+    With few sites, the prior decides: the logarithm of each standard deviation and length scale is normal around the
+    assumed value with a standard deviation of 1. Without boxes, the feet and their lengths are those of `assumed`.
     """
     log_estimate, log_label = _log(_distances('estimate', estimate_m)), _log(_distances('label', label_m))
     foot, site, clip = _feet(foot, log_estimate.shape), np.asarray(site, str), np.asarray(clip, str)
-    start = ASSUMED_ERRORS
+    start = assumed
     if not len(log_label):
         return start
     start = dataclasses.replace(start, centre_m=float(np.exp(np.median(log_label)) - _SHIFT_M))
@@ -160,7 +160,9 @@ def fit_error_model(estimate_m, label_m, foot, site, clip) -> ErrorModel:
         )
         return fit + float(((logs - centre) ** 2).sum()) / (2 * _PRIOR_SD**2)
 
-    bounds = [(at - 4 * _PRIOR_SD, at + 4 * _PRIOR_SD) for at in centre]
+    held = () if known.any() else ('column_length', 'row_length')  # rows without a foot say nothing about them
+    reach = [0 if name in held else 4 * _PRIOR_SD for name in _FITTED]
+    bounds = list(zip(centre - reach, centre + reach, strict=True))
     found = minimize(loss, centre, method='L-BFGS-B', bounds=bounds, options={'ftol': 1e-6})
     return changed(found.x)
 

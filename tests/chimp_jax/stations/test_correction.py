@@ -25,11 +25,13 @@ MODEL = ErrorModel(
 NO_FOOT = np.full((1, 2), np.nan)
 
 
-def closed_form(a, b):
-    """Covariance of the errors of two rows (log(d + 1), column, row) under MODEL, as the formula has it."""
-    line = 0.3**2 + 0.4**2 * (a[0] - math.log(6)) * (b[0] - math.log(6))
-    square = ((a[0] - b[0]) / 0.6) ** 2 + ((a[1] - b[1]) / 0.4) ** 2 + ((a[2] - b[2]) / 0.2) ** 2
-    return line + 0.5**2 * math.exp(-square / 2)
+def closed_form(a, b, m=MODEL):
+    """Covariance of the errors of two rows (log(d + 1), column, row), as the formula has it."""
+    centre = math.log(m.centre_m + 1)
+    line = m.constant**2 + m.slope**2 * (a[0] - centre) * (b[0] - centre)
+    lengths = (m.log_length, m.column_length, m.row_length)
+    square = sum(((x - y) / length) ** 2 for x, y, length in zip(a, b, lengths, strict=True))
+    return line + m.smooth**2 * math.exp(-square / 2)
 
 
 @pytest.mark.parametrize('n', [1, 2, 3])
@@ -77,6 +79,22 @@ def test_an_error_of_a_place_is_found_there():
     left, right, unknown = found.apply([5.0] * 3, [[0.2, 0.7], [0.9, 0.7], [np.nan, np.nan]])
     assert left == pytest.approx(10, rel=0.1) and right == pytest.approx(5, rel=0.1)
     assert right < unknown < left
+
+
+def test_opposite_errors_of_two_sides_are_found_by_the_place_only():
+    # On the left, estimates are too large by 30 %; on the right too small by as much, so a factor cannot help.
+    rng = np.random.default_rng(4)
+    known_m, side = rng.uniform(3, 8, 240), rng.integers(0, 2, 240)
+    foot = np.stack([side.astype(float), np.full(240, 0.8)], axis=1)
+    estimate_m = known_m * np.where(side == 0, 1.3, 1 / 1.3)
+    narrow = dataclasses.replace(ASSUMED_ERRORS, column_length=0.3)
+    errors = []
+    for at in (foot, np.full_like(foot, np.nan)):
+        found = fit_correction(estimate_m[:20], known_m[:20], at[:20], narrow).apply(estimate_m[20:], at[20:])
+        errors.append(np.abs(found - known_m[20:]).mean())
+    # Without the place, the estimate alone helps: the largest ones are too large.
+    before = np.abs(estimate_m - known_m)[20:].mean()
+    assert errors[0] < 0.4 * before and errors[1] > 2 * errors[0]
 
 
 def test_an_unknown_foot_is_averaged_over_the_feet():
@@ -158,12 +176,37 @@ def test_sizes_of_the_errors_are_found():
     assert found.foot_sd == pytest.approx((0.6 / math.sqrt(12),) * 2, rel=0.05)
 
 
+def covariance_of(rows, m):
+    return np.array([[closed_form(a, b, m) for b in rows] for a in rows]) + m.noise**2 * np.eye(len(rows))
+
+
+def test_the_model_that_made_the_errors_is_found():
+    """40 stations of 20 rows, drawn from MODEL. The fit explains them at least as well as MODEL itself."""
+    rng, stations = np.random.default_rng(3), []
+    for _ in range(40):
+        rows = np.concatenate([rng.uniform(1.5, 3, (20, 1)), rng.normal((0.5, 0.7), (0.2, 0.1), (20, 2))], axis=1)
+        stations.append((rows, rng.multivariate_normal(np.zeros(20), covariance_of(rows, MODEL)).clip(-1.5)))
+    rows, errors = (np.concatenate(column) for column in zip(*stations, strict=True))
+    site, clip = np.repeat(np.arange(40), 20), np.arange(800)
+    found = fit_error_model(np.exp(rows[:, 0]) - 1, np.exp(rows[:, 0] + errors) - 1, rows[:, 1:], site, clip)
+    density = [
+        sum(multivariate_normal(np.zeros(20), covariance_of(*one)).logpdf(z) for one, z in pairs)
+        for pairs in ([((r, m), z) for r, z in stations] for m in (found, MODEL))
+    ]
+    assert density[0] > density[1]
+    # The constant and the slope are less certain, because the smooth function may take a part.
+    assert found.noise == pytest.approx(MODEL.noise, rel=0.15)
+    assert found.smooth == pytest.approx(MODEL.smooth, rel=0.25)
+    lengths = (found.column_length, found.row_length, found.log_length)
+    assert lengths == pytest.approx((0.4, 0.2, 0.6), rel=0.35)
+
+
 def test_without_boxes_the_place_stays_as_assumed():
     estimate_m, label_m, foot, site, clip = simulated_rows(constant=0.3, smooth=0.0, noise=0.1)
     found = fit_error_model(estimate_m, label_m, np.full_like(foot, np.nan), site, clip)
     assert (found.foot_mean, found.foot_sd) == (ASSUMED_ERRORS.foot_mean, ASSUMED_ERRORS.foot_sd)
     for name in ('column_length', 'row_length'):
-        assert getattr(found, name) == pytest.approx(getattr(ASSUMED_ERRORS, name), rel=0.6)
+        assert getattr(found, name) == pytest.approx(getattr(ASSUMED_ERRORS, name), rel=1e-9)
     # Nothing tells whether the rest is noise or of the place: their sum is 0.1 and more.
     assert found.noise < 0.2 and found.constant > 0.15
 
@@ -179,6 +222,13 @@ def test_rows_of_one_clip_count_once():
 
 def test_no_rows_leave_the_assumption():
     assert fit_error_model([], [], np.zeros((0, 2)), [], []) == ASSUMED_ERRORS
+    assert fit_error_model([], [], np.zeros((0, 2)), [], [], MODEL) == MODEL
+
+
+def test_few_rows_stay_near_the_assumption():
+    rows = simulated_rows(constant=0.1, smooth=0.0, noise=0.1, n_sites=2, n=2)
+    found = [fit_error_model(*rows, assumed) for assumed in (MODEL, dataclasses.replace(MODEL, slope=0.05))]
+    assert found[0].slope > 4 * found[1].slope  # 0.4 and 0.05 before the rows
 
 
 @pytest.mark.parametrize(
