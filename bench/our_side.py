@@ -1,6 +1,9 @@
-"""Our side of the comparisons: encoding frames and updating the model, as prediction and training do.
+"""Our side of the comparisons: encoding frames, finding animals, and updating the model, as the commands do.
 
-python -m bench.our_side --out b0.onnx    # writes the backbone with random weights as ONNX, for other engines
+Writes a network with random weights as ONNX, for other engines:
+
+    python -m bench.our_side backbone --size_px 512 --out b0.onnx
+    python -m bench.our_side detector --size_px 640 --out detector.onnx
 """
 
 import argparse
@@ -18,7 +21,9 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 from chimp_jax import optim, parallel, steps  # noqa: E402
+from chimp_jax.models.detector import Detector  # noqa: E402
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel  # noqa: E402
+from chimp_jax.models.yolox import YoloX  # noqa: E402
 from chimp_jax.scoring import Scorer  # noqa: E402
 from chimp_jax.trainer import ARRAYS  # noqa: E402
 from configs import base  # noqa: E402
@@ -52,6 +57,26 @@ def encode(options: dict[str, Any]) -> Callable[[], None]:
     return work
 
 
+def fresh_detector() -> dict[str, Any]:
+    """Returns random parameters of the detector, with which no cell has an animal, as in most pictures of a clip."""
+    runtime.use_compile_cache()
+    parameters = jax.jit(YoloX().init)(jax.random.key(0), np.zeros((1, 64, 64, 3), np.uint8))['params']
+    for level in range(3):
+        parameters['head'][f'obj_preds_{level}']['bias'] -= 100
+    return parameters
+
+
+def detect(options: dict[str, Any]) -> Callable[[], None]:
+    """Returns the work: finding the animals in n frames, with the choice of boxes. options: n, size_px."""
+    detector = Detector(fresh_detector(), options['size_px'])
+    pictures = frames(options['n'], options['size_px'])
+
+    def work() -> None:
+        detector(pictures)
+
+    return work
+
+
 def update(options: dict[str, Any]) -> Callable[[], None]:
     """Returns the work: one update of the full model. options: batch (windows), n_frames, size_px."""
     model, state, optimizer = fresh()
@@ -78,14 +103,19 @@ def update(options: dict[str, Any]) -> Callable[[], None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('network', choices=['backbone', 'detector'])
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--size_px', type=int, default=512)
+    parser.add_argument('--size_px', type=int, required=True)
     options = parser.parse_args()
+    from chimp_jax.models.onnx_detector import detector_graph
     from chimp_jax.models.onnx_graph import backbone_graph
 
-    model, state, _ = fresh()
-    weights = {'params': state.params, 'batch_stats': state.batch_stats}
-    options.out.write_bytes(backbone_graph(model, weights, options.size_px).SerializeToString())
+    if options.network == 'detector':
+        graph = detector_graph(fresh_detector(), options.size_px)
+    else:
+        model, state, _ = fresh()
+        graph = backbone_graph(model, {'params': state.params, 'batch_stats': state.batch_stats}, options.size_px)
+    options.out.write_bytes(graph.SerializeToString())
 
 
 if __name__ == '__main__':

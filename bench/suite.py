@@ -19,11 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench import end_to_end, table
 from bench.turns import ROOT, Absent, Race, Side, race, ratio
 
 RESULTS, PAGE = ROOT / 'bench' / 'results.json', ROOT / 'docs' / 'performance.md'
 SIZE_PX, N_FRAMES = 512, 7
+DETECTOR_PX = 640
 # Windows of an update and the goal against Keras.
 UPDATES = {128: (8, 1.2), 256: (4, 1.4), 512: (2, 1.6)}
 
@@ -34,8 +37,7 @@ Rows = list[dict[str, Any]]
 
 def features(scratch: Path, quick: bool) -> Rows:
     """Compares B0's features: ours, Keras, ONNX Runtime and OpenVINO."""
-    model = scratch / 'b0.onnx'
-    subprocess.run([sys.executable, '-m', 'bench.our_side', '--out', str(model)], cwd=ROOT, check=True)
+    model = write_onnx('backbone', scratch, SIZE_PX)
     n = 32
     options = {'n': n, 'size_px': SIZE_PX}
     exported = options | {'path': str(model)}
@@ -71,6 +73,28 @@ def fastest_mode(run: Race, n: int) -> Rows:
     return [row | {'goal': 1.0, 'work': f'{row["work"]}, the fastest mode'} if row is fastest else row for row in rows]
 
 
+def write_onnx(network: str, scratch: Path, size_px: int) -> Path:
+    """Writes a network with random weights as an ONNX file and returns its path."""
+    path = scratch / f'{network}.onnx'
+    command = [sys.executable, '-m', 'bench.our_side', network, '--size_px', str(size_px), '--out', str(path)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return path
+
+
+def detector(scratch: Path, quick: bool) -> Rows:
+    """Compares the detector in JAX, with the choice of boxes, and its exported file in ONNX Runtime, without."""
+    n = 16
+    options = {'n': n, 'size_px': DETECTOR_PX}
+    exported = options | {'path': str(write_onnx('detector', scratch, DETECTOR_PX))}
+    sides = [
+        Side('ours', 'our_side', 'detect', options),
+        Side('ONNX Runtime', 'peers', 'onnx_encode', exported, ('onnxruntime',)),
+    ]
+    run, work = race(sides, 3 if quick else 9), f'detector, {DETECTOR_PX} px, float32'
+    rows = [ratio_row(run, f'{work}, frames/s', 'ours', 'ONNX Runtime', 0.8, n)]
+    return [*rows, seconds_row(run, f'{work}, one frame on all cores', 'ours', 0.25, n)]
+
+
 def updates(scratch: Path, quick: bool) -> Rows:
     """Compares updates of the full model."""
     rows = []
@@ -99,6 +123,15 @@ def ratio_row(run, work: str, ours: str, theirs: str, goal: float | None, n: int
     speeds = [n / statistics.median(run.seconds[name]) for name in (ours, theirs)]
     note = f'{speeds[0]:.1f} and {speeds[1]:.1f} frames/s, {len(run.seconds[ours])} rounds'
     return row | {'value': compared['ratio'], 'range': compared['range'], 'note': note, 'seconds': run.seconds}
+
+
+def seconds_row(run: Race, work: str, side: str, goal: float, n: int) -> dict[str, Any]:
+    """Returns a row of the table: the seconds per frame of a side, with n frames in each turn."""
+    row = {'work': work, 'against': '-', 'goal': goal, 'unit': ' s', 'less_is_better': True}
+    each = [seconds / n for seconds in run.seconds.get(side, [])]
+    if not each:
+        return row | {'failed': '; '.join(run.absent)}
+    return row | {'value': statistics.median(each), 'range': [min(each), max(each)], 'note': f'{len(each)} rounds'}
 
 
 def published(function: Callable, goal: float, what: str) -> Callable[[Path, bool], Rows]:
@@ -144,6 +177,7 @@ def memory(scratch: Path, quick: bool) -> Rows:
 
 PARTS: dict[str, Callable[[Path, bool], Rows]] = {
     'features': features,
+    'detector': detector,
     'updates': updates,
     'clip': clips,
     'recipes': published(end_to_end.twelve_recipes, 5, "twelve recipes over the challenge's pattern of targets, net"),
@@ -154,11 +188,24 @@ PARTS: dict[str, Callable[[Path, bool], Rows]] = {
 QUICK = ('features', 'updates', 'clip')  # parts that take minutes
 
 
+def others_percent() -> float:
+    """Returns how much of the processor other programs take now, in percent of all cores."""
+    return psutil.cpu_percent(interval=1)
+
+
+def beside(rows: Rows, busy_percent: float) -> Rows:
+    """Returns the rows with a note if other programs took more than a tenth of the processor."""
+    if busy_percent <= 10:
+        return rows
+    text = f'**not alone**: at the start other programs took {busy_percent:.0f} % of the processor'
+    return [row | {'note': '; '.join(filter(None, [row.get('note'), text]))} for row in rows]
+
+
 def measure(name: str, quick: bool, scratch: Path) -> Rows:
     """Returns the rows of a part, or one row with the reason if the part fails."""
-    began = time.perf_counter()
+    began, busy_percent = time.perf_counter(), others_percent()
     try:
-        rows = PARTS[name](scratch, quick)
+        rows = beside(PARTS[name](scratch, quick), busy_percent)
     except (Absent, RuntimeError, OSError, subprocess.SubprocessError, KeyError, ValueError) as error:
         rows = [{'work': name, 'against': '', 'failed': f'{type(error).__name__}: {error}'[:300]}]
     print(f'{name}: {time.perf_counter() - began:.0f} s\n{table.rows_text(rows)}', flush=True)

@@ -26,7 +26,7 @@ COMMANDS = {
     'check_submission': 'checks that a submission matches its format',
     'ensemble': 'compares the ways to combine the recipes',
     'fetch': 'downloads the detector of estimate --detect',
-    'export': 'writes a trained member as ONNX files',
+    'export': 'writes a trained member or the detector as ONNX files',
     'augment_sheet': 'shows what each augmentation does to a frame of your records',
 }
 

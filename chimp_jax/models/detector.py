@@ -84,8 +84,15 @@ def load_detector(path: Path | None = None) -> Detector:
 
     Raises PretrainedError in one line if the file is missing, damaged or another one.
     """
-    arrays = load_parameters(read_weights(path), str(path or 'the weights file of the detector'))
-    return Detector(to_parameters(arrays))
+    return Detector(read_detector(path))
+
+
+def read_detector(path: Path | None = None) -> dict:
+    """Returns the parameters of yolox.py from the weights in a file, None for the file in the cache folder.
+
+    Raises PretrainedError in one line if the file is missing, damaged or another one.
+    """
+    return to_parameters(load_parameters(read_weights(path), str(path or 'the weights file of the detector')))
 
 
 def to_parameters(arrays: dict[str, np.ndarray]) -> dict:

@@ -1,4 +1,4 @@
-"""Exports a model as two ONNX graphs and compares them with the Flax model. Requires the extra `onnx`."""
+"""Exports models as ONNX graphs and compares them with the Flax models. Requires the extra `onnx`."""
 
 from typing import Any
 
@@ -8,9 +8,12 @@ import onnx
 import onnxruntime
 
 from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.onnx_detector import detector_graph
 from chimp_jax.models.onnx_graph import backbone_graph, head_graph
+from chimp_jax.models.yolox import YoloX
 
-TOLERANCE = 1e-4  # of the largest value, or of 1 if all values are smaller
+TOLERANCE = 1e-4  # of the largest value, or of a least unit if all values are smaller
+_LEAST_SCORE_UNIT = 0.01  # scores of noise; ONNX Runtime's sigmoid is exact to 1e-7 of 1, not of its value
 
 
 def export(
@@ -25,10 +28,19 @@ def export(
     note = note | {'size_px': str(size_px), 'n_frames': str(n_frames)}
     for graph in graphs.values():
         onnx.helper.set_model_props(graph, note)
-    for name, error in compare(graphs, model, weights, size_px, n_frames).items():
-        if not error <= TOLERANCE:  # written so that NaN fails too
-            raise ValueError(f'the ONNX {name} differs from the Flax model by {error:.1e}, more than {TOLERANCE}')
+    _require_equal(compare(graphs, model, weights, size_px, n_frames))
     return graphs
+
+
+def export_detector(parameters: dict[str, Any], size_px: int, note: dict[str, str]) -> onnx.ModelProto:
+    """Returns the graph of the detector with the parameters of yolox.py. Its metadata contains `note` and `size_px`.
+
+    Raises ValueError if ONNX Runtime's results differ from those of the Flax model by more than TOLERANCE.
+    """
+    graph = detector_graph(parameters, size_px)
+    onnx.helper.set_model_props(graph, note | {'size_px': str(size_px)})
+    _require_equal(compare_detector(graph, parameters, size_px))
+    return graph
 
 
 def compare(graphs: dict[str, onnx.ModelProto], model: DistanceModel, weights, size_px: int, n_frames: int) -> dict:
@@ -41,13 +53,39 @@ def compare(graphs: dict[str, onnx.ModelProto], model: DistanceModel, weights, s
     windows = np.stack([features, features[::-1]])
     distance = jax.jit(lambda w, x: model.apply(w, windows=x, method='distance'))(weights, windows)
     pairs = {
-        'backbone': (run_onnx(graphs['backbone'], frames), np.asarray(features)),
-        'head': (run_onnx(graphs['head'], windows), np.asarray(distance)),
+        'backbone': (run_onnx(graphs['backbone'], frames)[0], np.asarray(features)),
+        'head': (run_onnx(graphs['head'], windows)[0], np.asarray(distance)),
     }
-    return {name: float(np.abs(a - b).max() / max(1.0, np.abs(b).max())) for name, (a, b) in pairs.items()}
+    return {name: _difference(a, b, 1.0) for name, (a, b) in pairs.items()}
 
 
-def run_onnx(graph: onnx.ModelProto, array: np.ndarray) -> np.ndarray:
-    """Runs a graph with one input and one output by ONNX Runtime on the CPU."""
+def compare_detector(graph: onnx.ModelProto, parameters: dict[str, Any], size_px: int) -> dict[str, float]:
+    """Returns the largest difference of the boxes and of the scores from the Flax model, relative to the largest value.
+
+    In a picture of noise all scores may be far below 1, and a difference relative to 1 would not show an error.
+    """
+    frames = np.random.default_rng(0).integers(0, 256, (2, size_px, size_px, 3), np.uint8)
+    # The program runs once, so it is compiled without optimization.
+    program = jax.jit(YoloX().apply, compiler_options={'xla_backend_optimization_level': 0})
+    expected = map(np.asarray, program({'params': parameters}, frames))
+    (boxes, scores), (our_boxes, our_scores) = run_onnx(graph, frames), expected
+    return {
+        'detector (boxes)': _difference(boxes, our_boxes, 1.0),
+        'detector (scores)': _difference(scores, our_scores, _LEAST_SCORE_UNIT),
+    }
+
+
+def run_onnx(graph: onnx.ModelProto, array: np.ndarray) -> list[np.ndarray]:
+    """Runs a graph with one input by ONNX Runtime on the CPU and returns its outputs."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=['CPUExecutionProvider'])
-    return session.run(None, {session.get_inputs()[0].name: array})[0]
+    return session.run(None, {session.get_inputs()[0].name: array})
+
+
+def _difference(a: np.ndarray, b: np.ndarray, least_unit: float) -> float:
+    return float(np.abs(a - b).max() / max(least_unit, np.abs(b).max()))
+
+
+def _require_equal(errors: dict[str, float]) -> None:
+    for name, error in errors.items():
+        if not error <= TOLERANCE:  # written so that NaN fails too
+            raise ValueError(f'the ONNX {name} differs from the Flax model by {error:.1e}, more than {TOLERANCE}')

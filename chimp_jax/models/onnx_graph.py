@@ -1,4 +1,4 @@
-"""Writes the model as two ONNX graphs, node by node: the backbone for frames, the head for windows of features.
+"""Writes the distance model as two ONNX graphs, node by node: backbone for frames, head for windows of features.
 
 Each layer becomes the ONNX operator with its meaning, and a batch norm is folded into the convolution before it, so
 engines use their fast kernels. An exporter that traces the JAX program would export the form for a CPU (a depthwise
@@ -24,7 +24,7 @@ OPSET = 17
 IR_VERSION = 8
 
 
-class _Graph:
+class OnnxGraph:
     """Collects nodes and constants in order. `constant` and `node` return the name of their output."""
 
     def __init__(self):
@@ -57,7 +57,7 @@ def backbone_graph(model: DistanceModel, weights: dict[str, Any], size_px: int) 
 
     weights: {'params', 'batch_stats'} of the DistanceModel.
     """
-    graph = _Graph()
+    graph = OnnxGraph()
     params, stats = (weights[kind]['encoder']['backbone'] for kind in ('params', 'batch_stats'))
     style = BACKBONES[model.backbone]
     # Pixels are transposed as bytes, and their scale is folded into the first kernel, because engines are slow on float
@@ -124,7 +124,7 @@ def backbone_graph(model: DistanceModel, weights: dict[str, Any], size_px: int) 
 
 def head_graph(weights: dict[str, Any]) -> onnx.ModelProto:
     """Returns the graph windows of features [N, T, 1280] -> distance [N], metres."""
-    graph = _Graph()
+    graph = OnnxGraph()
     params = weights['params']
     # ONNX has the gates in the order i, o, f, c, stores each kernel as [U, F], and has a bias for both products.
     kernel, recurrent, bias = (
@@ -144,7 +144,7 @@ def head_graph(weights: dict[str, Any]) -> onnx.ModelProto:
     return graph.model('head', [windows], [distance])
 
 
-def _dense(graph: _Graph, x: str, layer: dict) -> str:
+def _dense(graph: OnnxGraph, x: str, layer: dict) -> str:
     return graph.node('Gemm', x, *(graph.constant(np.asarray(layer[name])) for name in ('kernel', 'bias')))
 
 

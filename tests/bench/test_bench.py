@@ -131,6 +131,22 @@ def test_without_openvino_its_rows_say_so():
     assert [row['failed'] for row in rows] == run.absent * 2
 
 
+def test_the_seconds_per_frame_by_hand():
+    """Turns of 2, 4 and 3 s for 10 frames: 0.3 s per frame, between 0.2 and 0.4 s."""
+    run = turns.Race({'ours': [2.0, 4.0, 3.0]}, {}, [])
+    row = suite.seconds_row(run, 'work', 'ours', 0.25, n=10)
+    assert row['value'] == 0.3 and row['range'] == [0.2, 0.4] and table.verdict(row) == '**no**'
+    run = turns.Race({}, {}, ['ours ended: error'])
+    assert suite.seconds_row(run, 'work', 'ours', 0.25, n=10)['failed'] == 'ours ended: error'
+
+
+def test_rows_tell_of_other_work_on_the_machine():
+    text = '**not alone**: at the start other programs took 85 % of the processor'
+    rows = suite.beside([FINE, FINE | {'note': '9 rounds'}], 85.2)
+    assert [row['note'] for row in rows] == [text, f'9 rounds; {text}']
+    assert suite.beside([FINE], 9.0) == [FINE]
+
+
 FINE = {'work': 'w', 'against': 'p', 'value': 1, 'range': [1, 1], 'unit': ' x', 'goal': None}
 
 
@@ -139,6 +155,7 @@ def suite_of(monkeypatch, tmp_path):
     """Returns a function that runs the suite with given parts in an empty folder, and one that reads results.json."""
     monkeypatch.setattr(suite, 'RESULTS', tmp_path / 'results.json')
     monkeypatch.setattr(suite, 'PAGE', tmp_path / 'page.md')
+    monkeypatch.setattr(suite, 'others_percent', lambda: 0.0)
     suite.PAGE.write_text('<!-- table: written by the command, do not edit -->\n<!-- end of table -->\n')
 
     def run(parts, *arguments):

@@ -57,8 +57,8 @@ def test_both_graphs_equal_the_flax_model(size_px, settings):
     frames = (brightness * rng.integers(0, 256, (6, size_px, size_px, 3))).astype(np.uint8)
     positions = np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5], [5, 5, 5, 0, 0]])
     expected = mine.apply(values, frames=frames[None], window=positions[None])[0]  # both halves at once
-    features = onnx_export.run_onnx(graphs['backbone'], frames)
-    distance = onnx_export.run_onnx(graphs['head'], features[positions])
+    (features,) = onnx_export.run_onnx(graphs['backbone'], frames)
+    (distance,) = onnx_export.run_onnx(graphs['head'], features[positions])
     assert features.shape == (6, 1280) and distance.shape == (3,)
     np.testing.assert_allclose(distance, expected, atol=1e-5)
     whole = mine.apply(values, frames=frames[None], method='encode')[0]
