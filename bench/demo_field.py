@@ -3,7 +3,7 @@
 Requires the files of `make demo`: members with OOF predictions, their predictions of the test sites, and the hidden
 distances of the test sites. Prints the coverage and mean width of the intervals by distance band. Also prints the MAE
 with and without a correction that is fitted on 10 labels of each site and evaluated on the site's other rows, over 20
-draws of the labels. The correction gets no foot points, because the demo's frames have no boxes. Takes a minute.
+draws of the labels. The correction gets no foot points. Takes a minute.
 """
 
 import sys

@@ -30,7 +30,7 @@ _SHIFT_M = 1.0  # of the logarithm
 _GRID = np.arange(0, 5.0001, 0.05)  # of g(d), 0 to 147 m; the correction is linear between these distances
 _LEAST_RISE = 0.1  # of g(corrected) over g(d): a correction never reverses the order of distances
 _PRIOR_SD = 1.0  # of the logarithms of the standard deviations and length scales
-_MOST_CLIPS = 100  # of a site in fit_error_model; the time grows with the cube
+_MOST_CLIPS = 50  # of a site in fit_error_model, to save time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +49,19 @@ class ErrorModel:
     foot_sd: tuple[float, float]
 
 
-# Fitted to the box-only estimates of the Deep Chimpact labels: `python -m bench.real_boxes FOLDER` prints them. They
-# hold where the OOF rows say nothing: without OOF rows all of them, without boxes the lengths and the feet.
+# Fitted to box-only estimates of the Deep Chimpact labels by `python -m bench.real_boxes FOLDER`, rounded. Without OOF
+# rows all of them are used, and without boxes in the OOF rows the feet and their lengths.
 ASSUMED_ERRORS = ErrorModel(
     centre_m=5.0,
-    noise=0.22,
-    constant=0.05,
-    slope=0.12,
-    smooth=0.24,
-    column_length=0.57,
-    row_length=0.11,
-    log_length=0.39,
-    foot_mean=(0.5, 0.75),
-    foot_sd=(0.25, 0.15),
+    noise=0.23,
+    constant=0.08,
+    slope=0.08,
+    smooth=0.23,
+    column_length=0.64,
+    row_length=0.09,
+    log_length=0.25,
+    foot_mean=(0.48, 0.82),
+    foot_sd=(0.25, 0.14),
 )
 _FITTED = ('noise', 'constant', 'slope', 'smooth', 'column_length', 'row_length', 'log_length')
 
@@ -90,9 +90,8 @@ class Correction:
     def _apply(self, distance_m: np.ndarray, foot: np.ndarray) -> np.ndarray:
         model, weight = self.model, self.weight
         centre = _log(model.centre_m)
-        line = model.constant**2 * weight.sum() + model.slope**2 * np.outer(
-            _GRID - centre, weight @ (self.log_estimate - centre)
-        ).reshape(-1)
+        line = model.constant**2 * weight.sum()
+        line = line + model.slope**2 * (weight @ (self.log_estimate - centre)) * (_GRID - centre)
         near = _closeness(_GRID[:, None], self.log_estimate, model.log_length)
         places = _places(model, foot[:, None], self.foot) * weight
         mapped = _GRID + line + model.smooth**2 * places @ near.T  # [n, grid]
@@ -123,17 +122,17 @@ def fit_correction(estimate_m, known_m, foot, model: ErrorModel = ASSUMED_ERRORS
     return Correction(model, log_estimate, foot, weight)
 
 
-def fit_error_model(estimate_m, label_m, foot, site, clip) -> ErrorModel:
-    """Fits an ErrorModel to OOF rows: maximum marginal likelihood, with a weak prior around ASSUMED_ERRORS.
+def fit_error_model(estimate_m, label_m, foot, site, clip, assumed: ErrorModel = ASSUMED_ERRORS) -> ErrorModel:
+    """Fits an ErrorModel to OOF rows: maximum marginal likelihood, with a weak prior around `assumed`.
 
     estimate_m, label_m [n], metres; foot [n, 2], NaN if unknown; site, clip [n]. One row of each clip is used, because
     the known distances of a station should come from different clips, and rows of one clip resemble each other more.
-    With few sites, or without boxes, the prior decides: the logarithm of each standard deviation and length scale is
-    normal around the assumed value with a standard deviation of 1.
+    With few sites, the prior decides: the logarithm of each standard deviation and length scale is normal around the
+    assumed value with a standard deviation of 1. Without boxes, the feet and their lengths are those of `assumed`.
     """
     log_estimate, log_label = _log(_distances('estimate', estimate_m)), _log(_distances('label', label_m))
     foot, site, clip = _feet(foot, log_estimate.shape), np.asarray(site, str), np.asarray(clip, str)
-    start = ASSUMED_ERRORS
+    start = assumed
     if not len(log_label):
         return start
     start = dataclasses.replace(start, centre_m=float(np.exp(np.median(log_label)) - _SHIFT_M))
@@ -161,8 +160,11 @@ def fit_error_model(estimate_m, label_m, foot, site, clip) -> ErrorModel:
         )
         return fit + float(((logs - centre) ** 2).sum()) / (2 * _PRIOR_SD**2)
 
-    bounds = [(at - 4 * _PRIOR_SD, at + 4 * _PRIOR_SD) for at in centre]
-    return changed(minimize(loss, centre, method='L-BFGS-B', bounds=bounds).x)
+    held = () if known.any() else ('column_length', 'row_length')  # rows without a foot say nothing about them
+    reach = [0 if name in held else 4 * _PRIOR_SD for name in _FITTED]
+    bounds = list(zip(centre - reach, centre + reach, strict=True))
+    found = minimize(loss, centre, method='L-BFGS-B', bounds=bounds, options={'ftol': 1e-6})
+    return changed(found.x)
 
 
 def fuse(distance_a_m, sd_log_a, distance_b_m, sd_log_b) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from made_runs import ONE, TWO, write_oof, write_runs
@@ -23,6 +24,26 @@ def test_another_order_of_members_and_rows_changes_nothing(tmp_path):
     again, labels_again = members.read_oof(members.find_members(write_runs(tmp_path / 'b', order=-1))[::-1])
     pd.testing.assert_frame_equal(oof, again)
     pd.testing.assert_series_equal(labels, labels_again)
+
+
+def test_feet_of_the_oof_rows_come_from_their_boxes(tmp_path):
+    found = members.find_members(write_runs(tmp_path))
+    index = members.read_oof(found)[0].index
+    assert np.isnan(members.read_oof_feet(found, index)).all()  # members of version 0.1 kept no boxes
+    # ONE has a box in one row of fold 1; TWO has boxes in both rows of fold 0, and none in fold 1.
+    boxes = {(ONE, 1): {9: '0.2,0.3,0.1,0.4', 10: ',,,'}, (TWO, 0): {0: '0,0.5,1,0.5', 2: '0.6,0.1,0.2,0.1'}}
+    for member in found:
+        path = member.folder / 'oof.csv'
+        given = boxes.get((member.recipe, member.fold))
+        if given:
+            header, *lines = path.read_text().split()
+            lines = [f'{line},{given[int(line.split(",")[1])]}' for line in lines]
+            path.write_text('\n'.join([f'{header},bbox_x,bbox_y,bbox_width,bbox_height', *lines]))
+    feet = pd.DataFrame(members.read_oof_feet(found, index), index)
+    # Column: left + width / 2. Row: top + height.
+    assert feet.loc[('a.avi', 9)].tolist() == pytest.approx([0.25, 0.7]) and feet.loc[('a.avi', 10)].isna().all()
+    assert feet.loc[('b.mp4', 0)].tolist() == pytest.approx([0.5, 1.0])
+    assert feet.loc[('b.mp4', 2)].tolist() == pytest.approx([0.7, 0.2])
 
 
 GOOD = [('a.avi', 10, 9.0, 8.0), ('a.avi', 9, 5.0, 4.5)]

@@ -1,5 +1,6 @@
 """Training from records to members: resumes exactly, skips what is finished, refuses what does not fit."""
 
+import dataclasses
 import filecmp
 import json
 import re
@@ -64,6 +65,24 @@ def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path
     assert len(json.loads((tmp_path / 'killed' / RECIPE / 'fold_1' / 'run.json').read_text())) == 3  # a row a start
 
 
+def small_boxes(monkeypatch):
+    """Gives each target of the records a box of its own. Returns the box by (video_id, time)."""
+
+    def box(video_id, time):
+        left = 0.01 * int(video_id.split()[1].split('.')[0]) + 0.001 * time
+        return left, 0.1, left + 0.2, 0.4 + 0.01 * time
+
+    read = trainer.TrainingData.validation_records
+
+    def with_boxes(self, fold):
+        for record in read(self, fold):
+            boxes = [box(record.video_id, int(time)) for time in record.target_time_s]
+            yield dataclasses.replace(record, target_box=np.array(boxes, np.float32))
+
+    monkeypatch.setattr(trainer.TrainingData, 'validation_records', with_boxes)
+    return box
+
+
 def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path, monkeypatch):
     config = small.config(data)
     config.train.update(epochs=4, early_stop_epochs=1)
@@ -75,11 +94,16 @@ def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path, monk
         return row | {'val_mae': epochs[0] * len(epochs)}, rows
 
     monkeypatch.setattr(trainer.Trainer, '_validate', worse_and_worse)
+    boxes = small_boxes(monkeypatch)
     train.train_recipe(config, tmp_path, folds=[1])
     assert len(epochs) == 2  # it stopped early
     oof = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'oof.csv')
     assert set(oof['video_id']) == {'clip 1.mp4', 'clip 3.mp4', 'clip 5.mp4'}
     assert len(oof) == len(oof.drop_duplicates(['video_id', 'time'])) == 3 * 3  # the fourth has no distance
+    for row in oof.itertuples():
+        x1, y1, x2, y2 = boxes(row.video_id, row.time)
+        np.testing.assert_allclose([row.bbox_x, row.bbox_y], [x1, y1], rtol=1e-6)
+        np.testing.assert_allclose([row.bbox_width, row.bbox_height], [x2 - x1, y2 - y1], rtol=1e-5)
     metrics = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'metrics.csv')
     best = json.loads((tmp_path / RECIPE / 'fold_1' / 'member.json').read_text())['best_epoch']
     assert metrics['val_mae'].idxmin() + 1 == best

@@ -122,8 +122,8 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
     )
     yield (
         given.detect and confidence is not None and confidence < LEAST_CONFIDENCE,
-        f'--min_confidence={confidence}: the detector of --detect reports no animal below {LEAST_CONFIDENCE:g}; give '
-        f'{LEAST_CONFIDENCE:g} or more',
+        f'--min_confidence={confidence or 0:g}: the detector of --detect reports no animal below '
+        f'{LEAST_CONFIDENCE:g}; give {LEAST_CONFIDENCE:g} or more',
     )
     yield (
         not given.members and not boxes,
@@ -152,7 +152,7 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
     )
     yield (
         every is not None and not 0 < every <= LONGEST_STEP_S,
-        f'--detector_every={every}: give seconds, above 0 and up to {LONGEST_STEP_S}',
+        f'--detector_every={every or 0:g}: give seconds, above 0 and up to {LONGEST_STEP_S}',
     )
     yield (
         given.partial_effort and 'distance' not in given.format,

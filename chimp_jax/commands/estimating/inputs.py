@@ -129,13 +129,19 @@ def read_known(request: EstimateRequest, inputs: Inputs) -> Known:
         for problem in seconds.problems
     ]
     if rows.empty:
-        told = named([f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in problems])
-        raise ValueError(f'{request.calibrate} has no row that can be used: {told}')
+        raise ValueError(f'{request.calibrate} has no row that can be used: {_told(problems)}')
     for problem in known_points.table_order(problems):
         log.info('%s: %s: %s', problem.row, problem.video_id, problem.reason)
     if not request.uses_ground:
-        calibrate.check_known(rows['video_id'].map(inputs.stations()).fillna(NO_FOLDER), request.calibrate)
+        try:
+            calibrate.check_known(rows['video_id'].map(inputs.stations()).fillna(NO_FOLDER), request.calibrate)
+        except ValueError as few:
+            raise ValueError(f'{few}; left out: {_told(problems)}' if problems else str(few)) from None
     return Known(points._replace(rows=rows, problems=problems), seconds)
+
+
+def _told(problems: list[Problem]) -> str:
+    return named([f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in problems])
 
 
 def targets_job(request: EstimateRequest) -> Job:

@@ -80,7 +80,7 @@ def fuse_with_ground(
     ground_m, spread_log = (found[name].to_numpy(float) for name in ('distance', 'spread_log'))
     sd_log = sd_log_of(members.distance_m, members.upper_m, coverage)
     chosen = targets['video_id'].map(by_clip).fillna(False).to_numpy(bool)
-    chosen &= np.isfinite(ground_m) & np.isfinite(sd_log) & np.isfinite(members.distance_m)
+    chosen = chosen & np.isfinite(ground_m) & np.isfinite(sd_log) & np.isfinite(members.distance_m)
     if not chosen.any():
         return members
     fused_m, fused_sd = fuse(

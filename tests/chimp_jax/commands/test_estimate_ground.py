@@ -201,6 +201,26 @@ def test_after_a_move_of_the_camera_the_calibration_starts_anew(tmp_path, capsys
     assert f'A: the camera was moved between {names[1]} and {names[2]}' in told and '2 distances are from clips' in told
 
 
+@pytest.mark.usefixtures('small_model')
+def test_with_members_the_ground_is_combined_where_it_lowers_the_error(runs, station, capsys):
+    distances_m = (3.0, 4, 5, 6, 8, 10)
+    write_clip(station / 'clips' / 'A' / 'reference.mp4', numbered_frames(48), 8)
+    lines = [f'A/reference.mp4,{i},{r},0.5,{row_of(r)},no' for i, r in enumerate(distances_m)]
+    (station / 'known.csv').write_text('\n'.join(['video_id,time,distance,x,y,animal', *lines]) + '\n')
+    flags = ['--members', runs, '--detections', station / 'md.json', '--calibrate', station / 'known.csv']
+    assert estimate(station, *flags) == 0
+    (check,) = json.loads((station / 'out' / 'summary.json').read_text())['combined']
+    assert (check['station'], check['n']) == ('A', 6)
+    # The members were trained for an epoch on noise; the known points lie on the plane.
+    assert check['applied'] and check['mae_combined_m'] < check['mae_members_m']
+    rows = read(station / 'out')
+    animals = rows[rows['status'] == 'ok']
+    assert list(animals.index) == [('A/a.mp4', 0), ('A/a.mp4', 2)] and (animals['members'] == 4).all()
+    assert (animals['distance_lower'].astype(float) < animals['distance']).all()
+    assert (rows['status'] == 'known distance').sum() == 6
+    assert 'are combined with those from the ground' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
