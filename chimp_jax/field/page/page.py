@@ -203,12 +203,14 @@ def _overview(estimates: Estimates, known: pd.DataFrame) -> dict:
     summary, options = estimates.summary, estimates.options
     coverage = summary.get('coverage', options.get('coverage'))
     n_models = estimates.rows['members'].dropna()
+    n_models = n_models[n_models > 0]
     return {
         'simulated': summary.get('simulated') is True,
         'n_clips': len(estimates.clips),
         'n_corrected': int((known['status'] == CORRECTED).sum()),
         'n_flagged': int((known['flags'] != '').sum()),
         'models': ' to '.join(f'{n:g}' for n in sorted({n_models.min(), n_models.max()})) if len(n_models) else '',
+        'by_ground': 'ground' in summary,
         'has_intervals': bool(known['distance_lower'].notna().any()),
         'has_spread': bool(known['spread'].notna().any()),
         'no_interval': _sentence(summary.get('no_interval') or 'summary.json gives no reason'),
