@@ -64,12 +64,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         sys.exit(str(error))
     print(f'{len(stations)} stations, {sum(len(station[0]) for station in stations.values())} points')
-    priors, source = other_stations_priors(stations)
-    figures = print_table(f'Prior of each station: {source}', stations, priors)
+    figures = print_tables(stations, '')
     if flags.json:
         write_json(flags.json, {str(k): row for k, row in figures.items()})
+    inside = {name: tuple(part[y <= 1] for part in (x, y, r)) for name, (x, y, r) in stations.items()}
+    inside = {name: station for name, station in inside.items() if len(station[0])}
+    n_inside = sum(len(station[0]) for station in inside.values())
+    if 0 < n_inside < sum(len(station[0]) for station in stations.values()):
+        print(f'\nThe {n_inside} points inside the picture: estimate takes no others')
+        print_tables(inside, ', points inside the picture')
+
+
+def print_tables(stations: Mapping[str, Points], which: str) -> dict[int, dict]:
+    """Prints the errors with the prior of the other stations and with the default. Returns the former."""
+    priors, source = other_stations_priors(stations)
+    figures = print_table(f'Prior of each station: {source}{which}', stations, priors)
     if any(prior is not DEFAULT_PRIOR for prior in priors.values()):
-        print_table(f'Prior: default, from {DEFAULT_PRIOR.source}', stations, dict.fromkeys(stations, DEFAULT_PRIOR))
+        title = f'Prior: default, from {DEFAULT_PRIOR.source}{which}'
+        print_table(title, stations, dict.fromkeys(stations, DEFAULT_PRIOR))
+    return figures
 
 
 def read_points(path: Path) -> dict[str, Points]:

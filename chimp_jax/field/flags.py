@@ -7,7 +7,7 @@ import numpy as np
 FLAGS = ('outside_training', 'overexposed', 'dark', 'wide_spread')
 # Of distances from the ground of a station: why there is none, and why one may be wrong.
 NO_GROUND_FLAGS = ('feet_cut', 'above_horizon')
-GROUND_FLAGS = ('no_known_point', 'camera_moved', 'ground_unfit')
+GROUND_FLAGS = ('no_known_point', 'camera_moved', 'camera_unsure', 'ground_unfit')
 # Measured with `python -m bench.frame_luma FOLDER`: in 12 real clips, a frame whose exposure had not settled has 13.9,
 # and no animal can be seen in it; the next darkest clip has 32. Lit infrared nights of the demo go down to 22.9.
 DARK_LUMA = 20.0

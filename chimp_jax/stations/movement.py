@@ -26,12 +26,14 @@ class Moves(NamedTuple):
     """The epoch of each clip of a station.
 
     epochs: [n], 0, 0, 0, 1, 1, ... starts: for each epoch the reason why it begins, '' for the first. doubtful: clip
-    number -> the reason why its epoch is not certain. The number counts the given backgrounds from 0.
+    number -> the reason why its epoch is not certain. The number counts the given backgrounds from 0. shifted: the
+    doubtful clips whose picture is shifted by 8 px or more; the others cannot be compared.
     """
 
     epochs: list[int]
     starts: list[str]
     doubtful: dict[int, str]
+    shifted: frozenset[int] = frozenset()
 
 
 def background(frames: np.ndarray) -> np.ndarray:
@@ -69,7 +71,7 @@ def find_moves(backgrounds: Sequence[np.ndarray | None], infrared: Sequence[bool
         raise ValueError(f'give infrared for each of {n} backgrounds, not for {len(infrared)}')
     usable, doubtful = _usable(backgrounds)
     look = functools.lru_cache(maxsize=4 * _MOST_REFERENCES)(lambda i: Look(backgrounds[i]))
-    epochs, starts = [0] * n, ['']
+    epochs, starts, shifted = [0] * n, [''], set()
     start = usable[0] if usable else None
     while start is not None:
         track = _Track(look, start)
@@ -82,12 +84,37 @@ def find_moves(backgrounds: Sequence[np.ndarray | None], infrared: Sequence[bool
             doubtful[new] = reason
         for i in [start, *later]:
             if new is None or i < new:
-                doubtful |= track.doubt(i, alone=new is not None and not reason)
+                doubt = track.doubt(i, alone=new is not None and not reason)
+                doubtful |= doubt
+                shifted |= {j for j in doubt if j in track.places and not track.fits(j)}
         if reason:
             epochs[new:] = [len(starts)] * (n - new)
             starts.append(reason)
         start = new
-    return Moves(epochs, starts, dict(sorted(doubtful.items())))
+    return Moves(epochs, starts, dict(sorted(doubtful.items())), frozenset(shifted))
+
+
+def fitting_epoch(backgrounds: Sequence[np.ndarray | None], moves: Moves, i: int) -> int | None:
+    """Returns the epoch whose clips show what a doubtful clip shows, or None. The latest clips of an epoch count.
+
+    backgrounds, moves: what find_moves was given and returned. i: the clip's number.
+    """
+    mine = backgrounds[i]
+    if mine is None:
+        return None
+    look = Look(mine)
+    for number in range(len(moves.starts)):
+        others = [
+            j
+            for j, epoch in enumerate(moves.epochs)
+            if epoch == number and j not in moves.doubtful and backgrounds[j] is not None
+        ]
+        for j in others[-_LOOK_BACK:]:
+            if backgrounds[j].shape == mine.shape:
+                shift = look.shift_from(Look(backgrounds[j]))
+                if shift.confidence >= COMPARABLE and shift.size_px < COUNTS_FROM_PX:
+                    return number
+    return None
 
 
 class _Track:

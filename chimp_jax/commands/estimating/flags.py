@@ -168,6 +168,15 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
             f'{flag} is for --format camtrap-dp; add this format or leave the table out',
         )
     yield (
+        given.uses_ground and given.theta_deg is not None and not 0 < given.theta_deg < 180,
+        f'--theta={given.theta_deg or 0:g}: the angle of view of one lens is above 0 and below 180 degrees; correct it',
+    )
+    yield (
+        given.detect and 'distance' in given.format and given.snapshot_s and rate * given.snapshot_s < 1,
+        f'--detect_rate={rate:g} looks less often than --snapshot {given.snapshot_s}, so nobody looks at some moments; '
+        f'give --detect_rate {1 / (given.snapshot_s or 1):.3g} or more',
+    )
+    yield (
         not 0 < given.coverage < 1,
         f'--coverage={given.coverage} is not a share; give a number between 0 and 1, such as 0.9',
     )

@@ -37,7 +37,7 @@ class GroundEstimates(NamedTuple):
 def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Mapping[str, ClipLook]) -> GroundEstimates:
     """Fits the ground of each station and locates all boxes."""
     size_px = {name: (look.height_px, look.width_px) for name, look in looks.items() if not look.problem}
-    cameras, notes = find_cameras(inputs.stations(), looks)
+    cameras, notes, doubtful = find_cameras(inputs.stations(), looks)
     points, problems = pd.DataFrame(columns=known_points.COLUMNS), []
     if inputs.known is not None:
         inside = known_points.in_shares(inputs.known.points, size_px)
@@ -46,41 +46,53 @@ def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Map
         wanted = set(inside.rows['video_id'])
         with_boxes = boxes.boxes_of([clip for clip in clips if clip.video_id in wanted], headers, size_px)
         known = known_points.with_feet(inside, boxes.best_feet(with_boxes))
-        contradicting = grounds.contradictions(cameras, known.rows)
+        contradicting = grounds.contradictions(cameras, known.rows) + grounds.of_shifted_clips(
+            known.rows, [clip for clip, shifted in doubtful.items() if shifted]
+        )
         points = grounds.without_problems(known.rows, contradicting)
         # The members need no foot point.
         problems = known_points.table_order((known if inputs.trained is None else inside).problems + contradicting)
     fitted = grounds.fit_grounds(cameras, points)
     animals = boxes.boxes_of(_sightings(request, inputs), plan.headers, size_px)
     if inputs.known is not None:
-        animals = animals[~animals['video_id'].isin(inputs.known.points.without_animals())].reset_index(drop=True)
-    located = ground_rows.locate_boxes(animals, fitted, request.coverage, request.theta_deg)
+        animals = animals[~animals['video_id'].isin(inputs.known.points.not_animals)].reset_index(drop=True)
+    located = ground_rows.locate_boxes(animals, fitted, request.coverage, request.theta_deg, doubtful)
     return GroundEstimates(located, fitted, problems, notes)
 
 
 def find_cameras(
     station: pd.Series, looks: Mapping[str, ClipLook]
-) -> tuple[list[grounds.CameraClips], dict[str, list[str]]]:
-    """Returns the clips of each station between moves of its camera, and notes on moves by station.
+) -> tuple[list[grounds.CameraClips], dict[str, list[str]], dict[str, bool]]:
+    """Returns the clips of each station between moves of its camera, notes on moves by station, and the doubtful clips.
 
-    station: of each clip, indexed by video_id.
+    station: of each clip, indexed by video_id. doubtful: {video_id: whether its picture is shifted}; a clip is doubtful
+    if its picture fits no epoch of its station, because it is shifted or because it cannot be compared.
     """
-    epoch, notes = {}, {}
+    epoch, notes, doubtful = {}, {}, {}
     for name, clips in station.groupby(station):
         in_order = sorted((clip for clip in clips.index if clip in looks), key=grounds.clip_order)
-        moves = movement.find_moves(
-            [looks[clip].background_grey() for clip in in_order], [looks[clip].infrared for clip in in_order]
-        )
-        epoch |= dict(zip(in_order, moves.epochs, strict=True))
+        backgrounds = [looks[clip].background_grey() for clip in in_order]
+        moves = movement.find_moves(backgrounds, [looks[clip].infrared for clip in in_order])
+        epochs = list(moves.epochs)
         told = [
             f'the camera was moved between {in_order[first - 1]} and {in_order[first]} ({reason}); the calibration '
             'starts anew there'
             for first, reason in ((moves.epochs.index(number), why) for number, why in enumerate(moves.starts) if why)
         ]
-        told += [f'{in_order[i]}: {reason}' for i, reason in moves.doubtful.items() if not looks[in_order[i]].problem]
+        for i, reason in moves.doubtful.items():
+            if looks[in_order[i]].problem:
+                continue
+            # Names do not always follow the time: a clip of known points may belong to an earlier epoch.
+            found = movement.fitting_epoch(backgrounds, moves, i)
+            if found is None:
+                doubtful[in_order[i]] = i in moves.shifted
+                told.append(f'{in_order[i]}: {reason}')
+            else:
+                epochs[i] = found
+        epoch |= dict(zip(in_order, epochs, strict=True))
         if told:
             notes[name] = told
-    return grounds.camera_clips(station, epoch), notes
+    return grounds.camera_clips(station, epoch), notes, doubtful
 
 
 def looked_targets(plan: Plan, looks: Mapping[str, ClipLook], ground: GroundEstimates) -> Streamed:

@@ -21,6 +21,8 @@ def look_for_animals(request: EstimateRequest, inputs: Inputs) -> dict[str, Clip
     from chimp_jax.models import detector, detector_weights  # JAX's import takes a second
 
     paths = inputs.paths()
+    if not paths:
+        raise ValueError(f'{request.clips} holds no clip; give the folder with the clips')
     find = detector.load_detector()
 
     def detect(pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -103,8 +103,9 @@ def write_results(
     out = epath.Path(request.out)
     write_table(out / status.DISTANCES, rows if request.details else rows[estimates.COLUMNS])
     write_table(out / status.CLIPS, clips)
-    folder = request.clips if '://' in request.clips else os.path.abspath(request.clips)
-    write_json(out / status.OPTIONS, dataclasses.asdict(request) | {'clips': folder})
+    # The report may run in another folder.
+    paths = {name: _absolute(getattr(request, name)) for name in ('clips', 'calibrate')}
+    write_json(out / status.OPTIONS, dataclasses.asdict(request) | paths)
     if ground is not None:
         write_table(out / status.BOXES, ground_rows.boxes_table(ground.boxes))
         content = grounds.stations_file(ground.grounds, request.theta_deg, pictures(looks), ground.notes)
@@ -112,9 +113,14 @@ def write_results(
     else:  # of an earlier run with other flags
         for name in (status.BOXES, status.STATIONS):
             (out / name).unlink(missing_ok=True)
+    animals = ground_rows.rows_of_boxes(rows, ground.boxes) if inputs.trained is None else None
     exports = {
-        name: formats.write(name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals())
+        name: formats.write(name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), animals)
         for name in request.format
     }
     write_json(out / status.SUMMARY, made | exports)
     return made | exports
+
+
+def _absolute(path: str | None) -> str | None:
+    return path if path is None or '://' in path else os.path.abspath(path)

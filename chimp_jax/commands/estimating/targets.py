@@ -20,7 +20,7 @@ def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[C
     job = targets_job(request)
     plan = make_plan(job, request.watch())
     if inputs.known is not None:
-        plan = plan.without_animals(inputs.known.points.without_animals())
+        plan = plan.without_animals(inputs.known.points.not_animals)
     for note in plan.notes():
         log.info('note: %s', note)
     animals = make_tasks(plan, job)

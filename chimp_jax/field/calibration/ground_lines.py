@@ -16,7 +16,9 @@ def ground_lines(summary: dict) -> list[str]:
     lines += _shortened([_combined_line(check) for check in summary.get('combined', [])], 'stations; see summary.json')
     noted = [f'warning: {name_of(station)}: {note}.' for station in ground['stations'] for note in station['notes']]
     lines += _shortened(noted, 'warnings about stations; see summary.json')
-    lines += _shortened([f'warning: {note}.' for note in ground['cameras']], 'notes on cameras; see summary.json')
+    lines += _shortened(
+        [f'warning: {note.rstrip("?")}.' for note in ground['cameras']], 'notes on cameras; see summary.json'
+    )
     flags = summary['flags']
     if n := flags.get('no_known_point', 0):
         lines.append(
@@ -46,7 +48,7 @@ def name_of(station: dict) -> str:
 def _station_line(station: dict) -> str:
     points = '1 known point' if station['known'] == 1 else f'{station["known"]} known points'
     error = ''
-    if station['mae_m'] is not None:
+    if station['mae_m'] is not None and station['known'] > 1:
         error = f'; each predicted from the others is wrong by {station["mae_m"]:.2f} m on average'
     return f'{name_of(station)}: the ground is calibrated by {points}{error}.'
 

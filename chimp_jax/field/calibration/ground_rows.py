@@ -1,5 +1,7 @@
 """Distances from the ground: of each box of a detector, and of the targets."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -7,6 +9,7 @@ from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field.calibration.boxes import CORNERS
 from chimp_jax.field.calibration.grounds import FittedGround, Grounds
 from chimp_jax.field.estimates import Estimated
+from chimp_jax.field.status import CORRECTED
 from chimp_jax.stations import ground_plane
 
 # Why a box has no distance from the ground: the reason of ground_plane.locate -> in words.
@@ -21,13 +24,19 @@ COLUMNS = [
 ]
 
 
-def locate_boxes(boxes: pd.DataFrame, grounds: Grounds, coverage: float, theta_deg: float | None) -> pd.DataFrame:
+def locate_boxes(
+    boxes: pd.DataFrame,
+    grounds: Grounds,
+    coverage: float,
+    theta_deg: float | None,
+    doubtful: Collection[str] = (),
+) -> pd.DataFrame:
     """Adds to each box (boxes.COLUMNS) its distance from the ground of its clip's station.
 
     Adds station; distance, distance_lower, distance_upper (metres, NaN without a distance); spread_log, the standard
     deviation of the distance's logarithm; angle (degrees from the middle of the picture, NaN if theta_deg is None);
-    reason and flags. theta_deg: the camera's horizontal angle of view. A box of a clip without a ground has no
-    distance.
+    reason and flags. theta_deg: the camera's horizontal angle of view. doubtful: video_ids of clips whose camera may
+    stand elsewhere. A box of a clip without a ground has no distance.
     """
     by_clip = grounds.of_clip()
     located = boxes.assign(station='', reason='', flags='', **dict.fromkeys(_NUMBERS, np.nan))
@@ -42,6 +51,8 @@ def locate_boxes(boxes: pd.DataFrame, grounds: Grounds, coverage: float, theta_d
             located.loc[here, 'station'] = one.camera.station
             located.loc[here, 'reason'] = found.reason
             located.loc[here, 'flags'] = _flags(one, grounds, found.reason)
+    unsure = boxes['video_id'].isin(list(doubtful))
+    located.loc[unsure, 'flags'] = (located.loc[unsure, 'flags'] + ' camera_unsure').str.strip()
     if theta_deg is not None:
         located['angle'] = ground_plane.angle_deg(boxes['x'].to_numpy(float), theta_deg)
     return located
@@ -62,6 +73,25 @@ def from_ground(targets: pd.DataFrame, best: pd.DataFrame) -> Estimated:
     numbers = (found[name].to_numpy(float) for name in ('distance', 'distance_lower', 'distance_upper'))
     reason = [REASONS.get(name, name) for name in found['reason'].fillna(NO_BOX)]
     return Estimated(*numbers, list(found['flags'].fillna('')), reason)
+
+
+def rows_of_boxes(rows: pd.DataFrame, located: pd.DataFrame) -> pd.DataFrame:
+    """Returns rows (distances.csv) with a row for each animal: for all boxes of the frame of the best box of a second.
+
+    A second whose distance a person corrected keeps its one row.
+    """
+    frame = best_boxes(located)['frame_number'].rename('best_frame')
+    boxes = located.join(frame, on=KEY)
+    boxes = (
+        boxes[boxes['frame_number'] == boxes['best_frame']]
+        .set_index(KEY)[['distance']]
+        .rename(columns={'distance': 'of_box'})
+    )
+    whole = rows.join(boxes, on=KEY)
+    plain = (whole['status'] != CORRECTED) & whole['of_box'].notna()
+    whole['distance'] = whole['of_box'].where(plain, whole['distance'])
+    once = (whole['status'] == CORRECTED) & whole.duplicated(KEY)
+    return whole[~once].drop(columns='of_box').reset_index(drop=True)
 
 
 def boxes_table(located: pd.DataFrame) -> pd.DataFrame:

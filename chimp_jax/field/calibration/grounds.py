@@ -1,7 +1,7 @@
 """The ground of each station: fitted to its known points, anew after each move of the camera."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -105,6 +105,15 @@ def contradictions(cameras: Sequence[CameraClips], points: pd.DataFrame) -> list
                 reason = f'{note} (the other one is {part["row"].iloc[other]})'
                 problems.append(Problem(row.video_id, row.row, STAGE, reason))
     return problems
+
+
+def of_shifted_clips(points: pd.DataFrame, shifted: Collection[str]) -> list[Problem]:
+    """Returns a problem for each known point of a clip whose picture is shifted. shifted: video_ids."""
+    reason = (
+        'the picture of the clip is shifted against all other clips of the station, so the camera may have been moved; '
+        'measure the point in a clip before or after the move'
+    )
+    return [Problem(row.video_id, row.row, STAGE, reason) for row in points.itertuples() if row.video_id in shifted]
 
 
 def without_problems(points: pd.DataFrame, problems: Sequence[Problem]) -> pd.DataFrame:

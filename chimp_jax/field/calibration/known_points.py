@@ -18,7 +18,8 @@ from data_prep.inputs.cells import number, seconds, site_name
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
 
-COLUMNS = [*KEY, 'distance', 'x', 'y', 'site', 'animal', 'row']
+COLUMNS = [*KEY, 'distance', 'x', 'y', 'in_pixels', 'site', 'row']
+_TYPED = (*KEY, 'distance', 'x', 'y', 'site', 'animal')
 STAGE = 'known distance'
 _LARGEST_SHARE = 2.0  # a larger x or y is in pixels
 _ANIMAL = {'': True, 'yes': True, 'y': True, '1': True, 'true': True, 'no': False, 'n': False, '0': False}
@@ -35,16 +36,12 @@ class KnownPoints(NamedTuple):
     """The usable rows of the table, and what is wrong with the others.
 
     rows: COLUMNS. time: whole seconds; distance: metres; x, y: the foot point, NaN if not given, in shares of the
-    picture from left and top, or in pixels; animal: False if the clip shows a person or a pole; row: 'file:line'.
+    picture from left and top, or in pixels; in_pixels: which of both; row: 'file:line'.
     """
 
     rows: pd.DataFrame
-    in_pixels: bool
     problems: list[Problem]
-
-    def without_animals(self) -> frozenset[str]:
-        """Returns the video_ids of the clips that show a person or a pole: none of their seconds has an animal."""
-        return frozenset(self.rows.loc[~self.rows['animal'].astype(bool), 'video_id'])
+    not_animals: frozenset[str] = frozenset()  # clips with a row `no`, usable or not: no second of them has an animal
 
     def by_second(self) -> pd.DataFrame:
         """Returns the rows of the seconds with one known distance."""
@@ -54,8 +51,9 @@ class KnownPoints(NamedTuple):
 def read_known_points(path, names: Names | Archive = NO_CLIPS) -> KnownPoints:
     """Reads video_id, time, distance and, if they are there, x, y, site and animal of a CSV.
 
-    x and y are both in shares (0..1) or, if a value of the table is above 2, both in pixels. names: the clips that
-    exist, which the table may spell otherwise. Raises ValueError if the file is no such table or has no row.
+    x and y are both in shares (0..1) or, if one of them is above 2, both in pixels. A row with the word no in the
+    column animal shows a person or a pole. names: the clips that exist, which the table may spell otherwise. Raises
+    ValueError if the file is no such table or has no row.
     """
     path = epath.Path(path)
     table = read_table(
@@ -63,23 +61,23 @@ def read_known_points(path, names: Names | Archive = NO_CLIPS) -> KnownPoints:
         ['video_id', 'time', 'distance'],
         ('time', 'distance', 'x', 'y'),
         renamed={'filepath': 'video_id', 'site_id': 'site'},
-        any_case=COLUMNS,
+        any_case=_TYPED,
     )
     if table.empty:
         raise ValueError(f'{path} {_NO_ROW}')
-    rows, problems = [], []
+    rows, problems, not_animals = [], [], set()
     for line, cells in zip(table.index, table.to_dict('records'), strict=True):
         place = f'{path.name}:{line}'
         video_id = names.video_id_of(cells['video_id'])
+        if _ANIMAL.get(cells.get('animal', '').strip().lower()) is False:
+            not_animals.add(video_id)
         try:
             rows.append({'video_id': video_id, 'row': place} | _row(cells, video_id, names))
         except ValueError as fault:
             problems.append(Problem(video_id, place, STAGE, str(fault)))
     found = pd.DataFrame(rows, columns=COLUMNS)
-    in_pixels = bool((found[['x', 'y']].to_numpy(float) > _LARGEST_SHARE).any())
-    reasons = ({} if in_pixels else _outside(found)) | _mixed_units(found, in_pixels)
-    reasons |= _repeated(found) | _two_sites(found)
-    return _without(KnownPoints(found, in_pixels, problems), reasons)
+    reasons = _outside(found) | _repeated(found) | _two_sites(found)
+    return _without(KnownPoints(found, problems, frozenset(not_animals)), reasons)
 
 
 def in_shares(known: KnownPoints, size_px: Mapping[str, tuple[int, int]]) -> KnownPoints:
@@ -87,12 +85,13 @@ def in_shares(known: KnownPoints, size_px: Mapping[str, tuple[int, int]]) -> Kno
 
     size_px: {video_id: (height, width)} of the clips that can be decoded.
     """
-    if not known.in_pixels:
-        return known
-    sizes = [size_px.get(name, (math.nan, math.nan)) for name in known.rows['video_id']]
+    rows, in_pixels = known.rows.copy(), known.rows['in_pixels'].astype(bool).to_numpy()
+    sizes = [size_px.get(name, (math.nan, math.nan)) for name in rows['video_id']]
     height, width = np.array(sizes, float).reshape(-1, 2).T
-    rows = known.rows.assign(x=known.rows['x'] / width, y=known.rows['y'] / height)
-    return _without(known._replace(rows=rows, in_pixels=False), _outside(rows))
+    rows.loc[in_pixels, 'x'] = (rows['x'] / width)[in_pixels]
+    rows.loc[in_pixels, 'y'] = (rows['y'] / height)[in_pixels]
+    rows['in_pixels'] = False
+    return _without(known._replace(rows=rows), _outside(rows))
 
 
 def with_feet(known: KnownPoints, feet: pd.DataFrame) -> KnownPoints:
@@ -126,6 +125,9 @@ def _row(cells: dict[str, str], video_id: str, names: Names | Archive) -> dict:
     x, y = (number(cells[name], '', name) if cells.get(name, '').strip() else math.nan for name in ('x', 'y'))
     if math.isnan(x) != math.isnan(y):
         raise ValueError('only one of x and y is given; give both, or neither')
+    in_pixels = max(x, y) > _LARGEST_SHARE
+    if in_pixels and 0 < min(x, y) < 1:
+        raise ValueError(f'x={x:g} looks like a share and y={y:g} like pixels, or the reverse; write both in one unit')
     word = cells.get('animal', '').strip().lower()
     if word not in _ANIMAL:
         raise ValueError(f'animal {cells["animal"]!r} is neither yes nor no; write one of them')
@@ -134,25 +136,17 @@ def _row(cells: dict[str, str], video_id: str, names: Names | Archive) -> dict:
         'distance': distance_m,
         'x': x,
         'y': y,
+        'in_pixels': in_pixels,
         'site': site_name(cells.get('site', '')),
-        'animal': _ANIMAL[word],
     }
 
 
 def _outside(rows: pd.DataFrame) -> dict[int, str]:
     """Returns {position: reason} of the points in shares that are outside of the picture."""
     x, y = rows['x'].to_numpy(float), rows['y'].to_numpy(float)
-    outside = (x < 0) | (x > 1) | (y < 0) | (y > 1)
+    outside = ((x < 0) | (x > 1) | (y < 0) | (y > 1)) & ~rows['in_pixels'].to_numpy(bool)
     text = 'the point x={:.3g}, y={:.3g} (shares of the picture) is outside the picture; correct x and y'
     return {i: text.format(x[i], y[i]) for i in np.flatnonzero(outside)}
-
-
-def _mixed_units(rows: pd.DataFrame, in_pixels: bool) -> dict[int, str]:
-    if not in_pixels:
-        return {}
-    small = (rows['x'] <= 1) & (rows['y'] <= 1) & (rows['x'] >= 0) & ((rows['x'] % 1 > 0) | (rows['y'] % 1 > 0))
-    reason = 'x and y look like shares, but other rows are in pixels; write all rows in one unit'
-    return dict.fromkeys(np.flatnonzero(small.to_numpy()), reason)
 
 
 def _repeated(rows: pd.DataFrame) -> dict[int, str]:

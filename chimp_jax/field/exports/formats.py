@@ -85,16 +85,23 @@ def write(
     now: str,
     snapshots: Snapshots | None = None,
     n_animals: Mapping[tuple[str, int], int] | None = None,
+    animals: pd.DataFrame | None = None,
 ) -> dict:
     """Writes one format into the folder `out` and returns the counts of what it wrote.
 
     rows, clips: distances.csv and clips.csv; seconds of known distances are left out, because they are no animals.
     now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second): boxes of animals there}, for `zamba`.
+    animals: rows with the distance of each animal, for `zamba`; None: all animals of a second have one distance.
     """
     out, rows = epath.Path(out), status.animal_rows(rows)
     in_survey = rows['video_id'].isin(clips.loc[clips['site'].notna(), 'video_id'])  # a target may name any clip
     writers: dict[str, Callable[[], dict]] = {
-        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', _readable_s(clips), n_animals),
+        'zamba': lambda: zamba.write_zamba(
+            rows if animals is None else status.animal_rows(animals),
+            out / 'zamba.csv',
+            _readable_s(clips),
+            n_animals if animals is None else None,
+        ),
         'distance': lambda: distance_flatfile.write_distance(
             rows[in_survey],
             snapshots=snapshots,

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from etils import epath
 
-from chimp_jax.field.label_tables import read_label_table
+from chimp_jax.field.calibration.known_points import read_known_points
 from chimp_jax.field.page.choice import Key
 from chimp_jax.field.page.data import Estimates
 from data_prep.archive import Names
@@ -27,7 +27,7 @@ def known_distances(estimates: Estimates) -> tuple[dict[Key, float], str]:
     known, note = dict(estimates.measured), ''
     if table := estimates.options.get('calibrate'):
         try:
-            rows = read_label_table(table, Names(estimates.clips['video_id']))
+            rows = read_known_points(table, Names(estimates.clips['video_id'])).by_second()
             known |= {(row.video_id, row.time): float(row.distance) for row in rows.itertuples()}
         except (ValueError, OSError) as error:
             gone = f'there is no file {table}; run chimp-distance report in the folder in which estimate ran'

@@ -43,6 +43,10 @@ FLAG_TEXTS = {  # words on a picture, and what they mean
         'The distance assumes a camera like those of another survey. Measure three or more points at the station.',
     ),
     'camera_moved': ('camera moved', 'The known points of the station are of before or after a move of its camera.'),
+    'camera_unsure': (
+        'camera moved?',
+        'The picture fits no other clip of the station: the camera may have been moved, or the picture is too dark.',
+    ),
     'ground_unfit': ('ground uncertain', 'The known points of the station do not fit a plane.'),
     'feet_cut': ('feet cut off', 'The feet are outside of the picture, so the ground gives no distance.'),
     'above_horizon': ('above the horizon', 'The feet are above the horizon, so the ground gives no distance.'),

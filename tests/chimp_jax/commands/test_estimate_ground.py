@@ -141,6 +141,28 @@ def test_no_usable_known_point_is_refused(station):
     assert estimate(station, '--detections', station / 'md.json', '--calibrate', station / 'known.csv') == 1
 
 
+def test_each_animal_of_a_frame_has_its_distance_in_zambas_table(station):
+    boxes = [box_at(4, x=0.3, frame_number=0), box_at(8, x=0.7, frame_number=0, conf=0.5), box_at(6, frame_number=8)]
+    write_detections(station / 'md.json', {'A/a.mp4': boxes, 'A/reference.mp4': []})
+    flags = ['--detections', station / 'md.json', '--format', 'zamba']
+    assert estimate(station, *flags) == 3  # no known point
+    table = pd.read_csv(station / 'out' / 'zamba.csv').dropna()
+    assert table['time'].tolist() == [0, 0, 1] and len(read(station / 'out')) == 2
+    boxes = pd.read_csv(station / 'out' / 'boxes.csv').sort_values(['time_s', 'distance'])
+    assert table.sort_values(['time', 'distance'])['distance'].tolist() == boxes['distance'].round(1).tolist()
+    assert boxes['distance'].tolist()[0] < 6 < boxes['distance'].tolist()[1]
+
+
+def test_a_row_that_cannot_be_used_still_tells_that_its_clip_shows_a_person(station):
+    with_person = json.loads((station / 'md.json').read_text())
+    with_person['detection_categories']['2'] = 'animal'
+    (station / 'md.json').write_text(json.dumps(with_person))
+    lines = ['A/reference.mp4,0,3,no', 'A/a.mp4,0,4,', 'A/reference.mp4,1,far,no']
+    (station / 'known.csv').write_text('\n'.join(['video_id,time,distance,animal', *lines[1:]]) + '\n')
+    assert estimate(station, '--detections', station / 'md.json', '--calibrate', station / 'known.csv') == 3
+    assert set(read(station / 'out').reset_index()['video_id']) == {'A/a.mp4'}
+
+
 class Found(NamedTuple):
     boxes_px: np.ndarray
     scores: np.ndarray
@@ -201,6 +223,26 @@ def test_after_a_move_of_the_camera_the_calibration_starts_anew(tmp_path, capsys
     assert f'A: the camera was moved between {names[1]} and {names[2]}' in told and '2 distances are from clips' in told
 
 
+def test_points_of_a_shifted_clip_do_not_calibrate_the_others(tmp_path):
+    """REF_1.mp4 comes last by its name, and was filmed before the move: its points belong to the first two clips."""
+    names = [f'A/IMG_{number}.mp4' for number in range(4)]
+    for name, shift_px in zip([*names, 'A/REF_1.mp4'], (0, 0, 30, 30, 0), strict=True):
+        write_clip(tmp_path / 'clips' / name, scenery(shift_px), 4)
+    images = {name: [box_at(4, frame_number=0)] for name in names}
+    write_detections(tmp_path / 'md.json', images)
+    lines = [f'A/REF_1.mp4,{i},{r},0.5,{row_of(r)},no' for i, r in enumerate((3, 5, 10))]
+    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance,x,y,animal', *lines]) + '\n')
+    flags = ['--detections', tmp_path / 'md.json', '--calibrate', tmp_path / 'known.csv']
+    assert estimate(tmp_path, *flags) == 3
+    found = read(tmp_path / 'out')['flags']
+    assert [found[name, 0] for name in names] == ['', '', 'camera_moved', 'camera_moved']
+    # One clip alone is shifted: its rows are flagged, and no points come from it.
+    write_clip(tmp_path / 'clips' / names[2], scenery(0), 4)
+    assert estimate(tmp_path, *flags, out='alone') == 3
+    found = read(tmp_path / 'alone')['flags']
+    assert [found[name, 0] for name in names] == ['', '', '', 'camera_unsure']
+
+
 @pytest.mark.usefixtures('small_model')
 def test_with_members_the_ground_is_combined_where_it_lowers_the_error(runs, station, capsys):
     distances_m = (3.0, 4, 5, 6, 8, 10)
@@ -228,6 +270,7 @@ def test_with_members_the_ground_is_combined_where_it_lowers_the_error(runs, sta
         (['--detect', '--detections', 'md.json'], '--detect finds the animals itself'),
         (['--detect', '--detect_rate', '0'], '--detect_rate=0'),
         (['--detect', '--min_confidence', '0.1'], 'no animal below 0.25'),
+        (['--detect', '--theta', '200'], '--theta=200'),
         (['--detect', '--every', '2'], '--every cannot be used with --detect'),
     ],
 )

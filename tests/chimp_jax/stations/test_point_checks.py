@@ -52,7 +52,9 @@ def test_a_point_that_is_far_off_is_told():
     assert checks.residual_sd[1] > 3
     assert checks.estimate_m[1] == pytest.approx(2.5, abs=0.3)
     note = checks.point_notes[1]
-    assert note.startswith('the other points put this foot at 2.') and 'the known distance is 25 m' in note
+    # The feet of the points beyond 2.5 m are higher, so each of them contradicts 25 m; they are not blamed for it.
+    assert note.startswith('25 m contradicts') and 'the farther foot is lower' in note
+    assert (np.delete(checks.contradicts, 1) == -1).all()
     assert [i for i, text in enumerate(checks.point_notes) if text] == [1]
 
 
@@ -68,7 +70,7 @@ def test_a_foot_above_the_horizon_is_told():
     y[4] = 0.2
     checks = check_points(DEFAULT_PRIOR, X, y, DISTANCE_M)
     assert checks.is_off[4] and np.isnan(checks.estimate_m[4])
-    assert 'above the horizon' in checks.point_notes[4]
+    assert '6 m contradicts' in checks.point_notes[4] and 'the farther foot is lower' in checks.point_notes[4]
 
 
 def test_two_distances_at_one_foot_contradict_each_other():

@@ -22,13 +22,13 @@ def reasons(known):
 def test_a_table_without_foot_points(tmp_path):
     known = read(tmp_path, 'video_id;time;distance\nA\\a.mp4;0:03;2,5\nB/c.mp4;7.9;4\n')
     assert known.rows[['video_id', 'time', 'distance']].to_numpy().tolist() == [['A/a.mp4', 3, 2.5], ['B/c.mp4', 7, 4]]
-    assert known.rows['x'].isna().all() and known.rows['animal'].all() and not known.problems
+    assert known.rows['x'].isna().all() and not known.not_animals and not known.problems
     assert known.rows['row'].tolist() == ['known.csv:2', 'known.csv:3']
 
 
 def test_pixels_become_shares_of_the_size_of_their_clip(tmp_path):
     known = read(tmp_path, 'video_id,time,distance,x,y\nA/a.mp4,0,2,320,270\nB/c.mp4,0,3,64,50\nA/b.mp4,1,4,100,361\n')
-    assert known.in_pixels
+    assert known.rows['in_pixels'].all()
     found = in_shares(known, {'A/a.mp4': (360, 640), 'A/b.mp4': (360, 640), 'B/c.mp4': (100, 128)})
     assert found.rows[['x', 'y']].to_numpy().tolist() == [[0.5, 0.75], [0.5, 0.5]]
     assert list(reasons(found)) == ['known.csv:4'] and 'outside the picture' in reasons(found)['known.csv:4']
@@ -57,7 +57,7 @@ def test_each_bad_row_has_a_line_and_the_others_serve(tmp_path):
     words = ['above 0', 'above 0', 'number', 'only one', 'time', 'clips folder', 'yes nor no', 'outside', 'repeats']
     assert [word in reason for word, reason in zip(words, told.values(), strict=False)] == [True] * 9
     assert '9 m in known.csv:12' in told['known.csv:13']
-    assert known.without_animals() == {'A/a.mp4'}
+    assert known.not_animals == {'A/a.mp4'}
 
 
 def test_two_points_of_one_second_serve_if_their_feet_differ(tmp_path):
@@ -68,9 +68,14 @@ def test_two_points_of_one_second_serve_if_their_feet_differ(tmp_path):
     assert known.by_second()['video_id'].tolist() == ['A/b.mp4']  # the members see a second, not a point
 
 
-def test_shares_among_pixels_are_told(tmp_path):
-    known = read(tmp_path, 'video_id,time,distance,x,y\nA/a.mp4,0,2,320,270\nA/a.mp4,1,2,0.5,0.75\n')
-    assert list(reasons(known)) == ['known.csv:3'] and 'one unit' in reasons(known)['known.csv:3']
+def test_each_row_has_its_own_unit_and_two_units_in_a_row_are_told(tmp_path):
+    known = read(
+        tmp_path, 'video_id,time,distance,x,y\nA/a.mp4,0,2,320,270\nA/a.mp4,1,2,0.5,0.75\nB/c.mp4,1,3,0.41,93\n'
+    )
+    assert known.rows['in_pixels'].tolist() == [True, False]
+    assert list(reasons(known)) == ['known.csv:4'] and 'one unit' in reasons(known)['known.csv:4']
+    found = in_shares(known, {'A/a.mp4': (360, 640)})
+    assert found.rows[['x', 'y']].to_numpy().tolist() == [[0.5, 0.75], [0.5, 0.75]]
 
 
 def test_two_sites_in_one_folder_are_told(tmp_path):
