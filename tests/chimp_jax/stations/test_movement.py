@@ -113,13 +113,19 @@ def test_pictures_of_another_shape_are_refused():
 
 def test_a_move_is_confirmed_by_a_second_clip():
     moves = find_moves([view(), view(2, 1), view(), view(16, 12), view(15, 12), view(16, 13)])
-    assert moves == ([0, 0, 0, 1, 1, 1], ['', 'the picture shifted by 20 px'], {})
+    assert moves == ([0, 0, 0, 1, 1, 1], ['', 'the picture shifted by 20 px'], {}, frozenset())
 
 
 def test_one_clip_that_differs_is_doubtful():
     alone = 'the picture is shifted by 20 px, and no second clip confirms a move'
-    assert find_moves([view(), view(), view(16, 12), view(), view()]) == ([0] * 5, [''], {2: alone})
-    assert find_moves([view(), view(), view(16, 12)]) == ([0] * 3, [''], {2: alone})  # the last one
+    assert find_moves([view(), view(), view(16, 12), view(), view()]) == (
+        [0] * 5,
+        [''],
+        {2: alone},
+        frozenset({2}),
+    )
+    last = find_moves([view(), view(), view(16, 12)])
+    assert last == ([0] * 3, [''], {2: alone}, frozenset({2}))
     moves = find_moves([view(), view(16, 12), view(-30, 0), view()])  # two, but not at one place
     assert (moves.epochs, [*moves.doubtful]) == ([0] * 4, [1, 2])
 
@@ -179,7 +185,7 @@ def test_a_second_camera_is_told():
 
 
 def test_nothing_to_compare():
-    assert find_moves([]) == ([], [''], {})
+    assert find_moves([]) == ([], [''], {}, frozenset())
     assert find_moves([None, view()]).epochs == [0, 0]
 
 
