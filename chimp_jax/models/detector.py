@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from chimp_jax.models.detector_weights import load_parameters, read_weights
 from chimp_jax.models.weight_files import PretrainedError
-from chimp_jax.models.yolox import YoloX
+from chimp_jax.models.yolox import TRANSFORMED, YoloX, transformed_kernels
 
 SIZE_PX = 640
 LEAST_SCORE = 0.25  # zamba: objectness times class probability
@@ -44,8 +44,12 @@ class Detector:
         mesh = Mesh(np.array(devices), ('pictures',))
         self._shared = NamedSharding(mesh, P('pictures'))
         self._size_px = size_px
-        self._batch_size = len(devices) * (1 if devices[0].platform == 'cpu' else _PER_ACCELERATOR)
-        self._parameters = jax.device_put({'params': parameters}, NamedSharding(mesh, P()))
+        is_cpu = devices[0].platform == 'cpu'
+        self._batch_size = len(devices) * (1 if is_cpu else _PER_ACCELERATOR)
+        variables = {'params': parameters}
+        if is_cpu:
+            variables[TRANSFORMED] = transformed_kernels(parameters)
+        self._variables = jax.device_put(variables, NamedSharding(mesh, P()))
         # Each device computes its own pictures, so no device waits for another.
         apply = jax.shard_map(YoloX().apply, mesh=mesh, in_specs=(P(), P('pictures')), out_specs=P('pictures'))
         self._apply = jax.jit(apply)
@@ -63,7 +67,7 @@ class Detector:
         found: list[AnimalBoxes] = []
         running: deque = deque()
         for start in range(0, len(pictures), self._batch_size):
-            running.append(self._apply(self._parameters, self._batch(pictures[start : start + self._batch_size])))
+            running.append(self._apply(self._variables, self._batch(pictures[start : start + self._batch_size])))
             if len(running) > _AHEAD:
                 found += _sort_out(*running.popleft())
         for outputs in running:
