@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 
 from chimp_jax.ops.activation import swish
@@ -168,10 +169,12 @@ def transformed_kernels(parameters: dict) -> dict:
     """
     picture = jnp.zeros((1, STRIDES[-1], STRIDES[-1], 3), jnp.uint8)
 
-    def transformed(parameters: dict) -> dict:
+    def used(parameters: dict) -> dict:
         return YoloX().apply({'params': parameters}, picture, mutable=[TRANSFORMED])[1][TRANSFORMED]
 
-    return jax.jit(transformed)(parameters)
+    names = flatten_dict(jax.eval_shape(used, parameters))
+    kernels = flatten_dict(parameters)
+    return unflatten_dict({name: transform_kernel(kernels[name]) for name in names})
 
 
 def grid(height: int, width: int) -> tuple[jax.Array, jax.Array]:

@@ -74,12 +74,14 @@ def has_tiles(shape: Sequence[int], stride: int) -> bool:
     return tuple(shape[:2]) == (3, 3) and stride == 1 and min(shape[2:]) >= LEAST_CHANNELS
 
 
+@jax.jit
 def transform_kernel(kernel: jax.Array) -> jax.Array:
     """Returns the kernel [3, 3, C, F] in the form for `in_tiles`: [36, C, F]."""
     by_row = [_weighted(row, list(kernel)) for row in OF_KERNEL]
     return jnp.stack([_weighted(column, list(row)) for row in by_row for column in OF_KERNEL])
 
 
+@jax.jit  # layers of equal shapes are traced once
 def in_tiles(x: jax.Array, transformed: jax.Array) -> jax.Array:
     """The form for a CPU: x [B, H, W, C], transformed [36, C, F] -> [B, H, W, F]."""
     b, height, width, channels = x.shape

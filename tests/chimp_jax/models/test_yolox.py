@@ -8,7 +8,7 @@ from yolox_twin import YoloXTwin
 from chimp_jax.models.detector import to_parameters
 from chimp_jax.models.detector_weights import convert
 from chimp_jax.models.weight_files import PretrainedError
-from chimp_jax.models.yolox import YoloX, max_of_five, twice
+from chimp_jax.models.yolox import TRANSFORMED, YoloX, max_of_five, transformed_kernels, twice
 
 SIZE_PX = (64, 96)
 N_CELLS = 8 * 12 + 4 * 6 + 2 * 3
@@ -26,11 +26,15 @@ def twin(pictures):
     return twin, *twin(pictures)
 
 
-def test_the_network_equals_its_twin(twin, pictures):
+@pytest.mark.parametrize('in_tiles', [False, True])
+def test_the_network_equals_its_twin(twin, pictures, in_tiles):
     twin, boxes, scores = twin
     parameters = to_parameters(convert(twin.tensors))
+    variables = {'params': parameters}
+    if in_tiles:
+        variables[TRANSFORMED] = transformed_kernels(parameters)
     ours = jax.jit(YoloX().apply, compiler_options={'xla_backend_optimization_level': 0})
-    our_boxes, our_scores = ours({'params': parameters}, pictures)
+    our_boxes, our_scores = ours(variables, pictures)
     assert our_boxes.shape == boxes.shape == (2, N_CELLS, 4)
     np.testing.assert_allclose(our_scores, scores, atol=2e-4)
     assert np.ptp(scores) > 0.5
@@ -46,6 +50,13 @@ def test_the_number_of_parameters(twin):
     assert sum(array.size for array in learned.values()) == 5_032_866
     parameters = to_parameters(convert(twin.tensors))
     assert sum(array.size for array in jax.tree.leaves(parameters)) == 5_032_866 - 8_664
+
+
+def test_which_kernels_are_transformed(twin):
+    """By hand: of 48 channels or more, dark3 and dark4 have 3 each, dark5 has 1, the pyramid 4, the head 12."""
+    transformed = transformed_kernels(to_parameters(convert(twin[0].tensors)))
+    shapes = [kernel.shape for kernel in jax.tree.leaves(transformed)]
+    assert sorted(shapes) == [(36, 48, 48)] * 4 + [(36, 96, 96)] * 17 + [(36, 192, 192)] * 2
 
 
 def test_weights_of_another_size_are_refused(twin):

@@ -21,7 +21,7 @@ def by_tensorflow(x, kernel, stride):
     return tf.nn.conv2d(x.astype(np.float64), kernel.astype(np.float64), stride, 'VALID').numpy()
 
 
-SIZES = [(1, 1), (3, 4), (4, 8), (5, 6), (8, 7), (12, 20)]
+SIZES = [(1, 1), (4, 8), (5, 7)]  # a part of a tile, whole tiles, both
 
 
 @pytest.mark.parametrize('size', SIZES)
@@ -30,7 +30,6 @@ def test_tiles_equal_tensorflow_and_the_plain_form(size):
     expected = by_tensorflow(x, kernel, 1)
     transformed = convolution.transform_kernel(kernel)
     assert transformed.shape == (36, 5, 7)
-    np.testing.assert_allclose(convolution.in_tiles(x, transformed), expected, atol=1e-4)
     np.testing.assert_allclose(convolution.convolve(x, kernel, 1, transformed), expected, atol=1e-4)
     np.testing.assert_allclose(convolution.plain_convolution(x, kernel, 1), expected, atol=1e-5)
 
