@@ -30,11 +30,11 @@ def test_corrections_replace_estimates_and_known_distances_calibrate(runs, clips
     after = read(out)
     mine = after[after['video_id'] == name].set_index('time')
     assert mine.loc[3, ['distance', 'distance_lower', 'status']].tolist() == [7.5, '', 'corrected']
-    # The known distances at this site are 6 m farther. The shrunken correction moves most of this, elsewhere nothing.
+    # The known distances at this site are 6 m farther. The shrunken correction moves a part of this, elsewhere nothing.
     moved = after['distance'] - before['distance']
     others = after['video_id'] != name
     assert (moved[others] == 0).all()
-    assert moved[~others & (after['status'] == 'ok')].between(2, 6.5).all()
+    assert moved[~others & (after['status'] == 'ok')].between(1, 6.5).all()
     assert 'st A: the mean error on 5 known distances is' in capsys.readouterr().out
 
 
