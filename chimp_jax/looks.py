@@ -169,7 +169,7 @@ def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, de
 
 
 def _saved(folder: epath.Path, video_id: str, path: str) -> ClipLook | None:
-    """Returns the saved look at a clip, None if there is none or the clip's file has changed."""
+    """Returns the saved look at a clip, None if it is missing or the clip's file has changed."""
     file = folder / f'{_hash(video_id)}.json'
     if not file.exists():
         return None

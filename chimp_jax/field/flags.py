@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 FLAGS = ('outside_training', 'overexposed', 'dark', 'wide_spread')
-# Of distances from the ground of a station: why there is none, and why one may be wrong.
+# Distances from the ground of a station: why a distance is missing, and why one may be wrong.
 NO_GROUND_FLAGS = ('feet_cut', 'above_horizon')
 GROUND_FLAGS = ('no_known_point', 'camera_moved', 'camera_unsure', 'ground_unfit')
 # Measured with `python -m bench.frame_luma FOLDER`: in 12 real clips, a frame whose exposure had not settled has 13.9,

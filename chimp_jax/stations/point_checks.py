@@ -25,7 +25,7 @@ class PointChecks(NamedTuple):
     estimate_m: np.ndarray  # leave-one-out: from the other points; NaN if above the horizon
     residual_sd: np.ndarray  # leave-one-out, of y, in standard deviations; positive if the foot is lower than expected
     is_off: np.ndarray  # bool: beyond OFF_SD, or contradicts another point
-    slope: float  # of the estimates on the true distances, metres per metre; NaN if there is none
+    slope: float  # of the estimates on the true distances, metres per metre; NaN from too few points
     notes: list[str]  # about the station, a sentence each
     point_notes: list[str]  # about each point, '' if the point fits
     contradicts: np.ndarray  # int: the point that contradicts this one, -1 if none does

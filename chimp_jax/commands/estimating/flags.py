@@ -83,7 +83,7 @@ class EstimateRequest:
 
     @property
     def least_confidence(self) -> float:
-        """Of a detection that counts as an animal."""
+        """The least confidence of a detection that counts as an animal."""
         return (LEAST_CONFIDENCE if self.detect else 0.2) if self.min_confidence is None else self.min_confidence
 
     @property

@@ -25,7 +25,7 @@ class MeasuredPoint:
     distance: float  # measured, metres
     x: float | None  # None, as y, if the point has no place in the picture
     y: float | None
-    estimate: float | None  # leave-one-out, metres; None if there is none
+    estimate: float | None  # leave-one-out, metres; None if the other points give no distance
     residual_sd: float | None  # of y, in standard deviations
     off: bool  # the point does not fit the others
     row: str  # 'file:line' of the table of known distances

@@ -190,7 +190,7 @@ def test_nothing_to_compare():
 
 
 def rates(draws) -> dict:
-    """Measures a move of 8 px and a shift of 4 px, which is none, with two clips before and two after."""
+    """Measures a move of 8 px and a shift of 4 px, which is no move, with two clips before and two after."""
     recorded = [
         camera_moves.record(np.random.default_rng(i), '', draw, (4, 8), n_clips=2, widths_px=(320,))
         for i, draw in enumerate(draws)
