@@ -26,7 +26,7 @@ from data_prep.workers.detector_frames import DetectorFrames, FramesTask, frames
 FORMAT_VERSION = '1.5'  # of MegaDetector's results, the first with frame_number for clips
 _VERSION = '1'  # of the saved looks
 _SCRATCH = 'scratch-'
-_MOST_PICTURES = 15  # for a background; more change the median little
+_MOST_PICTURES = 15  # of a clip that are read for its background; more change the median little
 _PICTURE_BYTES = 256 << 20  # of pictures that are in memory together
 
 Detect = Callable[[Sequence[np.ndarray]], Sequence[tuple[np.ndarray, np.ndarray]]]

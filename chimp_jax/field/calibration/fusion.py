@@ -72,15 +72,17 @@ def fuse_with_ground(
 ) -> Estimated:
     """Returns the members' estimates of targets (video_id, time), combined with those of their boxes where that helps.
 
-    best: of ground_rows.best_boxes. checks: of each (station, epoch). A target without a distance from the ground keeps
-    the estimate of the members. The interval of a combined distance is normal on the log scale.
+    best: of ground_rows.best_boxes. checks: of each (station, epoch). A target keeps the estimate of the members if it
+    has no distance from the ground, or if its camera may stand elsewhere. The interval of a combined distance is normal
+    on the log scale.
     """
     by_clip = {clip: checks[one.camera.station, one.camera.epoch].applied for clip, one in grounds.of_clip().items()}
     found = best.reindex(keyed(targets).index)
     ground_m, spread_log = (found[name].to_numpy(float) for name in ('distance', 'spread_log'))
     sd_log = sd_log_of(members.distance_m, members.upper_m, coverage)
     chosen = targets['video_id'].map(by_clip).fillna(False).to_numpy(bool)
-    chosen = chosen & np.isfinite(ground_m) & np.isfinite(sd_log) & np.isfinite(members.distance_m)
+    unsure = found['flags'].fillna('').str.split().map(lambda flags: 'camera_unsure' in flags).to_numpy(bool)
+    chosen = chosen & ~unsure & np.isfinite(ground_m) & np.isfinite(sd_log) & np.isfinite(members.distance_m)
     if not chosen.any():
         return members
     fused_m, fused_sd = fuse(

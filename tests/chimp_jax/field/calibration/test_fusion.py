@@ -57,16 +57,18 @@ def test_few_known_points_combine_without_a_check():
 
 def test_two_estimates_of_equal_precision_meet_in_the_geometric_mean():
     grounds = fit_grounds(CAMERAS, POINTS)
-    targets = pd.DataFrame({'video_id': ['A/a.mp4', 'A/a.mp4', 'B/b.mp4'], 'time': [0, 1, 0]})
+    targets = pd.DataFrame({'video_id': ['A/a.mp4', 'A/a.mp4', 'B/b.mp4', 'A/a.mp4'], 'time': [0, 1, 0, 2]})
+    flags = ['', '', '', 'camera_unsure']
     best = pd.DataFrame(
-        {'distance': [9.0, np.nan, 9.0], 'spread_log': [0.5, np.nan, 0.5]}, pd.MultiIndex.from_frame(targets)
+        {'distance': [9.0, np.nan, 9.0, 9.0], 'spread_log': [0.5, np.nan, 0.5, 0.5], 'flags': flags},
+        pd.MultiIndex.from_frame(targets),
     )
-    upper_m = np.full(3, 4 + 2 * Z)  # a standard deviation of 0.5 on the log scale
-    members = Estimated(np.full(3, 4.0), np.full(3, 1.0), upper_m, [''] * 3, [''] * 3)
+    upper_m = np.full(4, 4 + 2 * Z)  # a standard deviation of 0.5 on the log scale
+    members = Estimated(np.full(4, 4.0), np.full(4, 1.0), upper_m, [''] * 4, [''] * 4)
     yes, no = FusionCheck(True, 6, 3.0, 1.0, ''), FusionCheck(False, 6, 1.0, 1.0, 'no')
     found = fuse_with_ground(members, targets, best, grounds, {('A', 0): yes, ('B', 0): no}, 0.9)
     # sqrt(4 * 9) = 6, with the standard deviation 0.5 / sqrt(2). The other rows keep what the members say.
-    assert found.distance_m == pytest.approx([6, 4, 4])
+    assert found.distance_m == pytest.approx([6, 4, 4, 4])
     reach = math.exp(Z * 0.5 / math.sqrt(2))
-    assert found.lower_m == pytest.approx([6 / reach, 1, 1])
-    assert found.upper_m == pytest.approx([6 * reach, upper_m[0], upper_m[0]])
+    assert found.lower_m == pytest.approx([6 / reach, 1, 1, 1])
+    assert found.upper_m == pytest.approx([6 * reach, *upper_m[1:]])
