@@ -51,11 +51,11 @@ class Plan(NamedTuple):
     added: frozenset[tuple[str, int]] = frozenset()  # targets only because of a known distance: (video_id, second)
     boxes: dict[str, clip_boxes.ClipBoxes] = {}  # all known boxes by video_id
 
-    def labels_of_animals(self) -> dict[tuple[str, int], str]:
-        """Returns {(video_id, second): the name of the animal there} of the targets with such a name."""
+    def labels_of_animals(self) -> dict[tuple[str, int, str], str]:
+        """Returns {(video_id, second, animal): the detector's name of the animal} of the targets with one."""
         rows = pd.concat(targets.rows for targets in self.targets.values())
         rows = rows[rows['label'] != ''] if 'label' in rows else rows[:0]
-        return {(row.video_id, row.time_s): row.label for row in rows.itertuples()}
+        return {(row.video_id, row.time_s, row.animal): row.label for row in rows.itertuples()}
 
     def problems(self) -> list[Problem]:
         others = [Problem(name, '', 'find', reason) for name, reason in self.not_clips.items()]
