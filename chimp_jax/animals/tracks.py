@@ -45,17 +45,20 @@ class _Track:
 
 
 def follow(
-    time_s: np.ndarray, boxes: np.ndarray, confidence: np.ndarray, animal: Sequence[str] | None = None
+    time_s: np.ndarray,
+    boxes: np.ndarray,
+    confidence: np.ndarray,
+    animal: Sequence[str] | None = None,
+    weak: float = WEAK,
 ) -> list[str]:
     """Returns the name of the track of each box [n] of one clip, '' for a box that belongs to no track.
 
     time_s: seconds [n]. boxes: x1, y1, x2, y2 [n, 4] in shares of the picture. confidence: [n], 0..1. animal: given
-    names [n], '' if unknown.
+    names [n], '' if unknown. weak: a box with less confidence joins a track and starts none.
 
     Boxes are joined forwards in time by an assignment on their overlap with the predicted boxes of the tracks. A track
-    bridges gaps up to 2 s. If all boxes of the clip are further apart, it bridges one interval, up to 3.5 s. A box with
-    confidence below 0.25 joins a track and starts none. A box that nearly repeats another box of its time starts none.
-    A single box can be a track, because a clip may have one box.
+    bridges gaps up to 2 s. If all boxes of the clip are further apart, it bridges one interval, up to 3.5 s. A box that
+    nearly repeats another box of its time starts none. A single box can be a track, because a clip may have one box.
 
     A given name stays, and boxes without a name join the track of that name. If two boxes of one time have one given
     name, the more confident box keeps the name and the other has ''. Found tracks are '1', '2', ... in order of first
@@ -83,9 +86,9 @@ def follow(
         second = _Second(stamp, boxes, [track for track in tracks if stamp - track.times_s[-1] <= gap_s])
         _join_given(second, tracks, [row for row in rows if given[row]], given)
         others = [row for row in rows if not given[row]]
-        second.join([row for row in others if confidence[row] >= WEAK])
-        begin = [row for row in others if confidence[row] >= WEAK and row not in second.used]
-        second.join([row for row in others if confidence[row] < WEAK])
+        second.join([row for row in others if confidence[row] >= weak])
+        begin = [row for row in others if confidence[row] >= weak and row not in second.used]
+        second.join([row for row in others if confidence[row] < weak])
         for row in begin:
             if not second.repeats(row, NO_NEW_TRACK_IOU):
                 tracks.append(second.add(_Track(''), row))

@@ -7,7 +7,8 @@ import pandas as pd
 
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
-KEY = ['video_id', 'time', 'animal']  # animal: the name of a track or of a labelled animal, '' for the second as a whole
+# animal: the name of a track or of a labelled animal; empty for the second as a whole
+KEY = ['video_id', 'time', 'animal']
 SECOND = KEY[:2]
 BOX = ['bbox_x', 'bbox_y', 'bbox_width', 'bbox_height']  # 0..1 of the picture
 
@@ -15,8 +16,9 @@ BOX = ['bbox_x', 'bbox_y', 'bbox_width', 'bbox_height']  # 0..1 of the picture
 def read_predictions(path, columns: Sequence[str]) -> pd.DataFrame:
     """Reads KEY (texts; time in whole seconds) and the named columns (float64, NaN if empty) of a CSV table.
 
-    A table without the column animal has the animal ''. The index is the line of each row. Raises ValueError, with file and line, if the table cannot be read, lacks a
-    column, or has a time that is not a whole second or another cell that is not a number.
+    A table without the column animal has the animal ''. The index is the line of each row. Raises ValueError, with file
+    and line, if the table cannot be read, lacks a column, or has a time that is not a whole second or another cell that
+    is not a number.
     """
     table = with_animal(read_table(path, required=[*SECOND, *columns], numbers=['time', *columns]))
     texts = table[['video_id', 'animal']].astype(str)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import KEY, SECOND, read_predictions, with_animal, without_empty_animal
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND, read_predictions, with_animal
 from data_prep.archive import Names
 from data_prep.files import write_whole
 from data_prep.inputs.tables import check_unique, read_table, seconds_of

@@ -45,7 +45,8 @@ def from_members(
     """Returns the estimates of the members with their intervals, corrected by the known distances of their station.
 
     distance_m [rows]: of the ensemble; members [rows, members]. fitted: None if there are no OOF rows; the rows have no
-    interval then. shared [rows] bool: the distance is one for all animals of the second. correct: maps distances [rows] in metres to corrected ones; None without a correction.
+    interval then. shared [rows] bool: the distance is one for all animals of the second. correct: maps distances [rows]
+    in metres to corrected ones; None without a correction.
     """
     plain_m = distance_m.to_numpy(float)
     lower_m = upper_m = np.full(len(plain_m), np.nan)

@@ -18,7 +18,7 @@ _NAMED = 3  # texts that a message names
 
 
 def read_label_table(path, names: Names | Archive = NO_CLIPS, may_be_empty: bool = False) -> pd.DataFrame:
-    """Reads a CSV -> video_id (str), time (int, s), animal ('' if unknown), distance (float, m), site ('' if unknown), row ('file:line').
+    """Reads a CSV -> KEY (time in whole seconds), distance (float, m), site ('' if unknown), row ('file:line').
 
     Times are floored to the second, as in training; a note on the screen tells so. names: the clips that exist,
     which the table may spell otherwise.

@@ -88,7 +88,7 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
     lines += [f'Intervals: {summary[name]}.' for name in ('no_interval', 'interval') if summary.get(name)]
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]
     lines += ground_lines(summary)
-    if n := summary['flags'].get(ONE_FOR_ALL, 0):
+    if n := summary.get('flags', {}).get(ONE_FOR_ALL, 0):
         lines.append(
             f'warning: {n} distances are one value for all animals of their second, because a model gives one distance '
             'a second. Train models with model.regions, or give --calibrate.'
@@ -117,7 +117,7 @@ def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
     warned = bool(summary.get('simulated')) or 'warning' in summary.get('out_of_fold', {})
     warned &= bool(rows['distance'].notna().any())
     warned |= bool(summary.get('known_problems')) or ground_is_doubtful(summary)
-    warned |= bool(summary['flags'].get(ONE_FOR_ALL))
+    warned |= bool(summary.get('flags', {}).get(ONE_FOR_ALL))
     return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful or warned else 0
 
 

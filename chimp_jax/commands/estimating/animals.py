@@ -1,4 +1,4 @@
-"""The animals of `estimate`: the boxes of a detector are followed through each clip, and each track gets its distances."""
+"""The animals of `estimate`: follows the boxes of a detector through each clip, and plans a target for each animal."""
 
 import pandas as pd
 
@@ -18,7 +18,7 @@ def follow_animals(request: EstimateRequest, inputs: Inputs, plan: Plan) -> pd.D
         return pd.DataFrame(columns=boxes.TIMED)
     with_targets = {name for table in plan.targets.values() for name in table.rows['video_id']}
     least = min(LEAST_OF_TRACK, request.least_confidence)
-    clips = [clip for clip in read_sightings(request, inputs, least) if clip.video_id in with_targets]
+    clips = [clip for clip in read_detected(request, inputs, least) if clip.video_id in with_targets]
     return boxes.follow_boxes(boxes.timed_boxes(clips, plan.headers), request.least_confidence)
 
 
@@ -37,10 +37,13 @@ def plan_animals(plan: Plan, followed: pd.DataFrame, least_confidence: float) ->
     return plan.with_animals(rows).with_boxes(of_clips)
 
 
-def read_sightings(
+def read_detected(
     request: EstimateRequest, inputs: Inputs, least_confidence: float | None = None, with_persons: bool = False
 ) -> list[ClipDetections]:
-    """Returns the detections of each clip. least_confidence: None for that of the request. with_persons: see known.csv."""
+    """Returns the detections of each clip.
+
+    least_confidence: None for that of the request. with_persons: as of read_detections.
+    """
     job = targets_job(request)
     least = job.min_confidence if least_confidence is None else least_confidence
     return read_detections(job.detections, least, job.animals, inputs.archive.video_id_of, with_persons).clips

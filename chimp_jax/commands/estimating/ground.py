@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax.clip_stream import Streamed
+from chimp_jax.commands.estimating.animals import read_detected
 from chimp_jax.commands.estimating.flags import EstimateRequest
-from chimp_jax.commands.estimating.animals import read_sightings
 from chimp_jax.commands.estimating.inputs import Inputs
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field.calibration import boxes, ground_rows, grounds, known_points
@@ -49,7 +49,7 @@ def find_ground(
         inside = known_points.in_shares(inputs.known.points, size_px)
         headers = plan.headers | inputs.known.seconds.headers
         wanted = set(inside.rows['video_id'])
-        clips = [clip for clip in read_sightings(request, inputs, with_persons=True) if clip.video_id in wanted]
+        clips = [clip for clip in read_detected(request, inputs, with_persons=True) if clip.video_id in wanted]
         with_boxes = boxes.add_feet(boxes.timed_boxes(clips, headers), size_px)
         known = known_points.with_feet(inside, boxes.best_feet(with_boxes))
         contradicting = grounds.contradictions(cameras, known.rows) + grounds.of_shifted_clips(
@@ -104,7 +104,10 @@ def looked_targets(plan: Plan, looks: Mapping[str, ClipLook], ground: GroundEsti
     targets = pd.concat([table.rows[['video_id', 'time_s', 'animal']] for table in plan.targets.values()])
     rows = targets.rename(columns={'time_s': 'time'}).astype({'time': int}).sort_values(KEY, ignore_index=True)
     x1, y1, x2, y2 = ground.best().reindex(pd.MultiIndex.from_frame(rows[KEY]))[boxes.CORNERS].to_numpy(float).T
-    brightness = [_brightness(looks.get(video_id), second) for video_id, second in zip(rows['video_id'], rows['time'], strict=True)]
+    brightness = [
+        _brightness(looks.get(video_id), second)
+        for video_id, second in zip(rows['video_id'], rows['time'], strict=True)
+    ]
     rows = rows.assign(**dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True)), brightness=brightness)
     clips = [
         {'video_id': name, 'site': '', 'duration_s': look.duration_s, 'gamma': None, 'white_fraction': np.nan}

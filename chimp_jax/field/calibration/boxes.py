@@ -51,7 +51,8 @@ def follow_boxes(boxes: pd.DataFrame, least_confidence: float) -> pd.DataFrame:
     named = boxes.copy()
     for _, part in boxes.groupby('video_id'):
         corners, times_s = part[CORNERS].to_numpy(float), part['time_s'].to_numpy(float)
-        named.loc[part.index, 'animal'] = follow(times_s, corners, part['confidence'].to_numpy(float), least_confidence)
+        confidence = part['confidence'].to_numpy(float)
+        named.loc[part.index, 'animal'] = follow(times_s, corners, confidence, weak=least_confidence)
     return named[named['animal'] != ''].reset_index(drop=True)
 
 

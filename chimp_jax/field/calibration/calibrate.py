@@ -82,8 +82,8 @@ def check_known(site: pd.Series, file: str) -> None:
 def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """rows (KEY, distance, x, y), known (video_id, time, distance, x, y, row) -> matched rows and notes.
 
-    x, y: the foot point as shares of the picture, NaN if unknown. Returns the known rows with `animal` and `estimate` in
-    metres; the foot points of rows fill missing ones. If a second has several animals, the known distance is of the
+    x, y: the foot point as shares of the picture, NaN if unknown. Returns the known rows with `animal` and `estimate`
+    in metres; the foot points of rows fill missing ones. If a second has several animals, the known distance is of the
     animal nearest to its foot point. There is a note for each known row without an estimate.
     """
     by_second = dict(list(with_animal(rows).groupby(SECOND)))

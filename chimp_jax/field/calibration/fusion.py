@@ -96,7 +96,9 @@ def fuse_with_ground(
     arrays = [np.array(values, float) for values in members[:3]]
     for values, combined in zip(arrays, (fused_m, fused_m / reach, fused_m * reach), strict=True):
         values[chosen] = combined
-    kept = ['' if done else text for text, done in zip(members.flags, chosen, strict=True)]  # the ground tells them apart
+    kept = [
+        '' if done else text for text, done in zip(members.flags, chosen, strict=True)
+    ]  # the ground tells them apart
     return Estimated(*arrays, kept, members.reason)
 
 
