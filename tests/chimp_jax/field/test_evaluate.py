@@ -1,6 +1,7 @@
 """Errors of the estimates on known distances."""
 
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,9 @@ from chimp_jax.field.evaluate import (
     evaluate,
     join_truth,
     read_distances,
-    screen_lines,
     write_evaluation,
 )
+from chimp_jax.field.measured.screen import screen_lines
 
 
 def joined(**columns):
@@ -97,6 +98,8 @@ def test_rows_without_a_partner_are_named_and_counted(tmp_path, caplog, capsys):
     content = json.loads((tmp_path / 'out' / 'evaluation.json').read_text())
     assert content['left_out'] == {
         'known, without a row': ['c.mp4 at 0 s'],
+        'known, with a box elsewhere': [],
+        'known, but no name or box tells which animal': [],
         'known, without an estimate': ['b.mp4 at 0 s'],
         'known, corrected by a person': ['a.mp4 at 2 s'],
         'known, used for the calibration': [],
@@ -213,7 +216,8 @@ def test_distances_of_the_calibration_are_not_compared(tmp_path):
         write(tmp_path / 'd.csv', 'video_id,time,distance,status', 'a.mp4,0,2,ok', 'a.mp4,1,4,known distance')
     )
     truth = pd.DataFrame({'video_id': 'a.mp4', 'time': [0, 1], 'animal': '', 'distance': [3.0, 4.0], 'site': ''})
-    compared, left_out = join_truth(rows, truth)
+    truth['box'] = [(math.nan,) * 4] * 2
+    compared, left_out, _ = join_truth(rows, truth)
     assert compared['time'].tolist() == [0] and left_out['known, used for the calibration'] == ['a.mp4 at 1 s']
     assert left_out['estimated, but not known'] == left_out['known, without an estimate'] == []
 
