@@ -233,3 +233,29 @@ def test_the_command_tells_known_distances_of_no_clip_and_no_second(tmp_path, ca
     assert entry.main(['evaluate', str(tmp_path), '--truth', truth]) == 0
     assert entry.main(['evaluate', str(tmp_path / 'none'), '--truth', truth]) == 1
     assert 'there is no folder' in capsys.readouterr().err
+
+
+def test_the_command_tells_which_animals_were_not_detected(tmp_path, capsys):
+    write(
+        tmp_path / 'distances.csv',
+        'video_id,time,animal,distance,bbox_x,bbox_y,bbox_width,bbox_height',
+        'a.mp4,0,1,5,0.1,0.2,0.2,0.4',
+        'a.mp4,0,2,9,0.6,0.2,0.2,0.4',
+    )
+    # One of the two animals of the second 0 is measured: that on the right. The animal at 1 s has no row.
+    lines = ['a.mp4,0,8,0.6,0.2,0.8,0.6', 'a.mp4,1,12,,,,']
+    truth = str(write(tmp_path / 'truth.csv', 'video_id,time,distance,x1,y1,x2,y2', *lines))
+    assert entry.main(['evaluate', str(tmp_path), '--truth', truth, '--cutpoints', '0,10,20']) == 0
+    screen = capsys.readouterr().out
+    assert 'Not detected: 1 of 2 measured animals in their second.' in screen
+    assert 'Matched with the estimates: 1 by box.' in screen
+    content = json.loads((tmp_path / 'evaluation.json').read_text())
+    assert content['table'][0]['bias'] == 1 and content['matched'] == {'by box': 1, 'without a row': 1}
+    assert [(line['name'], line['n']) for line in content['table'][1:]] == [('several in view', 1), ('0 to 10 m', 1)]
+    assert [(line['name'], line['share']) for line in content['detection']] == [
+        ('all', 0.5),
+        ('0 to 10 m', 0),
+        ('10 to 20 m', 1),
+    ]
+    assert content['left_out']['estimated, but not known'] == ['a.mp4 at 0 s, animal 1']
+    assert pd.read_csv(tmp_path / 'detection.csv')['not_detected'].tolist() == [1, 0, 1]
