@@ -259,3 +259,20 @@ def test_the_command_tells_which_animals_were_not_detected(tmp_path, capsys):
     ]
     assert content['left_out']['estimated, but not known'] == ['a.mp4 at 0 s, animal 1']
     assert pd.read_csv(tmp_path / 'detection.csv')['not_detected'].tolist() == [1, 0, 1]
+
+
+def test_names_of_the_table_are_those_of_the_estimates_only_if_they_agree(tmp_path, capsys):
+    lines = ['a.mp4,0,bo,4', 'a.mp4,0,al,10', 'b.mp4,0,1,3', 'b.mp4,0,2,5']
+    write(tmp_path / 'distances.csv', 'video_id,time,animal,distance', *lines)
+    lines = ['a.mp4,0,al,9', 'a.mp4,0,bo,4', 'b.mp4,0,x,3', 'b.mp4,0,y,5']
+    truth = str(write(tmp_path / 'truth.csv', 'video_id,time,animal,distance', *lines))
+    assert entry.main(['evaluate', str(tmp_path), '--truth', truth]) == 0
+    content = json.loads((tmp_path / 'evaluation.json').read_text())
+    assert (content['table'][0]['n'], content['table'][0]['mae']) == (2, 0.5)  # 10 - 9 and 4 - 4
+    # No name and no box tells which animal of b.mp4 is x. Its distances would agree in order, which proves nothing.
+    assert content['matched'] == {'by name': 2, 'of several animals without names or boxes': 2}
+    assert content['left_out']['known, but no name or box tells which animal'] == [
+        'b.mp4 at 0 s, animal x',
+        'b.mp4 at 0 s, animal y',
+    ]
+    assert 'Not detected' not in capsys.readouterr().out  # without boxes nobody knows
