@@ -1,7 +1,10 @@
 """Animals and their tracks in a Camtrap DP package, by hand."""
 
 import json
+from pathlib import Path
 
+import frictionless
+import pandas as pd
 import pytest
 from make_packages import MEDIA, OBSERVATIONS, package, read, row, rows
 
@@ -11,6 +14,7 @@ from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 
+OFFICIAL = Path(__file__).resolve().parents[6] / 'shared' / 'data' / 'camtrap_dp_1.0.2'
 HEADER = OBSERVATIONS.splitlines()[0] + '\n'
 A, B = 'site_1/a.mp4', 'site 2/b.mp4'
 # a.mp4 is m1, from 23:59:58 on; b.mp4 is m2, from 10:00:00+02:00 on. Both have an animal 1.
@@ -126,6 +130,33 @@ def test_ids_are_unique_whatever_the_names(tmp_path):
     assert len(table) == 5 * 3 * 7 + 5 * 6 and table['observationID'].is_unique
     of_events = table[table['observationLevel'] == 'event']
     assert of_events['individualID'].is_unique
+
+
+def test_the_official_example_with_tracks_fits_the_official_schemas(tmp_path):
+    if not OFFICIAL.exists():
+        pytest.skip(f'{OFFICIAL} is absent')
+    media = read(OFFICIAL / 'example' / 'media.csv')
+    names = [f'{d}/{name}' for d, name in zip(media['deploymentID'], media['fileName'], strict=True)]
+    given = [row(name, 0, 3.5, animal=animal, angle=-90.0) for name in names for animal in ('1', '2')]
+    speeds = {(name, '1'): 0.75 for name in names}
+    out = tmp_path / 'out'
+    counts = merge_camtrap_dp(rows(*given), OFFICIAL / 'example', out, speeds=speeds, track_events=True)
+    # 258 of the 423 media, which are photos, may have an animal; two animals each.
+    assert (counts['observations added'], counts['events added'], counts['kept']) == (516, 516, 549)
+    table = read(out / 'observations.csv')
+    pd.testing.assert_frame_equal(table[:549], read(OFFICIAL / 'example' / 'observations.csv'))
+    assert table['individualSpeed'][549:].value_counts().to_dict() == {'0.75': 516, '': 516}
+    resources = [
+        frictionless.Resource.from_descriptor(
+            {'name': t, 'path': f'{t}.csv', 'schema': json.loads((OFFICIAL / f'{t}-table-schema.json').read_text())},
+            basepath=str(out),
+        )
+        for t in ('deployments', 'media', 'observations')
+    ]
+    assert frictionless.Package(resources=resources, basepath=str(out)).validate().valid
+    # The owner has an event for each photo; a track of it has the eventID of the owner where there is one.
+    events = table[549:][table['observationLevel'][549:] == 'event']
+    assert counts['events beside yours'] > 0 and set(events['eventID']) & set(table['eventID'][:549])
 
 
 PHOTOS = """mediaID,deploymentID,timestamp,filePath,filePublic,fileName,fileMediatype
