@@ -420,7 +420,7 @@ def test_one_folder_of_clips_and_only_a_test_table(clips, tmp_path):
         ({'clips_full': 'nowhere'}, 'there is no folder nowhere'),
         ({'tables': 'nowhere'}, 'nowhere does not exist; correct --tables or --detections'),
         ({'tables': None, 'detections': 'nowhere.json'}, 'nowhere.json does not exist'),
-        ({'detections': 'x.json'}, 'give --tables or --detections, not both'),
+        ({'detections': 'x.json'}, 'x.json does not exist; correct --tables or --detections'),
         ({'sampling': 'fast'}, "--sampling must be one of timestamp, legacy_r1; got 'fast'"),
         ({'gamma': 'maybe'}, "--gamma must be one of auto, always, never; got 'maybe'"),
         ({'tables': None, 'every': 0}, '--every must be at least 1 second; got 0'),

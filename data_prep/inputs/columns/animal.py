@@ -42,12 +42,13 @@ def read_names(texts: pd.DataFrame, file: str) -> NamedRows:
 
     The column means yes or no if all its cells are yes or no, y or n, 1 or 0, true or false (or empty, which is a
     fault), or if one of them is yes or true. Otherwise its cells are names: 0 and 1 too, beside others such as 2. Then
-    no, n and false still mean that there is no animal, and an empty cell or NA an animal without a name. file: its name
-    in notes.
+    no, n and false still mean that there is no animal, and an empty cell or NA an animal without a name. A column of
+    empty cells counts as none. file: its name in notes.
     """
-    if 'animal' not in texts:
-        return NamedRows(pd.Series('', index=texts.index, dtype=object), [], [])
-    words = texts['animal'].str.strip().str.lower()
+    unnamed = pd.Series('', index=texts.index, dtype=object)
+    words = texts['animal'].str.strip().str.lower() if 'animal' in texts else unnamed
+    if words.eq('').all():
+        return NamedRows(unnamed, [], [f'{file}: the column animal is empty'] if 'animal' in texts else [])
     of_presence = words.isin([*_WORDS, '']).all() or words.isin(_PRESENCE).any()
     cells = zip(texts.index, texts['video_id'], texts['animal'], words, strict=True)
     names, faults = {}, []
