@@ -155,5 +155,6 @@ def targets_job(request: EstimateRequest) -> Job:
         min_confidence=request.least_confidence,
         animals=None if request.animals is None else split_names(request.animals),
         every_s=request.step_s,
+        burst_gap_s=request.burst_gap_s,
         workers=request.workers,
     )
