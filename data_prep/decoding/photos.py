@@ -16,7 +16,6 @@ from data_prep.decoding.container import ClipError, reason
 from data_prep.decoding.to_rgb import Converter
 
 MOST_PIXELS = 1 << 26  # the largest cameras write 64 million; a small file may claim many more
-DAMAGED_EXIF = 'its EXIF data cannot be read'
 _FORMATS = ('JPEG', 'PNG')  # recognised by content; the other readers of Pillow stay shut
 _BIT_DEPTH_AT = 24  # of a PNG file: its first chunk has a fixed place
 # Segments of a JPEG file without which its picture is the same: EXIF with place and thumbnail, texts, colour profiles.
@@ -41,6 +40,8 @@ def read_photo(path, gamma: bool = False) -> Photo:
         data = Path(path).read_bytes()
     except OSError as error:
         raise ClipError(reason(error)) from None
+    if not data:
+        raise ClipError('the file is empty; copy it again from the card')
     with _opened(io.BytesIO(data)) as image:
         image.load()
         turned, fault = _turned(image)
@@ -107,14 +108,25 @@ def _too_large(pixels: str) -> str:
 def _turned(image: Image.Image) -> tuple[Image.Image, str]:
     """Returns the image as a viewer shows it: the same object if it is not turned. And a text if that is unknown."""
     try:
-        exif = image.getexif()
-        is_readable = bool(exif) or 'exif' not in image.info
-    except Exception:  # damaged EXIF data; the picture itself has been loaded
-        is_readable = False
-    if not is_readable:
-        return image, f'{DAMAGED_EXIF}, so its time and its rotation are unknown; mend the data or check the photo'
-    is_upright = exif.get(ExifTags.Base.Orientation, 1) not in range(2, 9)
-    return (image if is_upright else ImageOps.exif_transpose(image)), ''
+        read_exif(image.info.get('exif', b''))
+        is_upright = image.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9)
+        return (image if is_upright else ImageOps.exif_transpose(image)), ''
+    except ValueError:
+        return image, 'its EXIF data cannot be read, so time and rotation are unknown; mend the data or check the photo'
+
+
+def read_exif(data: bytes) -> Image.Exif:
+    """Returns the EXIF data of a photo from their bytes. Raises ValueError if no entry can be read, but some exist."""
+    exif = Image.Exif()
+    try:
+        with warnings.catch_warnings(record=True) as damage:
+            warnings.simplefilter('always')
+            exif.load(data)
+    except Exception as error:  # Pillow raises many types on damaged data
+        raise ValueError(reason(error)) from error
+    if damage and not len(exif):
+        raise ValueError(str(damage[0].message))
+    return exif
 
 
 def _own_jpeg(data: bytes) -> bytes | None:

@@ -16,8 +16,9 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from etils import epath
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
+from data_prep.decoding.photos import read_exif
 from data_prep.inputs.headers import Copies
 from data_prep.progress import Progress
 from data_prep.windows import stored_seconds
@@ -97,11 +98,10 @@ def time_us(head: bytes) -> int | None:
     data = _exif_data(head)
     if data is None:
         return None
-    exif = Image.Exif()
     try:
+        exif = read_exif(data)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # about damaged entries
-            exif.load(data)
             details = exif.get_ifd(ExifTags.IFD.Exif)
             original = details.get(ExifTags.Base.DateTimeOriginal), details.get(ExifTags.Base.SubsecTimeOriginal)
             other = exif.get(ExifTags.Base.DateTime), details.get(ExifTags.Base.SubsecTime)
