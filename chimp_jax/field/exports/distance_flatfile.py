@@ -16,7 +16,7 @@ from chimp_jax.field.exports.distance_script import distance_script
 from chimp_jax.field.exports.flatfile_check import check_flatfile, checked_bins
 from chimp_jax.field.exports.observed import Observed, observe
 from chimp_jax.field.exports.rows import checked_rows, short_number
-from chimp_jax.field.exports.snapshots import Snapshots
+from chimp_jax.field.exports.snapshots import Snapshots, photos_of
 from data_prep.files import write_whole
 from data_prep.inputs.tables import csv_text
 
@@ -53,8 +53,10 @@ def write_distance(
     cutpoints, truncation = checked_bins(cutpoints, truncation)
     places = station_efforts(deployments, snapshots, snapshot_s, partial_effort)
     rows = checked_rows(rows, _COVARIATES)
-    observed = observe(snapshots.seen(), rows, boxes)
+    single = photos_of(rows['video_id'])
+    observed = observe(snapshots.seen(), rows[~single], boxes)
     kept, left_out = _kept(observed, cutpoints, truncation)
+    left_out |= {'photos, which are no snapshot moments': int(single.sum())} if single.any() else {}
     header, lines = _lines(kept, places, theta_deg, cutpoints)
     table = pd.DataFrame(lines, columns=header, index=range(2, len(lines) + 2), dtype=object)
     counts = check_flatfile(table, cutpoints, truncation, name=FLATFILE)

@@ -21,9 +21,10 @@ def write_zamba(
     """Writes the CSV. As in zamba, a distance has one decimal and is empty if it is unknown.
 
     durations_s: {video_id: length of the clip in seconds}. zamba writes a row for every second of a clip. With
-    durations, a second that was not a target also has a row, with an empty distance. Without durations, or if a
-    duration is NaN, only targets have rows. n_animals: {(video_id, second): boxes of animals there}. Like zamba, whose
-    model has one distance for a frame, the table repeats a distance that names no animal for each box of its second.
+    durations, a second that was not a target also has a row, with an empty distance; a photo lasts 0 s and has second
+    0. Without durations, or if a duration is NaN, only targets have rows. n_animals: {(video_id, second): boxes of
+    animals there}. Like zamba, whose model has one distance for a frame, the table repeats a distance that names no
+    animal for each box of its second.
     Returns {'rows': n, 'with a distance': n, 'empty': n}. Raises ValueError like checked_rows.
     """
     rows = checked_rows(rows, ())
@@ -35,7 +36,7 @@ def write_zamba(
     ]
     known = {(video_id, t) for video_id, t, _ in lines}
     for video_id, duration_s in (durations_s or {}).items():
-        seconds = range(math.ceil(duration_s)) if math.isfinite(duration_s) else ()
+        seconds = range(max(1, math.ceil(duration_s))) if math.isfinite(duration_s) else ()
         lines += [(video_id, t, math.nan) for t in seconds if (video_id, t) not in known]
     lines.sort(key=lambda line: line[:2])
     cells = [(video_id, t, '' if math.isnan(d) else f'{d:.1f}') for video_id, t, d in lines]

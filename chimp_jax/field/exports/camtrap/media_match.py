@@ -1,14 +1,13 @@
 """Finds the medium of a Camtrap DP package that each clip is."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from mimetypes import guess_type
 from pathlib import PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
-from data_prep.archive import plain_name
+from data_prep.archive import is_photo, plain_name
 from data_prep.inputs.tables import check_unique, read_table
 
 MISSING = ('', 'NA', 'NaN', 'nan')  # the missing values of Camtrap DP
@@ -188,8 +187,7 @@ def _parts(path: str) -> list[str]:
 def _forms(name: str) -> tuple[_Form, _Form]:
     """Returns the name of a clip in lower case, with and without its suffix."""
     name = name.casefold()
-    is_photo = (guess_type(name)[0] or '').startswith('image/')
-    return _Form(name, ''), _Form(PurePosixPath(name).stem, 'image' if is_photo else 'video')
+    return _Form(name, ''), _Form(PurePosixPath(name).stem, 'image' if is_photo(name) else 'video')
 
 
 def _ends(name: str) -> set[_Form]:
