@@ -11,11 +11,12 @@ from etils import epath
 from data_prep.archive import Archive, is_photo
 from data_prep.decoding.damage import SLACK_S
 from data_prep.inputs import clip_boxes, clip_looks
+from data_prep.inputs.columns.boxes import NO_BOX
 from data_prep.inputs.detections import Detections, read_detections
 from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
 from data_prep.inputs.known_seconds import KnownSeconds, add_seconds
-from data_prep.inputs.labels import NO_BOX, Problem, Targets, every_second, read_tables
+from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
 from data_prep.inputs.looked_at import LookedAt, animals_by_second
 from data_prep.inputs.photos import Bursts, Mate, read_bursts
 from data_prep.inputs.tables import LONGEST_CLIP_S
