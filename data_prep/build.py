@@ -33,7 +33,7 @@ from data_prep.folds import balance_lines, fold_balance, read_fold_table, read_o
 from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
-from data_prep.job import Job, compare_options, keep_options, result_options
+from data_prep.job import BURST_GAP, Job, compare_options, keep_options, result_options
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
@@ -86,7 +86,7 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     print(count_line(clips))
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
-    write_json(out / FILES, _fingerprints(plan, outcomes))
+    write_json(out / FILES, _fingerprints(plan, outcomes, job))
     write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance))
     _finish_frames(out, job.delete_frames)
     return sorted(problems)
@@ -185,9 +185,10 @@ def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
     ]
 
 
-def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
+def _fingerprints(plan: Plan, outcomes: dict[str, Outcome], job: Job) -> dict[str, list[str]]:
     """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
     paths = {name: copies.paths() for name, copies in plan.copies.items()}
+    paths |= {task.video_id: task.paths() for task in make_tasks(plan, job)}
     known = {name: outcome.files for name, outcome in outcomes.items()}
     return {
         name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths
@@ -232,6 +233,7 @@ def _parse(arguments: list[str] | None) -> Job:
     )
     add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
+    add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=standard.burst_gap_s, help=BURST_GAP)
     add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local or gs://')
     add('--clips_full', nargs='+', default=(), help='folders with the original clips, local or gs://')
     add('--out', required=True, help='folder of the data set, local or gs://')

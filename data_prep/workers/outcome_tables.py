@@ -44,7 +44,10 @@ def _kept(frames: str, video_id: str) -> set[tuple[int, str]]:
 
 
 def count_by_split(clips: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Returns the numbers of targets, animals with names and boxes: {what: {split: number}}. clips: clips.csv."""
+    """Returns the numbers of targets, animals with names and boxes: {what: {split: number}}.
+
+    clips: clips.csv. A name counts once in each clip.
+    """
     return {
         what: {split: int(n) for split, n in clips.groupby('split')[column].sum().items()}
         for what, column in _COUNTED.items()
