@@ -18,9 +18,8 @@ class ClipBoxes(NamedTuple):
 
     @classmethod
     def of_record(cls, fields: Mapping) -> 'ClipBoxes':
-        """Returns the boxes in the fields of a record, or in an example of its data set."""
-        names = [name.decode() if isinstance(name, bytes) else name for name in fields['box_animal']]
-        return cls(fields['box_time_s'], fields['box'], fields['box_confidence'], names)
+        """Returns the boxes in the fields of a record."""
+        return cls(*(fields[name] for name in ('box_time_s', 'box', 'box_confidence', 'box_animal')))
 
 
 class Tracks(NamedTuple):
@@ -29,6 +28,10 @@ class Tracks(NamedTuple):
     name: list[str]  # J
     is_given: np.ndarray  # [J] bool: the name comes from a table
     box: np.ndarray  # [J, n, 5] float32: x1, y1, x2, y2 and confidence (0: no box)
+
+    def padded(self) -> np.ndarray:
+        """Returns the boxes [J + 1, n, 5]: the last track, which is also number -1, has none."""
+        return np.concatenate([self.box, np.zeros((1, *self.box.shape[1:]), np.float32)])
 
 
 class Abouts(NamedTuple):
@@ -48,6 +51,11 @@ def tracks_at(boxes: ClipBoxes, at_s: np.ndarray) -> Tracks:
         at[place] = boxes_at(boxes.time_s[mine], boxes.box[mine], boxes.confidence[mine], at_s)
     given = set(boxes.animal)
     return Tracks(names, np.array([name in given for name in names], bool), at)
+
+
+def no_tracks(at_s: np.ndarray) -> Tracks:
+    """Returns the tracks of a clip without boxes at the seconds at_s [n]."""
+    return Tracks([], np.zeros(0, bool), np.zeros((0, len(at_s), 5), np.float32))
 
 
 def targets_about(

@@ -112,12 +112,10 @@ def _plan_animals(piece: Record, window: np.ndarray, most: int) -> tuple[np.ndar
     slot, boxes = slots.ranked_slots(tracks.box, most)
     second = window[:, window.shape[1] // 2]
     about = slots.targets_about(tracks, second, piece.target_time_s, piece.target_animal, piece.target_box)
-    is_about = about.track[:, None] >= 0
-    if not tracks.name:
-        token, has_box = np.zeros_like(window), np.zeros(window.shape, bool)
-    else:
-        token = np.where(is_about, 1 + slot[about.track[:, None], window], 0)
-        has_box = is_about & (tracks.box[about.track[:, None], window, 4] > 0)
+    mine = about.track[:, None]
+    has_box = tracks.padded()[mine, window, 4] > 0
+    padded = np.concatenate([slot, np.full((1, slot.shape[1]), -1)])
+    token = 1 + padded[mine, window]
     _, number, count = np.unique(piece.target_time_s, return_inverse=True, return_counts=True)
     is_one_of_several = (count[number] > 1) | np.array([name != '' for name in piece.target_animal], bool)
     unseen = is_one_of_several & ~has_box[:, window.shape[1] // 2]
