@@ -185,6 +185,20 @@ def box_after(operation: str, boxes: np.ndarray) -> np.ndarray:
     return np.where(stays[..., None], found, 0).astype(boxes.dtype)
 
 
+def move_animals(
+    operation: str, boxes: np.ndarray, window: np.ndarray, belief: np.ndarray, animal_mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns boxes [S, A, 5], belief and animal_mask [K, A] of an example after a named operation on its S frames.
+
+    window: [K, T] positions among the frames. If the box of the window's middle frame has left the picture, there is
+    no belief in it. If all boxes that a slot had in a window have left, its label does not count.
+    """
+    moved = box_after(operation, boxes)
+    there = moved[window][..., 4] > 0  # [K, T, A]
+    middle = there[:, window.shape[1] // 2]
+    return moved, np.where(middle, belief, 0).astype(belief.dtype), animal_mask * there.any(axis=1)
+
+
 def _turn(angle_degrees: int, scale: float = 1.0) -> np.ndarray:
     """Returns the matrix of a counter-clockwise turn in a picture, whose y axis points down."""
     cosine, sine = math.cos(math.radians(angle_degrees)), math.sin(math.radians(angle_degrees))

@@ -19,6 +19,9 @@ class AnimalCut(NamedTuple):
     composite_probability: float = 0.0  # of an example to get a second animal of the same clip
 
 
+NO_ANIMALS = AnimalCut()
+
+
 class Augmentation(NamedTuple):
     """Which random operations a window gets (chimp_jax.data.augment)."""
 
@@ -35,7 +38,7 @@ class BatchPlan(NamedTuple):
     batch_size: int  # windows per update, over all devices of all processes
     n_shares: int  # parts of the clips; each gives an equal part of every batch
     shuffle_windows: int  # windows in the shuffle buffers of all shares together
-    animals: AnimalCut = AnimalCut()
+    animals: AnimalCut = NO_ANIMALS
 
     @property
     def examples_per_share(self) -> int:

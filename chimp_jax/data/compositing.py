@@ -100,7 +100,7 @@ def _covered(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def plan_paste(donor: Donor, tracks: slots.Tracks, frame: np.ndarray, host_box: np.ndarray) -> Pasted:
-    """Returns the pixels to paste into the frames [S] of an example. host_box: [S, 5]. The nearer animal is in front."""
+    """Returns what to paste into the frames [S] of an example: the nearer animal is in front. host_box: [S, 5]."""
     source = donor.frame[frame]
     box = np.where(source[:, None] >= 0, tracks.box[donor.track, source], 0)
     is_nearer = donor.host_m[0] < donor.donor_m[0]

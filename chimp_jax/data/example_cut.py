@@ -1,6 +1,6 @@
 """A record -> its examples for training: frames, windows and labels, and the boxes of the animals in their slots.
 
-Pure NumPy. tf.data calls this file for each record and epoch.
+NumPy arrays in and out. tf.data calls this file for each record and epoch.
 """
 
 import zlib
@@ -101,7 +101,12 @@ def find_labels(
 
 
 def _example(
-    labels: compositing.Labels, tracks: slots.Tracks, frame: np.ndarray, window: np.ndarray, target: np.ndarray, most: int
+    labels: compositing.Labels,
+    tracks: slots.Tracks,
+    frame: np.ndarray,
+    window: np.ndarray,
+    target: np.ndarray,
+    most: int,
 ) -> tuple[np.ndarray, Example, int]:
     """Returns the track in each slot [A], the example, and the number of labelled animals without a slot."""
     places = (len(target), most)
