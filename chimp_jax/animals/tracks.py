@@ -19,6 +19,7 @@ _SLOWEST_SAMPLES_S = 3.5  # photos further apart show no motion
 # and if the smaller size is at least a share of the larger one.
 _REACH, _REACH_PER_S, _LONGEST_REACH = 0.5, 1.0, 2.5
 _LEAST_SIMILAR = 0.5
+_WEAK_WEIGHT = 0.7
 _STOPPED = 0.8  # weight of a box near the last one, beside one near the predicted one
 _LEAST_SCORE, _REPEATED_SCORE = 0.05, 1.0
 
@@ -31,10 +32,6 @@ class _Track:
     times_s: list[float] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     shapes: list[np.ndarray] = field(default_factory=list)  # x, y of the middle, log width, log height
-
-    def turned(self) -> '_Track':
-        """Returns the track with time running backwards."""
-        return _Track(self.name, [-time_s for time_s in self.times_s[::-1]], self.rows[::-1], self.shapes[::-1])
 
     def predict(self, time_s: float) -> np.ndarray:
         """Returns the shape at time_s: the middle moves with constant velocity, the size stays."""
@@ -88,21 +85,13 @@ def follow(
         second = _Second(stamp, boxes, tracks, gap_s)
         _join_given(second, tracks, [row for row in rows if given[row]], given)
         others = [row for row in rows if not given[row]]
-        second.join([row for row in others if confidence[row] >= WEAK])
-        begin = [row for row in others if confidence[row] >= WEAK and row not in second.used]
-        second.join([row for row in others if confidence[row] < WEAK])
-        for row in begin:
-            if not second.repeats(row, NO_NEW_TRACK_IOU):
+        second.join(others, np.where(confidence[others] < WEAK, _WEAK_WEIGHT, 1))
+        for row in others:
+            if row not in second.used and not second.repeats(row, NO_NEW_TRACK_IOU):
                 tracks.append(second.add(_Track(''), row))
-    tracks = [track.turned() for track in tracks]
-    used = {row for track in tracks for row in track.rows}
-    weak = [row for row in order if row not in used and not given[row] and confidence[row] < WEAK]
-    for stamp, rows in groupby(sorted(weak, key=lambda k: -stamps[k]), key=lambda k: float(-stamps[k])):
-        second = _Second(stamp, boxes, tracks, gap_s)
-        second.used += [row for row in used if stamps[row] == -stamp]
-        second.join(list(rows))
     names = [''] * len(time_s)
-    for name, track in _named([track.turned() for track in tracks], boxes, set(given)):
+    found = [track for track in tracks if track.name or confidence[track.rows].max() >= WEAK]
+    for name, track in _named(found, boxes, set(given)):
         for row in track.rows:
             names[row] = name
     return names
@@ -129,16 +118,16 @@ class _Second:
         """Returns whether the box overlaps one that is in a track by more than the limit."""
         return bool(self.used) and iou(self.boxes[[row]], self.boxes[self.used]).max() > limit
 
-    def pairs(self, tracks: list[_Track], rows: list[int], least: float) -> list[tuple[_Track, int]]:
+    def pairs(self, tracks: list[_Track], rows: list[int], least: float, weight=1) -> list[tuple[_Track, int]]:
         """Returns the pairs of the best assignment with scores above the least."""
         if not tracks or not rows:
             return []
         scores = np.stack([_scores(track, self.stamp, self.boxes[rows]) for track in tracks])
-        scores = np.where(scores > least, scores, 0)
+        scores = np.where(scores > least, scores * weight, 0)
         chosen = zip(*linear_sum_assignment(-scores), strict=True)
         return [(tracks[i], rows[k]) for i, k in chosen if scores[i, k]]
 
-    def join(self, rows: list[int]) -> None:
+    def join(self, rows: list[int], weight: np.ndarray) -> None:
         """Joins boxes without a name to the free tracks.
 
         A box that repeats a more confident one of this second is a leftover, or an animal that crosses another. It
@@ -151,7 +140,8 @@ class _Second:
                 distinct.append(row)
         repeated = [row for row in rows if row not in distinct]
         for some, least in ((distinct, _LEAST_SCORE), (repeated, _REPEATED_SCORE)):
-            for track, row in self.pairs(self.free, some, least):
+            here = weight[[rows.index(row) for row in some]]
+            for track, row in self.pairs(self.free, some, least, here):
                 self.add(track, row)
 
 
