@@ -51,7 +51,9 @@ def simulate_boxes(seed: int, n_animals: int) -> BoxClip:
     truth, found = [], []
     for time_s in times_s:
         seen = _look(site, animals, walks, time_s)
-        truth += [(time_s, k, *box, _counts(share, px), share >= _DETECTABLE_SHARE) for k, (box, share, px) in seen.items()]
+        truth += [
+            (time_s, k, *box, _counts(share, px), share >= _DETECTABLE_SHARE) for k, (box, share, px) in seen.items()
+        ]
         found += _detect(rng, time_s, seen, walks)
     truth_rows, found_rows = np.array(truth, float).reshape(-1, 8), np.array(found).reshape(-1, 6)
     place_m = np.array([[walk.pose(time_s)[:2] for walk in walks] for time_s in times_s])

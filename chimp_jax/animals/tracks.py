@@ -9,18 +9,18 @@ from scipy.optimize import linear_sum_assignment
 
 WEAK = 0.25  # a box with less confidence joins a track and starts none
 LONGEST_GAP_S = 2.0  # without a box, after which an animal is a new track
-NEAREST_S = 0.5  # a box this near in time stands for a second
+NEAREST_S = 0.5  # before or after its boxes, a track has its nearest box for so long
 SAME_BOX_IOU = 0.7  # two boxes of one time that overlap more are one detection
 NO_NEW_TRACK_IOU = 0.45  # a box that overlaps a tracked box more starts no track: an ordinary limit of NMS
-_MEMORY_S, _MEMORY_BOXES = 1.5, 40  # older boxes say nothing about the velocity
+_MEMORY_S, _MEMORY_BOXES = 1.0, 40  # older boxes say nothing about the velocity
 _STEADY_S2 = 0.02  # shrinks a velocity from few boxes: (box noise over the usual speed) squared
 _SLOWEST_SAMPLES_S = 3.5  # photos further apart show no motion
 # Boxes 2 s apart often do not overlap. They are one animal if the middle is within a reach, in units of the box's size,
-# and if the smaller size is at least a share of the larger one.
-_REACH, _REACH_PER_S, _LONGEST_REACH = 0.5, 1.0, 2.5
+# and if the smaller size is at least a share of the larger one. Chosen with `python -m bench.track_scores --seed 100`.
+_REACH, _REACH_PER_S, _LONGEST_REACH = 0.8, 1.0, 2.5
 _LEAST_SIMILAR = 0.5
-_WEAK_WEIGHT = 0.7
 _STOPPED = 0.8  # weight of a box near the last one, beside one near the predicted one
+_WEAK_WEIGHT = 0.5  # a weak box gives way to a strong one
 _LEAST_SCORE, _REPEATED_SCORE = 0.05, 1.0
 
 
@@ -54,18 +54,18 @@ def follow(
     time_s: seconds [n]. boxes: x1, y1, x2, y2 [n, 4] in shares of the picture. confidence: [n], 0..1. animal: given
     names [n], '' if unknown.
 
-    Boxes are joined forwards in time by an assignment on their overlap with the predicted boxes of the tracks. A track
-    bridges gaps up to 2 s. If all boxes of the clip are further apart, it bridges one interval, up to 3.5 s. A box with
-    confidence below 0.25 joins a track and starts none. A box that nearly repeats another box of its time starts none.
-    A single box can be a track, because a clip may have one box.
+    Boxes are joined forwards in time, by an assignment on their overlap with the predicted boxes of the tracks. A track
+    bridges gaps up to 2 s. If all boxes of the clip are further apart, it bridges one interval, up to 3.5 s. Weak boxes
+    have a confidence below 0.25. They belong to a track if it has a strong box before or after them, and give way to
+    strong boxes. A box that nearly repeats another box of its time starts no track. A single strong box is a track,
+    because a clip may have only one.
 
     A given name stays, and boxes without a name join the track of that name. If two boxes of one time have one given
     name, the more confident box keeps the name and the other has ''. Found tracks are '1', '2', ... in order of first
-    appearance, then from left to right. A given name is not used again. The names are
-    independent of the order of the input.
-    A box without area, with a value that is not finite, or with confidence 0 has ''.
+    appearance, then from left to right. A given name is not used again. The names are independent of the order of the
+    input. A box without area, with a value that is not finite, or with confidence 0 has ''.
 
-    Source: association in two passes as in ByteTrack (Zhang et al. 2022, arXiv:2110.06864).
+    Raises ValueError if the lengths differ. Source: weak boxes as in ByteTrack (Zhang et al. 2022, arXiv:2110.06864).
     """
     time_s, boxes = np.asarray(time_s, float), np.asarray(boxes, float).reshape(-1, 4)
     confidence = np.asarray(confidence, float)
@@ -217,8 +217,8 @@ def _named(tracks: list[_Track], boxes: np.ndarray, given: set[str]) -> list[tup
 def boxes_at(time_s: np.ndarray, boxes: np.ndarray, confidence: np.ndarray, at_s: np.ndarray) -> np.ndarray:
     """Returns x1, y1, x2, y2 and confidence of one track at the seconds at_s [k]: [k, 5].
 
-    time_s [n], boxes [n, 4], confidence [n]: of the track, in any order. If there is a box within 0.5 s, the nearest
-    one is taken (the earlier of two). Else the row is interpolated between two boxes up to 2 s apart. Else it is 0.
+    time_s [n], boxes [n, 4], confidence [n]: of the track, in any order. A row is interpolated between two boxes up to
+    2 s apart. Elsewhere the nearest box within 0.5 s is taken, the earlier of two. Else the row is 0.
     """
     time_s, at_s = np.asarray(time_s, float), np.asarray(at_s, float)
     rows = np.column_stack([np.asarray(boxes, float).reshape(-1, 4), np.asarray(confidence, float)])
@@ -229,12 +229,9 @@ def boxes_at(time_s: np.ndarray, boxes: np.ndarray, confidence: np.ndarray, at_s
         return np.zeros((len(at_s), 5))
     later = np.searchsorted(time_s, at_s).clip(0, len(rows) - 1)
     earlier = (later - 1).clip(0)
-    gap_s = time_s[later] - time_s[earlier]
-    share = (at_s - time_s[earlier]) / np.where(gap_s > 0, gap_s, 1)
-    between = (share >= 0) & (share <= 1) & (gap_s > 0) & (gap_s <= LONGEST_GAP_S + 1e-3)
-    found = np.where(between[:, None], rows[earlier] + share[:, None] * (rows[later] - rows[earlier]), 0)
+    gap_s, after_s = time_s[later] - time_s[earlier], at_s - time_s[earlier]
+    share = np.where(gap_s > 0, after_s / np.where(gap_s > 0, gap_s, 1), 0)
+    between = (share >= 0) & (share <= 1) & (gap_s <= LONGEST_GAP_S + 1e-3) & (gap_s > 0)
     away_s = np.abs(at_s[:, None] - time_s[None])
-    nearest = away_s.argmin(1)
-    near = away_s.min(1) <= NEAREST_S + 1e-6
-    found[near] = rows[nearest[near]]
-    return found
+    found = np.where((away_s.min(1) <= NEAREST_S + 1e-6)[:, None], rows[away_s.argmin(1)], 0)
+    return np.where(between[:, None], rows[earlier] + share[:, None] * (rows[later] - rows[earlier]), found)
