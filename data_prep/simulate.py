@@ -16,7 +16,7 @@ from data_prep.progress import Progress
 from data_prep.simulator import tables
 from data_prep.simulator.frames import frames
 from data_prep.simulator.notes import Seen, read_seen, write_seen
-from data_prep.simulator.plan import FULL_SIZE, NAMES, QUICK_SIZE, ClipPlan, Size, down_width_px, plan_clips
+from data_prep.simulator.plan import NAMES, SIZES, ClipPlan, Size, down_width_px, plan_clips
 from data_prep.simulator.sheet import write_contact_sheet
 from data_prep.workers.guard import WorkerDied, WorkerError, run_guarded
 
@@ -132,7 +132,12 @@ def main():
         '--difficulty', choices=('easy', 'hard'), default='easy', help='hard: more species, cameras and trunks'
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of sites, animals and light')
-    parser.add_argument('--quick', action='store_true', help='38 clips of 8 to 10 s instead of 262 longer ones')
+    parser.add_argument(
+        '--size',
+        choices=SIZES,
+        default='full',
+        help='full (default): 262 clips of 15 to 43 s; short: 90 of 8 s; quick: 38 of 8 to 10 s; tiny: 15 of 8 s',
+    )
     parser.add_argument(
         '--animals',
         type=int,
@@ -145,9 +150,8 @@ def main():
         raise SystemExit('simulate: --workers must be at least 1 and --seed at least 0')
     if args.animals is not None and not 1 <= args.animals <= len(NAMES):
         raise SystemExit(f'simulate: --animals {args.animals} is not possible; give a number from 1 to {len(NAMES)}')
-    size = QUICK_SIZE if args.quick else FULL_SIZE
     try:
-        simulate(args.out, args.difficulty, args.seed, size, args.workers, args.animals)
+        simulate(args.out, args.difficulty, args.seed, SIZES[args.size], args.workers, args.animals)
     except ValueError as error:
         raise SystemExit(f'simulate: {error}') from error
     except (WorkerError, OSError) as error:

@@ -223,7 +223,7 @@ def test_overexposed_clip_keeps_its_signal_only_in_the_full_stream(tmp_path, cod
 
 
 def test_full_size_is_what_the_demo_asks_for():
-    plans = simulate_plan.plan_clips(0, 'easy', simulate_plan.FULL_SIZE)
+    plans = simulate_plan.plan_clips(0, 'easy', simulate_plan.SIZES['full'])
     small = [plan for plan in plans if plan.width_px == 320]
     big = [plan for plan in plans if plan.width_px == 1280]
     assert (len(small), len(big)) == (250, 12)
@@ -357,7 +357,7 @@ def test_unfinished_files_of_a_killed_run_are_deleted(tiny_folders):
 
 
 def test_a_second_run_into_the_same_folder_stops(tmp_path, monkeypatch):
-    monkeypatch.setattr('sys.argv', ['simulate', f'--out={tmp_path}', '--quick'])
+    monkeypatch.setattr('sys.argv', ['simulate', f'--out={tmp_path}', '--size=quick'])
     with lock.hold(tmp_path):
         with pytest.raises(SystemExit) as stop:
             simulate.main()

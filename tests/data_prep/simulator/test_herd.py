@@ -12,7 +12,7 @@ from data_prep import simulate
 from data_prep.inputs.detections import read_detections
 from data_prep.simulator import animal, herd, notes, scene, site, tables
 from data_prep.simulator import frames as simulate_frames
-from data_prep.simulator.plan import FULL_SIZE, QUICK_SIZE, ClipPlan, Size, plan_clips
+from data_prep.simulator.plan import SIZES, ClipPlan, Size, plan_clips
 
 CAMERA = site.Camera(height_m=1.2, tilt_deg=5.0, view_deg=45.0)
 OPEN = np.full(site.CANVAS_PX[::-1], np.inf, np.float32)  # no trunk hides an animal
@@ -171,10 +171,10 @@ def test_a_clip_without_tracks_notes_no_moments():
 # ---------------------------------------------------------------- plans and files
 
 
-@pytest.mark.parametrize('size', [FULL_SIZE, QUICK_SIZE])
+@pytest.mark.parametrize('size', ['short', 'quick'])
 @pytest.mark.parametrize('most', [1, 2, 3])
 def test_each_number_of_animals_has_an_equal_share_of_the_clips(size, most):
-    plans, plain = plan_clips(3, 'easy', size, most), plan_clips(3, 'easy', size)
+    plans, plain = plan_clips(3, 'easy', SIZES[size], most), plan_clips(3, 'easy', SIZES[size])
     for split in ('train', 'test'):
         counts = np.bincount([plan.n_animals for plan in plans if plan.split == split], minlength=most + 1)[1:]
         assert len(counts) == most and counts.max() - counts.min() <= 1
