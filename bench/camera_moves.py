@@ -24,7 +24,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from chimp_jax.stations.movement import COUNTS_FROM_PX, Moves, background, find_moves
 from chimp_jax.stations.picture_shift import COMPARABLE, Look, Shift
-from data_prep.archive import is_clip
+from data_prep.archive import is_clip, is_photo
 from data_prep.decoding.decode import decode_seconds
 from data_prep.files import write_json
 from data_prep.progress import Progress
@@ -224,7 +224,7 @@ def stations(n_simulated: int, clips: Path | None) -> Iterator[tuple[str, str, C
     for index in range(n_simulated):
         yield 'simulated', f's{index}', functools.partial(simulated_station, index)
     for path in sorted(clips.iterdir()) if clips else ():
-        if is_clip(path.name):
+        if is_clip(path.name) and not is_photo(path.name):
             yield 'real', path.name, functools.partial(real_station, path)
 
 

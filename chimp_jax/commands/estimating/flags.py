@@ -12,10 +12,12 @@ from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres_list
 from chimp_jax.field import status
 from chimp_jax.field.exports import formats
+from data_prep.job import BURST_GAP
 from data_prep.plan import Watch
 
 LONGEST_STEP_S = 3600
 LEAST_CONFIDENCE = 0.25  # of the detector of --detect, as zamba calls it
+LEAST_OF_TRACK = 0.1  # a box with less confidence than an animal continues a track, down to this
 MIN_RATE, MAX_RATE = 0.1, 30.0  # frames per second of --detect
 
 DETECT = 'finds the animals with the detector of `chimp-distance fetch detector`; their seconds are the targets'
@@ -33,6 +35,7 @@ class EstimateRequest:
     members: str | None  # folder of train.py --workdir; None: distances from boxes and the ground alone
     out: str
     every_s: int | None  # None: 1
+    burst_gap_s: float  # of photos
     detect: bool
     detect_rate: float  # frames per second
     detections: str | None
@@ -189,6 +192,7 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--members', help='folder of the trained members (train.py --workdir); without it, distances come from boxes')
     add('--out', required=True, help='folder for the results')
     add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
+    add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=2.0, metavar='S', help=BURST_GAP)
     add('--detect', action='store_true', help=DETECT)
     add('--detect_rate', '--detect-rate', type=float, default=2.0, metavar='N', help='frames per second (default: 2)')
     add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal are the targets')
