@@ -9,7 +9,7 @@ import pandas as pd
 from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.field.page.choice import SECOND, Choice, Key, Second
 from chimp_jax.field.page.data import Estimates
-from chimp_jax.field.page.labels import Area, label_boxes, size_px
+from chimp_jax.field.page.labels import LETTER_WIDTH, Area, label_boxes, size_px
 from chimp_jax.field.palette import TrackStyle, in_name_order, track_styles
 from chimp_jax.field.status import CORRECTED
 
@@ -58,17 +58,21 @@ def tracks_of(rows: pd.DataFrame, table: pd.DataFrame | None) -> list[dict]:
     rows: of the clip. table: tracks.csv, None without it; then start, end and nearest distance are those of the rows.
     """
     styles = track_styles(rows['animal'].unique())
-    found = rows[rows['animal'] != ''].groupby('animal').agg(start=('time', 'min'), end=('time', 'max'), nearest=('distance', 'min'))
+    found = (
+        rows[rows['animal'] != '']
+        .groupby('animal')
+        .agg(start=('time', 'min'), end=('time', 'max'), nearest=('distance', 'min'))
+    )
     measured = {}
     if table is not None and len(rows):
         measured = {track.animal: track for track in table[table['video_id'] == rows['video_id'].iloc[0]].itertuples()}
     tracks = []
     for name in in_name_order(found.index):
         start_s, end_s, nearest_m = found.loc[name]
-        track, speed = measured.get(name), ''
+        track, speed, interval = measured.get(name), '', ''
         if track is not None:
             start_s, end_s, nearest_m = track.start_s, track.end_s, track.nearest_distance_m
-            speed = _speed(track.speed, track.speed_lower, track.speed_upper)
+            speed, interval = _speed(track.speed, track.speed_lower, track.speed_upper)
         tracks.append(
             {
                 'animal': name,
@@ -77,6 +81,7 @@ def tracks_of(rows: pd.DataFrame, table: pd.DataFrame | None) -> list[dict]:
                 'end': f'{end_s:g}',
                 'nearest': format_metres(nearest_m),
                 'speed': speed,
+                'speed_interval': interval,
             }
         )
     return tracks
@@ -89,14 +94,15 @@ def format_metres(value: float, digits: int = 1) -> str:
     return f'{value:.{digits}f}' if abs(value) < 10_000 else f'{value:.3g}'
 
 
-def _speed(speed: float, lower: float, upper: float) -> str:
-    if np.isnan(speed):
-        return ''
-    interval = '' if np.isnan(lower) or np.isnan(upper) else f' ({lower:.2f} to {upper:.2f})'
-    return f'{speed:.2f}{interval}'
+def _speed(speed: float, lower: float, upper: float) -> tuple[str, str]:
+    """Returns a speed and its interval in m/s as texts, '' if they are missing."""
+    interval = '' if np.isnan([speed, lower, upper]).any() else f'{lower:.2f} to {upper:.2f}'
+    return '' if np.isnan(speed) else f'{speed:.2f}', interval
 
 
-def _second(rows: Sequence, styles: Mapping[str, TrackStyle], frames: dict[Second, bytes | str], estimates: Estimates) -> dict:
+def _second(
+    rows: Sequence, styles: Mapping[str, TrackStyle], frames: dict[Second, bytes | str], estimates: Estimates
+) -> dict:
     """Returns the values of a second. rows: its rows of distances.csv."""
     key = (rows[0].video_id, rows[0].time)
     by_name = {row.animal: row for row in rows}
@@ -128,7 +134,9 @@ def _animal(row, style: TrackStyle | None, corrections: Mapping[Key, str]) -> di
     }
 
 
-def _known(key: Key, distance_m: float, rows: Mapping[Second, Sequence], styles: Mapping[str, Mapping[str, TrackStyle]], frames) -> dict | None:
+def _known(
+    key: Key, distance_m: float, rows: Mapping[Second, Sequence], styles: Mapping[str, Mapping[str, TrackStyle]], frames
+) -> dict | None:
     """Returns the frame of known distance, None if it has no picture. The box of a named animal is in it."""
     meant = [row for row in rows.get(key[:2], ()) if key[2] and row.animal == key[2]]
     animals = [_animal(row, styles[key[0]].get(key[2]), {}) for row in meant]
@@ -137,7 +145,7 @@ def _known(key: Key, distance_m: float, rows: Mapping[Second, Sequence], styles:
         return None
     of_animal = f', animal {key[2]}' if key[2] else ''
     where = f'{key[0]}, second {key[1]}{of_animal}'
-    return {'where': where, 'distance': format_metres(distance_m), 'animals': animals, **picture}
+    return {'where': where, 'distance': format_metres(distance_m), 'animals': animals, **picture, 'labels': []}
 
 
 def _picture(key: Second, animals: Sequence[dict], frames: dict[Second, bytes | str]) -> dict:
@@ -161,8 +169,15 @@ def _labels(animals: Sequence[dict], height: float) -> list[dict]:
     areas = [_area(*animal['box'], height) for animal in animals]
     placed = label_boxes(areas, [_texts(animal) for animal in animals], CARD_WIDTH, height)
     return [
-        {'text': label[0], 'x': label[1][0], 'y': label[1][3], 'style': animal['style']}
-        for animal, label in zip(animals, placed, strict=True)
+        {
+            'text': label[0],
+            'length': LETTER_WIDTH * len(label[0]),
+            'x': label[1][0],
+            'y': label[1][3],
+            'below': label[1][1] >= area[3],  # of its box
+            'style': animal['style'],
+        }
+        for animal, area, label in zip(animals, areas, placed, strict=True)
         if label
     ]
 

@@ -58,8 +58,9 @@ def rank_doubt(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows with a distance, the most doubtful first.
 
     First the rows with an interval, then the rows with only a spread, then the rows with neither; last the corrected
-    rows. Within each, the largest doubt comes first, then most flags, clip, second and the order of the rows. If a row has an interval
-    and no spread (one recipe), its upper half takes the place of the spread: the lower half is cut at 0 m.
+    rows. Within each, the largest doubt comes first, then most flags, clip, second and the order of the rows. If a row
+    has an interval and no spread (one recipe), its upper half takes the place of the spread: the lower half is cut at
+    0 m.
     """
     rows = rows[rows['distance'].notna()]
     half_m = rows['distance_upper'] - rows['distance']

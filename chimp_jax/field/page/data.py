@@ -36,8 +36,8 @@ class Estimates(NamedTuple):
     """The content of the folder.
 
     rows: the animals of distances.csv, sorted by KEY: time is int, the other numbers are float (NaN if empty), the rest
-    is text; animal is '' if a row is about its second as a whole. clips: clips.csv, one row per clip; gamma is 'True' if the clip was
-    gamma-corrected. tracks: video_id, animal and TRACK_NUMBERS of tracks.csv; None if there is no such file.
+    is text; animal is '' if a row is about its second as a whole. clips: clips.csv, one row per clip; gamma is 'True'
+    if the clip was gamma-corrected. tracks: tracks.csv, with TRACK_NUMBERS; None if there is no such file.
     """
 
     rows: pd.DataFrame

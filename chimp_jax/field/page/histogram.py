@@ -77,10 +77,11 @@ def nice_step(span: float, most: int) -> float:
     return next(step for step in steps if span / step <= most + 1e-9)
 
 
-def draw_histogram(
-    histogram: Histogram, width_px: int, height_px: int, label: str, unit: str = 'seconds'
-) -> str:
-    """Returns SVG. unit: what is counted. Heights are counts, or counts per metre if the bins differ in width, so that areas compare."""
+def draw_histogram(histogram: Histogram, width_px: int, height_px: int, label: str, unit: str = 'seconds') -> str:
+    """Returns SVG. unit: what is counted.
+
+    Heights are counts, or counts per metre if the bins differ in width, so that areas compare.
+    """
     bins = histogram.bins
     start, stop = bins[0].lower_m, bins[-1].upper_m
     heights = [b.n / (b.upper_m - b.lower_m) if histogram.unequal else b.n for b in bins]

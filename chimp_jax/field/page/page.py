@@ -6,12 +6,10 @@ palette.py has the colours of the tracks.
 """
 
 import importlib.resources
-import itertools
 import json
 from collections.abc import Sequence
 
 import jinja2
-import numpy as np
 import pandas as pd
 from etils import epath
 from markupsafe import Markup
@@ -24,8 +22,9 @@ from chimp_jax.field.page.choice import SECOND, Choice, Key, Second, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
 from chimp_jax.field.page.ground import PICTURE_PX, drawn_figures, station_section
 from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short
-from chimp_jax.field.page.known import known_distances, nearest_known, station_of
-from chimp_jax.field.palette import ON_DARK, ON_LIGHT, STROKES, track_styles
+from chimp_jax.field.page.known import known_distances, nearest_known
+from chimp_jax.field.page.series import clip_series
+from chimp_jax.field.palette import ON_DARK, ON_LIGHT, STROKES
 from chimp_jax.field.status import CORRECTED, NO_ANIMAL, PROBLEMS
 from data_prep.files import write_whole
 
@@ -119,7 +118,6 @@ def render(
         unit=unit,
         n_seconds=len(estimates.rows.drop_duplicates(SECOND)),
         n_tracks=len(estimates.rows[estimates.rows['animal'] != ''].drop_duplicates(['video_id', 'animal'])),
-        has_speeds=any(track['speed'] for card in cards for track in card['tracks']),
         no_frames=no_frames,
         known_note=_sentence(known_note) if known_note else '',
         stations=station_section(estimates.stations, frames),
@@ -144,60 +142,15 @@ def render(
     )
 
 
-def clip_series(estimates: Estimates) -> list[dict]:
-    """Returns the data of charts.js and cards.js: one dict per clip with rows. Numbers have 2 decimals;
-    empty columns are left out.
-
-    Keys are short because the page repeats them for each clip: n name, g group (site, else folder), d duration in s;
-    a names of its tracks, y their styles (colour, stroke);
-    per row t second, k place of its animal in a (-1: none), v distance, lo and hi interval, s spread (all metres), f flags, c 1 if a person corrected it.
-    """
-    length_s, station = estimates.clips.set_index('video_id')['duration_s'], station_of(estimates)
-    series = []
-    rows = estimates.rows
-    columns = {
-        't': rows['time'].tolist(),
-        'v': _rounded(rows['distance']),
-        'lo': _rounded(rows['distance_lower']),
-        'hi': _rounded(rows['distance_upper']),
-        's': _rounded(rows['spread']),
-        'f': rows['flags'].tolist(),
-        'c': (rows['status'] == CORRECTED).astype(int).tolist(),
-    }
-    start, animals = 0, rows['animal'].tolist()
-    for video_id, seconds in itertools.groupby(rows['video_id'].tolist()):  # the rows are sorted by clip
-        place = slice(start, start + sum(1 for _ in seconds))
-        start = place.stop
-        duration_s = length_s.get(video_id, np.nan)
-        clip = {
-            'n': video_id,
-            'g': station[video_id],
-            'd': None if np.isnan(duration_s) else round(duration_s, 1),
-            **{name: values[place] for name, values in columns.items()},
-            **_track_series(animals[place]),
-        }
-        always = ('n', 'g', 't', 'v')
-        full = {name for name, values in clip.items() if isinstance(values, list) and set(values) - {None, ''}}
-        full -= set() if any(clip['c']) else {'c'}  # 0 is a value in the other columns: an interval may begin at 0 m
-        series.append({k: v for k, v in clip.items() if k in always or k in full or (k == 'd' and v is not None)})
-    return series
-
-
-def _track_series(animals: Sequence[str]) -> dict[str, list]:
-    """Returns a, y and k of clip_series for the animals of a clip's rows; nothing if none has a name."""
-    styles = track_styles(animals)
-    place = {name: k for k, name in enumerate(styles)}
-    series = {'a': [*styles], 'y': [*map(list, styles.values())], 'k': [place.get(name, -1) for name in animals]}
-    return series if styles else {}
-
-
 def _track_css() -> str:
     """Returns the classes c0, c1, ... of the colours and s0, s1, ... of the strokes of tracks."""
     light, dark = (''.join(f'--c{k}: {c}; ' for k, c in enumerate(colours)) for colours in (ON_LIGHT, ON_DARK))
     css = f':root {{ {light}}}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}\n'
     css += f'.picture {{ {dark}}}\n@media print {{ :root {{ {light}}} .picture {{ {dark}}} }}\n'
     css += ' '.join(f'.c{k} {{ --track: var(--c{k}) }}' for k in range(len(ON_LIGHT))) + '\n'
-    return css + ' '.join(f'.s{k} {{ stroke-dasharray: {stroke or "none"} }}' for k, stroke in enumerate(STROKES)) + '\n'
+    return (
+        css + ' '.join(f'.s{k} {{ stroke-dasharray: {stroke or "none"} }}' for k, stroke in enumerate(STROKES)) + '\n'
+    )
 
 
 def _count(estimates: Estimates, cutpoints: Sequence[float] | None) -> Histogram:
@@ -206,7 +159,11 @@ def _count(estimates: Estimates, cutpoints: Sequence[float] | None) -> Histogram
 
 
 def _read_frames(
-    estimates: Estimates, choice: Choice, known: dict[Second, tuple[Key, float]], stations: Sequence[Second], clips_folder
+    estimates: Estimates,
+    choice: Choice,
+    known: dict[Second, tuple[Key, float]],
+    stations: Sequence[Second],
+    clips_folder,
 ) -> tuple[dict[Second, bytes | str], str]:
     """Returns the frames of the page, and the reason why all are missing, or ''."""
     if not clips_folder:
@@ -279,10 +236,6 @@ def _sentence(text) -> str:
     if not text:
         return ''
     return text[:1].upper() + text[1:] + ('' if text.endswith(('.', '!', '?')) else '.')
-
-
-def _rounded(values: pd.Series) -> list:
-    return [None if np.isnan(v) else round(v, 2) for v in values.tolist()]
 
 
 def _flat(content: dict, prefix: str) -> dict[str, str]:
