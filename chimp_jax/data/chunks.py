@@ -57,6 +57,7 @@ def _split(record: Record, most_frames: int) -> Iterator[Record]:
                 target_time_s=record.target_time_s[targets],
                 target_distance_m=record.target_distance_m[targets],
                 target_box=record.target_box[targets],
+                target_animal=[record.target_animal[i] for i in targets],
             )
             begin = end
 

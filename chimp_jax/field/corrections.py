@@ -9,12 +9,12 @@ from collections.abc import Container, Mapping
 import numpy as np
 import pandas as pd
 
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND, with_animal
 from chimp_jax.field.label_tables import named, read_label_table
 from chimp_jax.field.palette import in_name_order
 from chimp_jax.field.status import CORRECTED
 from data_prep.archive import Archive, Names
 
-_KEY = ['video_id', 'time', 'animal']
 _NO_TARGET = 'no such target'
 
 
@@ -23,7 +23,7 @@ def read_corrections(path, names: Names | Archive) -> pd.DataFrame:
 
     Raises ValueError as read_label_table does.
     """
-    return _with_animal(read_label_table(path, names, may_be_empty=True))
+    return read_label_table(path, names, may_be_empty=True)
 
 
 def name_animals(corrections: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def name_animals(corrections: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     second; it stays as it is if its second has no row. Raises ValueError with the corrections whose second has several
     rows, and with a second correction of one row.
     """
-    there = rows.groupby(['video_id', 'time'])['animal'].agg(list).to_dict()
+    there = rows.groupby(SECOND)['animal'].agg(list).to_dict()
     animals, unclear = [], []
     for correction in corrections.itertuples():
         of_second = there.get((correction.video_id, correction.time), [])
@@ -43,7 +43,7 @@ def name_animals(corrections: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     if unclear:
         raise ValueError(f'{named(unclear)}; write into a column animal which one you mean')
     result = corrections.assign(animal=np.array(animals, object))
-    again = result[result.duplicated(_KEY)]
+    again = result[result.duplicated(KEY)]
     if len(again):
         raise ValueError(f'a second distance for one row: {named([*map(_place, again.itertuples())])}; remove one')
     return result
@@ -56,9 +56,9 @@ def apply_corrections(rows: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataF
     has no prediction interval. Raises ValueError as name_animals does, and with the corrections whose target is not in
     rows.
     """
-    existing = pd.MultiIndex.from_frame(_with_animal(rows)[_KEY])
-    meant = name_animals(_with_animal(corrections), existing.to_frame(index=False))
-    asked = pd.MultiIndex.from_frame(meant[_KEY])
+    existing = pd.MultiIndex.from_frame(with_animal(rows)[KEY])
+    meant = name_animals(with_animal(corrections), existing.to_frame(index=False))
+    asked = pd.MultiIndex.from_frame(meant[KEY])
     _check_known(meant, asked.isin(existing))
     result = rows.copy()
     corrected = existing.isin(asked)
@@ -78,14 +78,14 @@ def check_corrections(
     planned: {video_id: the seconds that get a row}. animals: video_id, time and animal of the rows with a box; None
     without a detector.
     """
-    corrections = _with_animal(corrections)
+    corrections = with_animal(corrections)
     keys = zip(corrections['video_id'], corrections['time'], strict=True)
     known = np.array([time in planned.get(video_id, ()) for video_id, time in keys], bool)
     _check_known(corrections, known)
-    rows = pd.DataFrame(columns=_KEY) if animals is None else animals[_KEY]
+    rows = pd.DataFrame(columns=KEY) if animals is None else animals[KEY]
     meant = name_animals(corrections, rows)
     named_rows = pd.MultiIndex.from_frame(rows)
-    _check_known(meant, (meant['animal'] == '') | pd.MultiIndex.from_frame(meant[_KEY]).isin(named_rows))
+    _check_known(meant, (meant['animal'] == '') | pd.MultiIndex.from_frame(meant[KEY]).isin(named_rows))
 
 
 def _check_known(corrections: pd.DataFrame, known) -> None:
@@ -100,7 +100,3 @@ def _check_known(corrections: pd.DataFrame, known) -> None:
 def _place(correction) -> str:
     animal = f', animal {correction.animal}' if correction.animal else ''
     return f'{correction.row} ({correction.video_id} at {correction.time} s{animal})'
-
-
-def _with_animal(table: pd.DataFrame) -> pd.DataFrame:
-    return table if 'animal' in table else table.assign(animal='')

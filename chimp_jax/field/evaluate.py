@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND, with_animal
 from chimp_jax.field.bins import CUTPOINTS_M, bin_names, bin_of, check_cutpoints
 from chimp_jax.field.label_tables import keyed, named, read_label_table
 from chimp_jax.field.status import CLIPS, CORRECTED, KNOWN
@@ -42,7 +42,7 @@ def read_distances(path) -> pd.DataFrame:
 
     Raises ValueError, in one line with file and row, if it cannot be read or has a target twice.
     """
-    table = read_table(path, [*KEY, 'distance'], numbers=['time', 'distance', *BOUNDS])
+    table = with_animal(read_table(path, [*SECOND, 'distance'], numbers=['time', 'distance', *BOUNDS]))
     numbers = {name: numbers_of(table, name, path) for name in ('distance', *BOUNDS) if name in table}
     rows = table.assign(time=seconds_of(table, path), **numbers)
     check_unique(rows, KEY, path)
@@ -69,7 +69,9 @@ def join_truth(rows: pd.DataFrame, truth: pd.DataFrame) -> tuple[pd.DataFrame, d
         'estimated, but not known': estimated[~keyed(estimated).index.isin(keyed(truth).index)],
     }
     joined = joined[~(corrected | measured | empty)].reset_index(drop=True)
-    names = {kind: [f'{v} at {t} s' for v, t in part[KEY].itertuples(index=False)] for kind, part in left_out.items()}
+    names = {
+        kind: [f'{v} at {t} s' for v, t in part[SECOND].itertuples(index=False)] for kind, part in left_out.items()
+    }
     if joined.empty:
         raise ValueError(f'no known distance has an estimate to compare with: {named(names["known, without a row"])}')
     return joined, names

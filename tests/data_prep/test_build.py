@@ -200,8 +200,8 @@ def test_a_killed_build_resumes_and_ends_with_the_same_bytes(clips, built, tmp_p
     assert len(list(resumed.glob('frames/outcome/*.json'))) == 1
     # Files that a kill leaves behind.
     (resumed / 'frames' / 'full' / 'half-written.npz.17.tmp').write_bytes(b'PK')
-    (resumed / 'chimp_records' / 'down' / '1.1.0').mkdir(parents=True)
-    (resumed / 'chimp_records' / 'down' / 'incomplete.ABCDEF_1.1.0').mkdir()
+    (resumed / 'chimp_records' / 'down' / '1.2.0').mkdir(parents=True)
+    (resumed / 'chimp_records' / 'down' / 'incomplete.ABCDEF_1.2.0').mkdir()
 
     def recorded(function, tasks, *rest):
         tasks = list(tasks)

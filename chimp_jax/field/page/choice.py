@@ -14,12 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import status
 from chimp_jax.field.bins import bin_of
 
 FLOOR_M = 2.0  # nearer estimates are divided by this: an estimate of 0.1 m is not ten times as doubtful as one of 1 m
-
-SECOND = ['video_id', 'time']
 
 Second = tuple[str, int]  # (video_id, time)
 Key = tuple[str, int, str]  # (video_id, time, animal): a row of distances.csv

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import BOX
+from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND, with_animal
 from chimp_jax.field.calibration.station_file import StationsFile, read_stations
 from chimp_jax.field.corrections import name_animals, read_corrections
 from chimp_jax.field.page.choice import Key, Second
@@ -26,7 +26,6 @@ from chimp_jax.field.status import (
 from data_prep.archive import Names
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
-KEY = ['video_id', 'time', 'animal']
 TRACK_NUMBERS = ('start_s', 'end_s', 'nearest_distance_m', 'speed', 'speed_lower', 'speed_upper')
 NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'spread', 'members')
 _REMEDY = 'run the same chimp-distance estimate command again to write it'
@@ -79,12 +78,11 @@ def read_estimates(folder) -> Estimates:
 
 def _read_rows(path: epath.Path) -> pd.DataFrame:
     numbers = (*NUMBERS, *BOX)
-    rows = read_table(path, required=('video_id', 'time', *numbers, 'flags', 'status'), numbers=numbers)
-    rows = rows if 'animal' in rows else rows.assign(animal='')
+    rows = with_animal(read_table(path, required=(*SECOND, *numbers, 'flags', 'status'), numbers=numbers))
     for name in numbers:
         rows[name] = numbers_of(rows, name, path)
     rows['time'] = seconds_of(rows, path)
-    check_unique(rows, KEY if (rows['animal'] != '').any() else KEY[:2], path)
+    check_unique(rows, KEY if (rows['animal'] != '').any() else SECOND, path)
     return rows.sort_values(KEY, ignore_index=True)
 
 

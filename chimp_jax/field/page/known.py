@@ -5,9 +5,10 @@ from pathlib import PurePosixPath
 
 from etils import epath
 
+from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field.calibration.known_points import read_known_points
 from chimp_jax.field.page.choice import Key, Second
-from chimp_jax.field.page.data import KEY, Estimates
+from chimp_jax.field.page.data import Estimates
 from data_prep.archive import Names
 
 

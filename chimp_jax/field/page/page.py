@@ -14,11 +14,12 @@ import pandas as pd
 from etils import epath
 from markupsafe import Markup
 
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import thumbnails
 from chimp_jax.field.bins import check_cutpoints
 from chimp_jax.field.evaluate import bias_text
 from chimp_jax.field.page.cards import format_metres, make_cards
-from chimp_jax.field.page.choice import SECOND, Choice, Key, Second, choose
+from chimp_jax.field.page.choice import Choice, Key, Second, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
 from chimp_jax.field.page.ground import PICTURE_PX, drawn_figures, station_section
 from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short

@@ -212,7 +212,7 @@ def test_distances_of_the_calibration_are_not_compared(tmp_path):
     rows = read_distances(
         write(tmp_path / 'd.csv', 'video_id,time,distance,status', 'a.mp4,0,2,ok', 'a.mp4,1,4,known distance')
     )
-    truth = pd.DataFrame({'video_id': 'a.mp4', 'time': [0, 1], 'distance': [3.0, 4.0], 'site': ''})
+    truth = pd.DataFrame({'video_id': 'a.mp4', 'time': [0, 1], 'animal': '', 'distance': [3.0, 4.0], 'site': ''})
     compared, left_out = join_truth(rows, truth)
     assert compared['time'].tolist() == [0] and left_out['known, used for the calibration'] == ['a.mp4 at 1 s']
     assert left_out['estimated, but not known'] == left_out['known, without an estimate'] == []
