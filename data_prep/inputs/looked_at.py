@@ -76,13 +76,16 @@ def stated_frames(step_s: float, frame_rate: float, n_frames: int, seen: Collect
 def table_looks(seen_s: Collection[int], empty_s: Collection[int], last_s: int | None = None) -> LookedAt:
     """Returns where a person looked, from whole seconds with and without an animal.
 
-    last_s: the last second of the clip if the person watched all of it; the other seconds are then empty.
+    seen_s: one for each animal. last_s: the last second of the clip if the person watched all of it; the other seconds
+    are then empty.
     """
-    seen = np.unique(np.asarray(list(seen_s), float))
+    seen, n_seen = np.unique(np.asarray(list(seen_s), float), return_counts=True)
     times = np.union1d(seen, np.asarray(list(empty_s), float))
     if last_s is not None:
         times = np.union1d(times, np.arange(last_s + 1, dtype=float))
-    return LookedAt(times, np.isin(times, seen).astype(int), OWN_SECONDS)
+    n_animals = np.zeros(len(times), int)
+    n_animals[np.searchsorted(times, seen)] = n_seen
+    return LookedAt(times, n_animals, OWN_SECONDS)
 
 
 def snapshot_moments(looked: LookedAt | None, end_s: float, interval_s: int) -> Moments:

@@ -47,6 +47,7 @@ class ClipRecords(NamedTuple):
     records: dict[str, Record]  # by stream; empty if no target is left
     doubts: dict[str, Doubt]  # by stream
     n_left_out: int  # targets at seconds that cannot be used
+    outside: str  # boxes outside the picture, which are left out while their targets stay; '' without any
 
 
 class _Frame(NamedTuple):
@@ -86,11 +87,12 @@ def make_records(task: ClipTask) -> ClipRecords:
     doubts['full'] = full.doubt(times_s)
     unusable = doubts['down'].unusable() | doubts['full'].unusable()
     kept = [i for i, time_s in enumerate(times_s) if time_s not in unusable]
-    shared = _target_fields(task, times_s, kept, full.info) | _box_fields(task, full.info)
+    boxes, outside = _box_fields(task, full.info)
+    shared = _target_fields(task, times_s, kept, full.info) | boxes
     shared |= {'white_fraction': white_fraction, 'gamma': gamma}
     streams = {'down': down, 'full': full} if kept else {}
     records = {name: _record(task, stream, shared) for name, stream in streams.items()}
-    return ClipRecords(records, doubts, len(times_s) - len(kept))
+    return ClipRecords(records, doubts, len(times_s) - len(kept), outside)
 
 
 def _times(task: ClipTask, last_s: int) -> Sequence[int]:
@@ -143,22 +145,33 @@ def _target_fields(task: ClipTask, times_s: Sequence[int], kept: list[int], full
     }
 
 
-def _box_fields(task: ClipTask, full: ClipInfo) -> dict[str, np.ndarray | list[str]]:
-    """Returns the fields of Record about all known boxes. They do not depend on the targets that are left out."""
+def _box_fields(task: ClipTask, full: ClipInfo) -> tuple[dict[str, np.ndarray | list[str]], str]:
+    """Returns the fields of Record about all known boxes, and a text about boxes outside the picture.
+
+    The boxes do not depend on the targets that are left out.
+    """
     boxes = sorted(task.boxes or (), key=lambda box: (box[0], box[6], -box[1], box[2:6]))
-    return {
-        'box_time_s': np.array([box[0] for box in boxes], np.float32),
-        'box': _shares(task, [box[2:6] for box in boxes], full),
-        'box_confidence': np.array([box[1] for box in boxes], np.float32),
-        'box_animal': [box[6] for box in boxes],
+    shares = _shares(task, [box[2:6] for box in boxes], full)
+    inside = [i for i, outside in enumerate(np.isnan(shares).any(axis=1)) if not outside]
+    fields = {
+        'box_time_s': np.array([boxes[i][0] for i in inside], np.float32),
+        'box': shares[inside],
+        'box_confidence': np.array([boxes[i][1] for i in inside], np.float32),
+        'box_animal': [boxes[i][6] for i in inside],
     }
+    if len(inside) == len(boxes):
+        return fields, ''
+    size = f'{full.width_px} x {full.height_px} px'
+    what = f'{len(boxes) - len(inside)} boxes are outside the picture ({size})'
+    return fields, f'{what} and are left out; run the detector on this very file'
 
 
 def _shares(task: ClipTask, boxes, full: ClipInfo) -> np.ndarray:
-    """Returns boxes [n, 4] in 0..1 of width and height as float32."""
+    """Returns boxes [n, 4] in 0..1 of width and height as float32, NaN for a box in pixels outside the picture."""
     box = np.array(boxes, float).reshape(-1, 4)
     if task.box_in_pixels:
         shares = np.clip(box / ([full.width_px, full.height_px] * 2), 0, 1)
+        shares[(shares[:, :2] >= shares[:, 2:]).any(axis=1)] = np.nan
         box = np.where(box[:, 2:].max(axis=1, keepdims=True) > 1, shares, box)
     return box.astype(np.float32)
 
