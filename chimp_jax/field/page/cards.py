@@ -6,13 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-<<<<<<< HEAD
 from chimp_jax.ensemble.prediction_tables import BOX, SECOND
 from chimp_jax.field.page.choice import Choice, Key, Second
-=======
-from chimp_jax.ensemble.prediction_tables import BOX, SECOND
-from chimp_jax.field.page.choice import Choice, Key
->>>>>>> lead19
 from chimp_jax.field.page.data import Estimates
 from chimp_jax.field.page.labels import LETTER_WIDTH, Area, label_boxes, size_px
 from chimp_jax.field.palette import TrackStyle, in_name_order, track_styles
@@ -33,24 +28,12 @@ def make_cards(
     `animals` has the rows of a second; `others` has the seconds of the clip with a picture, by time; n_others counts
     all other seconds. `tracks` has the tracks of the clip. `known` is a frame of known distance, or None.
     """
-<<<<<<< HEAD
     shown = {key[0] for key in choice.cards} | {key[0] for key, _ in known.values()}
     of_shown = estimates.rows[estimates.rows['video_id'].isin(shown)]
     rows = {key: list(part.itertuples(index=False)) for key, part in of_shown.groupby(SECOND)}
     clips = {name: part for name, part in of_shown.groupby('video_id')}
     styles = {name: track_styles(part['animal'].unique()) for name, part in clips.items()}
     others: dict[str, list[Second]] = {}
-=======
-    rows = dict(
-        zip(
-            estimates.rows[list(SECOND)].itertuples(index=False, name=None),
-            estimates.rows.itertuples(index=False),
-            strict=True,
-        )
-    )
-    n_seconds = estimates.rows['video_id'].value_counts()
-    others: dict[str, list[Key]] = {}
->>>>>>> lead19
     for key in sorted(choice.others):
         others.setdefault(key[0], []).append(key)
 

@@ -174,7 +174,7 @@ function nameLines(clip, top) {  // the name of each track at the end of its lin
       taken.every(t => Math.abs(t[1] - middle) > 10 || left + width < t[0] || t[2] < left));
     if (!spot) continue;
     taken.push([spot[0], spot[1], spot[0] + width]);
-    const text = document.createElementNS('http://www.w3.org/2000/svg', 'text');
+    const text = document.createElementNS(clip.plot.namespaceURI, 'text');
     text.setAttribute('class', 'end-name' + styleOf(clip, clip.a.indexOf(track.name)));
     text.setAttribute('x', spot[0].toFixed(1));
     text.setAttribute('y', (spot[1] + 4).toFixed(1));

@@ -18,6 +18,7 @@ from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import thumbnails
 from chimp_jax.field.bins import check_cutpoints
 from chimp_jax.field.evaluate import bias_text
+from chimp_jax.field.flags import ONE_FOR_ALL
 from chimp_jax.field.page.cards import format_metres, make_cards
 from chimp_jax.field.page.choice import Choice, Key, Second, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
@@ -40,6 +41,10 @@ FLAG_TEXTS = {  # words on a picture, and what they mean
     ),
     'dark': ('dark', 'The frame is very dark, so little is visible.'),
     'wide_spread': ('models disagree', 'The models disagree more than on 95 % of the training seconds.'),
+    ONE_FOR_ALL: (
+        'one distance for all',
+        'The models give one distance for the whole picture, so all animals of this second have the same distance.',
+    ),
     'no_known_point': (
         'station without a known point',
         'The distance assumes a camera like those of another survey. Measure three or more points at the station.',
@@ -125,6 +130,7 @@ def render(
         **_problems(estimates),
         flags=FLAG_TEXTS,
         flag_words={name: words for name, (words, _) in FLAG_TEXTS.items()},
+        n_one_for_all=int(rows['flags'].str.split().map(lambda names: ONE_FOR_ALL in names).sum()),
         n_by_flag=rows['flags'].str.split().explode().value_counts().to_dict(),
         per_clip=rows.groupby(['video_id', 'animal'])['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
         data=_json(
