@@ -14,6 +14,7 @@ from chimp_jax.field.label_tables import named, read_label_table
 from chimp_jax.field.palette import in_name_order
 from chimp_jax.field.status import CORRECTED
 from data_prep.archive import Archive, Names
+from data_prep.inputs.tables import read_table
 
 _NO_TARGET = 'no such target'
 
@@ -21,9 +22,15 @@ _NO_TARGET = 'no such target'
 def read_corrections(path, names: Names | Archive) -> pd.DataFrame:
     """Returns the rows of read_label_table; the table may be empty. names: the clips that exist.
 
-    Raises ValueError as read_label_table does.
+    Raises ValueError as read_label_table does, and if a row tells that there is no animal.
     """
-    return read_label_table(path, names, may_be_empty=True)
+    table = read_label_table(path, names, may_be_empty=True, animals_are_named=True)
+    used = {int(row.rpartition(':')[2]) for row in table['row']}
+    if absent := sorted({*read_table(path).index} - used):
+        raise ValueError(
+            f'{path}:{absent[0]}: the row tells that there is no animal; write its name, or remove the row'
+        )
+    return table
 
 
 def name_animals(corrections: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

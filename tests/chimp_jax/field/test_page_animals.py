@@ -68,7 +68,7 @@ def test_boxes_have_the_colour_and_the_name_of_their_track(folder):
     first, second = [a for a in page.all('span') if a.get('class', '').startswith('box')][:2]
     assert first == {'class': 'box c0 s0', 'style': 'left:10.00%;top:50.00%;width:20.00%;height:25.00%'}
     assert second['class'] == 'box c2 s0'  # the tracks are 2, 3 and 10
-    # Both labels have room: the picture is 300 x 225 units, the first box begins at (30, 112.5), the second at (180, 56).
+    # The picture is 300 x 225 units. The boxes begin at (30, 112.5) and (180, 56.25), and both labels have room.
     texts = page.text('text')
     assert '2: 7.0 m (5.0 to 9.0) 10: 5.0 m (3.0 to 9.0)' in texts
     places = [a['transform'] for a in page.all('g') if 'transform' in a]
@@ -153,7 +153,9 @@ def test_labels_of_boxes_do_not_overlap():
     random = np.random.default_rng(0)
     x, y = random.uniform(0, 240, 30), random.uniform(0, 120, 30)
     boxes = [(a, b, a + 60, b + 50) for a, b in zip(x, y, strict=True)]
-    placed = [label for label in label_boxes(boxes, [['1', '1: 4.2 m', '1: 4.2 m (3.0 to 6.0)']] * 30, 300, 170) if label]
+    placed = [
+        label for label in label_boxes(boxes, [['1', '1: 4.2 m', '1: 4.2 m (3.0 to 6.0)']] * 30, 300, 170) if label
+    ]
     areas = [area for _, area in placed]
     assert not any(overlap(areas[i], areas[k]) for i in range(len(areas)) for k in range(i))
     assert all(0 <= a[0] and 0 <= a[1] and a[2] <= 300 and a[3] <= 170 for a in areas)
