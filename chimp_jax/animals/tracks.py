@@ -12,13 +12,14 @@ LONGEST_GAP_S = 2.0  # without a box, after which an animal is a new track
 NEAREST_S = 0.5  # a box this near in time stands for a second
 SAME_BOX_IOU = 0.7  # two boxes of one time that overlap more are one detection
 NO_NEW_TRACK_IOU = 0.45  # a box that overlaps a tracked box more starts no track: an ordinary limit of NMS
-_MEMORY_S = 1.5  # older boxes say nothing about the velocity
+_MEMORY_S, _MEMORY_BOXES = 1.5, 40  # older boxes say nothing about the velocity
 _STEADY_S2 = 0.02  # shrinks a velocity from few boxes: (box noise over the usual speed) squared
 _SLOWEST_SAMPLES_S = 3.5  # photos further apart show no motion
 # Boxes 2 s apart often do not overlap. They are one animal if the middle is within a reach, in units of the box's size,
 # and if the smaller size is at least a share of the larger one.
 _REACH, _REACH_PER_S, _LONGEST_REACH = 0.5, 1.0, 2.5
 _LEAST_SIMILAR = 0.5
+_STOPPED = 0.8  # weight of a box near the last one, beside one near the predicted one
 _LEAST_SCORE, _REPEATED_SCORE = 0.05, 1.0
 
 
@@ -31,15 +32,19 @@ class _Track:
     rows: list[int] = field(default_factory=list)
     shapes: list[np.ndarray] = field(default_factory=list)  # x, y of the middle, log width, log height
 
+    def turned(self) -> '_Track':
+        """Returns the track with time running backwards."""
+        return _Track(self.name, [-time_s for time_s in self.times_s[::-1]], self.rows[::-1], self.shapes[::-1])
+
     def predict(self, time_s: float) -> np.ndarray:
         """Returns the shape at time_s: the middle moves with constant velocity, the size stays."""
-        times_s = np.array(self.times_s[-40:])
+        times_s, shapes = np.array(self.times_s[-_MEMORY_BOXES:]), np.array(self.shapes[-_MEMORY_BOXES:])
         recent = times_s >= times_s[-1] - _MEMORY_S
         recent[-2:] = True
-        times_s, middles = times_s[recent], np.array(self.shapes[-40:])[recent, :2]
+        times_s, middles = times_s[recent], shapes[recent, :2]
         centred = times_s - times_s.mean()
         velocity = centred @ (middles - middles.mean(0)) / (centred @ centred + _STEADY_S2)
-        shape = self.shapes[-1].copy()
+        shape = shapes[-1].copy()
         shape[:2] += velocity * (time_s - times_s[-1])
         return shape
 
@@ -83,7 +88,7 @@ def follow(
     tracks: list[_Track] = []
     for stamp, rows in groupby(order, key=lambda k: float(stamps[k])):
         rows = list(rows)
-        second = _Second(stamp, boxes, [track for track in tracks if stamp - track.times_s[-1] <= gap_s])
+        second = _Second(stamp, boxes, tracks, gap_s)
         _join_given(second, tracks, [row for row in rows if given[row]], given)
         others = [row for row in rows if not given[row]]
         second.join([row for row in others if confidence[row] >= weak])
@@ -92,8 +97,15 @@ def follow(
         for row in begin:
             if not second.repeats(row, NO_NEW_TRACK_IOU):
                 tracks.append(second.add(_Track(''), row))
+    tracks = [track.turned() for track in tracks]
+    used = {row for track in tracks for row in track.rows}
+    weak = [row for row in order if row not in used and not given[row] and confidence[row] < WEAK]
+    for stamp, rows in groupby(sorted(weak, key=lambda k: -stamps[k]), key=lambda k: float(-stamps[k])):
+        second = _Second(stamp, boxes, tracks, gap_s)
+        second.used += [row for row in used if stamps[row] == -stamp]
+        second.join(list(rows))
     names = [''] * len(time_s)
-    for name, track in _named(tracks, boxes, set(given)):
+    for name, track in _named([track.turned() for track in tracks], boxes, set(given)):
         for row in track.rows:
             names[row] = name
     return names
@@ -102,9 +114,10 @@ def follow(
 class _Second:
     """The boxes of one second on their way into the tracks."""
 
-    def __init__(self, stamp: float, boxes: np.ndarray, live: list[_Track]):
+    def __init__(self, stamp: float, boxes: np.ndarray, tracks: list[_Track], gap_s: float):
         self.stamp, self.boxes = stamp, boxes
-        self.free = live  # tracks without a box of this second
+        # Tracks that may take a box of this second, and have none.
+        self.free = [track for track in tracks if 0 < stamp - track.times_s[-1] <= gap_s]
         self.used: list[int] = []  # rows that are in a track
 
     def add(self, track: _Track, row: int) -> _Track:
@@ -176,8 +189,16 @@ def _shape(box: np.ndarray) -> np.ndarray:
 
 
 def _scores(track: _Track, stamp: float, boxes: np.ndarray) -> np.ndarray:
-    """Returns how well each box [n] continues the track: the overlap, and how near and how similar in size it is."""
-    shape = track.predict(stamp)
+    """Returns how well each box [n] continues the track: the overlap, and how near and how similar in size it is.
+
+    The better of two cases counts: the animal goes on with its velocity, or it has stopped.
+    """
+    gap_s = stamp - track.times_s[-1]
+    moved, stopped = (_closeness(shape, gap_s, boxes) for shape in (track.predict(stamp), track.shapes[-1]))
+    return np.maximum(moved, _STOPPED * stopped)
+
+
+def _closeness(shape: np.ndarray, gap_s: float, boxes: np.ndarray) -> np.ndarray:
     half = np.exp(shape[2:]) / 2
     overlap = iou(np.concatenate([shape[:2] - half, shape[:2] + half])[None], boxes)[0]
     middles, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
@@ -185,7 +206,7 @@ def _scores(track: _Track, stamp: float, boxes: np.ndarray) -> np.ndarray:
     size = np.exp((shape[2:].mean() + log_size) / 2)
     similar = np.exp(-np.abs(log_size - shape[2:].mean()))
     away = np.hypot(*(middles - shape[:2]).T) / size
-    reach = min(_REACH + _REACH_PER_S * (stamp - track.times_s[-1]), _LONGEST_REACH)
+    reach = min(_REACH + _REACH_PER_S * gap_s, _LONGEST_REACH)
     near = np.maximum(0, 1 - away / reach) * similar * (similar > _LEAST_SIMILAR)
     return overlap + near
 

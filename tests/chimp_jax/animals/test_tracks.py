@@ -54,8 +54,10 @@ def test_photos_every_3_seconds_are_joined():
 
 
 def test_weak_boxes_join_tracks_and_start_none():
-    rows = [(0.0, box(0.2), 0.2), (0.5, box(0.2), 0.9), (1.0, box(0.2), 0.1), (1.0, box(0.8), 0.2)]
-    assert names_of(rows) == ['', '1', '1', '']
+    # Before and after the strong box; not 2.5 s before, nor at another place.
+    rows = [(0.0, box(0.2), 0.2), (2.0, box(0.2), 0.2), (2.5, box(0.2), 0.9), (3.0, box(0.2), 0.1), (3.0, box(0.8), 0.2)]
+    assert names_of([row for row in rows if row[0]]) == ['1', '1', '1', '']
+    assert names_of([row for row in rows if row[0] != 2.0]) == ['', '1', '1', '']
 
 
 def test_a_strong_box_goes_before_a_weak_one():
