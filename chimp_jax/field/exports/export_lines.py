@@ -9,6 +9,7 @@ _REASONS = {  # of rows that were left out
     'between snapshot moments': 'seconds were not snapshot moments',
     'no distance': 'snapshot moments with an animal have no distance, which lowers the density',
     'nearer than the first cutpoint': 'distances are nearer than the first cutpoint',
+    'photos': 'distances belong to photos, which are no snapshot moments',
     'beyond the truncation': 'distances are beyond the last cutpoint or the truncation',
     'clip not in media.csv': 'distances belong to clips without a medium in your package',
     'medium without an animal': 'distances belong to media that you classified as human, vehicle or blank',

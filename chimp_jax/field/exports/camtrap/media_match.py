@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
-from data_prep.archive import is_photo, plain_name
+from data_prep.archive import plain_name
 from data_prep.inputs.tables import check_unique, read_table
 
 MISSING = ('', 'NA', 'NaN', 'nan')  # the missing values of Camtrap DP
@@ -140,8 +140,7 @@ class _Media:
         - One path ends with the other, folder by folder: site_1/a.mp4 is filePath media/site_1/a.mp4. An equal path is
           preferred to a longer one. If no filePath fits, fileName is tried in the same way.
         - Else, a folder of the clip is the deploymentID, and the name of the medium ends with the name of the clip
-          after a mark. Upper and lower case do not count. If no name fits, videos may have another suffix, but a photo is
-          no video.
+          after a mark. Upper and lower case do not count. If no name fits, videos may have another suffix.
         A clip in the folder of a deployment is no medium of another one, unless filePath and clip share a folder.
         """
         parts = _parts(video_id)
@@ -155,7 +154,7 @@ class _Media:
             own = [line for line in lines if self._deployment[line] in deployments]
             if lines:
                 return own or lines
-        for form in _forms(parts[-1])[: 1 if is_photo(video_id) else 2]:
+        for form in _forms(parts[-1]):
             lines = [line for line in self._by_end.get(form, ()) if self._deployment[line] in deployments]
             if lines:
                 return list(dict.fromkeys(lines))
