@@ -16,7 +16,7 @@ import pandas as pd
 from bench import demo_report
 from chimp_jax import runtime
 from chimp_jax.ensemble.distances import mae, rmse
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
 RECIPES = ('down-a2p50-f7s1', 'full-a2p50-f7s1')
@@ -95,7 +95,7 @@ def run(steps: dict[str, list[str]]) -> dict[str, float]:
 
 def read_metres(path: Path, *columns: str) -> pd.DataFrame:
     """Reads a table with the key and columns of distances in metres."""
-    table = read_table(path, required=(*KEY, *columns))
+    table = read_table(path, required=(*SECOND, *columns))
     table['time'] = seconds_of(table, path)
     for name in columns:
         table[name] = numbers_of(table, name, path)
@@ -106,7 +106,7 @@ def score(folder: Path) -> tuple[dict, pd.DataFrame]:
     """Returns the errors on the test sites, in metres, and the rows with `true` and all predictions."""
     predicted = read_metres(folder / 'predictions.csv', 'distance', *RECIPES)
     truth = read_metres(folder / 'clips' / 'test_distances.csv', 'distance').rename(columns={'distance': 'true'})
-    rows = predicted.merge(truth, on=KEY, validate='1:1')
+    rows = predicted.merge(truth, on=SECOND, validate='1:1')
     constant = float(read_metres(folder / 'clips' / 'train_labels.csv', 'distance')['distance'].median())
     clips = read_table(folder / 'data' / 'clips.csv', required=('video_id', 'gamma')).set_index('video_id')
     rows['overexposed'] = rows['video_id'].map(clips['gamma'] == 'True')

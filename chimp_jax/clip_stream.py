@@ -19,7 +19,7 @@ import pandas as pd
 from etils import epath
 from PIL import Image
 
-from chimp_jax.ensemble.prediction_tables import BOX, KEY
+from chimp_jax.ensemble.prediction_tables import BOX, KEY, with_animal
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_boxes
@@ -37,7 +37,7 @@ ROWS, CLIPS = '.rows.parquet', '.clips.json'  # the files of each batch, in the 
 class Streamed(NamedTuple):
     """The results of the targets and of the clips, sorted.
 
-    rows: video_id, time, BOX (0..1 of the picture, NaN if unknown), brightness (0..255, of the target's frame),
+    rows: KEY, BOX (0..1 of the picture, NaN if unknown), brightness (0..255, of the target's frame),
     and a column for each member, recipe/fold_k, in metres. clips: video_id, site, duration_s, gamma, white_fraction
     and problem, '' if all its targets have rows.
     """
@@ -46,7 +46,7 @@ class Streamed(NamedTuple):
     clips: pd.DataFrame
 
     def answers(self) -> pd.DataFrame:
-        """Returns the predictions [rows, members], metres, indexed by (video_id, time)."""
+        """Returns the predictions [rows, members], metres, indexed by KEY."""
         return self.rows.set_index(KEY).drop(columns=[*BOX, 'brightness'])
 
 
@@ -132,7 +132,8 @@ def _about(record: Record) -> pd.DataFrame:
     frames = np.searchsorted(record.frame_time_s, np.minimum(times_s, record.frame_time_s[-1]))
     brightness = [_brightness(record.frame_jpeg[frame]) for frame in frames]
     about = target_boxes([record]).assign(brightness=brightness)
-    return pd.DataFrame({'video_id': record.video_id, 'time': times_s.astype(int)}).join(about)
+    keys = {'video_id': record.video_id, 'time': times_s.astype(int), 'animal': np.array(record.target_animal, object)}
+    return pd.DataFrame(keys).join(about)
 
 
 def _brightness(jpeg: bytes) -> float:
@@ -173,7 +174,7 @@ def _read(folder: epath.Path, finished: Sequence[dict], members: Sequence[Member
     clips = {clip['video_id']: clip for clip in finished}
     parts = [_no_rows(members)]
     for path in {folder / (clip['batch'] + ROWS) for clip in clips.values()}:
-        rows = pd.read_parquet(io.BytesIO(path.read_bytes()))
+        rows = with_animal(pd.read_parquet(io.BytesIO(path.read_bytes())))
         batch = path.name.removesuffix(ROWS)  # if a clip is in several batches, one counts
         parts.append(rows[[name in clips and clips[name]['batch'] == batch for name in rows['video_id']]])
     columns = ['video_id', 'site', 'duration_s', 'gamma', 'white_fraction', 'problem']
@@ -182,7 +183,7 @@ def _read(folder: epath.Path, finished: Sequence[dict], members: Sequence[Member
 
 
 def _no_rows(members: Sequence[Member]) -> pd.DataFrame:
-    keys = {'video_id': np.zeros(0, object), 'time': np.zeros(0, int)}
+    keys = {'video_id': np.zeros(0, object), 'time': np.zeros(0, int), 'animal': np.zeros(0, object)}
     return pd.DataFrame(keys | {name: np.zeros(0) for name in [*BOX, 'brightness', *(m.name for m in members)]})
 
 

@@ -99,10 +99,13 @@ def look_at_clips(
     return {video_id: looks[video_id] for video_id in paths}
 
 
-def detector_file(looks: Iterable[ClipLook], name: str, least_confidence: float, date: str) -> dict:
+def detector_file(
+    looks: Iterable[ClipLook], name: str, least_confidence: float, typical_confidence: float, date: str
+) -> dict:
     """Returns MegaDetector's results, format 1.5, of clips that a detector looked at.
 
-    name: of the detector. least_confidence: below it the detector reports nothing. date: when it ran.
+    name: of the detector. least_confidence: below it the detector reports nothing. typical_confidence: from it on a
+    detection counts as an animal. date: when it ran.
     """
     return {
         'info': {
@@ -111,7 +114,7 @@ def detector_file(looks: Iterable[ClipLook], name: str, least_confidence: float,
             'detection_completion_time': date,
             'detector_metadata': {
                 'megadetector_version': 'unknown',
-                'typical_detection_threshold': least_confidence,
+                'typical_detection_threshold': typical_confidence,
                 'conservative_detection_threshold': least_confidence,
             },
         },

@@ -17,7 +17,7 @@ from etils import epath
 
 from chimp_jax.data import augment, chunks, input_pipeline
 from chimp_jax.data.folds import folds_digest, load_folds
-from chimp_jax.ensemble.prediction_tables import KEY, first_key
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND, first_key, with_animal, without_empty_animal
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_rows
 from data_prep.files import write_whole
@@ -34,7 +34,7 @@ NONE = 'none'  # the frames without a change: the first operation of every test-
 class Predictions(NamedTuple):
     """The predictions of the members for the targets of a split.
 
-    values: {operation: [rows, members]}, metres, not clamped, indexed by (video_id, time) and sorted; the columns are
+    values: {operation: [rows, members]}, metres, not clamped, indexed by KEY and sorted; the columns are
     named recipe/fold_k; NaN if a member was trained on the clip (OOF). labels: [rows], NaN if unknown.
     calls: {window, such as f7s1: backbone calls of all its members (without sharing of frames, with it)}.
     """
@@ -196,7 +196,7 @@ def _answer(
                     pictures = _augmented(frames, operation)
                 rows = target_rows(list(itertools.compress(chunk, question.asked)))
                 rows['distance'] = panel.score(member, pictures, question.plan)
-                write_whole(path, rows.to_csv(index=False))
+                write_whole(path, without_empty_animal(rows).to_csv(index=False))
             done(note=member.name)
 
 
@@ -210,11 +210,11 @@ def _augmented(frames: np.ndarray, operation: str) -> np.ndarray:
 
 
 def _read_answers(chunk: list[Record], questions: list[Question]) -> pd.DataFrame:
-    """Returns (operation, member) -> metres, and the labels as the column LABEL; indexed by (video_id, time)."""
+    """Returns (operation, member) -> metres, and the labels as the column LABEL; indexed by KEY."""
     answers = {}
     for question in questions:
-        table = read_table(question.path, [*KEY, 'distance'])
-        keyed = table.assign(
+        table = read_table(question.path, [*SECOND, 'distance'])
+        keyed = with_animal(table).assign(
             time=seconds_of(table, question.path), distance=numbers_of(table, 'distance', question.path)
         )
         answers[question.operation, question.member.name] = keyed.set_index(KEY)['distance']

@@ -39,6 +39,7 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     model.bn_over_replicas = False  # published: batch statistics of each replica; True if a replica has few clips
     model.lstm_units = 1024
     model.dense_units = 300
+    model.regions = False  # published: one distance for the whole frame. True: one more for each animal that has a box
 
     config.start = start = ml_collections.ConfigDict()
     start.init = 'random'  # weights: 'random', 'imagenet', 'lite0', or PATH, in which {fold} is the number of the fold

@@ -57,6 +57,7 @@ def _split(record: Record, most_frames: int) -> Iterator[Record]:
                 target_time_s=record.target_time_s[targets],
                 target_distance_m=record.target_distance_m[targets],
                 target_box=record.target_box[targets],
+                target_animal=[record.target_animal[i] for i in targets],
             )
             begin = end
 
@@ -65,7 +66,9 @@ class WindowPlan(NamedTuple):
     """The windows of the targets of some pieces, and the distinct frames that these windows need."""
 
     frame: np.ndarray  # [F] int: positions among the frames of the chunk, ascending
-    window: np.ndarray  # [N, T] int: positions among these F
+    window: np.ndarray  # [N, T] int: positions among these F, or with boxes among their F * (1 + A) tokens: the frame's
+    # position times (1 + A), plus 0 for the whole frame or 1 + slot for an animal
+    boxes: np.ndarray | None = None  # [F, A, 5] float32: x1, y1, x2, y2 (shares) and confidence (0: no box)
 
 
 def plan_windows(pieces: Iterable[Record], chosen: Iterable[bool], n_frames: int, step_s: int) -> WindowPlan:

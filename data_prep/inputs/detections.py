@@ -42,6 +42,10 @@ class Detections(NamedTuple):
     problems: list[Problem]  # of the clips that failed, and of those with a dropped detection
     notes: list[str]
 
+    def in_pixels(self) -> frozenset[str]:
+        """Returns the video_ids of the clips whose boxes are in pixels."""
+        return frozenset(clip.video_id for clip in self.clips if clip.box_unit == values.PIXEL)
+
 
 def read_detections(
     path,

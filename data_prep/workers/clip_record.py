@@ -30,7 +30,9 @@ class ClipTask(NamedTuple):
     target_time_s: Sequence[int] | None = None  # None: every `every_s` seconds
     target_distance_m: Sequence[float] | None = None  # None: unknown
     target_box: Sequence[tuple[float, ...]] | None = None  # x1, y1, x2, y2; None: unknown
-    box_in_pixels: bool = False  # boxes are in pixels of the full copy; else 0..1
+    target_animal: Sequence[str] | None = None  # '' or None: unknown
+    boxes: Sequence[tuple] | None = None  # all known ones: (time_s, confidence, x1, y1, x2, y2, animal)
+    box_in_pixels: bool = False  # a box that ends beyond 1 is in pixels of the full copy; the others are in 0..1
     every_s: int = 1
     site: str = ''
     park: str = ''
@@ -49,6 +51,7 @@ class ClipRecords(NamedTuple):
     records: dict[str, Record]  # by stream; empty if no target is left
     doubts: dict[str, Doubt]  # by stream
     n_left_out: int  # targets at seconds that cannot be used
+    outside: str  # boxes outside the picture, which are left out while their targets stay; '' without any
 
 
 class _Frame(NamedTuple):
@@ -97,10 +100,12 @@ def make_records(task: ClipTask) -> ClipRecords:
     doubts['full'] = full.doubt(times_s)
     unusable = doubts['down'].unusable() | doubts['full'].unusable()
     kept = [i for i, time_s in enumerate(times_s) if time_s not in unusable]
-    shared = _target_fields(task, times_s, kept, full.info) | {'white_fraction': white_fraction, 'gamma': gamma}
+    boxes, outside = _box_fields(task, full.info)
+    shared = _target_fields(task, times_s, kept, full.info) | boxes
+    shared |= {'white_fraction': white_fraction, 'gamma': gamma}
     streams = {'down': down, 'full': full} if kept else {}
     records = {name: _record(task, stream, shared) for name, stream in streams.items()}
-    return ClipRecords(records, doubts, len(times_s) - len(kept))
+    return ClipRecords(records, doubts, len(times_s) - len(kept), outside)
 
 
 def _times(task: ClipTask, last_s: int) -> Sequence[int]:
@@ -172,14 +177,45 @@ def _white_fraction(task: ClipTask, down: _Stream, unusable: frozenset[int]) -> 
 
 def _target_fields(task: ClipTask, times_s: Sequence[int], kept: list[int], full: ClipInfo) -> dict[str, np.ndarray]:
     distance_m = np.full(len(times_s), np.nan) if task.target_distance_m is None else task.target_distance_m
-    box = np.full((len(times_s), 4), np.nan) if task.target_box is None else np.array(task.target_box)
-    if task.box_in_pixels:
-        box = np.clip(box / ([full.width_px, full.height_px] * 2), 0, 1)
+    box = np.full((len(times_s), 4), np.nan) if task.target_box is None else task.target_box
+    animal = [''] * len(times_s) if task.target_animal is None else task.target_animal
     return {
         'target_time_s': np.array(times_s, np.int32)[kept],
         'target_distance_m': np.array(distance_m, np.float32)[kept],
-        'target_box': box.astype(np.float32)[kept],
+        'target_box': _shares(task, box, full)[kept],
+        'target_animal': [animal[i] for i in kept],
     }
+
+
+def _box_fields(task: ClipTask, full: ClipInfo) -> tuple[dict[str, np.ndarray | list[str]], str]:
+    """Returns the fields of Record about all known boxes, and a text about boxes outside the picture.
+
+    The boxes do not depend on the targets that are left out.
+    """
+    boxes = sorted(task.boxes or (), key=lambda box: (box[0], box[6], -box[1], box[2:6]))
+    shares = _shares(task, [box[2:6] for box in boxes], full)
+    inside = [i for i, outside in enumerate(np.isnan(shares).any(axis=1)) if not outside]
+    fields = {
+        'box_time_s': np.array([boxes[i][0] for i in inside], np.float32),
+        'box': shares[inside],
+        'box_confidence': np.array([boxes[i][1] for i in inside], np.float32),
+        'box_animal': [boxes[i][6] for i in inside],
+    }
+    if len(inside) == len(boxes):
+        return fields, ''
+    size = f'{full.width_px} x {full.height_px} px'
+    what = f'{len(boxes) - len(inside)} boxes are outside the picture ({size})'
+    return fields, f'{what} and are left out; run the detector on this very file'
+
+
+def _shares(task: ClipTask, boxes, full: ClipInfo) -> np.ndarray:
+    """Returns boxes [n, 4] in 0..1 of width and height as float32, NaN for a box in pixels outside the picture."""
+    box = np.array(boxes, float).reshape(-1, 4)
+    if task.box_in_pixels:
+        shares = np.clip(box / ([full.width_px, full.height_px] * 2), 0, 1)
+        shares[(shares[:, :2] >= shares[:, 2:]).any(axis=1)] = np.nan
+        box = np.where(box[:, 2:].max(axis=1, keepdims=True) > 1, shares, box)
+    return box.astype(np.float32)
 
 
 def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:

@@ -84,8 +84,8 @@ def _outcome(video_id: str, made: ClipRecords) -> Outcome:
     row = clip_row(made.records['full'], doubtful) if made.records else None
     left_out = [f'{made.n_left_out} targets left out'] if made.n_left_out else []
     if left_out or any(doubt.concerns_all() for doubt in made.doubts.values()):
-        return Outcome(video_id, row, ('damage', '; '.join([*left_out, doubtful])))
-    return Outcome(video_id, row, None)
+        return Outcome(video_id, row, ('damage', '; '.join(filter(None, [*left_out, doubtful, made.outside]))))
+    return Outcome(video_id, row, ('boxes', made.outside) if made.outside else None)
 
 
 def work_of(task: ClipTask) -> float:

@@ -4,12 +4,14 @@ import functools
 import logging
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from chimp_jax.clip_stream import Streamed
+from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.ground import GroundEstimates
 from chimp_jax.commands.estimating.inputs import NO_FOLDER, Inputs, Trained
-from chimp_jax.ensemble.prediction_tables import recipe_means
+from chimp_jax.ensemble.prediction_tables import SECOND, recipe_means
 from chimp_jax.field import estimates, flags
 from chimp_jax.field.calibration import calibrate, fusion, ground_rows, grounds
 from chimp_jax.stations.correction import ASSUMED_ERRORS
@@ -30,12 +32,12 @@ class Calibrated(NamedTuple):
 
 
 def estimate_distances(
+    request: EstimateRequest,
     inputs: Inputs,
     streamed: Streamed,
     plan: Plan,
     tasks: list[ClipTask],
     ground: GroundEstimates | None,
-    coverage: float,
 ) -> tuple[pd.DataFrame, calibrate.Calibration | None, Checks]:
     """Returns the rows of distances.csv, with a column for each recipe; the corrections of the stations; whether the
     members and the ground are combined, by station and epoch."""
@@ -49,15 +51,19 @@ def estimate_distances(
         if ground is not None and known is not None and trained.intervals is not None:
             checks = {
                 (one.camera.station, one.camera.epoch): fusion.check_fusion(
-                    one, known[known['video_id'].isin(one.camera.clips)], coverage
+                    one, known[known['video_id'].isin(one.camera.clips)], request.coverage
                 )
                 for one in ground.grounds.fitted
             }
             estimated = fusion.fuse_with_ground(
-                estimated, streamed.rows, ground.best(), ground.grounds, checks, coverage
+                estimated, streamed.rows, ground.best(), ground.grounds, checks, request.coverage
             )
     rows = estimates.estimate_rows(
-        streamed, estimated, recipe_means(streamed.answers()), flags.training_limits(label_m, spread_m)
+        streamed,
+        estimated,
+        recipe_means(streamed.answers()),
+        flags.training_limits(label_m, spread_m),
+        request.theta_deg,
     )
     lost = estimates.lost_targets(plan, tasks, streamed)
     whole = estimates.complete_rows(rows, lost, plan.labels_of_animals(), inputs.corrections)
@@ -71,7 +77,8 @@ def calibrate_members(
     """Returns the estimates of the members, corrected by the known distances."""
     predictions, site = streamed.answers(), inputs.stations()
     distance_m = trained.combined.distance(predictions)
-    from_members = functools.partial(estimates.from_members, distance_m, predictions, trained.intervals)
+    shared = shared_answers(streamed, trained)
+    from_members = functools.partial(estimates.from_members, distance_m, predictions, trained.intervals, shared)
     if inputs.known is None:
         return Calibrated(from_members(None), None, None)
     rows = streamed.rows.assign(distance=distance_m.to_numpy())
@@ -89,6 +96,15 @@ def calibrate_members(
     )
     known = fusion.known_with_estimates(matched, fitted.left_out_m, estimated, streamed.rows)
     return Calibrated(estimated, fitted, known)
+
+
+def shared_answers(streamed: Streamed, trained: Trained) -> np.ndarray:
+    """Returns whether each target [n] is one of several animals of its second to which a member gives one distance.
+
+    A member without the region branch gives one distance for the whole picture.
+    """
+    several = streamed.rows.duplicated(SECOND, keep=False).to_numpy(bool)
+    return several & (not all(member.config.model.regions for member in trained.members))
 
 
 def usable_known(inputs: Inputs, ground: GroundEstimates | None) -> pd.DataFrame:

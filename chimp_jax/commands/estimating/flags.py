@@ -17,6 +17,7 @@ from data_prep.plan import Watch
 
 LONGEST_STEP_S = 3600
 LEAST_CONFIDENCE = 0.25  # of the detector of --detect, as zamba calls it
+LEAST_OF_TRACK = 0.1  # a box with less confidence than an animal continues a track, down to this
 MIN_RATE, MAX_RATE = 0.1, 30.0  # frames per second of --detect
 
 DETECT = 'finds the animals with the detector of `chimp-distance fetch detector`; their seconds are the targets'

@@ -17,6 +17,7 @@ from chimp_jax.field import estimates, status, summary
 from chimp_jax.field.calibration import calibrate, fusion, ground_rows, grounds, station_file
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.snapshots import Snapshots
+from chimp_jax.field.track_table import make_tracks
 from chimp_jax.looks import ClipLook
 from data_prep.files import write_json
 from data_prep.plan import Plan
@@ -113,9 +114,13 @@ def write_results(
     else:  # of an earlier run with other flags
         for name in (status.BOXES, status.STATIONS):
             (out / name).unlink(missing_ok=True)
-    animals = ground_rows.rows_of_boxes(rows, ground.boxes) if inputs.trained is None else None
+    tracks = make_tracks(status.animal_rows(rows), request.coverage)
+    if len(tracks):
+        write_table(out / status.TRACKS, tracks)
+    else:
+        (out / status.TRACKS).unlink(missing_ok=True)
     exports = {
-        name: formats.write(name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), animals)
+        name: formats.write(name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), tracks)
         for name in request.format
     }
     write_json(out / status.SUMMARY, made | exports)

@@ -18,15 +18,16 @@ from data_prep.inputs.headers import Header
 from data_prep.inputs.looked_at import ANIMAL, EMPTY, NOT_LOOKED, LookedAt, snapshot_moments
 from data_prep.plan import Plan
 
-COLUMNS = ('video_id', 'station', 'moment', 'state', 'time', 'n_animals')
+COLUMNS = ('video_id', 'station', 'moment', 'state', 'time', 'frame_s', 'n_animals')
 
 
 class Snapshots(NamedTuple):
     """The snapshot moments of all clips.
 
     moments: COLUMNS, a row for each moment 0, t, 2t, ... of each readable clip. moment: seconds. state: ANIMAL, EMPTY
-    or NOT_LOOKED. time: the second whose row of distances.csv belongs to the moment. n_animals: in the frame that
-    stands for the moment. unreadable: {video_id: station} of the clips whose number of moments is unknown.
+    or NOT_LOOKED. time: the second whose rows of distances.csv belong to the moment. frame_s: the time of the frame
+    that stands for the moment. n_animals: in this frame. unreadable: {video_id: station} of the clips whose number of
+    moments is unknown.
     """
 
     moments: pd.DataFrame
@@ -51,7 +52,6 @@ class Snapshots(NamedTuple):
             'not looked at': int((state == NOT_LOOKED).sum()),
             'clips not looked at': int(self.unlooked()['video_id'].nunique()),
             'clips with unknown length': len(self.unreadable),
-            'with several animals': int((self.seen()['n_animals'] > 1).sum()),
         }
 
 
@@ -83,12 +83,13 @@ def find_snapshots(
                     'moment': moments.times_s,
                     'state': moments.states,
                     'time': np.where(own, moments.times_s, moments.seconds),
+                    'frame_s': moments.frames_s,
                     'n_animals': moments.n_animals,
                 }
             )
         )
     moments = pd.concat(parts[1:] or parts, ignore_index=True)
-    return Snapshots(moments.astype({'moment': int, 'time': int, 'n_animals': int}), unreadable)
+    return Snapshots(moments.astype({'moment': int, 'time': int, 'frame_s': float, 'n_animals': int}), unreadable)
 
 
 def plan_snapshots(

@@ -4,7 +4,7 @@ import base64
 
 import numpy as np
 
-from chimp_jax.ensemble.prediction_tables import BOX, KEY
+from chimp_jax.ensemble.prediction_tables import BOX, SECOND
 from chimp_jax.field.page.choice import Choice, Key
 from chimp_jax.field.page.data import Estimates
 from chimp_jax.field.status import CORRECTED
@@ -23,7 +23,7 @@ def make_cards(
     """
     rows = dict(
         zip(
-            estimates.rows[list(KEY)].itertuples(index=False, name=None),
+            estimates.rows[list(SECOND)].itertuples(index=False, name=None),
             estimates.rows.itertuples(index=False),
             strict=True,
         )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import status
 from chimp_jax.field.bins import bin_of
 
@@ -73,4 +73,4 @@ def rank_doubt(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _keys(rows: pd.DataFrame) -> list[Key]:
-    return [*rows[list(KEY)].itertuples(index=False, name=None)]
+    return [*rows[list(SECOND)].itertuples(index=False, name=None)]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import BOX, KEY
+from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND, with_animal
 from chimp_jax.field.calibration.station_file import StationsFile, read_stations
 from chimp_jax.field.corrections import read_corrections
 from chimp_jax.field.status import (
@@ -68,7 +68,7 @@ def read_estimates(folder) -> Estimates:
 
 def _read_rows(path: epath.Path) -> pd.DataFrame:
     numbers = (*NUMBERS, *BOX)
-    rows = read_table(path, required=(*KEY, *numbers, 'flags', 'status'), numbers=numbers)
+    rows = with_animal(read_table(path, required=(*SECOND, *numbers, 'flags', 'status'), numbers=numbers))
     for name in numbers:
         rows[name] = numbers_of(rows, name, path)
     rows['time'] = seconds_of(rows, path)

@@ -151,9 +151,11 @@ ODD = [
     (animal(category='9'), "the category '9' is not among the category names"),
     (animal(category=None), 'the category None is not among the category names'),
     (animal(bbox=[0, 0, 1]), 'the bbox [0, 0, 1] is not 4 numbers'),
-    (animal(bbox=[0, 0, 1, float('inf')]), 'the bbox value inf is not a number from -0.01 to 1.01'),
+    (animal(bbox=[0, 0, 1, float('inf')]), 'the bbox value inf is not a number from -0.02 to 1.02'),
     (animal(bbox=[0, float('nan'), 1, 1]), 'the bbox value nan is not'),
-    (animal(bbox=[0.5, 0.5, -0.01, 0.1]), 'has a negative size'),
+    (animal(bbox=[0.5, 0.5, -0.01, 0.1]), 'has no area in the picture'),
+    (animal(bbox=[0.5, 0.5, 0, 0.1]), 'has no area in the picture'),
+    (animal(bbox=[1.01, 0.5, 0.01, 0.1]), 'has no area in the picture'),
     (animal(bbox=[0.5, 0.5, 0.6, 0.1]), 'the bbox end 1.1 is not'),
     (animal(bbox=[10, 20, 110, 70]), 'the bbox value 10 is not'),
     (3, 'the confidence None is not'),
@@ -207,7 +209,7 @@ def test_numbers_written_as_text_are_numbers(tmp_path):
     'entry, reason',
     [
         (pixel(bbox=[0.1, 0.2, 0.5, 1]), 'is not in pixels'),
-        (pixel(bbox=[9, 2, 8, 5]), 'has a negative size'),
+        (pixel(bbox=[9, 2, 8, 5]), 'has no area in the picture'),
         (animal(), 'the confidence None is not'),  # it is in shares
     ],
 )
