@@ -81,7 +81,7 @@ def lower(variant: Variant) -> jax.stages.Lowered:
         step = functools.partial(steps.encode_step, model=model)
         weights = {'params': state.params, 'batch_stats': state.batch_stats}
         frames = shape((n_cores, variant.encode, size_px, size_px, 3), jnp.uint8)
-        return parallel.map_encode_step(step, devices).lower(weights, frames, shape(frames.shape[:2], bool))
+        return parallel.map_encode_step(step, devices).lower(weights, frames, shape(frames.shape[:2], bool), None)
     share = (n_cores, variant.batch_size // n_cores)
     t = config.data.n_frames
     batch = {

@@ -33,8 +33,8 @@ def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) 
 
 
 def map_encode_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
-    """Returns step(weights, frames, there) -> features, split as the frames are."""
-    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0, 0), devices=devices)
+    """Returns step(weights, frames, there, boxes or None) -> features, split as the frames are."""
+    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0, 0, 0), devices=devices)
 
 
 def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:

@@ -51,24 +51,30 @@ class Scorer:
         """Returns the weights {'params', 'batch_stats'} on all devices, for many calls."""
         return parallel.replicate(weights, self.devices)
 
-    def encode(self, weights, frames: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """frames [N, H, W, 3] uint8, positions [F] of the frames to encode -> features [F, 1280], for any F."""
+    def encode(self, weights, frames: np.ndarray, chosen: np.ndarray, boxes: np.ndarray | None = None) -> np.ndarray:
+        """frames [N, H, W, 3] uint8, positions [F] of the frames to encode -> features [F, 1280], for any F.
+
+        With boxes [F, A, 5] of these frames the result is their tokens [F * (1 + A), 1280], frame by frame.
+        """
         # The frames are dealt out in turn, so all devices have equally much to do if a call is not full.
         place = np.arange(self.frames_per_device * len(self.devices)).reshape(-1, len(self.devices)).T
         features, waiting = [np.zeros((0, FEATURES), np.float32)], []
         for i in range(0, len(chosen), place.size):
-            some = chosen[i : i + place.size]
+            some = np.arange(i, min(i + place.size, len(chosen)))
             there = place < len(some)
-            waiting.append(self._encode(weights, frames[some[np.where(there, place, 0)]], there))
+            some = some[np.where(there, place, 0)]
+            their_boxes = None if boxes is None else boxes[some]
+            waiting.append(self._encode(weights, frames[chosen[some]], there, their_boxes))
             if len(waiting) == 2:  # one call late, so that the devices always have their next call
                 features.append(_collect(waiting.pop(0)))
         features += map(_collect, waiting)
-        return np.concatenate(features)[: len(chosen)]
+        tokens = 1 if boxes is None else 1 + boxes.shape[1]
+        return np.concatenate(features)[: len(chosen) * tokens]
 
     def distances(
         self, weights, features: np.ndarray, window: np.ndarray, distance_m: np.ndarray
     ) -> tuple[np.ndarray, Mean]:
-        """features [F, 1280], windows [N, T] of positions among them, labels [N] (NaN where unknown) -> as `score`."""
+        """features or tokens [F, 1280], windows [N, T] of positions among them, labels [N] (NaN where unknown) -> as `score`."""
         size = WINDOWS_PER_CALL * len(self.devices)
         predictions, error = [np.zeros(0, np.float32)], Mean(0.0, 0.0)
         for i in range(0, len(window), size):
@@ -90,7 +96,8 @@ class Scorer:
         Windows with equal frames give equal distances in every clip and chunk: evaluation uses the running batch
         statistics.
         """
-        return self.distances(weights, self.encode(weights, frames, plan.frame), plan.window, distance_m)
+        features = self.encode(weights, frames, plan.frame, plan.boxes)
+        return self.distances(weights, features, plan.window, distance_m)
 
 
 class Panel:
@@ -134,12 +141,13 @@ class Panel:
 
 
 def target_rows(pieces: Sequence[Record]) -> pd.DataFrame:
-    """Returns (video_id, time, distance) of all targets in the order of plan_windows; distance is NaN if unknown."""
+    """Returns KEY and distance of all targets in the order of plan_windows; distance is NaN if unknown."""
     counts = [len(piece.target_time_s) for piece in pieces]
     return pd.DataFrame(
         {
             'video_id': np.repeat(np.array([piece.video_id for piece in pieces], object), counts),
             'time': np.concatenate([np.zeros(0, np.int32), *(piece.target_time_s for piece in pieces)]),
+            'animal': np.array([name for piece in pieces for name in piece.target_animal], object),
             'distance': np.concatenate([np.zeros(0, np.float32), *(piece.target_distance_m for piece in pieces)]),
         }
     )
@@ -152,7 +160,10 @@ def target_boxes(pieces: Sequence[Record]) -> pd.DataFrame:
 
 
 def _collect(dealt: jax.Array) -> np.ndarray:
-    """Features [D, B, 1280] of frames that were dealt out in turn -> [B * D, 1280] in the order of the frames."""
+    """Features [D, B, 1280] of frames that were dealt out in turn -> [B * D, 1280] in the order of the frames.
+
+    Tokens [D, B, P, 1280] -> [B * D * P, 1280].
+    """
     return np.asarray(dealt).swapaxes(0, 1).reshape(-1, FEATURES)
 
 

@@ -37,6 +37,28 @@ def absolute_error(prediction_m: jax.Array, distance_m: jax.Array, mask: jax.Arr
     return Mean(jnp.sum(error), jnp.sum(mask.astype(jnp.float32)))
 
 
+def animal_error(prediction_m: jax.Array, batch: dict[str, jax.Array]) -> Mean:
+    """Returns the loss of predictions [B, K, 1 + A] (the whole frame, then A slots of animals) in metres.
+
+    batch: distance, mask [B, K]; belief [B, K, A] (0..1) that a slot holds the labelled animal at the window's second;
+    animal_distance, animal_mask [B, K, A]: labels of single slots.
+    A label in `distance` belongs to one animal, nobody knows for certain to which. With p, the largest belief, the loss
+    is p times the slots' error plus 1 - p times the whole frame's. The slots' error is a soft minimum: slots weigh by
+    belief times exp(-error / 1 m), and no gradient flows through these weights. Without belief this is `absolute_error`
+    of the whole frame. A label of a single slot counts in full, besides.
+    """
+    whole, animals = prediction_m[..., 0], prediction_m[..., 1:]
+    belief = batch['belief']
+    label = jnp.where(batch['mask'] > 0, batch['distance'], whole)
+    error = jnp.abs(animals - label[..., None])
+    logits = jnp.where(belief > 0, jnp.log(jnp.where(belief > 0, belief, 1.0)) - error, -1e9)  # finite: no 0 / 0
+    weight = jax.lax.stop_gradient(jax.nn.softmax(logits, axis=-1))
+    p = belief.max(axis=-1)
+    either = p * jnp.sum(weight * error, axis=-1) + (1 - p) * jnp.abs(whole - label)
+    one_label = Mean(jnp.sum(jnp.where(batch['mask'] > 0, either, 0.0)), jnp.sum(batch['mask'].astype(jnp.float32)))
+    return one_label + absolute_error(animals, batch['animal_distance'], batch['animal_mask'])
+
+
 @flax.struct.dataclass
 class TrainState:
     """Everything that training carries from update to update, a plain tree.
@@ -64,7 +86,8 @@ def train_step(
 ) -> tuple[TrainState, Mean]:
     """Computes one update on one replica's share of the batch. Returns the masked absolute error of all replicas, too.
 
-    batch: frames [B, S, H, W, 3] 0..255, window [B, K, T] int32, distance [B, K] float32, mask [B, K].
+    batch: frames [B, S, H, W, 3] 0..255, window [B, K, T] int32, distance [B, K] float32, mask [B, K]. For a model with
+    regions also boxes [B, S, A, 5] and the other arrays of `animal_error`.
     learning_rate: of this update, before the plateau's factor. It is an argument, so a schedule compiles nothing again.
     micro_batches: number of parts of the share, computed one after the other to save memory. Each part acts as a
     replica: D replicas with M parts do the same as D * M replicas, if batch statistics are taken per replica.
@@ -83,11 +106,15 @@ def train_step(
                 {'params': params, 'batch_stats': state.batch_stats},
                 frames=part['frames'],
                 window=part['window'],
+                boxes=part['boxes'] if model.regions else None,
                 train=True,
                 mutable=['batch_stats'],
                 rngs={'dropout': key},
             )
-            error = absolute_error(prediction, part['distance'], part['mask'])
+            if model.regions:
+                error = animal_error(prediction, part)
+            else:
+                error = absolute_error(prediction, part['distance'], part['mask'])
             return error.total, (error, updated['batch_stats'])
 
         gradient, (error, batch_stats) = jax.grad(loss_sum, has_aux=True)(state.params)
@@ -123,26 +150,34 @@ def _sum_over_parts(part_sums: Callable, batch: Any, n_parts: int) -> Any:
 
 
 def encode_step(
-    weights: dict[str, Any], frames: jax.Array, there: jax.Array, *, model: DistanceModel, one_by_one: bool = False
+    weights: dict[str, Any],
+    frames: jax.Array,
+    there: jax.Array,
+    boxes: jax.Array | None = None,
+    *,
+    model: DistanceModel,
+    one_by_one: bool = False,
 ) -> jax.Array:
     """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics).
 
     there [N] bool: False for frames that only fill the call; their features are meaningless. one_by_one: loops over
     the frames, so that a frame's feature maps stay in a CPU core's cache, and skips frames that only fill.
+    boxes [N, A, 5]: the result is the tokens [N, 1 + A, 1280] (DistanceModel.encode).
     """
 
-    def encode(some):
-        return model.apply(weights, frames=some[:, None], method='encode')[:, 0]
+    def encode(frames, boxes):
+        one_each = None if boxes is None else boxes[:, None]
+        return model.apply(weights, frames=frames[:, None], boxes=one_each, method='encode')[:, 0]
 
     if not one_by_one:
-        return encode(frames)
+        return encode(frames, boxes)
 
-    def one(pair):
-        frame, is_there = pair
-        nothing = jnp.zeros(FEATURES, model.dtype)
-        return jax.lax.cond(is_there, lambda: encode(frame[None])[0], lambda: nothing)
+    def one(numbered):
+        frame, is_there, boxes = jax.tree.map(lambda x: x[None], numbered)
+        nothing = jnp.zeros((FEATURES,) if boxes is None else (1 + boxes.shape[1], FEATURES), model.dtype)
+        return jax.lax.cond(is_there[0], lambda: encode(frame, boxes)[0], lambda: nothing)
 
-    return jax.lax.map(one, (frames, there))
+    return jax.lax.map(one, (frames, there, boxes))
 
 
 def eval_step(
@@ -164,6 +199,8 @@ def initial_state(
     """Returns a fresh state. `init` may put starting weights into the variables."""
     # Parameters depend neither on the picture's size nor on the number of frames, so the smallest input is enough.
     inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
+    if model.regions:
+        inputs['boxes'] = jnp.zeros((1, 1, 1, 5), jnp.float32)
     # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
     variables = init(jax.jit(model.init)(jax.random.key(seed, impl='rbg'), **inputs))
     return TrainState(

@@ -28,6 +28,9 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     data.frames_per_example = 0  # distinct frames that these windows may need; 0: the frames of one window
     data.shares = 1  # parts of the clips, read apart, with equal parts of each batch; a multiple of the processes
     data.shuffle_windows = 2048  # windows in the shuffle buffer, as JPEG: about 0.4 MB each at full size
+    # The next two matter only with model.regions.
+    data.most_animals = 3  # slots of animals in an example and in a frame; more animals get the whole frame's distance
+    data.composite_probability = 0.0  # of an example to get a second animal, pasted from another second of its clip
 
     config.model = model = ml_collections.ConfigDict()  # the fields of DistanceModel
     model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU; parameters and metres stay float32
@@ -39,6 +42,7 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     model.bn_over_replicas = False  # published: batch statistics of each replica; True if a replica has few clips
     model.lstm_units = 1024
     model.dense_units = 300
+    model.regions = False  # published: one distance for the whole frame. True: one more for each animal that has a box
 
     config.start = start = ml_collections.ConfigDict()
     start.init = 'random'  # weights: 'random', 'imagenet', 'lite0', or PATH, in which {fold} is the number of the fold

@@ -47,16 +47,20 @@ class _Track:
 
 
 def follow(
-    time_s: np.ndarray, boxes: np.ndarray, confidence: np.ndarray, animal: Sequence[str] | None = None
+    time_s: np.ndarray,
+    boxes: np.ndarray,
+    confidence: np.ndarray,
+    animal: Sequence[str] | None = None,
+    weak: float = WEAK,
 ) -> list[str]:
     """Returns the name of the track of each box [n] of one clip, '' for a box that belongs to no track.
 
     time_s: seconds [n]. boxes: x1, y1, x2, y2 [n, 4] in shares of the picture. confidence: [n], 0..1. animal: given
-    names [n], '' if unknown.
+    names [n], '' if unknown. weak: a box with less confidence is weak.
 
     Boxes are joined forwards in time, by an assignment on their overlap with the predicted boxes of the tracks. A track
     bridges gaps up to 2 s. If all boxes of the clip are further apart, it bridges one interval, up to 3.5 s. Weak boxes
-    have a confidence below 0.25. They belong to a track if it has a strong box before or after them, and give way to
+    belong to a track if it has a strong box before or after them, and give way to
     strong boxes. A box that nearly repeats another box of its time starts no track. A single strong box is a track,
     because a clip may have only one.
 
@@ -85,12 +89,12 @@ def follow(
         second = _Second(stamp, boxes, tracks, gap_s)
         _join_given(second, tracks, [row for row in rows if given[row]], given)
         others = [row for row in rows if not given[row]]
-        second.join(others, np.where(confidence[others] < WEAK, _WEAK_WEIGHT, 1))
+        second.join(others, np.where(confidence[others] < weak, _WEAK_WEIGHT, 1))
         for row in others:
             if row not in second.used and not second.repeats(row, NO_NEW_TRACK_IOU):
                 tracks.append(second.add(_Track(''), row))
     names = [''] * len(time_s)
-    found = [track for track in tracks if track.name or confidence[track.rows].max() >= WEAK]
+    found = [track for track in tracks if track.name or confidence[track.rows].max() >= weak]
     for name, track in _named(found, boxes, set(given)):
         for row in track.rows:
             names[row] = name

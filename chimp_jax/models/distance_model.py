@@ -2,6 +2,9 @@
 
 The model has two halves, so that a frame that several windows share is encoded once: `encode` turns frames into
 features, and `distance` turns windows of features into metres. Training calls both by `__call__`.
+
+With `regions`, a frame has a token for the whole frame, which is the published feature, and one for each animal
+(regions.py). LSTM and head take windows of either.
 """
 
 from typing import Any
@@ -11,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from chimp_jax.models.efficientnet import STAGES, EfficientNet, Stage
+from chimp_jax.models.regions import RegionBranch
 
 REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -50,6 +54,7 @@ class FrameEncoder(nn.Module):
 
     All frames share the weights. Batch statistics cover the batch and the frames of a replica, as if both axes were
     merged. Evaluation merges both axes. Drop-connect is drawn for each frame.
+    with_maps: returns the two maps of EfficientNet besides, [B, S, h, w, C] each.
     """
 
     drop_connect: float = 0.2
@@ -58,9 +63,10 @@ class FrameEncoder(nn.Module):
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = STAGES
     backbone: str = 'efficientnet_b0'
+    with_maps: bool = False
 
     @nn.compact
-    def __call__(self, frames: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, frames: jax.Array, train: bool) -> jax.Array | tuple[jax.Array, jax.Array, jax.Array]:
         b, s, *picture = frames.shape
         settings = {
             'drop_connect': self.drop_connect,
@@ -69,10 +75,12 @@ class FrameEncoder(nn.Module):
             'dtype': self.dtype,
             'stages': self.stages,
             'backbone': self.backbone,
+            'with_maps': self.with_maps,
             'name': 'backbone',
         }
         if not train:  # evaluation takes no batch statistics, so the frames need no axis of their own
-            return EfficientNet(**settings)(x=frames.reshape(b * s, *picture), train=False).reshape(b, s, -1)
+            encoded = EfficientNet(**settings)(x=frames.reshape(b * s, *picture), train=False)
+            return jax.tree.map(lambda x: x.reshape(b, s, *x.shape[1:]), encoded)
         mapped = nn.vmap(
             EfficientNet,
             in_axes=(1, None),
@@ -129,6 +137,7 @@ class DistanceModel(nn.Module):
     bn_over_replicas: bool = False
     lstm_units: int = 1024
     dense_units: int = 300
+    regions: bool = False
     stages: tuple[Stage, ...] = STAGES  # tests use fewer stages, which compile faster
 
     def setup(self):
@@ -140,23 +149,53 @@ class DistanceModel(nn.Module):
             dtype=dtype,
             stages=self.stages,
             backbone=self.backbone,
+            with_maps=self.regions,
         )
+        if self.regions:
+            self.region_branch = RegionBranch(dtype=dtype)
         self.lstm = LSTM(units=self.lstm_units, dtype=dtype)
         self.dense = nn.Dense(self.dense_units, dtype=dtype, kernel_init=nn.initializers.glorot_uniform())
         # The output stays float32: in bfloat16 distances from 16 m on would have steps of 1/8 m.
         self.output = nn.Dense(1, dtype=jnp.float32, kernel_init=nn.initializers.glorot_uniform())
 
-    def __call__(self, frames: jax.Array, window: jax.Array, train: bool = False) -> jax.Array:
-        """Predicts distances: frames [B, S, H, W, 3] uint8, window [B, K, T] positions of frames -> [B, K] metres."""
-        b, k, t = window.shape
-        features = self.encode(frames=frames, train=train)
-        windows = jax.vmap(lambda table, index: table[index])(features, window)
-        return self.distance(windows=windows.reshape(b * k, t, -1)).reshape(b, k)
+    def __call__(
+        self, frames: jax.Array, window: jax.Array, boxes: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Predicts distances: frames [B, S, H, W, 3] uint8, window [B, K, T] positions of frames -> [B, K] metres.
 
-    def encode(self, frames: jax.Array, train: bool = False) -> jax.Array:
-        """Encodes frames [B, S, H, W, 3] uint8 -> features [B, S, 1280]."""
+        With boxes [B, S, A, 5] (regions.py) the result is [B, K, 1 + A]: the whole frame's distance, then one for each
+        slot of boxes. A slot holds the same animal in all frames. A slot without a box in the window has the whole
+        frame's distance.
+        """
+        tokens = self.encode(frames=frames, boxes=boxes, train=train)
+        if boxes is None:
+            return self._distances(tokens[:, :, None], window)[..., 0]
+        # The whole frames' windows are a call of their own, so their products have the published shapes and bits.
+        whole, animals = self._distances(tokens[:, :, :1], window), self._distances(tokens[:, :, 1:], window)
+        seen = jax.vmap(lambda table, index: table[index].any(axis=1))(boxes[..., 4] > 0, window)
+        return jnp.concatenate([whole, jnp.where(seen, animals, whole)], axis=-1)
+
+    def _distances(self, tokens: jax.Array, window: jax.Array) -> jax.Array:
+        """tokens [B, S, P, 1280], window [B, K, T] -> the distance of each of the P places, [B, K, P] metres."""
+        b, k, t = window.shape
+        windows = jax.vmap(lambda table, index: table[index])(tokens, window).swapaxes(2, 3)
+        places = windows.shape[2]
+        return self.distance(windows=windows.reshape(b * k * places, t, -1)).reshape(b, k, places)
+
+    def encode(self, frames: jax.Array, boxes: jax.Array | None = None, train: bool = False) -> jax.Array:
+        """Encodes frames [B, S, H, W, 3] uint8 -> features [B, S, 1280].
+
+        With boxes [B, S, A, 5] the result is [B, S, 1 + A, 1280]: the frame's feature, then a token for each box. A
+        model without `regions` raises ValueError for boxes.
+        """
         pixels = normalize(frames, kind=self.normalization, dtype=jnp.dtype(self.dtype))
-        return self.encoder(frames=pixels, train=train)
+        encoded = self.encoder(frames=pixels, train=train)
+        if not self.regions:
+            if boxes is not None:
+                raise ValueError('boxes require a model with model.regions=True')
+            return encoded
+        features, middle, top = encoded
+        return features if boxes is None else self.region_branch(features=features, middle=middle, top=top, boxes=boxes)
 
     def distance(self, windows: jax.Array) -> jax.Array:
         """Predicts the distance of each window of features: [N, T, 1280] -> [N] metres, float32."""

