@@ -33,7 +33,7 @@ from data_prep.folds import balance_lines, fold_balance, read_fold_table, read_o
 from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
-from data_prep.job import Job, compare_options, keep_options, result_options
+from data_prep.job import BURST_GAP, Job, compare_options, keep_options, result_options
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
@@ -187,7 +187,7 @@ def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
 
 def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
     """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
-    paths = {name: copies.paths() for name, copies in plan.copies.items()}
+    paths = {name: [*copies.paths(), *plan.mate_paths(name)] for name, copies in plan.copies.items()}
     known = {name: outcome.files for name, outcome in outcomes.items()}
     return {
         name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths
@@ -196,8 +196,6 @@ def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[st
 
 def _changed_clips(out: epath.Path) -> list[Problem]:
     """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now."""
-    if not (out / FILES).exists():  # version 0.1 made the data set
-        return []
     known = json.loads((out / FILES).read_text())
     changed = [
         name
@@ -232,6 +230,7 @@ def _parse(arguments: list[str] | None) -> Job:
     )
     add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
+    add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=standard.burst_gap_s, help=BURST_GAP)
     add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local or gs://')
     add('--clips_full', nargs='+', default=(), help='folders with the original clips, local or gs://')
     add('--out', required=True, help='folder of the data set, local or gs://')

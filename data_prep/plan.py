@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from data_prep.archive import Archive
+from data_prep.archive import Archive, is_photo
 from data_prep.decoding.damage import SLACK_S
 from data_prep.inputs import clip_boxes, clip_looks
+from data_prep.inputs.columns.boxes import NO_BOX
 from data_prep.inputs.detections import Detections, read_detections
 from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
 from data_prep.inputs.known_seconds import KnownSeconds, add_seconds
 from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
 from data_prep.inputs.looked_at import LookedAt, animals_by_second
+from data_prep.inputs.photos import Bursts, Mate, read_bursts
 from data_prep.inputs.tables import LONGEST_CLIP_S
 from data_prep.job import Job
 from data_prep.workers.clip_record import ClipTask
@@ -39,7 +41,7 @@ _NOTHING_DETECTED = Detections([], [], [])
 class Plan(NamedTuple):
     targets: dict[str, Targets]  # by split
     copies: dict[str, Copies]  # by video_id
-    labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips
+    labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips; with the column `burst`
     in_pixels: frozenset[str] = frozenset()  # the video_ids with boxes in pixels
     names: tuple[str, ...] = ()  # notes on the names of the clips
     headers: dict[str, Header | str] = {}  # by video_id; of all clips in the folder if a Watch asks for them
@@ -50,12 +52,13 @@ class Plan(NamedTuple):
     not_clips: dict[str, str] = {}  # {name: reason} of the videos that are no clips by their names
     added: frozenset[tuple[str, int]] = frozenset()  # targets only because of a known distance: (video_id, second)
     boxes: dict[str, clip_boxes.ClipBoxes] = {}  # all known boxes by video_id
+    mates: dict[str, tuple[Mate, ...]] = {}  # {video_id of a photo: the other photos of its window}
 
-    def labels_of_animals(self) -> dict[tuple[str, int], str]:
-        """Returns {(video_id, second): the name of the animal there} of the targets with such a name."""
+    def labels_of_animals(self) -> dict[tuple[str, int, str], str]:
+        """Returns {(video_id, second, animal): the detector's name of the animal} of the targets with one."""
         rows = pd.concat(targets.rows for targets in self.targets.values())
         rows = rows[rows['label'] != ''] if 'label' in rows else rows[:0]
-        return {(row.video_id, row.time_s): row.label for row in rows.itertuples()}
+        return {(row.video_id, row.time_s, row.animal): row.label for row in rows.itertuples()}
 
     def problems(self) -> list[Problem]:
         others = [Problem(name, '', 'find', reason) for name, reason in self.not_clips.items()]
@@ -80,6 +83,10 @@ class Plan(NamedTuple):
         some = 0 < n_scaled < len(self.copies)  # without any downsampled clip nothing is missing
         made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if some else []
         return [*self.names, *(note for targets in self.targets.values() for note in targets.notes), *made]
+
+    def mate_paths(self, video_id: str) -> list[str]:
+        """Returns the files of the other photos in the window of a photo."""
+        return [path for mate in self.mates.get(video_id, ()) for path in mate[1:] if path]
 
     def clips(self, split: str) -> list[str]:
         return sorted(self.targets[split].rows['video_id'].unique())
@@ -122,9 +129,15 @@ def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
     plan = _plan(job, watch, down, full)
     others = find_videos(full or down, job.workers)
-    names = tuple((full or down).notes())
+    bursts = _read_bursts(down, full, job.burst_gap_s)
+    labels = plan.labels
+    if labels is not None:
+        labels = labels.assign(burst=[bursts.first.get(name, name) for name in labels['video_id']])
     return plan._replace(
-        names=names, not_clips={name: reason for name, reason in others.items() if name not in plan.copies}
+        labels=labels,
+        names=(*(full or down).notes(), *bursts.notes),
+        not_clips={name: reason for name, reason in others.items() if name not in plan.copies},
+        mates=bursts.mates,
     )
 
 
@@ -155,6 +168,7 @@ def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
             park=rows['park'].iloc[0],
             sampling=job.sampling,
             gamma=job.gamma,
+            mates=plan.mates.get(video_id, ()),
         )
         for targets in plan.targets.values()
         for video_id, rows in targets.rows.groupby('video_id')
@@ -198,7 +212,13 @@ def _every_clip(archive: Archive) -> Targets:
     video_ids = archive.clips()
     if not video_ids:
         raise ValueError(f'{archive} holds no clip; give the folder with the clips')
-    return every_second(video_ids)
+    targets, is_single = every_second(video_ids), [is_photo(name) for name in video_ids]
+    return targets._replace(
+        rows=targets.rows.assign(
+            time_s=[0 if single else pd.NA for single in is_single],
+            box=[NO_BOX if single else None for single in is_single],
+        )
+    )
 
 
 def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
@@ -289,6 +309,11 @@ def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive
 
 def _copies_of_all(down: Archive | None, full: Archive | None) -> dict[str, Copies]:
     return find_clips(every_second((full or down).clips()), down, full)[1]
+
+
+def _read_bursts(down: Archive | None, full: Archive | None, gap_s: float) -> Bursts:
+    photos = (full or down).photos()
+    return read_bursts(find_clips(every_second(photos), down, full)[1] if photos else {}, gap_s)
 
 
 def _last_frames(headers: dict[str, Header | str]) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from data_prep.archive import Archive
+from data_prep.archive import Archive, is_photo
 from data_prep.inputs.detections import ClipDetections, Detections
 from data_prep.inputs.frame_times import seconds_of_frames
 from data_prep.inputs.headers import Header
@@ -116,8 +116,8 @@ def unlooked(found: Detections, archive: Archive, file: str) -> dict[str, str]:
 
 
 def _best_frames_only(clips: Sequence[ClipDetections]) -> int:
-    """Returns the number of clips with an animal if each has one animal in several frames, else 0."""
-    seen = [clip for clip in clips if clip.sightings]
+    """Returns the number of clips with an animal if each has one animal in several frames, else 0. No photos."""
+    seen = [clip for clip in clips if clip.sightings and not is_photo(clip.video_id)]
     single = all(len(clip.sightings) == 1 and len(clip.frames_processed or ()) >= _SEVERAL_FRAMES for clip in seen)
     return len(seen) if single else 0
 

@@ -38,8 +38,13 @@ class Moments(NamedTuple):
 
     times_s: np.ndarray  # [m] int
     states: np.ndarray  # [m] str: ANIMAL, EMPTY or NOT_LOOKED
-    seconds: np.ndarray  # [m] int: the second of the frame that stands for the moment; without one, the moment
+    frames_s: np.ndarray  # [m] float64: the time of the frame that stands for the moment; without one, the moment
     n_animals: np.ndarray  # [m] int
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Returns the whole seconds of the frames [m] int."""
+        return np.maximum(np.floor(self.frames_s), 0).astype(int)
 
 
 def detector_looks(processed_s: Sequence[float] | None, seen_s: Sequence[float]) -> LookedAt:
@@ -98,14 +103,14 @@ def snapshot_moments(looked: LookedAt | None, end_s: float, interval_s: int) -> 
     """
     times = np.arange(math.floor(max(end_s, 0) / interval_s + _SLACK_S) + 1) * interval_s
     states = np.full(len(times), NOT_LOOKED, object)
-    seconds, n_animals = times.copy(), np.zeros(len(times), int)
+    frames_s, n_animals = times.astype(float), np.zeros(len(times), int)
     if looked is None or not looked.is_known or not len(looked.times_s):
-        return Moments(times, states, seconds, n_animals)
+        return Moments(times, states, frames_s, n_animals)
     frames, near = _frames_of(looked, times, interval_s)
     n_animals[near] = looked.n_animals[frames[near]]
     states[near] = np.where(n_animals[near] > 0, ANIMAL, EMPTY)
-    seconds[near] = np.maximum(np.floor(looked.times_s[frames[near]]), 0)
-    return Moments(times, states, seconds, n_animals)
+    frames_s[near] = looked.times_s[frames[near]]
+    return Moments(times, states, frames_s, n_animals)
 
 
 def animals_by_second(looked: LookedAt) -> dict[int, int]:
