@@ -163,7 +163,7 @@ def _draw_boxes(axes: plt.Axes, rows: Rows, styles: Mapping[str, TrackStyle], sh
         if name:
             axes.annotate(
                 _short(name).replace('$', r'\$'), (x1, y1), (1, 1), textcoords='offset points', fontsize=7.5,
-                fontweight='bold', color='white', path_effects=outline, va='bottom' if y1 > height / 8 else 'top',
+                fontweight='bold', color='white', path_effects=outline, va='bottom' if y1 > height / 5 else 'top',
             )  # fmt: skip
 
 
