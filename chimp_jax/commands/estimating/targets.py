@@ -28,7 +28,8 @@ def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[C
     if inputs.known is not None:
         plan = plan.without_animals(inputs.known.points.not_animals)
     followed = follow_animals(request, inputs, plan)
-    plan = plan_animals(plan, followed, request.least_confidence)
+    if request.has_boxes:
+        plan = plan_animals(plan, followed, request.least_confidence)
     for note in plan.notes():
         log.info('note: %s', note)
     animals = make_tasks(plan, job)

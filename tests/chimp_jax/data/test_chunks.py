@@ -34,10 +34,12 @@ def test_chunks_keep_every_clip_in_order():
 @pytest.mark.parametrize('n_frames,step_s', [(7, 1), (9, 2), (11, 2)])
 def test_cutting_a_long_clip_changes_no_window(targets, n_frames, step_s):
     whole = small.record('long.mp4', 200, list(targets), seed=0)
+    whole = dataclasses.replace(whole, target_animal=[f'animal {t}' for t in targets])
     pieces = list(chunks.split_long([whole], most_frames=40))
     windows = {}
     for piece in pieces:
         assert len(piece.frame_time_s) <= 40
+        assert piece.target_animal == [f'animal {t}' for t in piece.target_time_s]
         plan = chunks.plan_windows([piece], [True], n_frames, step_s)
         seconds = piece.frame_time_s[plan.frame][plan.window]
         assert [piece.frame_jpeg[i] for i in plan.frame] == [
