@@ -30,7 +30,7 @@ from data_prep.files import write_json
 from data_prep.progress import Progress
 from data_prep.simulator import scene
 from data_prep.simulator.animal import draw_animal, draw_sprite, draw_walk
-from data_prep.simulator.frames import animal_tones
+from data_prep.simulator.herd import animal_tones
 from data_prep.simulator.site import draw_site
 
 SHIFTS_PX = (0, 2, 4, 8, 12, 20, 40)  # at a width of 640

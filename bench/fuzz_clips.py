@@ -125,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
-        simulate = [sys.executable, '-m', 'data_prep.simulate', '--quick', f'--out={scratch}/simulated']
+        simulate = [sys.executable, '-m', 'data_prep.simulate', '--size=quick', f'--out={scratch}/simulated']
         subprocess.run(simulate, check=True, stdout=subprocess.DEVNULL)
         folders = [*options.clips, scratch / 'simulated' / 'down']
         files = [path for folder in folders for path in folder.rglob('*')]

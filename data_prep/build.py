@@ -199,8 +199,6 @@ def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[st
 
 def _changed_clips(out: epath.Path) -> list[Problem]:
     """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now."""
-    if not (out / FILES).exists():  # version 0.1 made the data set
-        return []
     known = json.loads((out / FILES).read_text())
     changed = [
         name

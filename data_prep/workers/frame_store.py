@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     video_id: str
     row: dict | None  # its row of clips.csv, about the full copy; None if it has no record
     problem: tuple[str, str] | None  # (stage, reason) if it has no record or the record lacks targets
-    files: str = ''  # fingerprint of the clip's files, '' in what version 0.1 wrote
+    files: str = ''  # fingerprint of the clip's files
 
 
 def frame_path(directory, kind: str, video_id: str, suffix: str = '.npz') -> epath.Path:

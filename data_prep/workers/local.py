@@ -61,13 +61,8 @@ def store_clip(pair: tuple[str, ClipTask]) -> Outcome:
 
 
 def still_valid(outcome: Outcome | None, task: ClipTask) -> bool:
-    """Returns whether a stored outcome is that of the clip's present files.
-
-    Outcomes of version 0.1 do not name the files. They are valid unless they have a problem, which may be mended.
-    """
-    if outcome is None:
-        return False
-    return unchanged(outcome.files, task.paths()) if outcome.files else outcome.problem is None
+    """Returns whether a stored outcome is that of the clip's present files."""
+    return outcome is not None and unchanged(outcome.files, task.paths())
 
 
 def _store(frames: str, task: ClipTask, outcome: Outcome, records: dict[str, Record]) -> Outcome:

@@ -255,6 +255,8 @@ def test_the_challenge_tables():
     assert train.rows['distance_m'].nunique() == 35
     # aany.mp4 at 10 s, rounded in the file to 6 digits or more
     assert train.rows['box'][1] == pytest.approx((0.596800, 0.490759, 0.909203, 0.770658), abs=1e-4)
+    # awk -F, 'NR>1 && $3!=""' train_metadata.csv | wc -l; its probability in line 3
+    assert len(train.boxes) == 12_951 and train.boxes[1].confidence == 0.21808858
     test = read_targets(tables / 'submission_format.csv', tables / 'test_metadata.csv', False)
     assert (len(test.rows), test.rows['video_id'].nunique()) == (11_932, 1_836)
 
