@@ -66,6 +66,12 @@ def test_weak_boxes_join_tracks_and_start_none():
     assert names_of([row for row in rows if row[0] != 2.0]) == ['', '1', '1', '']
 
 
+def test_a_track_does_not_take_the_weak_boxes_of_another_animal():
+    # The first animal leaves where a second one, never found with confidence, stands.
+    first, second = walk(HALVES[:8], 0.1, 0.1), walk(HALVES, 0.5, 0.0, confidence=0.2)
+    assert names_of(first + second) == ['1'] * 8 + [''] * len(HALVES)
+
+
 def test_a_strong_box_goes_before_a_weak_one():
     rows = [(0.0, box(0.5), 0.9), (0.5, box(0.5), 0.2), (0.5, box(0.53), 0.6)]
     assert names_of(rows) == ['1', '', '1']
@@ -144,11 +150,17 @@ def test_inputs_of_different_lengths_are_refused():
 def test_boxes_at_by_hand():
     time_s, boxes = np.array([5.0, 1.0, 3.0, 3.0]), np.array([box(0.8), box(0.2), box(0.6), box(0.9)])
     found = boxes_at(time_s, boxes, np.array([0.9, 0.5, 0.7, 0.6]), np.array([0.5, 1.5, 2.2, 4.0, 5.6, 0.4]))
-    # 2.2 s: six tenths of the way from 1 s to 3 s. 4.0 s: half way. 5.6 s and 0.4 s: outside.
-    np.testing.assert_allclose(
-        found,
-        [[*box(0.2), 0.5], [*box(0.2), 0.5], [*box(0.44), 0.62], [*box(0.7), 0.8], [0] * 5, [0] * 5],
-    )
+    # 0.5 s: half a second before the first box. 1.5 and 2.2 s: one quarter and six tenths of the way from 1 s to 3 s,
+    # to the more confident box. 4.0 s: half way to 5 s. 5.6 s and 0.4 s: too far outside.
+    expected = [[*box(0.2), 0.5], [*box(0.3), 0.55], [*box(0.44), 0.62], [*box(0.7), 0.8], [0] * 5, [0] * 5]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_boxes_at_takes_the_nearest_box_beside_a_long_gap():
+    boxes = np.array([box(0.2), box(0.8)])
+    found = boxes_at(np.array([0.0, 2.5]), boxes, np.array([0.9, 0.7]), np.array([0.0, 0.4, 2.1, 2.5, 2.6]))
+    np.testing.assert_allclose(found[:, 4], [0.9, 0.9, 0.7, 0.7, 0.7])
+    np.testing.assert_allclose(found[:, :4], boxes[[0, 0, 1, 1, 1]])
 
 
 def test_boxes_at_is_0_in_a_longer_gap_and_without_boxes():
