@@ -112,3 +112,30 @@ def test_tracks_are_scored_by_the_true_names(tmp_path):
     (tmp_path / 'detections.json').write_text(json.dumps(content))
     # k.mp4: 10 of 10 boxes right. n.mp4: 10 boxes missed. IDF1 = 2 * 10 / (2 * 10 + 10)
     assert animal_scores.score_tracks(tmp_path) == pytest.approx(2 / 3)
+
+
+def test_speeds_by_hand():
+    """a walks at 1 m/s straight away from the camera, b stands, c is seen too shortly. The distances are exact."""
+    rows, truth = [], []
+    for animal, start_m, speed, seconds in (('a', 5, 1.0, 8), ('b', 6, 0.0, 8), ('c', 9, 1.0, 2)):
+        for half in range(2 * seconds - 1):
+            distance_m = start_m + speed * half / 2
+            truth.append(('k', half / 2, animal, distance_m, 3.0, speed, 'yes'))
+            rows += [('k', half // 2, animal, distance_m)] if half % 2 == 0 else []
+    truth = pd.DataFrame(truth, columns=['video_id', 'time', 'animal', 'true', 'angle', 'speed', 'visible'])
+    rows = pd.DataFrame(rows, columns=['video_id', 'time', 'animal', 'distance'])
+    (error,) = animal_scores.speed_errors(rows, truth)
+    assert error < 0.1
+    # all distances twice as long: twice the speed, error 1
+    (error,) = animal_scores.speed_errors(
+        rows.assign(distance=2 * rows['distance']), truth.assign(true=2 * truth['true'])
+    )
+    assert error == pytest.approx(1, abs=0.15)
+    walk = animal_scores.every_second(clip('k', [(0, 'a', True)], []), truth)
+    assert list(zip(walk.target_time_s, walk.target_animal, strict=True))[:4] == [
+        (0, 'a'),
+        (0, 'b'),
+        (0, 'c'),
+        (1, 'a'),
+    ]
+    assert len(walk.target_time_s) == 8 + 8 + 2 and np.isnan(walk.target_box).all()
