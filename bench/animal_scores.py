@@ -63,7 +63,7 @@ def exchange_boxes(record: Record) -> Record:
 
 
 def targets_of(records: Sequence[Record]) -> pd.DataFrame:
-    """Returns KEY of all targets, `has_box`, and `other`: whose box the animal gets by exchange_boxes, empty if none."""
+    """Returns KEY of all targets, `has_box`, and `other`: whose box the animal gets by exchange_boxes, or ''."""
     rows = []
     for record in records:
         giver = next_animal(record)
