@@ -17,13 +17,14 @@ NMS_IOU = 0.45  # the detector keeps the more confident of two boxes that overla
 MIN_VISIBLE_SHARE, MIN_VISIBLE_PX = 0.5, 200  # of a seen animal, as in data_prep.simulator
 _DETECTABLE_SHARE = 0.3
 _EDGE_NOISE = 0.03  # half of the range of an edge's error, as a share of the side
-_REPEATED, _FALSE = 0.03, 0.02  # chance of a second box of an animal, and of a false box, per animal and picture
+_REPEATED, _FALSE = 0.03, 0.01  # chance of a second box of an animal, and of a false box, per animal and picture
 
 
 class BoxClip(NamedTuple):
     """A clip. Rows of truth and found boxes are in no particular order.
 
-    truth_* [m]: a row for each animal and time with a part in view. truth_counts: enough of the animal is visible. place_m [T, animals, 2]: x, z of every animal at every STEP_S.
+    truth_* [m]: a row for each animal and time with a part in view. truth_counts: half of the animal is visible, and
+    truth_findable: the detector can find it. place_m [T, animals, 2]: x, z of every animal at every STEP_S.
     """
 
     n_animals: int
@@ -31,6 +32,7 @@ class BoxClip(NamedTuple):
     truth_animal: np.ndarray  # int
     truth_box: np.ndarray  # [m, 4], of the visible part
     truth_counts: np.ndarray  # bool
+    truth_findable: np.ndarray  # bool
     found_s: np.ndarray
     found_box: np.ndarray  # [n, 4]
     found_confidence: np.ndarray
@@ -43,16 +45,19 @@ def simulate_boxes(seed: int, n_animals: int) -> BoxClip:
     site = draw_site(seed, int(rng.integers(40)), '', str(rng.choice(['easy', 'hard'])))
     duration_s = rng.uniform(10, 30)
     animals = [draw_animal(rng, 'hard') for _ in range(n_animals)]
-    walks = [draw_walk(rng, duration_s, site.camera.view_deg, animal.height_m) for animal in animals]
+    farthest_m = 14.0 if rng.random() < 0.3 else 25.0  # night and day, as in data_prep.simulator
+    walks = [draw_walk(rng, duration_s, site.camera.view_deg, animal.height_m, farthest_m) for animal in animals]
     times_s = np.arange(0, duration_s, STEP_S)
     truth, found = [], []
     for time_s in times_s:
         seen = _look(site, animals, walks, time_s)
-        truth += [(time_s, k, *box, _counts(share, px)) for k, (box, share, px) in seen.items()]
+        truth += [
+            (time_s, k, *box, _counts(share, px), share >= _DETECTABLE_SHARE) for k, (box, share, px) in seen.items()
+        ]
         found += _detect(rng, time_s, seen, walks)
-    truth_rows, found_rows = np.array(truth, float).reshape(-1, 7), np.array(found).reshape(-1, 6)
+    truth_rows, found_rows = np.array(truth, float).reshape(-1, 8), np.array(found).reshape(-1, 6)
     place_m = np.array([[walk.pose(time_s)[:2] for walk in walks] for time_s in times_s])
-    truth_columns = (truth_rows[:, 0], truth_rows[:, 1].astype(int), truth_rows[:, 2:6], truth_rows[:, 6] > 0)
+    truth_columns = (truth_rows[:, 0], truth_rows[:, 1].astype(int), truth_rows[:, 2:6], *(truth_rows[:, 6:] > 0).T)
     return BoxClip(n_animals, *truth_columns, found_rows[:, 0], found_rows[:, 1:5], found_rows[:, 5], place_m)
 
 
@@ -92,7 +97,7 @@ def _look(site: Site, animals: list[Species], walks: list[Walk], time_s: float) 
 
 def _discs(camera, ends_m: np.ndarray, radii_m: np.ndarray):
     """Returns points along the parts of a body [N, 3], and their columns, rows, depths and radii in pixels."""
-    steps = np.array([0, 0.25, 0.5, 0.75, 1])
+    steps = np.array([0, 0.5, 1])
     points_m = (ends_m[:, :1] * (1 - steps[:, None]) + ends_m[:, 1:] * steps[:, None]).reshape(-1, 3)
     radii_m = (radii_m[:, :1] * (1 - steps) + radii_m[:, 1:] * steps).reshape(-1)
     u, v, depth = project(camera, points_m)

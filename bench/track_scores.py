@@ -1,22 +1,19 @@
 """Measures tracks and speeds on simulated clips: python -m bench.track_scores [--clips FOLDER]
 
-Without --clips, boxes come from bench/track_clips.py: clips with 1 to 3 animals that cross and are hidden by trunks, two
-boxes per second. With --clips, FOLDER holds animals.csv and detections.json of `python -m data_prep.simulate --animals`.
+Without --clips, boxes come from bench/track_clips.py: clips with 1 to 3 animals that cross and are hidden by trunks,
+two boxes per second. With --clips, FOLDER holds animals.csv and detections.json of `python -m data_prep.simulate
+--animals`.
 
 IDF1 (Ristani et al. 2016, arXiv:1609.01775) is the share of boxes with the right name, under the best assignment of
 tracks to animals over the whole clip. A box counts if it overlaps the true box by an IoU of at least 0.5.
 """
 
-import argparse
-import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from bench.track_clips import simulate_boxes
-from chimp_jax.animals.tracks import follow, iou
+from chimp_jax.animals.tracks import iou
 
 LEAST_IOU = 0.5
 

@@ -19,7 +19,7 @@ import pandas as pd
 from etils import epath
 from PIL import Image
 
-from chimp_jax.ensemble.prediction_tables import BOX, KEY, with_animal
+from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_boxes
@@ -31,15 +31,16 @@ from data_prep.workers.background import in_background
 from data_prep.workers.clip_record import ClipTask
 
 CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
+ABOUT = ('brightness', 'shared')  # of a row, beside its key, its box and the predictions
 ROWS, CLIPS = '.rows.parquet', '.clips.json'  # the files of each batch, in the order in which they are written
 
 
 class Streamed(NamedTuple):
     """The results of the targets and of the clips, sorted.
 
-    rows: KEY, BOX (0..1 of the picture, NaN if unknown), brightness (0..255, of the target's frame),
-    and a column for each member, recipe/fold_k, in metres. clips: video_id, site, duration_s, gamma, white_fraction
-    and problem, '' if all its targets have rows.
+    rows: KEY, BOX (0..1 of the picture, NaN if unknown), brightness (0..255, of the target's frame), shared (whether a
+    member gives an animal the distance of the whole picture), and a column for each member, recipe/fold_k, in metres.
+    clips: video_id, site, duration_s, gamma, white_fraction and problem, '' if all its targets have rows.
     """
 
     rows: pd.DataFrame
@@ -47,7 +48,7 @@ class Streamed(NamedTuple):
 
     def answers(self) -> pd.DataFrame:
         """Returns the predictions [rows, members], metres, indexed by KEY."""
-        return self.rows.set_index(KEY).drop(columns=[*BOX, 'brightness'])
+        return self.rows.set_index(KEY).drop(columns=[*BOX, *ABOUT])
 
 
 def stream_clips(
@@ -122,7 +123,8 @@ def _score(outcomes, ask: Callable, folder: epath.Path) -> pd.DataFrame:
         return (frame_store.load(folder / 'frames', stream, name) for name in names)
 
     about = pd.concat([_about(record) for record in read('down')])
-    answers = ask(read, folder / 'parts').members(augmented=False)
+    predictions = ask(read, folder / 'parts')
+    answers = predictions.members(augmented=False).assign(shared=predictions.shared)
     return about.merge(answers.reset_index(), on=KEY, validate='1:1').sort_values(KEY)
 
 
@@ -174,7 +176,7 @@ def _read(folder: epath.Path, finished: Sequence[dict], members: Sequence[Member
     clips = {clip['video_id']: clip for clip in finished}
     parts = [_no_rows(members)]
     for path in {folder / (clip['batch'] + ROWS) for clip in clips.values()}:
-        rows = with_animal(pd.read_parquet(io.BytesIO(path.read_bytes())))
+        rows = pd.read_parquet(io.BytesIO(path.read_bytes()))
         batch = path.name.removesuffix(ROWS)  # if a clip is in several batches, one counts
         parts.append(rows[[name in clips and clips[name]['batch'] == batch for name in rows['video_id']]])
     columns = ['video_id', 'site', 'duration_s', 'gamma', 'white_fraction', 'problem']
@@ -184,7 +186,8 @@ def _read(folder: epath.Path, finished: Sequence[dict], members: Sequence[Member
 
 def _no_rows(members: Sequence[Member]) -> pd.DataFrame:
     keys = {'video_id': np.zeros(0, object), 'time': np.zeros(0, int), 'animal': np.zeros(0, object)}
-    return pd.DataFrame(keys | {name: np.zeros(0) for name in [*BOX, 'brightness', *(m.name for m in members)]})
+    numbers = {name: np.zeros(0) for name in [*BOX, 'brightness', *(m.name for m in members)]}
+    return pd.DataFrame(keys | {'shared': np.zeros(0, bool)} | numbers)
 
 
 def _request(task: ClipTask) -> str:

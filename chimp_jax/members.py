@@ -70,6 +70,9 @@ def read_config(folder: epath.Path) -> ConfigDict:
         config['model']['dtype'] = 'float32'
     if 'start' not in config:
         config['start'] = {name: config['model'].pop(name) for name in ('init', 'output_bias')}
+    config['model'].setdefault('regions', False)  # members before version 1.2 had no region branch
+    config['data'].setdefault('most_animals', 3)
+    config['data'].setdefault('composite_probability', 0.0)
     return ConfigDict(config)
 
 

@@ -86,7 +86,7 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     print(count_line(clips))
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
-    write_json(out / FILES, _fingerprints(plan, outcomes, job))
+    write_json(out / FILES, _fingerprints(plan, outcomes))
     write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance))
     _finish_frames(out, job.delete_frames)
     return sorted(problems)
@@ -185,10 +185,9 @@ def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
     ]
 
 
-def _fingerprints(plan: Plan, outcomes: dict[str, Outcome], job: Job) -> dict[str, list[str]]:
+def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
     """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
-    paths = {name: copies.paths() for name, copies in plan.copies.items()}
-    paths |= {task.video_id: task.paths() for task in make_tasks(plan, job)}
+    paths = {name: [*copies.paths(), *plan.mate_paths(name)] for name, copies in plan.copies.items()}
     known = {name: outcome.files for name, outcome in outcomes.items()}
     return {
         name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths

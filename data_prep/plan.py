@@ -84,6 +84,10 @@ class Plan(NamedTuple):
         made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if some else []
         return [*self.names, *(note for targets in self.targets.values() for note in targets.notes), *made]
 
+    def mate_paths(self, video_id: str) -> list[str]:
+        """Returns the files of the other photos in the window of a photo."""
+        return [path for mate in self.mates.get(video_id, ()) for path in mate[1:] if path]
+
     def clips(self, split: str) -> list[str]:
         return sorted(self.targets[split].rows['video_id'].unique())
 

@@ -9,17 +9,18 @@ from scipy.optimize import linear_sum_assignment
 
 WEAK = 0.25  # a box with less confidence joins a track and starts none
 LONGEST_GAP_S = 2.0  # without a box, after which an animal is a new track
-NEAREST_S = 0.5  # a box this near in time stands for a second
+NEAREST_S = 0.5  # before or after its boxes, a track has its nearest box for so long
 SAME_BOX_IOU = 0.7  # two boxes of one time that overlap more are one detection
 NO_NEW_TRACK_IOU = 0.45  # a box that overlaps a tracked box more starts no track: an ordinary limit of NMS
-_MEMORY_S, _MEMORY_BOXES = 1.5, 40  # older boxes say nothing about the velocity
+_MEMORY_S, _MEMORY_BOXES = 1.0, 40  # older boxes say nothing about the velocity
 _STEADY_S2 = 0.02  # shrinks a velocity from few boxes: (box noise over the usual speed) squared
 _SLOWEST_SAMPLES_S = 3.5  # photos further apart show no motion
 # Boxes 2 s apart often do not overlap. They are one animal if the middle is within a reach, in units of the box's size,
-# and if the smaller size is at least a share of the larger one.
-_REACH, _REACH_PER_S, _LONGEST_REACH = 0.5, 1.0, 2.5
+# and if the smaller size is at least a share of the larger one. Chosen with `python -m bench.track_scores --seed 100`.
+_REACH, _REACH_PER_S, _LONGEST_REACH = 0.8, 1.0, 2.5
 _LEAST_SIMILAR = 0.5
 _STOPPED = 0.8  # weight of a box near the last one, beside one near the predicted one
+_WEAK_WEIGHT = 0.5  # a weak box gives way to a strong one
 _LEAST_SCORE, _REPEATED_SCORE = 0.05, 1.0
 
 
@@ -31,10 +32,6 @@ class _Track:
     times_s: list[float] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     shapes: list[np.ndarray] = field(default_factory=list)  # x, y of the middle, log width, log height
-
-    def turned(self) -> '_Track':
-        """Returns the track with time running backwards."""
-        return _Track(self.name, [-time_s for time_s in self.times_s[::-1]], self.rows[::-1], self.shapes[::-1])
 
     def predict(self, time_s: float) -> np.ndarray:
         """Returns the shape at time_s: the middle moves with constant velocity, the size stays."""
@@ -59,19 +56,20 @@ def follow(
     """Returns the name of the track of each box [n] of one clip, '' for a box that belongs to no track.
 
     time_s: seconds [n]. boxes: x1, y1, x2, y2 [n, 4] in shares of the picture. confidence: [n], 0..1. animal: given
-    names [n], '' if unknown. weak: a box with less confidence joins a track and starts none.
+    names [n], '' if unknown. weak: a box with less confidence is weak.
 
-    Boxes are joined forwards in time by an assignment on their overlap with the predicted boxes of the tracks. A track
-    bridges gaps up to 2 s. If all boxes of the clip are further apart, it bridges one interval, up to 3.5 s. A box that
-    nearly repeats another box of its time starts none. A single box can be a track, because a clip may have one box.
+    Boxes are joined forwards in time, by an assignment on their overlap with the predicted boxes of the tracks. A track
+    bridges gaps up to 2 s. If all boxes of the clip are further apart, it bridges one interval, up to 3.5 s. Weak boxes
+    belong to a track if it has a strong box before or after them, and give way to
+    strong boxes. A box that nearly repeats another box of its time starts no track. A single strong box is a track,
+    because a clip may have only one.
 
     A given name stays, and boxes without a name join the track of that name. If two boxes of one time have one given
     name, the more confident box keeps the name and the other has ''. Found tracks are '1', '2', ... in order of first
-    appearance, then from left to right. A given name is not used again. The names are
-    independent of the order of the input.
-    A box without area, with a value that is not finite, or with confidence 0 has ''.
+    appearance, then from left to right. A given name is not used again. The names are independent of the order of the
+    input. A box without area, with a value that is not finite, or with confidence 0 has ''.
 
-    Source: association in two passes as in ByteTrack (Zhang et al. 2022, arXiv:2110.06864).
+    Raises ValueError if the lengths differ. Source: weak boxes as in ByteTrack (Zhang et al. 2022, arXiv:2110.06864).
     """
     time_s, boxes = np.asarray(time_s, float), np.asarray(boxes, float).reshape(-1, 4)
     confidence = np.asarray(confidence, float)
@@ -91,21 +89,13 @@ def follow(
         second = _Second(stamp, boxes, tracks, gap_s)
         _join_given(second, tracks, [row for row in rows if given[row]], given)
         others = [row for row in rows if not given[row]]
-        second.join([row for row in others if confidence[row] >= weak])
-        begin = [row for row in others if confidence[row] >= weak and row not in second.used]
-        second.join([row for row in others if confidence[row] < weak])
-        for row in begin:
-            if not second.repeats(row, NO_NEW_TRACK_IOU):
+        second.join(others, np.where(confidence[others] < weak, _WEAK_WEIGHT, 1))
+        for row in others:
+            if row not in second.used and not second.repeats(row, NO_NEW_TRACK_IOU):
                 tracks.append(second.add(_Track(''), row))
-    tracks = [track.turned() for track in tracks]
-    used = {row for track in tracks for row in track.rows}
-    weak = [row for row in order if row not in used and not given[row] and confidence[row] < WEAK]
-    for stamp, rows in groupby(sorted(weak, key=lambda k: -stamps[k]), key=lambda k: float(-stamps[k])):
-        second = _Second(stamp, boxes, tracks, gap_s)
-        second.used += [row for row in used if stamps[row] == -stamp]
-        second.join(list(rows))
     names = [''] * len(time_s)
-    for name, track in _named([track.turned() for track in tracks], boxes, set(given)):
+    found = [track for track in tracks if track.name or confidence[track.rows].max() >= weak]
+    for name, track in _named(found, boxes, set(given)):
         for row in track.rows:
             names[row] = name
     return names
@@ -132,16 +122,16 @@ class _Second:
         """Returns whether the box overlaps one that is in a track by more than the limit."""
         return bool(self.used) and iou(self.boxes[[row]], self.boxes[self.used]).max() > limit
 
-    def pairs(self, tracks: list[_Track], rows: list[int], least: float) -> list[tuple[_Track, int]]:
+    def pairs(self, tracks: list[_Track], rows: list[int], least: float, weight=1) -> list[tuple[_Track, int]]:
         """Returns the pairs of the best assignment with scores above the least."""
         if not tracks or not rows:
             return []
         scores = np.stack([_scores(track, self.stamp, self.boxes[rows]) for track in tracks])
-        scores = np.where(scores > least, scores, 0)
+        scores = np.where(scores > least, scores * weight, 0)
         chosen = zip(*linear_sum_assignment(-scores), strict=True)
         return [(tracks[i], rows[k]) for i, k in chosen if scores[i, k]]
 
-    def join(self, rows: list[int]) -> None:
+    def join(self, rows: list[int], weight: np.ndarray) -> None:
         """Joins boxes without a name to the free tracks.
 
         A box that repeats a more confident one of this second is a leftover, or an animal that crosses another. It
@@ -154,7 +144,8 @@ class _Second:
                 distinct.append(row)
         repeated = [row for row in rows if row not in distinct]
         for some, least in ((distinct, _LEAST_SCORE), (repeated, _REPEATED_SCORE)):
-            for track, row in self.pairs(self.free, some, least):
+            here = weight[[rows.index(row) for row in some]]
+            for track, row in self.pairs(self.free, some, least, here):
                 self.add(track, row)
 
 
@@ -230,8 +221,8 @@ def _named(tracks: list[_Track], boxes: np.ndarray, given: set[str]) -> list[tup
 def boxes_at(time_s: np.ndarray, boxes: np.ndarray, confidence: np.ndarray, at_s: np.ndarray) -> np.ndarray:
     """Returns x1, y1, x2, y2 and confidence of one track at the seconds at_s [k]: [k, 5].
 
-    time_s [n], boxes [n, 4], confidence [n]: of the track, in any order. If there is a box within 0.5 s, the nearest
-    one is taken (the earlier of two). Else the row is interpolated between two boxes up to 2 s apart. Else it is 0.
+    time_s [n], boxes [n, 4], confidence [n]: of the track, in any order. A row is interpolated between two boxes up to
+    2 s apart. Elsewhere the nearest box within 0.5 s is taken, the earlier of two. Else the row is 0.
     """
     time_s, at_s = np.asarray(time_s, float), np.asarray(at_s, float)
     rows = np.column_stack([np.asarray(boxes, float).reshape(-1, 4), np.asarray(confidence, float)])
@@ -242,12 +233,9 @@ def boxes_at(time_s: np.ndarray, boxes: np.ndarray, confidence: np.ndarray, at_s
         return np.zeros((len(at_s), 5))
     later = np.searchsorted(time_s, at_s).clip(0, len(rows) - 1)
     earlier = (later - 1).clip(0)
-    gap_s = time_s[later] - time_s[earlier]
-    share = (at_s - time_s[earlier]) / np.where(gap_s > 0, gap_s, 1)
-    between = (share >= 0) & (share <= 1) & (gap_s > 0) & (gap_s <= LONGEST_GAP_S + 1e-3)
-    found = np.where(between[:, None], rows[earlier] + share[:, None] * (rows[later] - rows[earlier]), 0)
+    gap_s, after_s = time_s[later] - time_s[earlier], at_s - time_s[earlier]
+    share = np.where(gap_s > 0, after_s / np.where(gap_s > 0, gap_s, 1), 0)
+    between = (share >= 0) & (share <= 1) & (gap_s <= LONGEST_GAP_S + 1e-3) & (gap_s > 0)
     away_s = np.abs(at_s[:, None] - time_s[None])
-    nearest = away_s.argmin(1)
-    near = away_s.min(1) <= NEAREST_S + 1e-6
-    found[near] = rows[nearest[near]]
-    return found
+    found = np.where((away_s.min(1) <= NEAREST_S + 1e-6)[:, None], rows[away_s.argmin(1)], 0)
+    return np.where(between[:, None], rows[earlier] + share[:, None] * (rows[later] - rows[earlier]), found)

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
         rows, calibration, checks = estimate_distances(request, inputs, streamed, plan, tasks, ground)
         clips = list_clips(inputs, plan, streamed, looks, ground, rows)
         made = summarise(inputs, plan, ground, calibration, checks, rows, clips, device, request.coverage)
-        whole = write_results(request, inputs, plan, looks, ground, rows, clips, made, snapshots)
+        whole = write_results(request, inputs, plan, looks, followed, ground, rows, clips, made, snapshots)
     print('\n'.join(result_lines(whole, clips, request.out)))
     return exit_code(rows, clips, whole)
 

@@ -17,17 +17,19 @@ log = logging.getLogger(__name__)
 _NAMED = 3  # texts that a message names
 
 
-def read_label_table(path, names: Names | Archive = NO_CLIPS, may_be_empty: bool = False) -> pd.DataFrame:
+def read_label_table(
+    path, names: Names | Archive = NO_CLIPS, may_be_empty: bool = False, animals_are_named: bool = False
+) -> pd.DataFrame:
     """Reads a CSV -> KEY (time in whole seconds), distance (float, m), site ('' if unknown), row ('file:line'), box.
 
     box: x1, y1, x2, y2 as shares of the picture, or in pixels; NaN if unknown.
     Times are floored to the second, as in training; a note on the screen tells so. names: the clips that exist,
-    which the table may spell otherwise.
+    which the table may spell otherwise. animals_are_named: as of read_targets.
     Raises ValueError, in one line with the rows, if a cell is not a number, is negative or NaN, a second has two rows,
     a clip has two sites, a path leaves the clips folder, or the table is empty.
     """
     path = epath.Path(path)
-    targets = read_targets(path, names=names)
+    targets = read_targets(path, names=names, animals_are_named=animals_are_named)
     bad = [f'{problem.row}: {problem.reason}' for problem in targets.problems]
     bad += [note for note in targets.notes if 'repeated rows' in note]
     if bad:

@@ -21,7 +21,6 @@ _BIT_DEPTH_AT = 24  # of a PNG file: its first chunk has a fixed place
 # Segments of a JPEG file without which its picture is the same: EXIF with place and thumbnail, texts, colour profiles.
 _ABOUT = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))
 _START_OF_SCAN, _END, _HUFFMAN_TABLES, _BASELINE = 0xDA, b'\xff\xd9', 0xC4, 0xC0
-_BETWEEN_SCANS = frozenset((0xDA, 0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))
 
 
 class Photo(NamedTuple):
@@ -132,8 +131,7 @@ def read_exif(data: bytes) -> Image.Exif:
 def _own_jpeg(data: bytes) -> bytes | None:
     """Returns a JPEG file without its EXIF data and what follows its picture, None if it is to be encoded again.
 
-    Only a baseline file with one scan and its own tables is returned, as every JPEG library reads it. Raises ClipError
-    if the coded data has markers that it cannot have: Pillow decodes such a file without an error.
+    Only a baseline file with one scan and its own tables is returned, as every JPEG library reads it.
     """
     kept, at, kinds = [data[:2]], 2, set()
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -150,7 +148,5 @@ def _own_jpeg(data: bytes) -> bytes | None:
     if not {_START_OF_SCAN, _HUFFMAN_TABLES, _BASELINE} <= kinds:
         return None
     end = data.find(_END, at)
-    marker = MARKER.search(data, at + 2, end if end >= 0 else len(data))
-    if marker and data[marker.start() + 1] not in _BETWEEN_SCANS:
-        raise ClipError('the photo is damaged in the middle; copy it again from the card')
-    return None if marker or end < 0 else b''.join([*kept, data[at:end], _END])
+    is_one_scan = end >= 0 and not MARKER.search(data, at + 2, end)
+    return b''.join([*kept, data[at:end], _END]) if is_one_scan else None

@@ -90,18 +90,21 @@ class Targets(NamedTuple):
         )
 
 
-def read_targets(table, metadata=None, with_distance: bool = True, names: Names | Archive = NO_CLIPS) -> Targets:
+def read_targets(
+    table, metadata=None, with_distance: bool = True, names: Names | Archive = NO_CLIPS, animals_are_named: bool = False
+) -> Targets:
     """Returns the targets of a table.
 
     A row whose column `animal` says no is no target. metadata: table with the boxes, park and site of each clip; if
     None, the columns of `table` are used. A box that cannot be used is a problem, and its target stays.
     with_distance: False for a submission format or other wanted targets, whose distances are ignored.
-    names: the clips that exist, which the table may spell otherwise.
+    names: the clips that exist, which the table may spell otherwise. animals_are_named: 1 in the column `animal` is a
+    name, whatever the other cells are.
     Raises ValueError if a file cannot be read as a table, lacks a column, or names two sites in one row.
     """
     table = epath.Path(table)
     texts = _read(table, ['video_id', 'time', *(['distance'] if with_distance else [])], names)
-    named = read_names(texts, table.name)
+    named = read_names(texts, table.name, animals_are_named)
     watched = split_by_animal(texts, named.names, _second)
     rows, problems, notes = _good_rows(watched.seen, table.name, with_distance, names)
     problems += _problems(table.name, 'labels', named.faults + watched.faults)

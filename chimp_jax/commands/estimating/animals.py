@@ -29,7 +29,7 @@ def plan_animals(plan: Plan, followed: pd.DataFrame, least_confidence: float) ->
     """
     best = boxes.best_boxes(followed[followed['confidence'] >= least_confidence])
     corners = list(map(tuple, best[boxes.CORNERS].to_numpy(float)))
-    rows = best.rename(columns={'time': 'time_s'})[['video_id', 'time_s', 'animal', 'label']].assign(box=corners)
+    rows = best[['video_id', 'animal', 'label']].assign(time_s=best['time'], box=corners)
     columns = ['time_s', 'confidence', *boxes.CORNERS, 'animal']
     of_clips = {
         name: list(part[columns].itertuples(index=False, name=None)) for name, part in followed.groupby('video_id')

@@ -4,14 +4,13 @@ import functools
 import logging
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from chimp_jax.clip_stream import Streamed
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.ground import GroundEstimates
 from chimp_jax.commands.estimating.inputs import NO_FOLDER, Inputs, Trained
-from chimp_jax.ensemble.prediction_tables import SECOND, recipe_means
+from chimp_jax.ensemble.prediction_tables import recipe_means
 from chimp_jax.field import estimates, flags
 from chimp_jax.field.calibration import calibrate, fusion, ground_rows, grounds
 from chimp_jax.stations.correction import ASSUMED_ERRORS
@@ -77,7 +76,7 @@ def calibrate_members(
     """Returns the estimates of the members, corrected by the known distances."""
     predictions, site = streamed.answers(), inputs.stations()
     distance_m = trained.combined.distance(predictions)
-    shared = shared_answers(streamed, trained)
+    shared = streamed.rows['shared'].to_numpy(bool)
     from_members = functools.partial(estimates.from_members, distance_m, predictions, trained.intervals, shared)
     if inputs.known is None:
         return Calibrated(from_members(None), None, None)
@@ -96,15 +95,6 @@ def calibrate_members(
     )
     known = fusion.known_with_estimates(matched, fitted.left_out_m, estimated, streamed.rows)
     return Calibrated(estimated, fitted, known)
-
-
-def shared_answers(streamed: Streamed, trained: Trained) -> np.ndarray:
-    """Returns whether each target [n] is one of several animals of its second to which a member gives one distance.
-
-    A member without the region branch gives one distance for the whole picture.
-    """
-    several = streamed.rows.duplicated(SECOND, keep=False).to_numpy(bool)
-    return several & (not all(member.config.model.regions for member in trained.members))
 
 
 def usable_known(inputs: Inputs, ground: GroundEstimates | None) -> pd.DataFrame:

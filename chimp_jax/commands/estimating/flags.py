@@ -55,6 +55,7 @@ class EstimateRequest:
     cutpoints: Sequence[float] | None
     truncation: float | None
     camtrap_package: str | None
+    camtrap_tracks: bool
     detector_every: float | None
     every_second_has_an_animal: bool
     other_moments_are_empty: bool
@@ -165,6 +166,10 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
         given.animals is not None and not given.detections,
         '--animals names categories of a detector; give its file with --detections',
     )
+    yield (
+        given.camtrap_tracks and 'camtrap-dp' not in given.format,
+        '--camtrap_tracks is for --format camtrap-dp; add this format or leave the flag out',
+    )
     for flag, table in (('--species_table', given.species_table), ('--media_table', given.media_table)):
         yield (
             table and 'camtrap-dp' not in given.format,
@@ -222,6 +227,12 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--cutpoints', type=metres_list, help='limits of the distance bins in metres, such as 0,2,4,6,9,13')
     add('--truncation', type=float, help='metres; animals that are farther away are left out')
     add('--camtrap_package', '--camtrap-package', help='your Camtrap DP: its folder or its .zip')
+    add(
+        '--camtrap_tracks',
+        '--camtrap-tracks',
+        action='store_true',
+        help='also writes an event-level observation of each followed animal into the Camtrap DP',
+    )
     add('--detector_every', '--detector-every', type=float, metavar='S', help=DETECTOR_EVERY)
     add('--every_second_has_an_animal', '--every-second-has-an-animal', action='store_true', help=EVERY_SECOND)
     add('--other_moments_are_empty', '--other-moments-are-empty', action='store_true', help=OTHERS_EMPTY)

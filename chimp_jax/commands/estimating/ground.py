@@ -108,7 +108,8 @@ def looked_targets(plan: Plan, looks: Mapping[str, ClipLook], ground: GroundEsti
         _brightness(looks.get(video_id), second)
         for video_id, second in zip(rows['video_id'], rows['time'], strict=True)
     ]
-    rows = rows.assign(**dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True)), brightness=brightness)
+    box = dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True))
+    rows = rows.assign(**box, brightness=brightness, shared=False)
     clips = [
         {'video_id': name, 'site': '', 'duration_s': look.duration_s, 'gamma': None, 'white_fraction': np.nan}
         | {'problem': look.problem or look.doubt}

@@ -94,13 +94,17 @@ def write_results(
     inputs: Inputs,
     plan: Plan,
     looks: Mapping[str, ClipLook],
+    followed: pd.DataFrame,
     ground: GroundEstimates | None,
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     made: dict,
     snapshots: Snapshots | None,
 ) -> dict:
-    """Writes all result files. Returns the summary `made` with a part for each export."""
+    """Writes all result files. Returns the summary `made` with a part for each export.
+
+    followed: of animals.follow_animals.
+    """
     out = epath.Path(request.out)
     write_table(out / status.DISTANCES, rows if request.details else rows[estimates.COLUMNS])
     write_table(out / status.CLIPS, clips)
@@ -119,8 +123,12 @@ def write_results(
         write_table(out / status.TRACKS, tracks)
     else:
         (out / status.TRACKS).unlink(missing_ok=True)
+    speeds = dict(zip(zip(tracks['video_id'], tracks['animal'], strict=True), tracks['speed'], strict=True))
+    boxes = followed[followed['confidence'] >= request.least_confidence] if request.has_boxes else None
     exports = {
-        name: formats.write(name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), tracks)
+        name: formats.write(
+            name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), speeds, boxes
+        )
         for name in request.format
     }
     write_json(out / status.SUMMARY, made | exports)

@@ -56,7 +56,7 @@ def write_distance(
     single = photos_of(rows['video_id'])
     observed = observe(snapshots.seen(), rows[~single], boxes)
     kept, left_out = _kept(observed, cutpoints, truncation)
-    left_out |= {'photos, which are no snapshot moments': int(single.sum())} if single.any() else {}
+    left_out |= {'photos': int(single.sum())} if single.any() else {}
     header, lines = _lines(kept, places, theta_deg, cutpoints)
     table = pd.DataFrame(lines, columns=header, index=range(2, len(lines) + 2), dtype=object)
     counts = check_flatfile(table, cutpoints, truncation, name=FLATFILE)

@@ -10,6 +10,7 @@ _REASONS = {  # of rows that were left out
     'not in the frame of the moment': 'distances are of animals that are elsewhere in the second of a snapshot moment',
     'no distance': 'animals at snapshot moments have no distance, which lowers the density',
     'nearer than the first cutpoint': 'distances are nearer than the first cutpoint',
+    'photos': 'distances belong to photos, which are no snapshot moments',
     'beyond the truncation': 'distances are beyond the last cutpoint or the truncation',
     'clip not in media.csv': 'distances belong to clips without a medium in your package',
     'medium without an animal': 'distances belong to media that you classified as human, vehicle or blank',

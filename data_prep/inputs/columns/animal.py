@@ -37,19 +37,20 @@ class WatchedRows(NamedTuple):
     faults: list[Fault]
 
 
-def read_names(texts: pd.DataFrame, file: str) -> NamedRows:
+def read_names(texts: pd.DataFrame, file: str, only_names: bool = False) -> NamedRows:
     """Returns the animal of each row of a table (video_id and maybe animal, as text; the index is the line).
 
     The column means yes or no if all its cells are yes or no, y or n, 1 or 0, true or false (or empty, which is a
     fault), or if one of them is yes or true. Otherwise its cells are names: 0 and 1 too, beside others such as 2. Then
     no, n and false still mean that there is no animal, and an empty cell or NA an animal without a name. A column of
-    empty cells counts as none. file: its name in notes.
+    empty cells counts as none. file: its name in notes. only_names: the cells are names in any case.
     """
     unnamed = pd.Series('', index=texts.index, dtype=object)
     words = texts['animal'].str.strip().str.lower() if 'animal' in texts else unnamed
     if words.eq('').all():
         return NamedRows(unnamed, [], [f'{file}: the column animal is empty'] if 'animal' in texts else [])
     of_presence = words.isin([*_WORDS, '']).all() or words.isin(_PRESENCE).any()
+    of_presence = of_presence and not only_names
     cells = zip(texts.index, texts['video_id'], texts['animal'], words, strict=True)
     names, faults = {}, []
     for line, video_id, cell, word in cells:

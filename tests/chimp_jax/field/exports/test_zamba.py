@@ -23,13 +23,14 @@ def test_one_decimal_empty_where_unknown_sorted(tmp_path):
 
 def test_durations_give_every_second_a_row(tmp_path):
     given = rows(('a.mp4', 1, 2.0), ('a.mp4', 1, 5.0)).assign(animal=['1', '2'])
-    write_zamba(given, tmp_path / 'z.csv', {'a.mp4': 2.5, 'b.mp4': 1.0, 'c.mp4': math.nan})
+    write_zamba(given, tmp_path / 'z.csv', {'a.mp4': 2.5, 'b.mp4': 1.0, 'c.mp4': math.nan, 'd.jpg': 0.0})
     assert (tmp_path / 'z.csv').read_text().splitlines()[1:] == [
         'a.mp4,0,',
         'a.mp4,1,2.0',
         'a.mp4,1,5.0',
         'a.mp4,2,',
         'b.mp4,0,',
+        'd.jpg,0,',
     ]
 
 
