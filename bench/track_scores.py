@@ -5,9 +5,9 @@ two pictures per second. With --clips, FOLDER has animals.csv and detections.jso
 --animals N`.
 
 IDF1 (Ristani et al. 2016, arXiv:1609.01775) is the share of boxes with the right name, under the best assignment of
-tracks to animals over the whole clip. A box counts if it overlaps the true box by an IoU of at least 0.5. The
-boxes of a track are those at every half second, interpolated over gaps. An animal that is out of sight for more than 2 s counts as
-a new one, as in chimp_jax/animals/tracks.py. Takes about two minutes.
+tracks to animals over the whole clip. A box counts if it overlaps the true box by an IoU of at least 0.5. The boxes of
+a track are those at every half second, interpolated over gaps. An animal that is out of sight for more than 2 s counts
+as a new one, as in chimp_jax/animals/tracks.py. Takes about two minutes.
 """
 
 import argparse
