@@ -2,8 +2,8 @@
 
 Each distance and angle is a position on the ground: x to the right and z ahead of the camera, in metres. Joined by
 straight lines, noisy positions make a path that is too long. So a Kalman filter and a Rauch-Tung-Striebel smoother
-estimate the path (Särkkä 2013, "Bayesian Filtering and Smoothing", algorithms 4.2 and 8.2). The state is x, z and their
-velocities. The velocity changes by white accelerations.
+estimate the path (Särkkä 2013, "Bayesian Filtering and Smoothing", algorithms 4.2 and 8.2). The state is x, z and
+their velocities. The velocity changes by white accelerations.
 
 How the animal moves and how much of the error of a distance is new in each second are unknown. The smoother runs for
 each combination of USUAL_SPEEDS_M_S and NEW_SHARES, and each counts by its likelihood. The speed comes from the
