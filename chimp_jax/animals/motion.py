@@ -6,8 +6,8 @@ estimate the path (Särkkä 2013, "Bayesian Filtering and Smoothing", algorithms
 their velocities. The velocity changes by white accelerations.
 
 How the animal moves and how much of the error of a distance is new in each second are unknown. The smoother runs for
-each combination of USUAL_SPEEDS_M_S and NEW_SHARES, and each counts by its likelihood. The speed comes from the smoothed
-path, and its interval from paths that are drawn from the posterior. `python -m bench.track_scores` measures the errors.
+each combination of USUAL_SPEEDS_M_S and NEW_SHARES, and each counts by its likelihood. The speed comes from the
+smoothed path, its interval from paths drawn from the posterior. `python -m bench.track_scores` measures the errors.
 """
 
 from typing import NamedTuple
