@@ -16,7 +16,7 @@ from run_estimate import RECIPES, estimate, read
 
 from chimp_jax import scoring
 from chimp_jax.commands import clip, entry
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND
 from chimp_jax.field import intervals
 from chimp_jax.field.estimates import COLUMNS
 from data_prep import archive, lock
@@ -229,7 +229,7 @@ def test_one_clip_as_a_table_and_a_picture(runs, clips, tmp_path):
     assert entry.main(['--clip', str(clips / 'st B' / 'IMG_0001.MP4'), *arguments]) == 0
     rows = pd.read_csv(tmp_path / 'one' / 'distances.csv')
     assert rows['time'].tolist() == [0, 1, 2, 3] and np.isfinite(rows['distance']).all()
-    assert list(rows.columns) == [*KEY, 'distance', *sorted(RECIPES), 'spread', 'members', 'status']
+    assert list(rows.columns) == [*SECOND, 'distance', *sorted(RECIPES), 'spread', 'members', 'status']
     assert (tmp_path / 'one' / 'clip.png').read_bytes().startswith(b'\x89PNG')
     estimate(runs, clips, tmp_path / 'all')
     same = read(tmp_path / 'all')
