@@ -23,8 +23,8 @@ from chimp_jax.commands.estimating.looking import detect_animals
 from chimp_jax.ensemble import results
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND, recipe_means, without_empty_animal
 from chimp_jax.field import status
-from chimp_jax.field.clip_animals import targets_of_animals
-from chimp_jax.field.clip_figure import MOST_FRAMES, draw_clip, even_places
+from chimp_jax.field.pictures.clip_animals import targets_of_animals
+from chimp_jax.field.pictures.clip_figure import MOST_FRAMES, draw_clip, even_places
 from chimp_jax.scoring import Panel, target_boxes, target_rows
 from data_prep.lock import hold
 from data_prep.progress import Progress

@@ -42,7 +42,7 @@ class TrainingData:
             batch_size=batch_size,
             n_shares=data.shares,
             shuffle_windows=data.shuffle_windows,
-            animals=AnimalCut(data.most_animals, data.composite_probability) if regions else NO_ANIMALS,
+            animals=_animal_cut(data.most_animals, data.composite_probability, regions),
         )
         process, n_processes = jax.process_index(), jax.process_count()
         if data.shares % n_processes:
@@ -109,3 +109,23 @@ class TrainingData:
 
     def _read(self, first: int, stop: int) -> tf.data.Dataset:
         return read_dataset(self.records, self.stream, 'train', first, stop)
+
+
+def _animal_cut(most: int, composite_probability: float, regions: bool) -> AnimalCut:
+    """Returns how examples hold animals. Raises ValueError if the fields do not fit each other."""
+    if not 0 <= composite_probability <= 1:
+        raise ValueError(f'data.composite_probability={composite_probability} is no probability; set 0 to 1')
+    if not regions:
+        if composite_probability:
+            raise ValueError(
+                f'data.composite_probability={composite_probability} makes examples with two animals, which a model '
+                'without regions cannot learn; set --config.model.regions=True, or leave the flag out'
+            )
+        return NO_ANIMALS
+    least = 2 if composite_probability else 1
+    if most < least:
+        raise ValueError(
+            f'data.most_animals={most} is too small: model.regions=True requires 1 place for an animal, and '
+            f'data.composite_probability above 0 requires 2; set --config.data.most_animals={least} or more'
+        )
+    return AnimalCut(most, composite_probability)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from make_clips import numbered_frames, write_clip
 
-from chimp_jax.field.clip_animals import targets_of_animals
+from chimp_jax.field.pictures.clip_animals import targets_of_animals
 
 LEFT, RIGHT = [0.1, 0.4, 0.2, 0.3], [0.6, 0.4, 0.2, 0.3]  # x, y, width, height
 

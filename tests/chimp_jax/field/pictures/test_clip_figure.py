@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chimp_jax.field import clip_figure
-from chimp_jax.field.clip_figure import draw_clip, even_places
-from chimp_jax.field.palette import ON_LIGHT
+from chimp_jax.field.pictures import clip_figure
+from chimp_jax.field.pictures.clip_figure import draw_clip, even_places
+from chimp_jax.field.pictures.palette import ON_LIGHT
 
 
 def jpeg(shade: int) -> bytes:

@@ -15,7 +15,7 @@ from matplotlib.patheffects import withStroke  # noqa: E402
 from matplotlib.ticker import MaxNLocator  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from chimp_jax.field.palette import ON_DARK, ON_LIGHT, STROKES, TrackStyle, track_styles  # noqa: E402
+from chimp_jax.field.pictures.palette import ON_DARK, ON_LIGHT, STROKES, TrackStyle, track_styles  # noqa: E402
 from data_prep.files import write_whole  # noqa: E402
 
 MOST_FRAMES = 8

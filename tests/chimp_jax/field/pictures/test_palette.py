@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from chimp_jax.field.palette import ON_DARK, ON_LIGHT, STROKES, TrackStyle, in_name_order, track_styles
+from chimp_jax.field.pictures.palette import ON_DARK, ON_LIGHT, STROKES, TrackStyle, in_name_order, track_styles
 
 # Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
 VISION = {
