@@ -121,7 +121,7 @@ def score_tracks(clips: Path) -> float:
 
 def every_second(record: Record, truth: pd.DataFrame) -> Record:
     """Returns the record with a target for each animal and whole second in which it is visible. truth: of the clip."""
-    seen = truth[(truth['visible'] == 'yes') & (truth['time'] % 1 == 0)].sort_values(['time', 'animal'])
+    seen = at_whole_seconds(truth[truth['visible'] == 'yes']).sort_values(['time', 'animal'])
     return dataclasses.replace(
         record,
         target_time_s=seen['time'].to_numpy(np.int32),
@@ -138,7 +138,7 @@ def speed_errors(rows: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
     predicted distances of all animals have the same scatter. The true speed is the mean between the first and the last
     prediction.
     """
-    rows = rows.merge(truth[[*KEY, 'true', 'angle']], on=KEY)
+    rows = rows.merge(at_whole_seconds(truth)[[*KEY, 'true', 'angle']], on=KEY)
     scatter = 1.4826 * float(np.abs(np.log(np.maximum(rows['distance'], 0.1) / rows['true'])).median())
     errors = []
     for (video_id, animal), walk in rows.groupby(['video_id', 'animal']):
@@ -158,6 +158,10 @@ def read_truth(clips: Path) -> pd.DataFrame:
     table = read_table(path, required=['video_id', 'animal', 'visible', *numbers], numbers=numbers)
     table = table.assign(**{name: numbers_of(table, name, path) for name in numbers})
     return table.rename(columns={'time_s': 'time', 'distance': 'true'})
+
+
+def at_whole_seconds(truth: pd.DataFrame) -> pd.DataFrame:
+    return truth[truth['time'] % 1 == 0].astype({'time': int})
 
 
 def predict(members: Sequence[Member], records: Sequence[Record], parts: Path, panel: Panel) -> pd.Series:
@@ -187,7 +191,7 @@ def main() -> None:
     rows['exchanged'] = predict(members, [exchange_boxes(record) for record in records], parts, panel)
     rows['copied'] = predict(plain, records, parts, panel)
     truth = read_truth(options.folder / 'clips')
-    rows = rows.reset_index().merge(truth[[*KEY, 'true']], on=KEY, validate='1:1')
+    rows = rows.reset_index().merge(at_whole_seconds(truth)[[*KEY, 'true']], on=KEY, validate='1:1')
     walks = [every_second(record, truth[truth['video_id'] == record.video_id]) for record in records]
     walked = predict(members, walks, parts, panel).rename('distance').reset_index()
     speeds = speed_errors(walked, truth)
