@@ -270,7 +270,7 @@ def test_names_that_look_like_numbers_stay_names(trained, tmp_path, scored):
     records = {name: small.record(name, 4, [0, 3], seed) for seed, name in enumerate(NAMES)}
     for stream in ('down', 'full'):
         write_records({'test': NAMES}, records.__getitem__, tmp_path, stream)
-    expected = sorted((name, t) for name in NAMES for t in (0, 3))
+    expected = sorted((name, t, '') for name in NAMES for t in (0, 3))
     for n_asked in (len(found), 0):
         scored.clear()
         table = predict.predict_split(found, tmp_path, 'test', tmp_path / 'parts').members(False)
