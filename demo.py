@@ -188,8 +188,8 @@ def main() -> None:
     print(f'On held-out sites the ensemble has {ratio:.2f} times the error of the best constant.')
     animals = summary['animals']
     print(
-        f'With two or three animals in view, the error per animal is {animals["mae_many_m"]:.2f} m; one distance for all '
-        f'of them is off by {animals["mae_copied_m"]:.2f} m.'
+        f'With two or three animals in view, the error per animal is {animals["mae_many_m"]:.2f} m. If all get '
+        f'the same distance, the error is {animals["mae_copied_m"]:.2f} m.'
     )
     print(f'Open {options.folder}/report.html. The demo took {sum(seconds.values()):.0f} s.')
 

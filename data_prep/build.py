@@ -187,7 +187,10 @@ def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
 
 def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
     """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
-    paths = {name: [*copies.paths(), *plan.mate_paths(name)] for name, copies in plan.copies.items()}
+    paths = {
+        name: [*copies.paths(), *(path for mate in plan.mates.get(name, ()) for path in mate.paths())]
+        for name, copies in plan.copies.items()
+    }
     known = {name: outcome.files for name, outcome in outcomes.items()}
     return {
         name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths

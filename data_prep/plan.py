@@ -8,20 +8,19 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from data_prep.archive import Archive, is_photo
+from data_prep.archive import Archive
 from data_prep.decoding.damage import SLACK_S
 from data_prep.inputs import clip_boxes, clip_looks
-from data_prep.inputs.columns.boxes import NO_BOX
 from data_prep.inputs.detections import Detections, read_detections
 from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
 from data_prep.inputs.known_seconds import KnownSeconds, add_seconds
-from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
+from data_prep.inputs.labels import Problem, Targets, every_second, read_tables, with_seconds_of_photos
 from data_prep.inputs.looked_at import LookedAt, animals_by_second
-from data_prep.inputs.photos import Bursts, Mate, read_bursts
+from data_prep.inputs.photos import bursts_of
 from data_prep.inputs.tables import LONGEST_CLIP_S
 from data_prep.job import Job
-from data_prep.workers.clip_record import ClipTask
+from data_prep.workers.clip_record import ClipTask, Mate
 from data_prep.workers.other_files import find_videos
 
 
@@ -84,10 +83,6 @@ class Plan(NamedTuple):
         made = [f'{n_scaled} clips have no downsampled copy; their `down` frames are scaled'] if some else []
         return [*self.names, *(note for targets in self.targets.values() for note in targets.notes), *made]
 
-    def mate_paths(self, video_id: str) -> list[str]:
-        """Returns the files of the other photos in the window of a photo."""
-        return [path for mate in self.mates.get(video_id, ()) for path in mate[1:] if path]
-
     def clips(self, split: str) -> list[str]:
         return sorted(self.targets[split].rows['video_id'].unique())
 
@@ -129,7 +124,7 @@ def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
     plan = _plan(job, watch, down, full)
     others = find_videos(full or down, job.workers)
-    bursts = _read_bursts(down, full, job.burst_gap_s)
+    bursts = bursts_of(down, full, job.burst_gap_s)
     labels = plan.labels
     if labels is not None:
         labels = labels.assign(burst=[bursts.first.get(name, name) for name in labels['video_id']])
@@ -161,7 +156,7 @@ def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
             down_path=plan.copies[video_id].down,
             full_path=plan.copies[video_id].full,
             **_target_fields(rows),
-            boxes=plan.boxes.get(video_id),
+            boxes=clip_boxes.boxes_in_window(plan.boxes, video_id, plan.mates.get(video_id, ())),
             box_in_pixels=video_id in plan.in_pixels,
             every_s=job.every_s,
             site=rows['site'].iloc[0],
@@ -212,13 +207,7 @@ def _every_clip(archive: Archive) -> Targets:
     video_ids = archive.clips()
     if not video_ids:
         raise ValueError(f'{archive} holds no clip; give the folder with the clips')
-    targets, is_single = every_second(video_ids), [is_photo(name) for name in video_ids]
-    return targets._replace(
-        rows=targets.rows.assign(
-            time_s=[0 if single else pd.NA for single in is_single],
-            box=[NO_BOX if single else None for single in is_single],
-        )
-    )
+    return with_seconds_of_photos(every_second(video_ids))
 
 
 def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
@@ -309,11 +298,6 @@ def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive
 
 def _copies_of_all(down: Archive | None, full: Archive | None) -> dict[str, Copies]:
     return find_clips(every_second((full or down).clips()), down, full)[1]
-
-
-def _read_bursts(down: Archive | None, full: Archive | None, gap_s: float) -> Bursts:
-    photos = (full or down).photos()
-    return read_bursts(find_clips(every_second(photos), down, full)[1] if photos else {}, gap_s)
 
 
 def _last_frames(headers: dict[str, Header | str]) -> dict[str, float]:

@@ -58,9 +58,10 @@ def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
 
 
 def timed(video_id: str, target_time_s, last_s: int = 59) -> Record:
-    """A record of a minute with the seconds that data preparation stores for these targets, and no pictures."""
+    """A record of a minute with the seconds that data preparation stores for these targets, and texts for pictures."""
     seconds = np.array(stored_seconds(target_time_s.tolist(), last_s), np.int32)
-    return dataclasses.replace(record(video_id, 0, target_time_s, seed=0), frame_time_s=seconds)
+    texts = [f'{video_id} {second}'.encode() for second in seconds]
+    return dataclasses.replace(record(video_id, 0, target_time_s, seed=0), frame_time_s=seconds, frame_jpeg=texts)
 
 
 LEFT, RIGHT, LOW = (0.1, 0.3, 0.4, 0.6), (0.6, 0.3, 0.9, 0.6), (0.4, 0.7, 0.6, 1.0)

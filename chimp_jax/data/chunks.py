@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -80,10 +80,11 @@ def plan_windows(
 ) -> WindowPlan:
     """Plans windows of T = n_frames for the chosen pieces. Positions count over the frames of all pieces.
 
+    Frames with equal JPEGs and equal boxes count once, because the photos of a burst share their frames.
     most_animals: A, the boxes of a frame for a model with a region branch; 0 for a model without. A window about an
     animal has the animal's token in the frames in which it has a slot, and the frame's token in the others.
     """
-    places, tokens, boxes, without = [np.zeros((0, n_frames), int)], [], [], []
+    places, contents, tokens, boxes, without = [np.zeros((0, n_frames), int)], [], [], [], []
     start = 0
     for piece, is_chosen in zip(pieces, chosen, strict=True):
         here = np.zeros((len(piece.frame_time_s), most_animals, 5), np.float32)
@@ -95,14 +96,21 @@ def plan_windows(
                 tokens.append(token)
                 without.append(lacks)
         boxes.append(here)
+        contents += zip(piece.frame_jpeg, (box.tobytes() for box in here), strict=True)
         start += len(piece.frame_time_s)
-    frame, window = np.unique(np.concatenate(places), return_inverse=True)
+    frame, window = np.unique(first_of_equal(contents)[np.concatenate(places)], return_inverse=True)
     window = window.reshape(-1, n_frames)
     if not most_animals:
         return WindowPlan(frame, window)
     token = np.concatenate([np.zeros((0, n_frames), int), *tokens])
     boxes = np.concatenate([np.zeros((0, most_animals, 5), np.float32), *boxes])[frame]
     return WindowPlan(frame, window * (1 + most_animals) + token, boxes, np.concatenate([np.zeros(0, bool), *without]))
+
+
+def first_of_equal(contents: Iterable[Hashable]) -> np.ndarray:
+    """Returns for each content the position of the first one that equals it, int [n]."""
+    first: dict[Hashable, int] = {}
+    return np.array([first.setdefault(content, place) for place, content in enumerate(contents)], int)
 
 
 def _plan_animals(piece: Record, window: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

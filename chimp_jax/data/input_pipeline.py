@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from chimp_jax.data import augment, compositing
 from chimp_jax.data.batch_plan import NO_ANIMALS, AnimalCut, Augmentation, BatchPlan, WindowCut
+from chimp_jax.data.chunks import first_of_equal
 from chimp_jax.data.example_cut import cut_examples
 from data_prep.records import Record
 
@@ -33,7 +34,10 @@ def decode_frame(jpeg: tf.Tensor, size_px: int) -> tf.Tensor:
 
 
 def decode_records(records: Sequence[Record], size_px: int) -> np.ndarray:
-    """All frames of some records, one record after the other -> [N, size, size, 3] uint8. Uses all CPU cores."""
+    """All frames of some records, one record after the other -> [N, size, size, 3] uint8. Uses all CPU cores.
+
+    Equal JPEGs, such as those that the photos of a burst share, are decoded once.
+    """
     jpegs = [jpeg for record in records for jpeg in record.frame_jpeg]
     frames = np.empty((len(jpegs), size_px, size_px, 3), np.uint8)
 
@@ -41,7 +45,10 @@ def decode_records(records: Sequence[Record], size_px: int) -> np.ndarray:
         frames[place] = decode_frame(jpegs[place], size_px).numpy()
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(decode, range(len(jpegs))))
+        first = first_of_equal(jpegs)
+        list(threads.map(decode, np.unique(first).tolist()))
+    repeated = np.nonzero(first != np.arange(len(jpegs)))[0]
+    frames[repeated] = frames[first[repeated]]
     return frames
 
 

@@ -1,6 +1,6 @@
 """All known boxes of each clip, from tables and from a detector, and rows of one target per animal of a second."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,6 +11,7 @@ from data_prep.inputs.detections import Detections
 from data_prep.inputs.frame_times import TimedSightings, rate_note, time_sightings
 from data_prep.inputs.headers import Header
 from data_prep.inputs.labels import Problem
+from data_prep.workers.clip_record import Mate
 
 ClipBoxes = tuple[tuple, ...]  # each (time_s, confidence, x1, y1, x2, y2, animal)
 
@@ -21,6 +22,15 @@ def boxes_of_sightings(timed: TimedSightings) -> ClipBoxes:
     """Returns the boxes of a detector, whose animals have no names."""
     pairs = zip(timed.times_s.tolist(), timed.sightings, strict=True)
     return tuple((time_s, found.confidence, *found.box, '') for time_s, found in pairs)
+
+
+def boxes_in_window(boxes: Mapping[str, ClipBoxes], video_id: str, mates: Iterable[Mate]) -> ClipBoxes | None:
+    """Returns all known boxes of a clip, of a photo also those of the other photos in its window, None without any.
+
+    boxes: by video_id. Boxes of another photo have no names here: its names mean other animals.
+    """
+    others = [(mate.second, *box[1:6], '') for mate in mates for box in boxes.get(mate.video_id, ())]
+    return (*boxes.get(video_id, ()), *others) or None
 
 
 class GivenBoxes(NamedTuple):

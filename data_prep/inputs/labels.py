@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from data_prep.archive import NO_CLIPS, Archive, Names, path_fault
+from data_prep.archive import NO_CLIPS, Archive, Names, is_photo, path_fault
 from data_prep.inputs.cells import is_clock, number, seconds
 from data_prep.inputs.columns.animal import Fault, read_names, split_by_animal
-from data_prep.inputs.columns.boxes import CORNERS, PROBABILITY, TableBox, match_boxes, read_boxes
+from data_prep.inputs.columns.boxes import CORNERS, NO_BOX, PROBABILITY, TableBox, match_boxes, read_boxes
 from data_prep.inputs.columns.sites import read_clip_places
 from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
 
@@ -159,6 +159,14 @@ def every_second(video_ids: list[str]) -> Targets:
     """Returns targets of clips without times: all their seconds are targets."""
     rows = pd.DataFrame({'video_id': np.array(video_ids, object)})
     return Targets(rows.assign(time_s=pd.NA, animal='', distance_m=np.nan, box=None, site='', park='', row=''), [], [])
+
+
+def with_seconds_of_photos(targets: Targets) -> Targets:
+    """Returns targets of every_second in which a photo has its one second, 0."""
+    is_single = [is_photo(name) for name in targets.rows['video_id']]
+    times_s = np.array([0 if single else pd.NA for single in is_single], object)
+    boxes = [NO_BOX if single else None for single in is_single]
+    return targets._replace(rows=targets.rows.assign(time_s=times_s, box=boxes))
 
 
 def _read(path: epath.Path, required: list[str], names: Names | Archive) -> pd.DataFrame:

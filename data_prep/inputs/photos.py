@@ -18,10 +18,13 @@ from typing import NamedTuple
 from etils import epath
 from PIL import ExifTags
 
+from data_prep.archive import Archive
 from data_prep.decoding.photos import read_exif
-from data_prep.inputs.headers import Copies
+from data_prep.inputs.headers import Copies, find_clips
+from data_prep.inputs.labels import every_second
 from data_prep.progress import Progress
 from data_prep.windows import stored_seconds
+from data_prep.workers.clip_record import Mate
 
 LONGEST_GAP_S = 86_400.0
 _HEAD_BYTES = 70_000  # EXIF data has at most 65,533 bytes and is near the beginning
@@ -32,8 +35,6 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 _JPEG, _PNG = b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'
 _EXIF = b'Exif\0\0'
 
-Mate = tuple[int, str | None, str | None]  # second in the window, paths of the down and the full copy
-
 
 class Bursts(NamedTuple):
     """The bursts of the photos of a folder."""
@@ -41,6 +42,12 @@ class Bursts(NamedTuple):
     mates: dict[str, tuple[Mate, ...]]  # {video_id: the other photos of its window}; photos that stand alone are absent
     first: dict[str, str]  # {video_id: the first photo of its burst}
     notes: list[str]
+
+
+def bursts_of(down: Archive | None, full: Archive | None, gap_s: float) -> Bursts:
+    """Returns the bursts of all photos in folders. If `full` is given, a photo must be in it."""
+    photos = (full or down).photos()
+    return read_bursts(find_clips(every_second(photos), down, full)[1] if photos else {}, gap_s)
 
 
 def read_bursts(copies: Mapping[str, Copies], gap_s: float) -> Bursts:
@@ -158,7 +165,7 @@ def _head(path: str) -> bytes:
 
 def _mates(burst: list[str], place: int, copies: Mapping[str, Copies]) -> tuple[Mate, ...]:
     places = [other for other in stored_seconds([place], len(burst) - 1) if other != place]
-    return tuple((other - place, *copies[burst[other]]) for other in places)
+    return tuple(Mate(other - place, burst[other], *copies[burst[other]]) for other in places)
 
 
 def _natural(name: str) -> list:

@@ -21,6 +21,18 @@ GAMMAS = ('auto', 'always', 'never')
 _MOST_RECORD_BYTES = 512 << 20  # of both streams; a TFRecord example and a worker's memory cannot hold 2 GB
 
 
+class Mate(NamedTuple):
+    """Another photo in the window of a photo."""
+
+    second: int  # of the window; the photo itself is at second 0. See inputs/photos.py
+    video_id: str
+    down_path: str | None  # as in ClipTask, and None if that of the photo is
+    full_path: str | None
+
+    def paths(self) -> list[str]:
+        return [path for path in (self.down_path, self.full_path) if path]
+
+
 class ClipTask(NamedTuple):
     """The input for the records of one clip."""
 
@@ -38,13 +50,12 @@ class ClipTask(NamedTuple):
     park: str = ''
     sampling: str = 'timestamp'  # of the `full` stream; the original cuts its `down` frames always by timestamp
     gamma: str = 'auto'  # or 'always', 'never'
-    # Of a photo, the other photos of its window: second, paths of the down and the full copy. See inputs/photos.py.
-    mates: Sequence[tuple[int, str | None, str | None]] = ()
+    mates: Sequence[Mate] = ()  # of a photo
 
     def paths(self) -> list[str]:
         """Returns the files that the records depend on."""
-        mates = [path for mate in self.mates for path in mate[1:]]
-        return [path for path in (self.down_path, self.full_path, *mates) if path]
+        own = [path for path in (self.down_path, self.full_path) if path]
+        return own + [path for mate in self.mates for path in mate.paths()]
 
 
 class ClipRecords(NamedTuple):
@@ -122,7 +133,7 @@ def _decode_down(task: ClipTask) -> tuple[_Stream, _Stream | None]:
         return {*stored_seconds(_times(task, last_s), last_s), *judged}
 
     if is_photo(task.video_id):
-        info, pairs, stale = _decode_burst(task, 'full' if task.down_path is None else 'down', False, encoder)
+        info, pairs, stale = _decode_burst(task, task.down_path is not None, False, encoder)
     else:
         info, pairs = decode_seconds(task.down_path or task.full_path, chosen, convert=encoder)
         stale = None
@@ -134,7 +145,7 @@ def _decode_down(task: ClipTask) -> tuple[_Stream, _Stream | None]:
 def _decode_full(task: ClipTask, gamma: bool) -> _Stream:
     encoder = _Encoder(shrink=False, whole=False)
     if is_photo(task.video_id):
-        info, pairs, stale = _decode_burst(task, 'down' if task.full_path is None else 'full', gamma, encoder)
+        info, pairs, stale = _decode_burst(task, task.full_path is None, gamma, encoder)
     else:
         info, pairs = decode_seconds(
             task.full_path or task.down_path,
@@ -148,18 +159,18 @@ def _decode_full(task: ClipTask, gamma: bool) -> _Stream:
 
 
 def _decode_burst(
-    task: ClipTask, stream: str, gamma: bool, encoder: '_Encoder'
+    task: ClipTask, down: bool, gamma: bool, encoder: '_Encoder'
 ) -> tuple[ClipInfo, dict[int, tuple[_Frame, _Frame | None]], frozenset[int]]:
     """Returns the ClipInfo of a photo, the encoded photos of its window by second, and the seconds without a photo.
 
-    Such a second has the next photo on the way to second 0. Raises ClipError if the photo itself cannot be decoded.
+    Such a second has the next photo on the way to second 0. down: of the downsampled copies, else of the full ones.
+    Raises ClipError if the photo itself cannot be decoded.
     """
-    place = 0 if stream == 'down' else 1
-    info, pairs = decode_seconds((task.down_path, task.full_path)[place], [0], gamma, encoder)
+    info, pairs = decode_seconds(task.down_path if down else task.full_path, [0], gamma, encoder)
     stale = set()
-    for second, *copies in sorted(task.mates, key=lambda mate: abs(mate[0])):
+    for second, _, down_path, full_path in sorted(task.mates, key=lambda mate: abs(mate.second)):
         try:
-            with local_copy(copies[place]) as path:
+            with local_copy(down_path if down else full_path) as path:
                 pairs[second] = decode_seconds(path, [0], gamma, encoder)[1][0]
         except ClipError:
             stale.add(second)

@@ -84,6 +84,17 @@ def test_detections_of_photos(card, tmp_path):
     assert [mate[0] for mate in task.mates] == [1, 2]
 
 
+def test_the_boxes_of_the_window_of_a_photo(card):
+    plan = make_plan(job(card))
+    first, second = (0.0, 0.9, 0.1, 0.1, 0.2, 0.2, '1'), (0.0, 0.8, 0.3, 0.1, 0.4, 0.2, '1')
+    plan = plan.with_boxes({'a/0.JPG': [first], 'a/2.JPG': [second], 'a/3.png': [second]})
+    boxes = {task.video_id: task.boxes for task in make_tasks(plan, job(card))}
+    # the names of another photo mean other animals
+    assert boxes['a/0.JPG'] == (first, (2, *second[1:6], ''))
+    assert boxes['a/1.JPG'] == ((-1, *first[1:6], ''), (1, *second[1:6], ''))
+    assert boxes['a/5.png'] == ((-2, *second[1:6], ''),) and boxes['b/alone.jpg'] is None
+
+
 def test_labelled_photos_become_records(card, tmp_path, capsys):
     lines = [f'{name},0,{number + 1}' for number, name in enumerate([*PHOTOS, 'b/alone.jpg', 'b/broken.jpg'])]
     (tmp_path / 'labels.csv').write_text('\n'.join(['video_id,time,distance', *lines, 'a/0.JPG,1,9', 'b/v.mp4,1,4']))

@@ -143,3 +143,33 @@ def test_cutting_a_long_clip_changes_no_window_about_an_animal():
     assert len(pieces) > 4 and shown(pieces) == shown([whole])
     lacking = np.array([without for _, without in shown([whole]).values()])
     assert 0.1 < lacking.mean() < 0.9
+
+
+def burst(video_id, first_s, jpegs):
+    """The record of a photo at second 0 among the photos of its burst."""
+    seconds = np.arange(first_s, first_s + len(jpegs), dtype=np.int32)
+    one = small.record(video_id, len(jpegs), [0], 0)
+    return dataclasses.replace(one, frame_jpeg=list(jpegs), frame_time_s=seconds)
+
+
+def test_photos_of_a_burst_share_their_frames():
+    a, b, c, other = b'a', b'b', b'c', b'other'
+    pieces = [burst('1', 0, [a, b, c]), burst('x', 0, [other]), burst('2', -1, [a, b, c]), burst('3', -2, [a, b, c])]
+    plan = chunks.plan_windows(pieces, [True] * 4, 3, 1)
+    assert plan.frame.tolist() == [0, 1, 2, 3]  # in place of 10
+    # by hand: the frames before, at and after each photo; the edge repeats
+    assert plan.window.tolist() == [[0, 0, 1], [3, 3, 3], [0, 1, 2], [1, 2, 2]]
+    jpegs = [jpeg for piece in pieces for jpeg in piece.frame_jpeg]
+    assert chunks.first_of_equal(jpegs).tolist() == [0, 1, 2, 3, 0, 1, 2, 0, 1, 2]
+    # the first record with a frame need not be asked for
+    plan = chunks.plan_windows(pieces, [False, False, True, False], 3, 1)
+    assert plan.frame.tolist() == [0, 1, 2] and plan.window.tolist() == [[0, 1, 2]]
+
+
+def test_equal_frames_with_other_boxes_are_other_frames():
+    one, two = burst('1', 0, [b'a', b'b']), burst('2', -1, [b'a', b'b'])
+    with_box = [with_boxes(one, (0, LEFT, 0.9, '')), with_boxes(two, (-1, LEFT, 0.9, '')), two]
+    plan = chunks.plan_windows(with_box, [True] * 3, 3, 1, most_animals=1)
+    # The first two have the same box in frame a and none in frame b; the third has none.
+    assert plan.frame.tolist() == [0, 1, 4]
+    assert plan.boxes[:, 0, 4].tolist() == [pytest.approx(0.9), 0, 0]

@@ -98,9 +98,9 @@ def test_the_window_of_a_photo(tmp_path):
     found = read_bursts(copies(tmp_path, [*times, 'b/empty.jpg', 'b/text.jpg', 'b/gone.jpg']), 2)
     one, two, three = (str(tmp_path / name) for name in list(times)[:3])
     assert found.mates == {
-        'a/1.jpg': ((1, None, two), (2, None, three)),
-        'a/2.jpg': ((-1, None, one), (1, None, three)),
-        'a/3.JPG': ((-2, None, one), (-1, None, two)),
+        'a/1.jpg': ((1, 'a/2.jpg', None, two), (2, 'a/3.JPG', None, three)),
+        'a/2.jpg': ((-1, 'a/1.jpg', None, one), (1, 'a/3.JPG', None, three)),
+        'a/3.JPG': ((-2, 'a/1.jpg', None, one), (-1, 'a/2.jpg', None, two)),
     }
     assert found.first == {**dict.fromkeys(list(times)[:3], 'a/1.jpg'), 'b/4.jpeg': 'b/4.jpeg', 'b/5.png': 'b/5.png'}
     assert found.notes == [
@@ -118,7 +118,7 @@ def test_a_window_reaches_as_far_as_any_recipe(tmp_path):
     # 11 frames in steps of 1 s and of 2 s (Ivanov 2021, section 3)
     around = [-10, -8, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 8, 10]
     assert [mate[0] for mate in mates['20.jpg']] == around
-    assert mates['20.jpg'][0] == (-10, None, str(tmp_path / '10.jpg'))
+    assert mates['20.jpg'][0] == (-10, '10.jpg', None, str(tmp_path / '10.jpg'))
     # the first photo of the burst stands for the seconds before it
     assert [mate[0] for mate in mates['07.jpg']] == [-7, *around[2:]]
 
@@ -128,14 +128,17 @@ def test_copies_of_another_kind_are_no_mates(tmp_path):
         write_photo(tmp_path / name, GREY, '2024:03:01 08:00:00')
     paths = [str(tmp_path / name) for name in ('1.jpg', '2.jpg', '3.jpg')]
     mixed = {'1': Copies('small', paths[0]), '2': Copies(None, paths[1]), '3': Copies('other', paths[2])}
-    assert read_bursts(mixed, 2).mates == {'1': ((1, 'other', paths[2]),), '3': ((-1, 'small', paths[0]),)}
+    assert read_bursts(mixed, 2).mates == {
+        '1': ((1, '3', 'other', paths[2]),),
+        '3': ((-1, '1', 'small', paths[0]),),
+    }
 
 
 def test_photos_in_a_bucket(remote):
     for number in (1, 2):
         write_photo(remote / 'bucket' / f'{number}.jpg', GREY, '2024:03:01 08:00:00')
     both = {f'{number}.jpg': Copies(None, f'gs://bucket/{number}.jpg') for number in (1, 2)}
-    assert read_bursts(both, 2).mates['1.jpg'] == ((1, None, 'gs://bucket/2.jpg'),)
+    assert read_bursts(both, 2).mates['1.jpg'] == ((1, '2.jpg', None, 'gs://bucket/2.jpg'),)
 
 
 @pytest.mark.parametrize('gap_s', [-1, float('nan'), float('inf'), 1e6])
