@@ -36,8 +36,8 @@ frame.onload = async () => {
   note.enlarged = dialog.open && dialog.querySelectorAll('img').length === 1;
   dialog.click();
   note.closed = !dialog.open;
-  view.dispatchEvent(new view.Event('beforeprint'));  // draws the charts that are not on the screen
   note.charts = page.querySelectorAll('.chart').length;
+  view.dispatchEvent(new view.Event('beforeprint'));  // draws the charts that are not on the screen
   note.lines = [...page.querySelectorAll('.chart svg[role=img] .line')].map(line => line.getAttribute('class'));
   note.names = [...page.querySelectorAll('.chart .end-name')].map(text => text.textContent);
   note.labels = dialog.querySelectorAll('.labels text').length;
