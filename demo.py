@@ -106,7 +106,7 @@ def animal_steps(folder: Path, quick: bool) -> dict[str, list[str]]:
             f'--workdir={runs}',
             f'--config.data.records={data}',
             f'--config.start.init={folder}/runs/{RECIPES[1]}',
-            *(QUICK_TRAINING if quick else []),
+            *([*QUICK_TRAINING, '--config.train.warmup_steps=0'] if quick else []),
         ],
         'score animals': [*python, '-m', 'bench.animal_scores', f'{animals}', f'--plain={folder}/runs'],
     }
