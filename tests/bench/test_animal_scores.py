@@ -1,7 +1,6 @@
 """The scores of distances per animal, by hand."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
@@ -88,54 +87,7 @@ def test_scores_by_hand():
     )
 
 
-def test_tracks_are_scored_by_the_true_names(tmp_path):
-    """Two animals that stand apart for 2 s at 5 frames a second: frames 0, 2, 5, 7 and 10 are the half seconds."""
-    frames = (0, 2, 5, 7, 10)
-    rows = [
-        (f'{name}.mp4', k / 2, animal, *BOX[animal], 5, 0, 0, 'yes')
-        for name in ('k', 'n')
-        for k in range(5)
-        for animal in 'ab'
-    ]
-    columns = ['video_id', 'time_s', 'animal', 'x1', 'y1', 'x2', 'y2', 'distance', 'angle', 'speed', 'visible']
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / 'animals.csv', index=False)
-    found = [
-        {'category': '1', 'conf': 0.9, 'bbox': [x1, y1, x2 - x1, y2 - y1], 'frame_number': number}
-        for number in frames
-        for x1, y1, x2, y2 in (BOX['a'], BOX['b'])
-    ]
-    images = [
-        {'file': name, 'frame_rate': 5.0, 'frames_processed': list(frames), 'detections': boxes}
-        for name, boxes in (('k.mp4', found), ('n.mp4', []))
-    ]
-    content = {'info': {'format_version': '1.5'}, 'detection_categories': {'1': 'animal'}, 'images': images}
-    (tmp_path / 'detections.json').write_text(json.dumps(content))
-    # k.mp4: 10 of 10 boxes right. n.mp4: 10 boxes missed. IDF1 = 2 * 10 / (2 * 10 + 10)
-    assert animal_scores.score_tracks(tmp_path) == pytest.approx(2 / 3)
-
-
-def test_speeds_by_hand():
-    """a walks at 1 m/s straight away from the camera, b stands, c is seen too shortly. The distances are exact."""
-    rows, truth = [], []
-    for animal, start_m, speed, seconds in (('a', 5, 1.0, 8), ('b', 6, 0.0, 8), ('c', 9, 1.0, 2)):
-        for half in range(2 * seconds - 1):
-            distance_m = start_m + speed * half / 2
-            truth.append(('k', half / 2, animal, distance_m, 3.0, speed, 'yes'))
-            rows += [('k', half // 2, animal, distance_m)] if half % 2 == 0 else []
-    truth = pd.DataFrame(truth, columns=['video_id', 'time', 'animal', 'true', 'angle', 'speed', 'visible'])
-    rows = pd.DataFrame(rows, columns=['video_id', 'time', 'animal', 'distance'])
-    (error,) = animal_scores.speed_errors(rows, truth)
-    assert error < 0.1
-    # all distances twice as long: twice the speed, error 1
-    (error,) = animal_scores.speed_errors(
-        rows.assign(distance=2 * rows['distance']), truth.assign(true=2 * truth['true'])
-    )
-    assert error == pytest.approx(1, abs=0.15)
-    walk = animal_scores.every_second(clip('k', [(0, 'a', True)], []), truth)
-    assert list(zip(walk.target_time_s, walk.target_animal, strict=True))[:4] == [
-        (0, 'a'),
-        (0, 'b'),
-        (0, 'c'),
-        (1, 'a'),
-    ]
-    assert len(walk.target_time_s) == 8 + 8 + 2 and np.isnan(walk.target_box).all()
+def test_only_whole_seconds_of_the_truth_are_targets(tmp_path):
+    (tmp_path / 'animals.csv').write_text('video_id,time_s,animal,distance\nk,0.5,a,3\nk,1.0,a,4.25\nk,2.0,b,7\n')
+    truth = animal_scores.read_truth(tmp_path)
+    assert truth.to_numpy().tolist() == [['k', 1, 'a', 4.25], ['k', 2, 'b', 7.0]]
