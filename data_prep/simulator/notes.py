@@ -15,6 +15,7 @@ from data_prep.simulator.plan import NAMES, ClipPlan
 # An animal counts as seen if this share of its body is visible, on this many pixels of the canvas, with this contrast
 # in grey levels.
 MIN_VISIBLE_SHARE, MIN_VISIBLE_PX, MIN_CONTRAST = 0.5, 200, 18.0
+MIN_GLIMPSE_SHARE = 0.3  # of an animal that a detector still finds, with less confidence
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in 0..1
 
 
@@ -82,37 +83,35 @@ class Notes:
         """Returns what is noted of frame k. grey: the still picture without animals, see note_sighting."""
         seen = Seen([], [])
         for view in sorted(views, key=lambda view: view.animal.name):
-            sighting = None
-            if k in self.even:
-                sighting = note_sighting(view.animal.rng, self.even[k], view, grey)
-            elif k in self.halves:
-                sighting = note_sighting(self.rngs[view.animal.name], self.halves[k], view, grey)
-            if k in self.even and sighting:
-                seen.sightings.append(sighting)
+            sighting = note_sighting(view.animal.rng, self.even[k], view, grey) if k in self.even else None
+            seen.sightings.extend([sighting] if sighting else [])
             if k in self.halves:
-                seen.moments.append(note_moment(k, self.halves[k], view, grey, sighting))
+                rng, time_s = self.rngs[view.animal.name], self.halves[k]
+                found = sighting or note_sighting(rng, time_s, view, grey, MIN_GLIMPSE_SHARE)
+                seen.moments.append(note_moment(k, time_s, view, grey, found))
         return seen
 
 
-def note_sighting(rng, time_s, view: View, grey) -> Sighting | None:
+def note_sighting(rng, time_s, view: View, grey, least_share: float = MIN_VISIBLE_SHARE) -> Sighting | None:
     """Returns the sighting of the animal, None if it is hidden, out of the picture or too dark.
 
-    grey: the still picture without the animal [h, w], on the canvas or smaller. The detector's box is slightly off,
-    and sometimes the detector finds none.
+    grey: the still picture without the animal [h, w], on the canvas or smaller. least_share: of the body, visible. The
+    detector's box is slightly off, and sometimes the detector finds none.
     """
     if view.sprite is None:
         return None
     draws = rng.random(6)
-    if not can_be_seen(view, grey):
+    share = visible_part(view, grey)
+    if share < least_share:
         return None
     distance_m = float(np.hypot(view.pose[0], view.pose[1]))
     if draws[0] < 0.08 + 0.012 * distance_m:
         return Sighting(time_s, distance_m, None, None, view.animal.name)
     edges = _edges_px(view.sprite)
     edges += (draws[1:5] - 0.5) * 0.06 * (edges[[2, 3, 2, 3]] - edges[[0, 1, 0, 1]])
-    probability = float(np.clip(1.05 - 0.045 * distance_m - 0.5 * draws[5] ** 2, 0.02, 0.999))
-    box = _shares(edges, view)
-    return Sighting(time_s, distance_m, box, round(probability, 6), view.animal.name)
+    confidence = (1.05 - 0.045 * distance_m - 0.5 * draws[5] ** 2) * min(1.0, share / MIN_VISIBLE_SHARE)
+    probability = float(np.clip(confidence, 0.02, 0.999))
+    return Sighting(time_s, distance_m, _shares(edges, view), round(probability, 6), view.animal.name)
 
 
 def note_moment(frame_number: int, time_s: float, view: View, grey, sighting: Sighting | None) -> Moment:
@@ -127,23 +126,26 @@ def note_moment(frame_number: int, time_s: float, view: View, grey, sighting: Si
         distance_m=float(np.hypot(x_m, z_m)),
         angle_deg=float(np.degrees(np.arctan2(x_m, z_m))),
         speed_m_s=view.animal.walk.speed(view.time_s),
-        visible=bool(sprite is not None and can_be_seen(view, grey)),
+        visible=bool(sprite is not None and visible_part(view, grey) >= MIN_VISIBLE_SHARE),
         box=_shares(_edges_px(sprite), view) if in_picture else None,
         found=sighting.box if sighting else None,
         confidence=sighting.probability if sighting else None,
     )
 
 
-def can_be_seen(view: View, grey) -> bool:
-    """Returns whether enough of an animal is visible, with enough contrast. grey: see note_sighting."""
+def visible_part(view: View, grey) -> float:
+    """Returns the visible share of an animal's body, 0..1. grey: see note_sighting.
+
+    The share is 0 if too few pixels or too little contrast are left, and 1 if the animal fills much of the picture.
+    """
     sprite, (height, width) = view.sprite, view.occluder_m.shape
     cover, step = sprite.pixels[..., 1] > 127, width // grey.shape[1]
     rows, columns = (slice(s.start // step, s.stop // step) for s in (sprite.rows, sprite.columns))
     behind = grey[rows, columns][cover[::step, ::step]].astype(float)
     contrast = np.median(np.abs(view.tones[COAT_GREY - 20] - behind)) if behind.size else 0.0
-    enough = visible_share(sprite, view.occluder_m) >= MIN_VISIBLE_SHARE
-    enough |= cover.sum() > 0.05 * width * height
-    return bool(cover.sum() >= MIN_VISIBLE_PX and enough and contrast >= MIN_CONTRAST)
+    if cover.sum() < MIN_VISIBLE_PX or contrast < MIN_CONTRAST:
+        return 0.0
+    return 1.0 if cover.sum() > 0.05 * width * height else visible_share(sprite, view.occluder_m)
 
 
 def _edges_px(sprite) -> np.ndarray:
