@@ -2,7 +2,8 @@
 
 FOLDER (demo/animals) has clips, data and runs: simulated clips with several animals, their records, and members with a
 region branch. --plain names the members of the published model, which give all animals of a second one distance.
-Writes FOLDER/scores.csv, a row for each animal and second, and FOLDER/scores.json.
+The speed of an animal comes from its distances at all seconds in which it is visible. Writes FOLDER/scores.csv, a row
+for each animal and labelled second, and FOLDER/scores.json.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import pandas as pd
 
 from bench.track_scores import IdentityCounts, count_identities
 from chimp_jax import runtime
+from chimp_jax.animals.motion import estimate_motion
 from chimp_jax.animals.tracks import follow
 from chimp_jax.ensemble.distances import clamp_distance, mae
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND
@@ -28,6 +30,7 @@ from data_prep.inputs.tables import numbers_of, read_table
 from data_prep.progress import Progress
 from data_prep.records import Record, read_records
 
+LEAST_SPEED_M_S = 0.1  # slower animals stand or feed, so their relative error means nothing
 APART_TIMES = 1.3  # two animals are at different distances if one is this many times as far as the other
 
 
@@ -60,7 +63,7 @@ def exchange_boxes(record: Record) -> Record:
 
 
 def targets_of(records: Sequence[Record]) -> pd.DataFrame:
-    """Returns KEY of all targets, `has_box`, and `other`: the animal whose box it gets by exchange_boxes, '' if none."""
+    """Returns KEY of all targets, `has_box`, and `other`: whose box the animal gets by exchange_boxes, or ''."""
     rows = []
     for record in records:
         giver = next_animal(record)
@@ -116,6 +119,38 @@ def score_tracks(clips: Path) -> float:
     return total.idf1
 
 
+def every_second(record: Record, truth: pd.DataFrame) -> Record:
+    """Returns the record with a target for each animal and whole second in which it is visible. truth: of the clip."""
+    seen = at_whole_seconds(truth[truth['visible'] == 'yes']).sort_values(['time', 'animal'])
+    return dataclasses.replace(
+        record,
+        target_time_s=seen['time'].to_numpy(np.int32),
+        target_animal=seen['animal'].tolist(),
+        target_distance_m=seen['true'].to_numpy(np.float32),
+        target_box=np.full((len(seen), 4), np.nan, np.float32),
+    )
+
+
+def speed_errors(rows: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
+    """Returns the relative error of the speed of each animal that walks.
+
+    rows: KEY, distance (metres, predicted). truth: of all clips, see read_truth; the angles come from there. The
+    predicted distances of all animals have the same scatter. The true speed is the mean between the first and the last
+    prediction.
+    """
+    rows = rows.merge(at_whole_seconds(truth)[[*KEY, 'true', 'angle']], on=KEY)
+    scatter = 1.4826 * float(np.abs(np.log(np.maximum(rows['distance'], 0.1) / rows['true'])).median())
+    errors = []
+    for (video_id, animal), walk in rows.groupby(['video_id', 'animal']):
+        sd_log = np.full(len(walk), scatter)
+        motion = estimate_motion(walk['time'], np.maximum(walk['distance'], 0.1), sd_log, walk['angle'])
+        there = truth[(truth['video_id'] == video_id) & (truth['animal'] == animal)]
+        true_m_s = there[there['time'].between(walk['time'].min(), walk['time'].max())]['speed'].mean()
+        if not motion.reason and true_m_s >= LEAST_SPEED_M_S:
+            errors.append(abs(motion.speed_m_s - true_m_s) / true_m_s)
+    return np.array(errors)
+
+
 def read_truth(clips: Path) -> pd.DataFrame:
     """Reads animals.csv: KEY (times in half seconds), x1, y1, x2, y2, true (metres), angle, speed, visible."""
     path = clips / 'animals.csv'
@@ -123,6 +158,10 @@ def read_truth(clips: Path) -> pd.DataFrame:
     table = read_table(path, required=['video_id', 'animal', 'visible', *numbers], numbers=numbers)
     table = table.assign(**{name: numbers_of(table, name, path) for name in numbers})
     return table.rename(columns={'time_s': 'time', 'distance': 'true'})
+
+
+def at_whole_seconds(truth: pd.DataFrame) -> pd.DataFrame:
+    return truth[truth['time'] % 1 == 0].astype({'time': int})
 
 
 def predict(members: Sequence[Member], records: Sequence[Record], parts: Path, panel: Panel) -> pd.Series:
@@ -151,8 +190,13 @@ def main() -> None:
     rows['distance'] = predict(members, records, parts, panel)
     rows['exchanged'] = predict(members, [exchange_boxes(record) for record in records], parts, panel)
     rows['copied'] = predict(plain, records, parts, panel)
-    rows = rows.reset_index().merge(read_truth(options.folder / 'clips')[[*KEY, 'true']], on=KEY, validate='1:1')
-    scores = summarize(rows) | {'idf1': score_tracks(options.folder / 'clips')}
+    truth = read_truth(options.folder / 'clips')
+    rows = rows.reset_index().merge(at_whole_seconds(truth)[[*KEY, 'true']], on=KEY, validate='1:1')
+    walks = [every_second(record, truth[truth['video_id'] == record.video_id]) for record in records]
+    walked = predict(members, walks, parts, panel).rename('distance').reset_index()
+    speeds = speed_errors(walked, truth)
+    scores = summarize(rows) | {'idf1': score_tracks(options.folder / 'clips'), 'speed_error': float(np.median(speeds))}
+    scores['n_speeds'] = len(speeds)
     write_whole(options.folder / 'scores.csv', rows.to_csv(index=False))
     write_whole(options.folder / 'scores.json', json.dumps(scores, indent=2) + '\n')
     print(json.dumps(scores, indent=2))

@@ -45,12 +45,15 @@ class Variant(NamedTuple):
     batch_size: int = 96  # windows of an update, over all cores
     topology: str = 'v3:2x2'  # v3:2x2 has the 8 cores of a v3-8
     size_px: int = 512
+    animals: int = 0  # slots of boxes in each frame, by the region branch; 0: published
     encode: int = 0  # frames per core of the step for validation and prediction; 0: the training step
     most_s: float = float('inf')  # limit of the seconds by cycles, slightly above the present estimate
+    beside: str = ''  # the variant without regions, whose memory and cycles the line compares with
 
 
 VARIANTS = (
     Variant('f7-bfloat16', most_s=0.44),
+    Variant('f7-bfloat16-animals', animals=3, beside='f7-bfloat16'),
     Variant('f9-bfloat16', 'full-a1p50-f9s1'),
     Variant('encode-bfloat16', encode=scoring.frames_per_device(512)),
     Variant('encode-bfloat16-128', encode=128),  # one frame for each lane of a core
@@ -61,6 +64,7 @@ VARIANTS = (
 )
 QUICK = (
     Variant('quick-f7-bfloat16', size_px=64, most_s=0.012),
+    Variant('quick-f7-bfloat16-animals', size_px=64, animals=3, beside='quick-f7-bfloat16'),
     Variant('quick-encode-bfloat16', size_px=64, encode=scoring.frames_per_device(64)),
 )
 
@@ -69,6 +73,7 @@ def lower(variant: Variant) -> jax.stages.Lowered:
     """Lowers the variant's step, mapped over the topology's cores, from shapes without data."""
     config = base.get_config(variant.recipe)
     config.model.dtype = variant.dtype
+    config.model.regions = variant.animals > 0
     devices = topologies.get_topology_desc(platform='tpu', topology_name=variant.topology).devices
     n_cores, size_px = len(devices), variant.size_px
     model = DistanceModel(**config.model)
@@ -90,15 +95,22 @@ def lower(variant: Variant) -> jax.stages.Lowered:
         'distance': shape((*share, 1), jnp.float32),
         'mask': shape((*share, 1), jnp.float32),
     }
+    if variant.animals:
+        batch['boxes'] = shape((*share, t, variant.animals, 5), jnp.float32)
+        slots = shape((*share, 1, variant.animals), jnp.float32)
+        batch |= dict.fromkeys(('belief', 'animal_distance', 'animal_mask'), slots)
     step = functools.partial(steps.train_step, model=model, optimizer=optimizer, axis_name=REPLICA_AXIS)
     return parallel.map_train_step(step, devices).lower(state, batch, shape((), jnp.float32))
 
 
-def check(variant: Variant) -> dict[str, Any]:
-    """Compiles a variant and returns its description with the compiler estimates, or why it does not fit."""
+def check(variant: Variant, rows: dict[str, dict]) -> dict[str, Any]:
+    """Compiles a variant and returns its description with the compiler estimates, or why it does not fit.
+
+    rows: the variants that are known, to compare with the variant `beside`.
+    """
     print(f'{variant.name}: compiling', flush=True)
     began = time.monotonic()
-    described = {key: value for key, value in variant._asdict().items() if key not in ('name', 'most_s')}
+    described = {key: value for key, value in variant._asdict().items() if key not in ('name', 'most_s', 'beside')}
     try:
         figures = estimates(lower(variant).compile())
     except jax.errors.JaxRuntimeError as error:
@@ -109,30 +121,36 @@ def check(variant: Variant) -> dict[str, Any]:
         # For all cores together; the variants that encode use the eight cores of v3:2x2.
         done = ('ms_per_frame', 8 * variant.encode) if variant.encode else ('ms_per_window', variant.batch_size)
         figures[done[0]] = round(1000 * figures['cycles_s'] / done[1], 3)
+        if rows.get(variant.beside, {}).get('fits'):
+            figures['added'] = added(figures, rows[variant.beside])
     row = described | figures | {'compile_s': round(time.monotonic() - began)}
-    shown = ('hbm_gib', 'moved_gb', 'floor_s', 'cycles_s', 'ms_per_window', 'ms_per_frame', 'why', 'compile_s')
+    shown = ('hbm_gib', 'moved_gb', 'floor_s', 'cycles_s', 'ms_per_window', 'ms_per_frame', 'added', 'why', 'compile_s')
     print(f'{variant.name}: ' + ', '.join(f'{key} {row[key]}' for key in shown if key in row), flush=True)
     return row
 
 
+def added(figures: dict[str, Any], without: dict[str, Any]) -> dict[str, str]:
+    """Returns the share by which memory and estimated cycles exceed those of the step without regions."""
+    return {name: f'{figures[name] / without[name] - 1:+.1%}' for name in ('hbm_gib', 'cycles_s')}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='two small programs; writes no file')
+    parser.add_argument('--quick', action='store_true', help='three small programs; writes no file')
     parser.add_argument('--variants', nargs='*', choices=[variant.name for variant in VARIANTS], help='only these')
     options = parser.parse_args()
     known = json.loads(RESULT.read_text()) if RESULT.exists() else {'variants': {}}
-    rows = known['variants']
+    rows = {} if options.quick else known['variants']
     complaints = []
     for variant in QUICK if options.quick else VARIANTS:
         if options.variants and variant.name not in options.variants:
             continue
-        row = check(variant)
+        row = rows[variant.name] = check(variant, rows)
         if not row['fits']:
             complaints.append(f'{variant.name} needs more than {HBM_LIMIT_GIB} GiB per core')
         if row.get('cycles_s', 0) > variant.most_s:
             complaints.append(f'{variant.name} takes {row["cycles_s"]} s by cycles, more than {variant.most_s}')
         if not options.quick:
-            rows[variant.name] = row
             RESULT.write_text(json.dumps(report(rows), indent=1) + '\n')
     if complaints:
         raise SystemExit('\n'.join(complaints))

@@ -23,14 +23,14 @@ _REPEATED, _FALSE = 0.03, 0.01  # chance of a second box of an animal, and of a 
 class BoxClip(NamedTuple):
     """A clip. Rows of truth and found boxes are in no particular order.
 
-    truth_* [m]: a row for each animal and time with a part in view. truth_counts: half of the animal is visible, and
+    truth_* [m]: a row for each animal and time with a part in the picture. truth_counts: half of the animal is visible;
     truth_findable: the detector can find it. place_m [T, animals, 2]: x, z of every animal at every STEP_S.
     """
 
     n_animals: int
     truth_s: np.ndarray
     truth_animal: np.ndarray  # int
-    truth_box: np.ndarray  # [m, 4], of the visible part
+    truth_box: np.ndarray  # [m, 4], of the visible part, or of the whole animal if it is hidden
     truth_counts: np.ndarray  # bool
     truth_findable: np.ndarray  # bool
     found_s: np.ndarray
@@ -84,10 +84,11 @@ def _look(site: Site, animals: list[Species], walks: list[Walk], time_s: float) 
                 ahead = depth2 > NEAREST_DEPTH_M
                 away = np.hypot(u[:, None] - u2[ahead], v[:, None] - v2[ahead])
                 shown &= ~(away < radius2[ahead]).any(1)
-        if not shown.any():
+        if not (ahead := depth > NEAREST_DEPTH_M).any():
             continue
-        low = np.stack([u - radius_px, v - radius_px])[:, shown].min(1)
-        high = np.stack([u + radius_px, v + radius_px])[:, shown].max(1)
+        part = shown if shown.any() else ahead
+        low = np.stack([u - radius_px, v - radius_px])[:, part].min(1)
+        high = np.stack([u + radius_px, v + radius_px])[:, part].max(1)
         box = np.clip(np.concatenate([low, high]), 0, size)
         area_px = np.prod(box[2:] - box[:2])
         if area_px > 0:

@@ -74,7 +74,7 @@ class Scorer:
     def distances(
         self, weights, features: np.ndarray, window: np.ndarray, distance_m: np.ndarray
     ) -> tuple[np.ndarray, Mean]:
-        """features or tokens [F, 1280], windows [N, T] of positions among them, labels [N] (NaN where unknown) -> as `score`."""
+        """features (or tokens) [F, 1280], windows [N, T] of positions in F, labels [N] (NaN: unknown) -> as `score`."""
         size = WINDOWS_PER_CALL * len(self.devices)
         predictions, error = [np.zeros(0, np.float32)], Mean(0.0, 0.0)
         for i in range(0, len(window), size):

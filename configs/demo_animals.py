@@ -13,8 +13,8 @@ from configs import demo
 def get_config(recipe: str = 'full-a2p50-f7s1') -> ConfigDict:
     """Returns the config of a model ID, or of `all`."""
     config = demo.get_config(recipe)
-    config.data.update(records='demo/animals/data', n_folds=3)
+    config.data.update(records='demo/animals/data')
     config.model.update(regions=True)
     config.start.update(init=f'demo/runs/{recipe}')
-    config.train.update(epochs=2, warmup_steps=15)
+    config.train.update(epochs=2, warmup_steps=8)
     return config

@@ -16,7 +16,7 @@ _MEMORY_S, _MEMORY_BOXES = 1.0, 40  # older boxes say nothing about the velocity
 _STEADY_S2 = 0.02  # shrinks a velocity from few boxes: (box noise over the usual speed) squared
 _SLOWEST_SAMPLES_S = 3.5  # photos further apart show no motion
 # Boxes 2 s apart often do not overlap. They are one animal if the middle is within a reach, in units of the box's size,
-# and if the smaller size is at least a share of the larger one. Chosen with `python -m bench.track_scores --seed 100`.
+# and if the smaller size is at least a share of the larger one. Chosen with `python -m bench.track_scores --seed 0`.
 _REACH, _REACH_PER_S, _LONGEST_REACH = 0.8, 1.0, 2.5
 _LEAST_SIMILAR = 0.5
 _STOPPED = 0.8  # weight of a box near the last one, beside one near the predicted one

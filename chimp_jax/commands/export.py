@@ -8,6 +8,10 @@ The first command writes model.backbone.onnx and model.head.onnx for ONNX Runtim
     backbone: frames [N, S, S, 3] uint8 RGB, S is `size_px` in the file's metadata -> features [N, 1280] float32
     head:     windows [N, T, 1280] float32, T = `n_frames` features `step_s` seconds apart -> distance [N] metres
 
+The backbone of a member with config.model.regions has a second input, boxes [N, A, 5] float32 (x1 y1 x2 y2 as shares of
+the picture, and the confidence; 0: no box). Its output is tokens [N, 1 + A, 1280]: the whole frame's features, then
+those of each box. A window of an animal takes the tokens of its boxes, and the whole frame's where it has none.
+
 Resize the frames as in training: bilinear, half-pixel centres, no antialiasing, aspect ratio ignored, then floor.
 The second command writes one file with the weights that `chimp-distance fetch detector` keeps:
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND, with_animal
 from chimp_jax.field.label_tables import named, read_label_table
-from chimp_jax.field.palette import in_name_order
+from chimp_jax.field.pictures.palette import in_name_order
 from chimp_jax.field.status import CORRECTED
 from data_prep.archive import Archive, Names
 from data_prep.inputs.tables import read_table

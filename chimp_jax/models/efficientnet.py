@@ -204,6 +204,10 @@ class EfficientNet(nn.Module):
                 if total_stride <= MIDDLE_STRIDE:
                     middle = x
         x = Conv1x1(FEATURES, use_bias=False, dtype=self.dtype, kernel_init=conv_init, name='top')(inputs=x)
-        x = norm(name='top_bn')(x=x, activation=style.activation)
-        features = picture_mean(x)[:, 0, 0]
-        return (features, middle, x) if self.with_maps else features
+        top = norm(name='top_bn').fit(x=x, activation=style.activation)
+        features = picture_mean(top(x))[:, 0, 0]
+        if not self.with_maps:
+            return features
+        # Computed twice: if the mean shared its map with other users, XLA would not fuse both, and the features would
+        # not have the published bits.
+        return features, middle, top(jax.lax.optimization_barrier(x))

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 
 from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.efficientnet import FEATURES
 from chimp_jax.models.onnx_detector import detector_graph
 from chimp_jax.models.onnx_graph import backbone_graph, head_graph
 from chimp_jax.models.yolox import YoloX
@@ -49,11 +50,17 @@ def compare(graphs: dict[str, onnx.ModelProto], model: DistanceModel, weights, s
     # Each frame has its own colour, because frames of pure noise give almost equal features.
     frames = rng.integers(0, 256, (n_frames, 1, 1, 3)) * rng.uniform(0, 1, (n_frames, size_px, size_px, 1))
     frames = frames.astype(np.uint8)
-    features = jax.jit(lambda w, x: model.apply(w, frames=x[None], method='encode')[0])(weights, frames)
-    windows = np.stack([features, features[::-1]])
+    inputs = {'frames': frames}
+    if model.regions:  # of three boxes, the last of each frame is none
+        corners = np.sort(rng.uniform(0, 1, (n_frames, 3, 2, 2)), axis=2).reshape(n_frames, 3, 4)
+        inputs['boxes'] = np.insert(corners, 4, [0.9, 0.5, 0.0], axis=2).astype(np.float32)
+    one_clip = jax.tree.map(lambda x: x[None], inputs)
+    features = np.asarray(jax.jit(lambda w, x: model.apply(w, **x, method='encode')[0])(weights, one_clip))
+    sequences = features.reshape(n_frames, -1, FEATURES).swapaxes(0, 1)  # of the whole frame and of each slot
+    windows = np.concatenate([sequences, sequences[:, ::-1]])
     distance = jax.jit(lambda w, x: model.apply(w, windows=x, method='distance'))(weights, windows)
     pairs = {
-        'backbone': (run_onnx(graphs['backbone'], frames)[0], np.asarray(features)),
+        'backbone': (run_onnx(graphs['backbone'], *inputs.values())[0], features),
         'head': (run_onnx(graphs['head'], windows)[0], np.asarray(distance)),
     }
     return {name: _difference(a, b, 1.0) for name, (a, b) in pairs.items()}
@@ -75,10 +82,11 @@ def compare_detector(graph: onnx.ModelProto, parameters: dict[str, Any], size_px
     }
 
 
-def run_onnx(graph: onnx.ModelProto, array: np.ndarray) -> list[np.ndarray]:
-    """Runs a graph with one input by ONNX Runtime on the CPU and returns its outputs."""
+def run_onnx(graph: onnx.ModelProto, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Runs a graph by ONNX Runtime on the CPU and returns its outputs. The arrays have the order of its inputs."""
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=['CPUExecutionProvider'])
-    return session.run(None, {session.get_inputs()[0].name: array})
+    names = (given.name for given in session.get_inputs())
+    return session.run(None, dict(zip(names, arrays, strict=True)))
 
 
 def _difference(a: np.ndarray, b: np.ndarray, least_unit: float) -> float:

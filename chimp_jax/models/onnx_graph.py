@@ -5,6 +5,7 @@ engines use their fast kernels. An exporter that traces the JAX program would ex
 convolution as 25 slices) or for a TPU. Opset 17, float32 inside.
 
     backbone: frames [N, S, S, 3] uint8 -> features [N, 1280] float32
+              with regions: frames and boxes [N, A, 5] float32 -> tokens [N, 1 + A, 1280] float32
     head:     windows [N, T, 1280] float32 -> distance [N] float32, metres, unbounded
 """
 
@@ -12,50 +13,21 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from chimp_jax.models.distance_model import IMAGENET_MEAN, IMAGENET_STD, DistanceModel
-from chimp_jax.models.efficientnet import BACKBONES, FEATURES
+from chimp_jax.models.efficientnet import BACKBONES, FEATURES, MIDDLE_STRIDE
+from chimp_jax.models.onnx_nodes import OnnxGraph
+from chimp_jax.models.onnx_regions import SquareMap, add_tokens
 from chimp_jax.ops.depthwise import same_padding
 from chimp_jax.ops.normalization import BN_EPSILON
-
-OPSET = 17
-# The oldest file format that allows opset 17, so that engines older than the onnx package can read it.
-IR_VERSION = 8
-
-
-class OnnxGraph:
-    """Collects nodes and constants in order. `constant` and `node` return the name of their output."""
-
-    def __init__(self):
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, value: np.ndarray) -> str:
-        name = f'constant_{len(self.constants)}'
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def node(self, kind: str, *inputs: str, output: str = '', n_outputs: int = 1, **attributes) -> str:
-        """Adds a node and returns the name of its last output. Its other outputs are unused."""
-        name = output or f'{kind.lower()}_{len(self.nodes)}'
-        outputs = [''] * (n_outputs - 1) + [name]
-        self.nodes.append(helper.make_node(kind, inputs, outputs, name=f'{kind}_{len(self.nodes)}', **attributes))
-        return name
-
-    def model(self, name: str, inputs: list, outputs: list) -> onnx.ModelProto:
-        graph = helper.make_graph(self.nodes, name, inputs, outputs, self.constants)
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR_VERSION, producer_name='chimp_jax'
-        )
-        onnx.checker.check_model(model, full_check=True)
-        return model
 
 
 def backbone_graph(model: DistanceModel, weights: dict[str, Any], size_px: int) -> onnx.ModelProto:
     """Returns the graph frames [N, size_px, size_px, 3] uint8 -> features [N, 1280], with running batch statistics.
 
-    weights: {'params', 'batch_stats'} of the DistanceModel.
+    weights: {'params', 'batch_stats'} of the DistanceModel. For a model with regions the graph also has the input boxes
+    [N, A, 5] (regions.py), and its output is the tokens [N, 1 + A, 1280].
     """
     graph = OnnxGraph()
     params, stats = (weights[kind]['encoder']['backbone'] for kind in ('params', 'batch_stats'))
@@ -108,18 +80,26 @@ def backbone_graph(model: DistanceModel, weights: dict[str, Any], size_px: int) 
 
     stem = np.asarray(params['stem']['kernel']) * np.reshape(pixel_scale, (-1, 1))
     x = activation(conv(x, stem, 'stem_bn', size_px, 2, ()))
-    size, number = -(-size_px // 2), 0
+    size, number, total_stride = -(-size_px // 2), 0, 2
+    middle = SquareMap(x, size, stem.shape[-1])
     for stage in model.stages:
         for repeat in range(stage.repeats):
             stride, filters_in = (stage.stride, stage.filters_in) if repeat == 0 else (1, stage.filters_out)
             skip = stride == 1 and filters_in == stage.filters_out
             x = block(x, f'block{number:02d}', stage.kernel, stride, size, skip)
-            size, number = -(-size // stride), number + 1
+            size, number, total_stride = -(-size // stride), number + 1, total_stride * stride
+            if total_stride <= MIDDLE_STRIDE:
+                middle = SquareMap(x, size, stage.filters_out)
     x = activation(conv(x, _pointwise(params['top']), 'top_bn', size, 1, ()))
-    graph.node('Flatten', graph.node('GlobalAveragePool', x), output='features')
+    features = graph.node('Flatten', graph.node('GlobalAveragePool', x), output='features')
     frames = helper.make_tensor_value_info('frames', TensorProto.UINT8, ['N', size_px, size_px, 3])
-    features = helper.make_tensor_value_info('features', TensorProto.FLOAT, ['N', FEATURES])
-    return graph.model('backbone', [frames], [features])
+    if not model.regions:
+        output = helper.make_tensor_value_info('features', TensorProto.FLOAT, ['N', FEATURES])
+        return graph.model('backbone', [frames], [output])
+    add_tokens(graph, features, middle, SquareMap(x, size, FEATURES), weights['params']['region_branch'])
+    boxes = helper.make_tensor_value_info('boxes', TensorProto.FLOAT, ['N', 'A', 5])
+    tokens = helper.make_tensor_value_info('tokens', TensorProto.FLOAT, ['N', 'P', FEATURES])
+    return graph.model('backbone', [frames, boxes], [tokens])
 
 
 def head_graph(weights: dict[str, Any]) -> onnx.ModelProto:

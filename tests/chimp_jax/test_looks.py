@@ -88,7 +88,7 @@ def test_an_interrupted_look_keeps_the_finished_clips(clips, tmp_path):
 
 def test_the_file_is_read_back_as_megadetectors(clips, tmp_path):
     found = look(clips, tmp_path / 'looks', Detector())
-    content = looks.detector_file(found.values(), 'a detector', 0.25, '2026-01-01T00:00:00+00:00')
+    content = looks.detector_file(found.values(), 'a detector', 0.1, 0.25, '2026-01-01T00:00:00+00:00')
     assert content['info']['format_version'] == '1.5'
     (tmp_path / 'detections.json').write_text(json.dumps(content))
     read = read_detections(tmp_path / 'detections.json', 0.5)

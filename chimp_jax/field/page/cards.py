@@ -10,7 +10,7 @@ from chimp_jax.ensemble.prediction_tables import BOX, SECOND
 from chimp_jax.field.page.choice import Choice, Key, Second
 from chimp_jax.field.page.data import Estimates
 from chimp_jax.field.page.labels import LETTER_WIDTH, Area, label_boxes, size_px
-from chimp_jax.field.palette import TrackStyle, in_name_order, track_styles
+from chimp_jax.field.pictures.palette import TrackStyle, in_name_order, track_styles
 from chimp_jax.field.status import CORRECTED
 
 CARD_WIDTH = 300  # of the drawing over a picture, in its own units; about the pixels of a card

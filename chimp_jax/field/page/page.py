@@ -15,7 +15,6 @@ from etils import epath
 from markupsafe import Markup
 
 from chimp_jax.ensemble.prediction_tables import SECOND
-from chimp_jax.field import thumbnails
 from chimp_jax.field.bins import check_cutpoints
 from chimp_jax.field.evaluate import bias_text
 from chimp_jax.field.flags import ONE_FOR_ALL
@@ -26,7 +25,8 @@ from chimp_jax.field.page.ground import PICTURE_PX, drawn_figures, station_secti
 from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short
 from chimp_jax.field.page.known import known_distances, nearest_known
 from chimp_jax.field.page.series import clip_series
-from chimp_jax.field.palette import ON_DARK, ON_LIGHT, STROKES
+from chimp_jax.field.pictures import thumbnails
+from chimp_jax.field.pictures.palette import ON_DARK, ON_LIGHT, STROKES
 from chimp_jax.field.status import CORRECTED, NO_ANIMAL, PROBLEMS
 from data_prep.files import write_whole
 

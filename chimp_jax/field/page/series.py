@@ -8,7 +8,7 @@ import pandas as pd
 
 from chimp_jax.field.page.data import Estimates
 from chimp_jax.field.page.known import station_of
-from chimp_jax.field.palette import track_styles
+from chimp_jax.field.pictures.palette import track_styles
 from chimp_jax.field.status import CORRECTED
 
 

@@ -15,10 +15,11 @@ from make_clips import frame_number, numbered_frames, write_clip
 from make_estimates import COLUMNS, walks, write_estimates
 from PIL import Image
 
-from chimp_jax.field import flags, thumbnails
+from chimp_jax.field import flags
 from chimp_jax.field.page.choice import rank_doubt
 from chimp_jax.field.page.histogram import count, default_cutpoints, draw_histogram
 from chimp_jax.field.page.page import FLAG_TEXTS, write_report
+from chimp_jax.field.pictures import thumbnails
 from data_prep.decoding.decode import decode_seconds
 
 HOSTILE = '</script ></script><script>alert("1")</script>/<b>\'a\' & "b", c\n--><!--.mp4'

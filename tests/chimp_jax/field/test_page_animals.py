@@ -11,7 +11,7 @@ from make_estimates import write_estimates
 from test_page import HOSTILE, report, row
 
 from chimp_jax.field.page.labels import LETTER_WIDTH, TEXT_HEIGHT, label_boxes
-from chimp_jax.field.palette import ON_LIGHT
+from chimp_jax.field.pictures.palette import ON_LIGHT
 
 TRACKS = 'video_id,animal,start_s,end_s,seconds,path_length_m,speed,speed_lower,speed_upper,nearest_distance_m\n'
 

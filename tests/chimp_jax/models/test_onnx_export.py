@@ -29,6 +29,8 @@ def weights(model: DistanceModel, seed: int = 0) -> dict:
     """Returns random values for batch statistics, scales and biases, which start as 1 or 0."""
     rng = np.random.default_rng(seed)
     inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
+    if model.regions:
+        inputs['boxes'] = jnp.zeros((1, 1, 1, 5))
     fresh = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(seed), **inputs))
 
     def value(path, array):
@@ -64,6 +66,29 @@ def test_both_graphs_equal_the_flax_model(size_px, settings):
     whole = mine.apply(values, frames=frames[None], method='encode')[0]
     np.testing.assert_allclose(features, whole, atol=1e-5 * np.abs(whole).max())
     assert np.ptp(features, axis=0).max() > 1e-3 * np.abs(whole).max()  # the frames have different features
+
+
+@pytest.mark.parametrize('size_px', [37, 64])
+def test_graphs_with_regions_equal_the_flax_model(size_px):
+    """The last layer of the branch starts at zero, so `weights` alone would not show it."""
+    mine, rng = model(regions=True), np.random.default_rng(1)
+    values = weights(mine)
+    delta = values['params']['region_branch']['delta']
+    delta['kernel'] = rng.normal(0, 0.1, delta['kernel'].shape).astype(np.float32)
+    graphs = onnx_export.export(mine, values, size_px, 5, {})
+    frames = rng.integers(0, 256, (6, size_px, size_px, 3)).astype(np.uint8)
+    boxes = np.zeros((6, 2, 5), np.float32)
+    boxes[:, 0] = (0.1, 0.3, 0.45, 0.999, 0.7)
+    boxes[2:5, 1] = (0.0, 0.0, 1.0, 1.0, 0.2)
+    positions = np.array([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]])
+    expected = mine.apply(values, frames=frames[None], window=positions[None], boxes=boxes[None])[0]
+    (tokens,) = onnx_export.run_onnx(graphs['backbone'], frames, boxes)
+    assert tokens.shape == (6, 3, 1280)
+    for place in range(3):
+        (distance,) = onnx_export.run_onnx(graphs['head'], tokens[positions, place])
+        np.testing.assert_allclose(distance, expected[:, place], atol=1e-5)
+    assert np.abs(tokens[:, 1:] - tokens[:, :1]).max(axis=(1, 2)).min() > 0.1
+    np.testing.assert_array_equal(tokens[0, 2], tokens[0, 0])
 
 
 def test_the_graph_is_made_of_real_convolutions():

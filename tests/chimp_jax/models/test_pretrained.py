@@ -19,11 +19,13 @@ from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.pretrained import PretrainedError
 
 
-def fresh(backbone='efficientnet_b0', value=0.0):
+def fresh(backbone='efficientnet_b0', value=0.0, regions=False):
     """Returns the variables of a model with a small head, all of one value."""
-    model = DistanceModel(lstm_units=4, dense_units=2, backbone=backbone)
-    frames, window = jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), jnp.zeros((1, 1, 1), jnp.int32)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), frames=frames, window=window))
+    model = DistanceModel(lstm_units=4, dense_units=2, backbone=backbone, regions=regions)
+    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
+    if regions:
+        inputs['boxes'] = jnp.zeros((1, 1, 1, 5))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), **inputs))
     return jax.tree.map(lambda leaf: np.full(leaf.shape, value, np.float32), dict(shapes))
 
 
@@ -206,6 +208,24 @@ def test_weights_that_do_not_fit_are_named_and_counted(tmp_path):
         start(fresh(), tmp_path / 'none.h5')
     with pytest.raises(PretrainedError, match="'random', 'imagenet', 'lite0', a .h5 .*, not 'lite1'"):
         start(fresh(), 'lite1')
+
+
+def test_a_model_without_the_region_branch_starts_one_that_has_it():
+    def start_run(variables, run):
+        return pretrained.start_from(variables, 'runs/full-a1p50-f7s1', read_run=lambda folder: run)
+
+    started = start_run(fresh(value=0.5, regions=True), fresh(value=2.0))
+    branch = started['params'].pop('region_branch')
+    assert {float(leaf.max()) for leaf in jax.tree.leaves(branch)} == {0.5}
+    assert {float(leaf.min()) for leaf in jax.tree.leaves(started)} == {2.0}
+    whole = start_run(fresh(value=0.5, regions=True), fresh(value=2.0, regions=True))
+    assert {float(leaf.min()) for leaf in jax.tree.leaves(whole)} == {2.0}
+    part = fresh(value=2.0, regions=True)
+    del part['params']['region_branch']['delta']
+    with pytest.raises(PretrainedError, match='2 missing: params/region_branch/delta/bias, params/region_branch/delta'):
+        start_run(fresh(regions=True), part)
+    with pytest.raises(PretrainedError, match='does not fit the model: 8 unknown: params/region_branch/bins/kernel'):
+        start_run(fresh(), fresh(regions=True))
 
 
 def test_imagenet_is_downloaded_once_and_its_copy_checked(tmp_path, monkeypatch):
