@@ -106,7 +106,7 @@ def test_the_entry_of_a_photo_has_no_frames(tmp_path):
     # github.com/agentmorris/MegaDetector, megadetector-output-format.md: frame_rate and frame_number are for videos
     box = [0, 0.75, 0.25, 0.25, 0.75, 1.0]
     photo = looks.ClipLook('a/1.JPG', '', numbers=[0], times_s=[0.0], boxes=[box])
-    (entry,) = looks.detector_file([photo], 'd', 0.25, '2024-03-01T08:00:00+00:00')['images']
+    (entry,) = looks.detector_file([photo], 'd', 0.1, 0.25, '2024-03-01T08:00:00+00:00')['images']
     assert entry == {
         'file': 'a/1.JPG',
         'detections': [{'category': '1', 'conf': 0.75, 'bbox': [0.25, 0.25, 0.5, 0.75]}],

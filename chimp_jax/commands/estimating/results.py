@@ -120,7 +120,7 @@ def write_results(
             (out / name).unlink(missing_ok=True)
     tracks = make_tracks(status.animal_rows(rows), request.coverage)
     if len(tracks):
-        write_table(out / status.TRACKS, tracks)
+        write_table(out / status.TRACKS, tracks.round(4))
     else:
         (out / status.TRACKS).unlink(missing_ok=True)
     speeds = dict(zip(zip(tracks['video_id'], tracks['animal'], strict=True), tracks['speed'], strict=True))

@@ -7,6 +7,7 @@ import pandas as pd
 from chimp_jax.commands.estimating.animals import follow_animals, plan_animals
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.inputs import Inputs, targets_job
+from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field import corrections
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.distance_flatfile import station_efforts
@@ -36,7 +37,12 @@ def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[C
     formats.check_clips(request.format, inputs.survey, [task.video_id for task in animals], request.out)
     if inputs.corrections is not None:
         clips = set(inputs.corrections['video_id'])
-        corrections.check_corrections(inputs.corrections, planned_seconds(plan, clips, job.every_s, job.workers))
+        rows = pd.concat([table.rows for table in plan.targets.values()]).dropna(subset='time_s')
+        corrections.check_corrections(
+            inputs.corrections,
+            planned_seconds(plan, clips, job.every_s, job.workers),
+            rows.rename(columns={'time_s': 'time'})[KEY].astype({'time': int}),
+        )
     if inputs.known is None:
         return plan, animals, followed
     n_known = len(inputs.known.seconds.rows)

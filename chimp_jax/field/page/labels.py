@@ -40,14 +40,16 @@ def label_boxes(
     """Returns a text and its area for each box of a drawing of width x height, None for a box without room.
 
     texts: of each box, from the shortest to the longest. Every box gets its shortest text before one gets a longer one.
+    A label lies beside the other boxes if it can.
     """
     placed: list[tuple[str, Area] | None] = [None] * len(boxes)
     for length in range(max(map(len, texts), default=0)):
         for number, (box, options) in enumerate(zip(boxes, texts, strict=True)):
             if length < len(options):
                 taken = [other[1] for k, other in enumerate(placed) if other and k != number]
-                areas = _areas_at(box, LETTER_WIDTH * len(options[length]) + _MARK_WIDTH)
-                area = first_free(areas, taken, width, height)
+                areas = list(_areas_at(box, LETTER_WIDTH * len(options[length]) + _MARK_WIDTH))
+                others = [other for k, other in enumerate(boxes) if k != number]
+                area = first_free(areas, taken + others, width, height) or first_free(areas, taken, width, height)
                 placed[number] = (options[length], area) if area else placed[number]
     return placed
 

@@ -162,6 +162,14 @@ def test_labels_of_boxes_do_not_overlap():
     assert len(placed) == 30  # every box has its name before one has a longer label
 
 
+def test_a_label_lies_beside_the_other_boxes_if_it_can():
+    # Above the small box is the large one, so the label goes below.
+    (_, area), _ = label_boxes([(100, 60, 120, 80), (90, 0, 300, 58)], [['1: 4.2 m'], ['2: 3.0 m']], 300, 170)
+    assert area[1] >= 80
+    (_, alone) = label_boxes([(100, 60, 120, 80)], [['1: 4.2 m']], 300, 170)[0]
+    assert alone[3] <= 60
+
+
 def test_a_long_label_stays_short_where_it_has_no_room():
     (label,) = label_boxes([(0, 0, 10, 10)], [['1', '1: 4.2 m (3.0 to 6.0)']], 60, 40)
     assert label[0] == '1' and label[1][2] - label[1][0] < 60 < LETTER_WIDTH * 21
