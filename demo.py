@@ -16,10 +16,11 @@ import pandas as pd
 from bench import demo_report
 from chimp_jax import runtime
 from chimp_jax.ensemble.distances import mae, rmse
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
 RECIPES = ('down-a2p50-f7s1', 'full-a2p50-f7s1')
+ANIMAL_SCORES = ('mae_one_m', 'mae_many_m', 'mae_copied_m', 'swap_share', 'idf1', 'speed_error')
 # --quick runs the same steps on fewer clips, for one epoch, on smaller frames. It only shows that the steps work.
 QUICK_TRAINING = [
     '--config.train.epochs=1',
@@ -38,7 +39,7 @@ def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
             '-m',
             'data_prep.simulate',
             f'--out={clips}',
-            *(['--quick'] if quick else []),
+            *(['--size=quick'] if quick else []),
         ],
         'build': [
             *python,
@@ -72,7 +73,43 @@ def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
         f'--submission_format={clips}/submission_format.csv',
         '--details',
     ]
-    return steps
+    return steps | animal_steps(folder, quick)
+
+
+def animal_steps(folder: Path, quick: bool) -> dict[str, list[str]]:
+    """Returns the steps for clips of other sites, with 1 to 3 animals: a member that gives each its own distance."""
+    animals, python = folder / 'animals', [sys.executable]
+    clips, data, runs = (animals / name for name in ('clips', 'data', 'runs'))
+    return {
+        'simulate animals': [
+            *python,
+            '-m',
+            'data_prep.simulate',
+            f'--out={clips}',
+            '--animals=3',
+            '--seed=1',
+            f'--size={"tiny" if quick else "short"}',
+        ],
+        'build animals': [
+            *python,
+            '-m',
+            'data_prep.build',
+            f'--tables={clips}',
+            f'--clips_full={clips}/full',
+            f'--out={data}',
+            '--n_folds=2',
+        ],
+        'train animals': [
+            *python,
+            'train.py',
+            f'--config=configs/demo_animals.py:{RECIPES[1]}',
+            f'--workdir={runs}',
+            f'--config.data.records={data}',
+            f'--config.start.init={folder}/runs/{RECIPES[1]}',
+            *([*QUICK_TRAINING, '--config.train.warmup_steps=0'] if quick else []),
+        ],
+        'score animals': [*python, '-m', 'bench.animal_scores', f'{animals}', f'--plain={folder}/runs'],
+    }
 
 
 def run(steps: dict[str, list[str]]) -> dict[str, float]:
@@ -95,7 +132,7 @@ def run(steps: dict[str, list[str]]) -> dict[str, float]:
 
 def read_metres(path: Path, *columns: str) -> pd.DataFrame:
     """Reads a table with the key and columns of distances in metres."""
-    table = read_table(path, required=(*KEY, *columns))
+    table = read_table(path, required=(*SECOND, *columns))
     table['time'] = seconds_of(table, path)
     for name in columns:
         table[name] = numbers_of(table, name, path)
@@ -106,7 +143,7 @@ def score(folder: Path) -> tuple[dict, pd.DataFrame]:
     """Returns the errors on the test sites, in metres, and the rows with `true` and all predictions."""
     predicted = read_metres(folder / 'predictions.csv', 'distance', *RECIPES)
     truth = read_metres(folder / 'clips' / 'test_distances.csv', 'distance').rename(columns={'distance': 'true'})
-    rows = predicted.merge(truth, on=KEY, validate='1:1')
+    rows = predicted.merge(truth, on=SECOND, validate='1:1')
     constant = float(read_metres(folder / 'clips' / 'train_labels.csv', 'distance')['distance'].median())
     clips = read_table(folder / 'data' / 'clips.csv', required=('video_id', 'gamma')).set_index('video_id')
     rows['overexposed'] = rows['video_id'].map(clips['gamma'] == 'True')
@@ -138,6 +175,8 @@ def main() -> None:
     seconds = run(commands(options.folder, options.quick))
     began = time.monotonic()
     summary, rows = score(options.folder)
+    scores = json.loads((options.folder / 'animals' / 'scores.json').read_text())
+    summary['animals'] = {name: scores[name] for name in ANIMAL_SCORES}
     demo_report.write(options.folder / 'report.html', options.folder, summary, rows, RECIPES)
     seconds['report'] = round(time.monotonic() - began, 1)
     summary['seconds'] = seconds
@@ -146,6 +185,11 @@ def main() -> None:
     print(text)
     ratio = summary['mae_ensemble'] / summary['mae_constant']
     print(f'On held-out sites the ensemble has {ratio:.2f} times the error of the best constant.')
+    animals = summary['animals']
+    print(
+        f'With two or three animals in view, the error per animal is {animals["mae_many_m"]:.2f} m. If all get '
+        f'the same distance, the error is {animals["mae_copied_m"]:.2f} m.'
+    )
     print(f'Open {options.folder}/report.html. The demo took {sum(seconds.values()):.0f} s.')
 
 

@@ -24,13 +24,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from chimp_jax.stations.movement import COUNTS_FROM_PX, Moves, background, find_moves
 from chimp_jax.stations.picture_shift import COMPARABLE, Look, Shift
-from data_prep.archive import is_clip
+from data_prep.archive import is_clip, is_photo
 from data_prep.decoding.decode import decode_seconds
 from data_prep.files import write_json
 from data_prep.progress import Progress
 from data_prep.simulator import scene
 from data_prep.simulator.animal import draw_animal, draw_sprite, draw_walk
-from data_prep.simulator.frames import animal_tones
+from data_prep.simulator.herd import animal_tones
 from data_prep.simulator.site import draw_site
 
 SHIFTS_PX = (0, 2, 4, 8, 12, 20, 40)  # at a width of 640
@@ -224,7 +224,7 @@ def stations(n_simulated: int, clips: Path | None) -> Iterator[tuple[str, str, C
     for index in range(n_simulated):
         yield 'simulated', f's{index}', functools.partial(simulated_station, index)
     for path in sorted(clips.iterdir()) if clips else ():
-        if is_clip(path.name):
+        if is_clip(path.name) and not is_photo(path.name):
             yield 'real', path.name, functools.partial(real_station, path)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from chimp_jax.ensemble.combination import combine
 from chimp_jax.ensemble.distances import clamp_distance
-from chimp_jax.ensemble.prediction_tables import KEY, join_predictions, read_predictions, recipe_means
+from chimp_jax.ensemble.prediction_tables import SECOND, join_predictions, read_predictions, recipe_means
 from chimp_jax.ensemble.weights import greedy_weights
 from chimp_jax.field import evaluate, flags, intervals
 from chimp_jax.field.calibration import calibrate
@@ -71,7 +71,7 @@ def read_test(folder: Path, recipes, weights: np.ndarray) -> tuple[pd.DataFrame,
     truth = read_predictions(folder / 'clips' / 'test_distances.csv', ['distance'])
     truth = truth.rename(columns={'distance': 'truth'})
     rows = members.index.to_frame(index=False).assign(distance=distance_m)
-    return rows.merge(truth, on=KEY, how='left', validate='1:1'), members
+    return rows.merge(truth, on=SECOND, how='left', validate='1:1'), members
 
 
 def print_calibration(what: str, rows: pd.DataFrame, model: ErrorModel) -> None:

@@ -13,7 +13,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402  (after the choice of the backend)
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
-from PIL import Image  # noqa: E402
+from PIL import Image, ImageDraw  # noqa: E402
 
 from data_prep.inputs.tables import numbers_of, read_table  # noqa: E402
 from data_prep.records import Record, read_records  # noqa: E402
@@ -49,6 +49,8 @@ def write(path: Path, folder: Path, summary: dict, rows: pd.DataFrame, recipes: 
             _target(plain[row.video_id], row, 'down') + _target(records[row.video_id], row, 'full, gamma')
             for row in rows[rows['overexposed']].drop_duplicates('video_id').head(2).itertuples()
         ),
+        '<h2>The distance of each animal, on other clips with one to three</h2>',
+        *_animals(folder / 'animals', summary['animals']),
     ]
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>chimp_jax demo</title><style>{STYLE}</style>'
     path.write_text(page + '<body>' + '\n'.join(body) + '</body></html>\n')
@@ -112,6 +114,44 @@ def _target(record: Record, row, note: str = '') -> str:
     picture = io.BytesIO()
     middle_frame(record, row.time).resize((320, 180)).save(picture, 'JPEG', quality=85)
     return _image(picture.getvalue(), 'jpeg', f'{note}: {caption}' if note else caption)
+
+
+def _animals(folder: Path, scores: dict) -> list[str]:
+    """Returns the table of errors per animal, and three seconds with several animals."""
+    lines = [
+        ('error per animal, one in view', 'mae_one_m', '{:.2f} m'),
+        ('error per animal, two or three in view', 'mae_many_m', '{:.2f} m'),
+        ('the same, if one distance is copied to all', 'mae_copied_m', '{:.2f} m'),
+        ('distances that follow an exchange of two boxes', 'swap_share', '{:.0%}'),
+        ('IDF1 of the tracks', 'idf1', '{:.2f}'),
+        ('median relative error of the speed', 'speed_error', '{:.0%}'),
+    ]
+    cells = ''.join(f'<tr><td>{text}</td><td>{shown.format(scores[name])}</td></tr>' for text, name, shown in lines)
+    path = folder / 'scores.csv'
+    rows = read_table(path, required=('video_id', 'time', 'animal', 'distance', 'true', 'has_box'))
+    rows = rows.assign(**{name: numbers_of(rows, name, path) for name in ('time', 'distance', 'true')})
+    rows = rows[rows['has_box'] == 'True']
+    seconds = [part for _, part in rows.groupby(['video_id', 'time']) if len(part) > 1]
+    chosen = {part['video_id'].iloc[0]: part for part in sorted(seconds, key=lambda part: np.ptp(part['true']))}
+    shown = list(chosen.values())[-3:]
+    records = {record.video_id: record for record in read_records(folder / 'data', 'full', 'test')}
+    return [f'<table>{cells}</table>', *(_several(records[part['video_id'].iloc[0]], part) for part in shown)]
+
+
+def _several(record: Record, rows: pd.DataFrame) -> str:
+    """Returns one second of a clip, with the boxes of its animals. rows: animal, time, distance and true of each."""
+    second = int(rows['time'].iloc[0])
+    picture = middle_frame(record, second).convert('RGB').resize((640, 360))
+    draw, said = ImageDraw.Draw(picture), []
+    targets = list(zip(record.target_time_s.tolist(), record.target_animal, strict=True))
+    for row, colour in zip(rows.itertuples(), ('#ffd200', '#00dcff', '#ff5aa0'), strict=False):
+        box = record.target_box[targets.index((second, row.animal))] * [640, 360, 640, 360]
+        draw.rectangle(box.tolist(), outline=colour, width=3)
+        draw.text((box[0] + 5, box[1] + 3), f'{row.animal} {row.distance:.1f} m', fill=colour, font_size=18)
+        said.append(f'{row.animal} true {row.true:.1f} m, predicted {row.distance:.1f} m')
+    content = io.BytesIO()
+    picture.save(content, 'JPEG', quality=85)
+    return _image(content.getvalue(), 'jpeg', f'{record.video_id}, {second} s: {"; ".join(said)}')
 
 
 def _figure(figure: plt.Figure) -> str:

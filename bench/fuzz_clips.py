@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_prep.archive import is_clip
+from data_prep.archive import is_clip, is_photo
 from data_prep.inputs.tables import read_table
 from data_prep.records import read_records
 
@@ -125,10 +125,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
-        simulate = [sys.executable, '-m', 'data_prep.simulate', '--quick', f'--out={scratch}/simulated']
+        simulate = [sys.executable, '-m', 'data_prep.simulate', '--size=quick', f'--out={scratch}/simulated']
         subprocess.run(simulate, check=True, stdout=subprocess.DEVNULL)
         folders = [*options.clips, scratch / 'simulated' / 'down']
-        sound = sorted(path for folder in folders for path in folder.rglob('*') if is_clip(path.name))
+        files = [path for folder in folders for path in folder.rglob('*')]
+        sound = sorted(path for path in files if is_clip(path.name) and not is_photo(path.name))
         (scratch / 'sound').mkdir()
         for path in sound:
             (scratch / 'sound' / path.name).write_bytes(path.read_bytes())

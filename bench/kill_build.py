@@ -61,7 +61,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         simulate = [sys.executable, '-m', 'data_prep.simulate', f'--out={scratch}/clips']
-        subprocess.run(simulate + ['--quick'] * (not options.full), check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(simulate + ['--size=quick'] * (not options.full), check=True, stdout=subprocess.DEVNULL)
         began = time.monotonic()
         finish(start(scratch / 'whole'), scratch / 'whole')
         whole_s = time.monotonic() - began

@@ -31,23 +31,24 @@ from data_prep.workers.background import in_background
 from data_prep.workers.clip_record import ClipTask
 
 CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
+ABOUT = ('brightness', 'shared')  # of a row, beside its key, its box and the predictions
 ROWS, CLIPS = '.rows.parquet', '.clips.json'  # the files of each batch, in the order in which they are written
 
 
 class Streamed(NamedTuple):
     """The results of the targets and of the clips, sorted.
 
-    rows: video_id, time, BOX (0..1 of the picture, NaN if unknown), brightness (0..255, of the target's frame),
-    and a column for each member, recipe/fold_k, in metres. clips: video_id, site, duration_s, gamma, white_fraction
-    and problem, '' if all its targets have rows.
+    rows: KEY, BOX (0..1 of the picture, NaN if unknown), brightness (0..255, of the target's frame), shared (whether a
+    member gives an animal the distance of the whole picture), and a column for each member, recipe/fold_k, in metres.
+    clips: video_id, site, duration_s, gamma, white_fraction and problem, '' if all its targets have rows.
     """
 
     rows: pd.DataFrame
     clips: pd.DataFrame
 
     def answers(self) -> pd.DataFrame:
-        """Returns the predictions [rows, members], metres, indexed by (video_id, time)."""
-        return self.rows.set_index(KEY).drop(columns=[*BOX, 'brightness'])
+        """Returns the predictions [rows, members], metres, indexed by KEY."""
+        return self.rows.set_index(KEY).drop(columns=[*BOX, *ABOUT])
 
 
 def stream_clips(
@@ -122,7 +123,8 @@ def _score(outcomes, ask: Callable, folder: epath.Path) -> pd.DataFrame:
         return (frame_store.load(folder / 'frames', stream, name) for name in names)
 
     about = pd.concat([_about(record) for record in read('down')])
-    answers = ask(read, folder / 'parts').members(augmented=False)
+    predictions = ask(read, folder / 'parts')
+    answers = predictions.members(augmented=False).assign(shared=predictions.shared)
     return about.merge(answers.reset_index(), on=KEY, validate='1:1').sort_values(KEY)
 
 
@@ -132,7 +134,8 @@ def _about(record: Record) -> pd.DataFrame:
     frames = np.searchsorted(record.frame_time_s, np.minimum(times_s, record.frame_time_s[-1]))
     brightness = [_brightness(record.frame_jpeg[frame]) for frame in frames]
     about = target_boxes([record]).assign(brightness=brightness)
-    return pd.DataFrame({'video_id': record.video_id, 'time': times_s.astype(int)}).join(about)
+    keys = {'video_id': record.video_id, 'time': times_s.astype(int), 'animal': np.array(record.target_animal, object)}
+    return pd.DataFrame(keys).join(about)
 
 
 def _brightness(jpeg: bytes) -> float:
@@ -182,8 +185,9 @@ def _read(folder: epath.Path, finished: Sequence[dict], members: Sequence[Member
 
 
 def _no_rows(members: Sequence[Member]) -> pd.DataFrame:
-    keys = {'video_id': np.zeros(0, object), 'time': np.zeros(0, int)}
-    return pd.DataFrame(keys | {name: np.zeros(0) for name in [*BOX, 'brightness', *(m.name for m in members)]})
+    keys = {'video_id': np.zeros(0, object), 'time': np.zeros(0, int), 'animal': np.zeros(0, object)}
+    numbers = {name: np.zeros(0) for name in [*BOX, 'brightness', *(m.name for m in members)]}
+    return pd.DataFrame(keys | {'shared': np.zeros(0, bool)} | numbers)
 
 
 def _request(task: ClipTask) -> str:

@@ -19,6 +19,7 @@ from etils import epath
 from PIL import Image
 
 from chimp_jax.stations import movement
+from data_prep.archive import is_photo
 from data_prep.files import fingerprint, unchanged, write_whole
 from data_prep.progress import Progress
 from data_prep.workers.detector_frames import DetectorFrames, FramesTask, frames_of_clips
@@ -98,10 +99,13 @@ def look_at_clips(
     return {video_id: looks[video_id] for video_id in paths}
 
 
-def detector_file(looks: Iterable[ClipLook], name: str, least_confidence: float, date: str) -> dict:
+def detector_file(
+    looks: Iterable[ClipLook], name: str, least_confidence: float, typical_confidence: float, date: str
+) -> dict:
     """Returns MegaDetector's results, format 1.5, of clips that a detector looked at.
 
-    name: of the detector. least_confidence: below it the detector reports nothing. date: when it ran.
+    name: of the detector. least_confidence: below it the detector reports nothing. typical_confidence: from it on a
+    detection counts as an animal. date: when it ran.
     """
     return {
         'info': {
@@ -110,7 +114,7 @@ def detector_file(looks: Iterable[ClipLook], name: str, least_confidence: float,
             'detection_completion_time': date,
             'detector_metadata': {
                 'megadetector_version': 'unknown',
-                'typical_detection_threshold': least_confidence,
+                'typical_detection_threshold': typical_confidence,
                 'conservative_detection_threshold': least_confidence,
             },
         },
@@ -131,12 +135,18 @@ def _entry(look: ClipLook) -> dict:
         }
         for number, confidence, x1, y1, x2, y2 in look.boxes
     ]
+    if is_photo(look.video_id):  # as MegaDetector writes the entry of a photo
+        return {'file': look.video_id, 'detections': [_without_frame(found) for found in detections]}
     return {
         'file': look.video_id,
         'frame_rate': look.frame_rate,
         'frames_processed': list(look.numbers),
         'detections': detections,
     }
+
+
+def _without_frame(detection: dict) -> dict:
+    return {name: value for name, value in detection.items() if name != 'frame_number'}
 
 
 def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, detect: Detect | None) -> ClipLook:

@@ -11,7 +11,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
-from chimp_jax.ensemble.prediction_tables import BOX, first_key, join_predictions, read_predictions
+from chimp_jax.ensemble.prediction_tables import BOX, KEY, first_key, join_predictions, read_predictions, with_animal
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
 
@@ -70,6 +70,9 @@ def read_config(folder: epath.Path) -> ConfigDict:
         config['model']['dtype'] = 'float32'
     if 'start' not in config:
         config['start'] = {name: config['model'].pop(name) for name in ('init', 'output_bias')}
+    config['model'].setdefault('regions', False)  # members before version 1.2 had no region branch
+    config['data'].setdefault('most_animals', 3)
+    config['data'].setdefault('composite_probability', 0.0)
     return ConfigDict(config)
 
 
@@ -90,7 +93,7 @@ def load_fold(recipe_folder, fold: int, folds: str, n_folds: int) -> dict[str, A
 
 
 def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
-    """Returns OOF predictions [rows, recipes] indexed by (video_id, time), and the labels of these rows, in metres.
+    """Returns OOF predictions [rows, recipes] indexed by KEY, and the labels of these rows, in metres.
 
     A row's prediction comes from the fold that did not train on its clip. Rows and columns are sorted, so the order of
     members and of their rows has no effect. Raises ValueError with the name of the member or recipe if a member has no
@@ -121,13 +124,14 @@ def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
 def read_oof_feet(members: list[Member], index: pd.MultiIndex) -> np.ndarray:
     """Returns the foot of the animal's box in each OOF row, [n, 2]: column and row as shares of the picture.
 
-    index: (video_id, time) of the rows. NaN where the records had no box. Members of version 0.1 kept no boxes.
+    index: KEY of the rows. NaN where the records had no box. Members of version 0.1 kept no boxes.
     """
     feet = pd.DataFrame(np.nan, index, ['x', 'y'])
     for member in members:
         table = read_table(member.folder / 'oof.csv', numbers=['time', *BOX])
         if set(BOX) <= set(table):
-            keys = pd.MultiIndex.from_arrays([table['video_id'], seconds_of(table, member.name)], names=index.names)
+            table = with_animal(table).assign(time=seconds_of(table, member.name))
+            keys = pd.MultiIndex.from_frame(table[KEY])
             left, top, width, height = (numbers_of(table, name, member.name).to_numpy() for name in BOX)
             found = pd.DataFrame({'x': left + width / 2, 'y': top + height}, keys)
             feet = feet.fillna(found.reindex(index))

@@ -17,7 +17,7 @@ from etils import epath
 
 from chimp_jax.data import augment, chunks, input_pipeline
 from chimp_jax.data.folds import folds_digest, load_folds
-from chimp_jax.ensemble.prediction_tables import KEY, first_key
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND, first_key, with_animal, without_empty_animal
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_rows
 from data_prep.files import write_whole
@@ -27,6 +27,7 @@ from data_prep.records import Record, read_records, split_sizes
 from data_prep.workers.background import in_background
 
 LABEL = ('label', '')  # the column of the known distances, beside the columns of the members
+SHARED = ('shared', '')  # the column that tells whether the distance of a row may be of another animal
 OOF = 'oof'  # a split: the training clips, out of fold
 NONE = 'none'  # the frames without a change: the first operation of every test-time augmentation
 
@@ -34,13 +35,15 @@ NONE = 'none'  # the frames without a change: the first operation of every test-
 class Predictions(NamedTuple):
     """The predictions of the members for the targets of a split.
 
-    values: {operation: [rows, members]}, metres, not clamped, indexed by (video_id, time) and sorted; the columns are
-    named recipe/fold_k; NaN if a member was trained on the clip (OOF). labels: [rows], NaN if unknown.
+    values: {operation: [rows, members]}, metres, not clamped, indexed by KEY and sorted; the columns are
+    named recipe/fold_k; NaN if a member was trained on the clip (OOF). labels: [rows], NaN if unknown. shared: [rows]
+    bool, whether a member gives an animal the distance of the whole picture although others are in view.
     calls: {window, such as f7s1: backbone calls of all its members (without sharing of frames, with it)}.
     """
 
     values: dict[str, pd.DataFrame]
     labels: pd.Series
+    shared: pd.Series
     calls: dict[str, tuple[int, int]]
 
     def members(self, augmented: bool) -> pd.DataFrame:
@@ -165,7 +168,8 @@ class _Asking(NamedTuple):
             asked = [mine is None or piece.video_id in mine for piece in chunk]
             if any(asked):
                 data = member.config.data
-                plan = chunks.plan_windows(chunk, asked, data.n_frames, data.step_s)
+                most_animals = data.most_animals if member.config.model.regions else 0
+                plan = chunks.plan_windows(chunk, asked, data.n_frames, data.step_s, most_animals)
                 # The name is a hash of everything the answer depends on, so no other answer can have it.
                 depends_on = (fingerprint + operation).encode() + b''.join(itertools.compress(digests, asked))
                 name = f'{hashlib.sha256(depends_on).hexdigest()[:20]}.csv'
@@ -195,8 +199,8 @@ def _answer(
                 if pictures is None:
                     pictures = _augmented(frames, operation)
                 rows = target_rows(list(itertools.compress(chunk, question.asked)))
-                rows['distance'] = panel.score(member, pictures, question.plan)
-                write_whole(path, rows.to_csv(index=False))
+                rows['distance'] = panel.score(member, pictures, _augmented_plan(question.plan, operation))
+                write_whole(path, without_empty_animal(rows).to_csv(index=False))
             done(note=member.name)
 
 
@@ -209,17 +213,29 @@ def _augmented(frames: np.ndarray, operation: str) -> np.ndarray:
     )
 
 
+def _augmented_plan(plan: chunks.WindowPlan, operation: str) -> chunks.WindowPlan:
+    """Returns the plan with the boxes where the operation moves them."""
+    if operation == NONE or plan.boxes is None:
+        return plan
+    return plan._replace(boxes=augment.box_after(operation, plan.boxes))
+
+
 def _read_answers(chunk: list[Record], questions: list[Question]) -> pd.DataFrame:
-    """Returns (operation, member) -> metres, and the labels as the column LABEL; indexed by (video_id, time)."""
-    answers = {}
+    """Returns (operation, member) -> metres, and the columns LABEL and SHARED; indexed by KEY."""
+    targets = target_rows(chunk).set_index(KEY)
+    answers, shared = {}, pd.Series(False, targets.index)
     for question in questions:
-        table = read_table(question.path, [*KEY, 'distance'])
-        keyed = table.assign(
+        table = read_table(question.path, [*SECOND, 'distance'])
+        keyed = with_animal(table).assign(
             time=seconds_of(table, question.path), distance=numbers_of(table, 'distance', question.path)
         )
         answers[question.operation, question.member.name] = keyed.set_index(KEY)['distance']
-    labels = target_rows(chunk).set_index(KEY)['distance']
-    return pd.concat({LABEL: labels} | answers, axis=1)
+        asked = target_rows(list(itertools.compress(chunk, question.asked)))
+        one_for_all = asked.duplicated(SECOND, keep=False).to_numpy()
+        if question.plan.without_slot is not None:
+            one_for_all = question.plan.without_slot
+        shared |= pd.Series(one_for_all, pd.MultiIndex.from_frame(asked[KEY])).reindex(shared.index, fill_value=False)
+    return pd.concat({LABEL: targets['distance'], SHARED: shared} | answers, axis=1)
 
 
 def _join(tables: Sequence[pd.DataFrame], calls: dict[str, tuple[int, int]]) -> Predictions:
@@ -235,10 +251,11 @@ def _join(tables: Sequence[pd.DataFrame], calls: dict[str, tuple[int, int]]) -> 
                 raise ValueError(
                     f'{first_key(absent)} is in one stream and missing in the other; prepare the records again'
                 )
-    joined = pd.concat([table.drop(columns=LABEL) for table in tables], axis=1).sort_index()
+    joined = pd.concat([table.drop(columns=[LABEL, SHARED]) for table in tables], axis=1).sort_index()
     names = sorted({operation for operation, _ in joined.columns})
     values = {name: joined[name].sort_index(axis=1) for name in names}
-    return Predictions(values, tables[0][LABEL].reindex(joined.index), calls)
+    shared = pd.concat([table[SHARED] for table in tables], axis=1).any(axis=1)
+    return Predictions(values, tables[0][LABEL].reindex(joined.index), shared.reindex(joined.index), calls)
 
 
 def _reading(member: Member) -> tuple[str, int]:

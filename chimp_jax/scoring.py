@@ -141,12 +141,13 @@ class Panel:
 
 
 def target_rows(pieces: Sequence[Record]) -> pd.DataFrame:
-    """Returns (video_id, time, distance) of all targets in the order of plan_windows; distance is NaN if unknown."""
+    """Returns KEY and distance of all targets in the order of plan_windows; distance is NaN if unknown."""
     counts = [len(piece.target_time_s) for piece in pieces]
     return pd.DataFrame(
         {
             'video_id': np.repeat(np.array([piece.video_id for piece in pieces], object), counts),
             'time': np.concatenate([np.zeros(0, np.int32), *(piece.target_time_s for piece in pieces)]),
+            'animal': np.array([name for piece in pieces for name in piece.target_animal], object),
             'distance': np.concatenate([np.zeros(0, np.float32), *(piece.target_distance_m for piece in pieces)]),
         }
     )

@@ -15,7 +15,7 @@ from chimp_jax.data import chunks, input_pipeline, processes
 from chimp_jax.data.folds import Fold
 from chimp_jax.data.training_data import TrainingData
 from chimp_jax.ensemble.distances import rmse
-from chimp_jax.ensemble.prediction_tables import BOX
+from chimp_jax.ensemble.prediction_tables import BOX, KEY, without_empty_animal
 from chimp_jax.members import load_fold
 from chimp_jax.models import pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
@@ -25,8 +25,9 @@ from data_prep.progress import Progress
 from data_prep.workers.background import in_background
 
 ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
+ANIMAL_ARRAYS = (*ARRAYS, 'boxes', 'belief', 'animal_distance', 'animal_mask')  # with a region branch
 # Of oof.csv. The boxes of the targets tell later how errors depend on the place of the animal in the picture.
-ROWS = {'video_id': str, 'time': np.int32, 'distance': np.float32, 'prediction': np.float32}
+ROWS = {'video_id': str, 'time': np.int32, 'animal': str, 'distance': np.float32, 'prediction': np.float32}
 ROWS |= dict.fromkeys(BOX, np.float32)
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Trainer:
         self.config, self.folds = config, folds
         train = config.train
         self.model = DistanceModel(**config.model)
-        self.data = TrainingData(config.data, batch_size=train.batch_size, seed=config.seed)
+        self.data = TrainingData(config.data, batch_size=train.batch_size, seed=config.seed, regions=self.model.regions)
         self.devices = _devices(self.data.own_examples, train.micro_batches)
         self.optimizer = optim.make_optimizer(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
         self.plateau = optim.make_plateau(learning_rate=train.learning_rate, **train.plateau)
@@ -83,7 +84,7 @@ class Trainer:
             state = state.replace(plateau=optim.next_plateau(self.plateau, state.plateau, row['val_mae']))
             history = [*history, {'epoch': epoch, 'step': epoch * n_steps, 'train_mae': train_mae, **row}]
             if checkpoint.best_epoch(history) == epoch:
-                processes.write_shared(folder / 'oof.csv', rows.to_csv(index=False))
+                processes.write_shared(folder / 'oof.csv', without_empty_animal(rows).to_csv(index=False))
             checkpoint.save(manager, state, history)
             member_log.write_metrics(folder, history)
             member_log.write_events(events, history[-1])
@@ -133,7 +134,8 @@ class Trainer:
             progress.advance(0, work=1 / n_steps, note=note)
             return total
 
-        batches = parallel.prefetch(self.data.batches(fold, epoch), ARRAYS, self.devices)
+        names = ANIMAL_ARRAYS if self.model.regions else ARRAYS
+        batches = parallel.prefetch(self.data.batches(fold, epoch), names, self.devices)
         for step, (arrays, batch) in enumerate(batches, int(state.step)):
             state, more = self._train_step(state, arrays, rates[step])
             waiting.append((step, batch, more))
@@ -150,14 +152,15 @@ class Trainer:
         parts, error = [], Mean(0.0, 0.0)
         for records, frames in in_background(decode, groups, overlap=True):  # the next chunk, while this one is scored
             rows = scoring.target_rows(records)
-            plan = chunks.plan_windows(records, [True] * len(records), data.n_frames, data.step_s)
+            most = self.data.plan.animals.most
+            plan = chunks.plan_windows(records, [True] * len(records), data.n_frames, data.step_s, most)
             prediction, more = self.scorer.score(weights, frames, plan, rows['distance'].to_numpy())
             parts.append(rows.assign(prediction=prediction).join(scoring.target_boxes(records)))
             error += more
         mine = {name: [value for part in parts for value in part[name].tolist()] for name in ROWS}
         everywhere = processes.gather([mine, [error.total, error.count]])
         rows = pd.concat([pd.DataFrame(rows).astype(ROWS) for rows, _ in everywhere])
-        rows = rows.dropna(subset='distance').sort_values(['video_id', 'time'], ignore_index=True)
+        rows = rows.dropna(subset='distance').sort_values(KEY, ignore_index=True)
         error = sum((Mean(*error) for _, error in everywhere), Mean(0.0, 0.0))
         rate = self.config.train.learning_rate * float(state.plateau.scale)
         row = {

@@ -28,6 +28,9 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     data.frames_per_example = 0  # distinct frames that these windows may need; 0: the frames of one window
     data.shares = 1  # parts of the clips, read apart, with equal parts of each batch; a multiple of the processes
     data.shuffle_windows = 2048  # windows in the shuffle buffer, as JPEG: about 0.4 MB each at full size
+    # The next two matter only with model.regions.
+    data.most_animals = 3  # slots of animals in an example and in a frame; more animals get the whole frame's distance
+    data.composite_probability = 0.0  # of an example to get a second animal, pasted from another second of its clip
 
     config.model = model = ml_collections.ConfigDict()  # the fields of DistanceModel
     model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU; parameters and metres stay float32

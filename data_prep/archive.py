@@ -1,4 +1,4 @@
-"""Lists the folders of clips, local or gs://, and copies a remote clip to a local file.
+"""Lists the folders of clips, local or gs://, and copies a remote clip to a local file. A photo is a clip too.
 
 A clip's identity, its video_id, is its path below the root, with forward slashes, spelled as in the folder. Tables and
 other tools may spell it otherwise: `Archive.video_id_of` and `Names.video_id_of` return the video_id that they mean.
@@ -17,12 +17,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from etils import epath
 
-CLIP_SUFFIXES = frozenset(
+_VIDEO_SUFFIXES = frozenset(
     '.mp4 .avi .asf .mov .mkv .m4v .wmv .mpg .mpeg .ts .flv .webm .3gp .mts .m2ts .mod .vob .ogv .h264 .divx'.split()
 )
-# Files that lie beside clips: pictures, sound, texts, tables, maps, scripts, archives; .lrv is a small copy of a clip.
+_PHOTO_SUFFIXES = frozenset(('.jpg', '.jpeg', '.png'))
+# Files that lie beside clips: other pictures, sound, texts, tables, maps, scripts, archives; .lrv is a small copy.
 _COMPANIONS = frozenset(
-    '.jpg .jpeg .jpe .png .gif .bmp .tif .tiff .heic .heif .avif .webp .mpo .dng .cr2 .cr3 .nef .arw .rw2 .orf .raf '
+    '.jpe .gif .bmp .tif .tiff .heic .heif .avif .webp .mpo .dng .cr2 .cr3 .nef .arw .rw2 .orf .raf '
     '.raw .thm .lrv .wav .mp3 .m4a .aac .wma .flac .amr .txt .csv .tsv .json .xml .xmp .html .htm .md .rtf .pdf .doc '
     '.docx .xls .xlsx .ods .odt .ppt .pptx .db .sqlite .mdb .accdb .dbf .shp .shx .prj .gpx .kml .kmz .log .ini .inf '
     '.cfg .srt .vtt .sub .r .rmd .rdata .rds .py .ipynb .zip .gz .7z .rar .tar .lnk .url .exe'.split()
@@ -31,7 +32,10 @@ _COMPANIONS = frozenset(
 _SYSTEM_FOLDERS = frozenset(
     ('$recycle.bin', 'recycler', '@recycle', '#recycle', '@eadir', 'system volume information', 'lost+found')
     + ('.trash', '.trashes', '.spotlight-v100', '.fseventsd', '.temporaryitems', '.documentrevisions-v100')
+    + ('.thumbnails',)
 )
+# The backgrounds that a run keeps in its folder, which may lie below the clips.
+_OWN_PICTURE = re.compile(r'(?:^|/)work/looks/[0-9a-f]{20}/[0-9a-f]{20}\.png$')
 
 
 def plain_name(name: str) -> str:
@@ -103,7 +107,14 @@ class Archive:
 
     def clips(self) -> list[str]:
         """Returns the video_id of every clip, sorted. Skips macOS companion files (._NAME)."""
-        return sorted(name for name in self._paths if is_clip(name) and not name.rpartition('/')[2].startswith('._'))
+        clips = filter(is_clip, self._paths)
+        return sorted(
+            name for name in clips if not name.rpartition('/')[2].startswith('._') and not _OWN_PICTURE.search(name)
+        )
+
+    def photos(self) -> list[str]:
+        """Returns the video_id of every clip that is a photo, sorted."""
+        return list(filter(is_photo, self.clips()))
 
     def other_files(self) -> dict[str, str]:
         """Returns {name: path} of the files that are neither clips nor known to lie beside clips, sorted."""
@@ -144,12 +155,14 @@ class Archive:
         return found
 
     def notes(self) -> list[str]:
-        """Returns a note if names of clips look alike, although they are spelled with other characters."""
-        alike = Names(self.clips()).alike()
+        """Returns notes: names that look alike although they are spelled otherwise; photos beside videos."""
+        clips, n_photos = self.clips(), len(self.photos())
+        mixed = f'{self} holds {n_photos} photos and {len(clips) - n_photos} videos; both are read as clips'
+        alike = Names(clips).alike()
         first = ' and '.join(ascii(name) for name in alike[0]) if alike else ''
         more = f' ({len(alike)} such groups of names)' if len(alike) > 1 else ''
         what = 'look alike but are spelled with other characters, so they are different clips; rename one of them'
-        return [f'{first} {what}{more}'] if alike else []
+        return ([f'{first} {what}{more}'] if alike else []) + ([mixed] if 0 < n_photos < len(clips) else [])
 
     def __str__(self) -> str:
         return ' and '.join(map(str, self.roots))
@@ -164,12 +177,18 @@ def _equal_at_end(a: list[str], b: list[str]) -> int:
 
 
 def is_clip(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in CLIP_SUFFIXES
+    """Returns whether a file is a video or a photo by its suffix."""
+    return PurePosixPath(name).suffix.lower() in _VIDEO_SUFFIXES | _PHOTO_SUFFIXES
+
+
+def is_photo(name: str) -> bool:
+    """Returns whether a clip is a photo by its suffix: one frame, at second 0."""
+    return PurePosixPath(name).suffix.lower() in _PHOTO_SUFFIXES
 
 
 def _is_unknown(name: str) -> bool:
     path = PurePosixPath(name)
-    return not path.name.startswith('.') and path.suffix.lower() not in CLIP_SUFFIXES | _COMPANIONS
+    return not path.name.startswith('.') and not is_clip(name) and path.suffix.lower() not in _COMPANIONS
 
 
 def _is_system_folder(name: str) -> bool:

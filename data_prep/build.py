@@ -3,7 +3,9 @@
     python -m data_prep.build --tables DIR --clips_down DIR --clips_full DIR --out DIR
 
 TABLES is a folder with train_labels.csv, submission_format.csv or both, and their metadata tables if there are any, or
-one CSV. Without --tables and --detections, every whole second of every clip becomes a target of the split `test`.
+one CSV. With --detections alone, the seconds with an animal become targets of the split `test`; beside --tables, the
+detector gives boxes, also between the targets. Without both, every whole second of every clip becomes a target of the
+split `test`.
 
 OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv, lost.csv (targets that no record contains) and
 dataset.json.
@@ -31,12 +33,13 @@ from data_prep.folds import balance_lines, fold_balance, read_fold_table, read_o
 from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
-from data_prep.job import Job, compare_options, keep_options, result_options
+from data_prep.job import BURST_GAP, Job, compare_options, keep_options, result_options
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
 from data_prep.workers import beam, frame_store, guard, local
 from data_prep.workers.frame_store import Outcome
+from data_prep.workers.outcome_tables import clip_table, count_by_split, count_line, unrecorded_targets
 
 FILES = 'files.json'  # {video_id: [fingerprint of its files, their paths]}, to notice changed clips
 _PACKAGES = ('av', 'numpy', 'pandas', 'pillow', 'tensorflow-datasets')
@@ -75,11 +78,12 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     outcomes = _decode(job, plan, out, beam_options)
     problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
     _write_problems(out, problems)
-    write_whole(out / LOST, _lost_targets(plan, outcomes, str(out / 'frames')).to_csv(index=False))
-    clips = _clip_table(plan, outcomes)
+    write_whole(out / LOST, unrecorded_targets(plan, outcomes, str(out / 'frames')).to_csv(index=False))
+    clips = clip_table(plan, outcomes)
     if clips.empty:
         raise ValueError('; '.join(['no clip gave a record', *_refused(out, problems)]))
     balance = _balance(out, plan.labels, clips, job)
+    print(count_line(clips))
     counts = _make_records(clips, out, beam_options)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
     write_json(out / FILES, _fingerprints(plan, outcomes))
@@ -123,29 +127,6 @@ def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Ou
     return {task.video_id: outcomes[task.video_id] for task in tasks}
 
 
-def _lost_targets(plan: Plan, outcomes: dict[str, Outcome], frames: str) -> pd.DataFrame:
-    """Returns a row (split, video_id, time, reason) for each target that no record contains."""
-    rows = []
-    for split, targets in plan.targets.items():
-        rows += [(split, *lost) for lost in targets.lost]
-        for video_id, wanted in targets.rows.dropna(subset='time_s').groupby('video_id')['time_s']:
-            outcome = outcomes[video_id]
-            if outcome.problem:
-                kept = frame_store.load(frames, 'full', video_id).target_time_s.tolist() if outcome.row else []
-                rows += [(split, video_id, time_s, outcome.problem[1]) for time_s in wanted if time_s not in kept]
-    return pd.DataFrame(sorted(rows), columns=['split', 'video_id', 'time', 'reason'])
-
-
-def _clip_table(plan: Plan, outcomes: dict[str, Outcome]) -> pd.DataFrame:
-    """Returns one row for each clip with a record. Sizes and times are those of the full copy."""
-    return pd.DataFrame(
-        {'video_id': video_id, 'split': split} | outcomes[video_id].row
-        for split in plan.targets
-        for video_id in plan.clips(split)
-        if outcomes[video_id].row
-    )
-
-
 def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[str, dict[str, int]]:
     """Writes the records from the frame store, the quick stage. Returns {stream: {split: number of clips}}."""
     by_split = {split: rows.tolist() for split, rows in clips.groupby('split', sort=False)['video_id']}
@@ -172,7 +153,7 @@ def _description(
         'records': {stream: f'{NAME}/{stream}/{VERSION}' for stream in STREAMS},
         'features': describe_features(),
         'clips': counts,
-        'targets': {split: int(n) for split, n in clips.groupby('split')['n_targets'].sum().items()},
+        **count_by_split(clips),
         'folds': balance,
         'problems': n_problems,
         'sha256': {str(file.relative_to(out)): sha256(file) for file in sorted(files) if file.exists()},
@@ -206,7 +187,10 @@ def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
 
 def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
     """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
-    paths = {name: copies.paths() for name, copies in plan.copies.items()}
+    paths = {
+        name: [*copies.paths(), *(path for mate in plan.mates.get(name, ()) for path in mate.paths())]
+        for name, copies in plan.copies.items()
+    }
     known = {name: outcome.files for name, outcome in outcomes.items()}
     return {
         name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths
@@ -215,8 +199,6 @@ def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[st
 
 def _changed_clips(out: epath.Path) -> list[Problem]:
     """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now."""
-    if not (out / FILES).exists():  # version 0.1 made the data set
-        return []
     known = json.loads((out / FILES).read_text())
     changed = [
         name
@@ -241,7 +223,7 @@ def _parse(arguments: list[str] | None) -> Job:
     )
     add, standard = parser.add_argument, Job(out='', clips_full=('',))
     add('--tables', help="folder with the challenge's tables, or a CSV with video_id or filepath, time, distance, ...")
-    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: seconds with an animal become targets')
+    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: targets; beside --tables, boxes alone')
     add(
         '--min_confidence',
         '--min-confidence',
@@ -251,6 +233,7 @@ def _parse(arguments: list[str] | None) -> Job:
     )
     add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
+    add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=standard.burst_gap_s, help=BURST_GAP)
     add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local or gs://')
     add('--clips_full', nargs='+', default=(), help='folders with the original clips, local or gs://')
     add('--out', required=True, help='folder of the data set, local or gs://')

@@ -21,24 +21,26 @@ _DISTANCE_BINS = 5  # fifths of the labels
 def make_folds(rows: pd.DataFrame, n_folds: int, seed: int = 0) -> pd.DataFrame:
     """Returns COLUMNS and PUBLISHED, one row per clip, sorted by video_id, from labels (video_id, distance_m, site).
 
+    The column `burst`, if there is one, names the first photo of a burst: its photos count as one clip here.
+
     clip_fold: clips are dealt so that all folds hold about the same number of labels. site_fold: sites are dealt so
     that all folds hold about the same number of labels of each fifth of the distances. A clip without a site counts as
     a site of its own. No fold is empty, unless there are fewer sites than folds. published_fold: as in the original
     (published_folds.py).
     Raises ValueError if there are fewer clips than folds.
     """
-    n_clips = rows['video_id'].nunique()
+    clip = _clip_keys(rows)
+    n_clips = len(set(clip))
     if not n_clips:
         raise ValueError('no label can be used, so there are no folds; correct the labels')
     if n_folds < 2 or n_clips < n_folds:
         raise ValueError(f'{n_clips} clips cannot make {n_folds} folds; choose another --n_folds')
-    clip = rows['video_id'].to_numpy(str)
     site = _site_keys(rows)
     rank = rows['distance_m'].rank(pct=True).to_numpy()  # in (0, 1], equal distances share one
     distance_bin = np.minimum((rank * _DISTANCE_BINS).astype(int), _DISTANCE_BINS - 1)
     folds = pd.DataFrame(
         {
-            'video_id': clip,
+            'video_id': rows['video_id'].to_numpy(str),
             'clip_fold': _deal(clip, np.zeros(len(rows), int), n_folds, seed),
             'site_fold': _deal(site, distance_bin, n_folds, seed),
             'published_fold': group_k_fold(clip, n_folds),
@@ -122,7 +124,11 @@ def read_fold_table(path) -> pd.DataFrame:
 
 def _site_keys(rows: pd.DataFrame) -> np.ndarray:
     """Returns the site of each row; the prefixes keep a site and a clip of the same name apart."""
-    return np.array([f's {s}' if s else f'c {c}' for s, c in zip(rows['site'], rows['video_id'], strict=True)])
+    return np.array([f's {s}' if s else f'c {c}' for s, c in zip(rows['site'], _clip_keys(rows), strict=True)])
+
+
+def _clip_keys(rows: pd.DataFrame) -> np.ndarray:
+    return rows['burst' if 'burst' in rows else 'video_id'].to_numpy(str)
 
 
 def _deal(group: np.ndarray, stratum: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

@@ -8,8 +8,11 @@ from etils import epath
 from data_prep.decoding.timestamps import SAMPLINGS
 from data_prep.files import sha256, write_json
 from data_prep.inputs.labels import TABLES
+from data_prep.inputs.photos import check_gap
 from data_prep.records import VERSION
 from data_prep.workers.clip_record import GAMMAS, JPEG_QUALITY
+
+BURST_GAP = 'photos of a folder that are at most so many seconds apart are a burst (default: 2)'
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,11 @@ class Job:
     clips_full: tuple[str, ...] = ()  # roots of the original clips; if one of the two is empty, the other serves both
     tables: str | None = None  # folder with the challenge's tables, or one CSV
     with_distances: bool = True  # False: the tables tell which targets are wanted, and their distances are ignored
-    detections: str | None = None  # JSON of a detector: seconds with an animal become targets
+    detections: str | None = None  # JSON of a detector: seconds with an animal become targets; with tables, boxes alone
     min_confidence: float = 0.2  # of a detection, 0..1
     animals: tuple[str, ...] | None = None  # the categories that count; None: the category `animal`
     every_s: int = 1  # seconds between targets without tables and detections
+    burst_gap_s: float = 2.0  # photos of a folder that are at most so far apart are a burst
     sampling: str = 'timestamp'  # or 'legacy_r1', of the `full` stream
     gamma: str = 'auto'  # or 'always', 'never': correction of the `full` stream
     n_folds: int = 5
@@ -39,12 +43,11 @@ class Job:
             raise ValueError('give --clips_down, --clips_full or both')
         if self.workers < 1:
             raise ValueError(f'--workers must be at least 1; got {self.workers}')
-        if self.tables and self.detections:
-            raise ValueError('give --tables or --detections, not both')
         if self.animals and not self.detections:
             raise ValueError('--animals names categories of a detector; give its file with --detections')
         if self.every_s < 1:
             raise ValueError(f'--every must be at least 1 second; got {self.every_s}')
+        check_gap(self.burst_gap_s)
         if not 0 <= self.min_confidence <= 1:
             raise ValueError(f'--min_confidence must be from 0 to 1; got {self.min_confidence}')
         if self.sampling not in SAMPLINGS:
@@ -70,12 +73,14 @@ def result_options(job: Job) -> dict:
         'jpeg_quality': JPEG_QUALITY,
         'version': VERSION,
     }
+    if job.burst_gap_s != Job.burst_gap_s:  # absent in folders of version 0.1
+        options['burst_gap_s'] = job.burst_gap_s
     if job.detections:
-        animals = {'animals': list(job.animals)} if job.animals else {}  # absent in folders of version 0.1
-        return options | animals | {'min_confidence': job.min_confidence, 'detections_sha256': sha256(job.detections)}
+        options |= {'animals': list(job.animals)} if job.animals else {}
+        options |= {'min_confidence': job.min_confidence, 'detections_sha256': sha256(job.detections)}
     if job.tables:
-        return options | {'tables_sha256': {file.name: sha256(file) for file in _table_files(epath.Path(job.tables))}}
-    return options | {'every_s': job.every_s}
+        options |= {'tables_sha256': {file.name: sha256(file) for file in _table_files(epath.Path(job.tables))}}
+    return options if job.detections or job.tables else options | {'every_s': job.every_s}
 
 
 def compare_options(out: epath.Path, options: dict) -> None:

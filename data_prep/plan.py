@@ -10,16 +10,17 @@ from etils import epath
 
 from data_prep.archive import Archive
 from data_prep.decoding.damage import SLACK_S
-from data_prep.inputs import clip_looks
+from data_prep.inputs import clip_boxes, clip_looks
 from data_prep.inputs.detections import Detections, read_detections
 from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
 from data_prep.inputs.known_seconds import KnownSeconds, add_seconds
-from data_prep.inputs.labels import Problem, Targets, every_second, read_tables
+from data_prep.inputs.labels import Problem, Targets, every_second, read_tables, with_seconds_of_photos
 from data_prep.inputs.looked_at import LookedAt, animals_by_second
+from data_prep.inputs.photos import bursts_of
 from data_prep.inputs.tables import LONGEST_CLIP_S
 from data_prep.job import Job
-from data_prep.workers.clip_record import ClipTask
+from data_prep.workers.clip_record import ClipTask, Mate
 from data_prep.workers.other_files import find_videos
 
 
@@ -33,12 +34,13 @@ class Watch(NamedTuple):
 
 
 _TARGETS_ONLY = Watch()
+_NOTHING_DETECTED = Detections([], [], [])
 
 
 class Plan(NamedTuple):
     targets: dict[str, Targets]  # by split
     copies: dict[str, Copies]  # by video_id
-    labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips
+    labels: pd.DataFrame | None  # all rows of the split `train`, also those of missing clips; with the column `burst`
     in_pixels: frozenset[str] = frozenset()  # the video_ids with boxes in pixels
     names: tuple[str, ...] = ()  # notes on the names of the clips
     headers: dict[str, Header | str] = {}  # by video_id; of all clips in the folder if a Watch asks for them
@@ -48,12 +50,14 @@ class Plan(NamedTuple):
     unlooked: dict[str, str] = {}  # {video_id: reason} of the clips that the detector did not look at
     not_clips: dict[str, str] = {}  # {name: reason} of the videos that are no clips by their names
     added: frozenset[tuple[str, int]] = frozenset()  # targets only because of a known distance: (video_id, second)
+    boxes: dict[str, clip_boxes.ClipBoxes] = {}  # all known boxes by video_id
+    mates: dict[str, tuple[Mate, ...]] = {}  # {video_id of a photo: the other photos of its window}
 
-    def labels_of_animals(self) -> dict[tuple[str, int], str]:
-        """Returns {(video_id, second): the name of the animal there} of the targets with such a name."""
+    def labels_of_animals(self) -> dict[tuple[str, int, str], str]:
+        """Returns {(video_id, second, animal): the detector's name of the animal} of the targets with one."""
         rows = pd.concat(targets.rows for targets in self.targets.values())
         rows = rows[rows['label'] != ''] if 'label' in rows else rows[:0]
-        return {(row.video_id, row.time_s): row.label for row in rows.itertuples()}
+        return {(row.video_id, row.time_s, row.animal): row.label for row in rows.itertuples()}
 
     def problems(self) -> list[Problem]:
         others = [Problem(name, '', 'find', reason) for name, reason in self.not_clips.items()]
@@ -95,6 +99,20 @@ class Plan(NamedTuple):
         }
         return self._replace(targets=targets, looked_at=self.looked_at | empty)
 
+    def with_animals(self, animals: pd.DataFrame) -> 'Plan':
+        """Returns the plan with one target per animal in the seconds of `animals` that are targets of the split `test`.
+
+        animals: video_id, time_s, animal, box, label.
+        """
+        test = self.targets['test']
+        return self._replace(
+            targets=self.targets | {'test': test._replace(rows=clip_boxes.rows_of_animals(test.rows, animals))}
+        )
+
+    def with_boxes(self, boxes: dict[str, clip_boxes.ClipBoxes]) -> 'Plan':
+        """Returns the plan with these boxes of clips {video_id: as in ClipTask.boxes}; other clips keep theirs."""
+        return self._replace(boxes=self.boxes | boxes)
+
     def with_seconds(self, known: KnownSeconds, every_s: int) -> 'Plan':
         """Returns the plan with the known seconds as targets. every_s: seconds between targets without a table."""
         targets, added = add_seconds(self.targets, known.rows, known.ends_s(), every_s)
@@ -106,17 +124,23 @@ def make_plan(job: Job, watch: Watch = _TARGETS_ONLY) -> Plan:
     down, full = (Archive(roots) if roots else None for roots in (job.clips_down, job.clips_full))
     plan = _plan(job, watch, down, full)
     others = find_videos(full or down, job.workers)
-    names = tuple((full or down).notes())
+    bursts = bursts_of(down, full, job.burst_gap_s)
+    labels = plan.labels
+    if labels is not None:
+        labels = labels.assign(burst=[bursts.first.get(name, name) for name in labels['video_id']])
     return plan._replace(
-        names=names, not_clips={name: reason for name, reason in others.items() if name not in plan.copies}
+        labels=labels,
+        names=(*(full or down).notes(), *bursts.notes),
+        not_clips={name: reason for name, reason in others.items() if name not in plan.copies},
+        mates=bursts.mates,
     )
 
 
 def _plan(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
-    if job.detections:
-        return _plan_detections(job, watch, down, full)
     if job.tables:
         return _plan_tables(job, watch, down, full)
+    if job.detections:
+        return _plan_detections(job, watch, down, full)
     targets, copies = find_clips(_every_clip(full or down), down, full)
     headers = {}
     if watch.frames:
@@ -132,12 +156,14 @@ def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
             down_path=plan.copies[video_id].down,
             full_path=plan.copies[video_id].full,
             **_target_fields(rows),
+            boxes=clip_boxes.boxes_in_window(plan.boxes, video_id, plan.mates.get(video_id, ())),
             box_in_pixels=video_id in plan.in_pixels,
             every_s=job.every_s,
             site=rows['site'].iloc[0],
             park=rows['park'].iloc[0],
             sampling=job.sampling,
             gamma=job.gamma,
+            mates=plan.mates.get(video_id, ()),
         )
         for targets in plan.targets.values()
         for video_id, rows in targets.rows.groupby('video_id')
@@ -173,6 +199,7 @@ def _target_fields(rows: pd.DataFrame) -> dict[str, list]:
         'target_time_s': rows['time_s'].astype(int).tolist(),
         'target_distance_m': rows['distance_m'].tolist(),
         'target_box': rows['box'].tolist(),
+        'target_animal': rows['animal'].tolist(),
     }
 
 
@@ -180,12 +207,19 @@ def _every_clip(archive: Archive) -> Targets:
     video_ids = archive.clips()
     if not video_ids:
         raise ValueError(f'{archive} holds no clip; give the folder with the clips')
-    return every_second(video_ids)
+    return with_seconds_of_photos(every_second(video_ids))
 
 
 def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
     targets = read_tables(job.tables, full or down, job.with_distances)
     labels = targets['train'].rows if 'train' in targets else None
+    detected = _NOTHING_DETECTED
+    if job.detections:
+        detected = read_detections(job.detections, job.min_confidence, job.animals, (full or down).video_id_of)
+    given = clip_boxes.GivenBoxes(
+        [box for table in targets.values() for box in table.boxes], detected, epath.Path(job.detections or '').name
+    )
+    problems, notes = given.check_clips({*pd.concat(t.rows for t in targets.values())['video_id']}, full or down)
     copies: dict[str, Copies] = {}
     for split, table in targets.items():
         targets[split], found = find_clips(table, down, full)
@@ -195,12 +229,25 @@ def _plan_tables(job: Job, watch: Watch, down: Archive | None, full: Archive | N
     wanted = {name: (copies[name], int(last_s[name])) for name in copies}
     if watch.lengths or watch.frames:
         wanted = {name: (both, 0) for name, both in _copies_of_all(down, full).items()} | wanted
-    headers = read_headers(wanted, job.workers, frame_times=watch.frames)
+    rates = {clip.video_id: clip.frame_rate for clip in detected.clips}
+    headers = read_headers(wanted, job.workers, watch.frames or bool(job.detections), rates)
     targets = {split: check_times(check_headers(table, headers), headers) for split, table in targets.items()}
+    boxes, faults, more = given.by_clip({name: headers[name] for name in copies})
+    first = next(iter(targets))
+    targets[first] = targets[first].with_more(problems + faults, notes + more)
     empty = [row for table in targets.values() for row in table.empty]
     watched = set(headers) if watch.others_empty else {*rows['video_id'], *(name for name, _ in empty)}
     looked_at = clip_looks.looks_of_table(rows, empty, _last_frames(headers), watch.others_empty)
-    return Plan(targets, copies, labels, headers=headers, looked_at=looked_at, watched=frozenset(watched))
+    return Plan(
+        targets,
+        copies,
+        labels,
+        in_pixels=detected.in_pixels(),
+        headers=headers,
+        looked_at=looked_at,
+        watched=frozenset(watched),
+        boxes=boxes,
+    )
 
 
 def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive | None) -> Plan:
@@ -224,7 +271,7 @@ def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive
     rows = pd.DataFrame(rows, columns=['video_id', 'time_s', 'box', 'label'])
     faults = [Problem(video_id, name, 'detections', clip.fault) for video_id, clip in timed.items() if clip.fault]
     targets = seen._replace(
-        rows=rows.assign(distance_m=np.nan, site='', park='', row=''),
+        rows=rows.assign(animal='', distance_m=np.nan, site='', park='', row=''),
         problems=seen.problems + faults,
         notes=seen.notes + rate_note({each: (rates[each], headers[each].frame_rate) for each in timed}),
     )
@@ -239,24 +286,14 @@ def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive
         {'test': check_times(targets, headers)},
         copies,
         None,
-        in_pixels=frozenset(video_id for video_id, clip in clips.items() if clip.box_unit == 'pixel'),
+        in_pixels=found.in_pixels(),
         headers=headers,
         looked_at=clip_looks.looks_of_detector(found.clips, readable, every_s),
         looks_fault=clip_looks.looks_fault(name, found.clips, every_s),
         watched=frozenset(clips),
-        unlooked=_unlooked(found, main, name),
+        unlooked=clip_looks.unlooked(found, main, name),
+        boxes={video_id: clip_boxes.boxes_of_sightings(clip) for video_id, clip in timed.items()},
     )
-
-
-def _unlooked(found: Detections, archive: Archive, file: str) -> dict[str, str]:
-    """Returns {video_id: reason} of the clips in the folder of which the detector's file tells nothing."""
-    named = {clip.video_id for clip in found.clips}
-    reasons = {problem.video_id: problem.reason for problem in found.problems}
-    missing = f'{file} does not name it; run the detector on it'
-    for path in sorted(named.difference(archive.clips())):
-        if len(likely := archive.likely(path)) == 1:
-            reasons.setdefault(likely[0], f'{file} may name it as {path!r}; correct the path there')
-    return {video_id: reasons.get(video_id, missing) for video_id in archive.clips() if video_id not in named}
 
 
 def _copies_of_all(down: Archive | None, full: Archive | None) -> dict[str, Copies]:

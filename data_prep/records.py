@@ -1,6 +1,6 @@
 """The definition of a record, everything stored about one clip, and the functions that write and read records.
 
-On disk: DIRECTORY/chimp_records/<stream>/1.1.0/, TFRecord shards of a tensorflow-datasets builder, one example per
+On disk: DIRECTORY/chimp_records/<stream>/1.2.0/, TFRecord shards of a tensorflow-datasets builder, one example per
 clip. Importing this file does not import TensorFlow, which takes seconds: the worker processes that decode clips use
 only the class.
 """
@@ -16,20 +16,29 @@ from etils import epath
 
 STREAMS = ('down', 'full')
 NAME = 'chimp_records'
-VERSION = '1.1.0'
+VERSION = '1.2.0'
 LOST = 'lost.csv'  # beside the records: the targets that no record contains
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One clip in one stream: its distinct frames, their seconds, its targets."""
+    """One clip in one stream: its distinct frames, their seconds, its targets, the known boxes of its animals.
+
+    A box is x1, y1, x2, y2 in 0..1 of width and height from the upper left. The boxes are sorted by time, animal and
+    falling confidence.
+    """
 
     video_id: str  # path below the clips folder, as in the tables
     frame_jpeg: list[bytes]  # n frames, RGB
     frame_time_s: np.ndarray  # int32 [n], ascending
     target_time_s: np.ndarray  # int32 [m], may be past the last frame
     target_distance_m: np.ndarray  # float32 [m], NaN if unknown
-    target_box: np.ndarray  # float32 [m, 4], x1 y1 x2 y2 in 0..1 of width and height, NaN if unknown
+    target_box: np.ndarray  # float32 [m, 4], NaN if unknown
+    target_animal: list[str]  # m names of animals, '' if unknown
+    box_time_s: np.ndarray  # float32 [b], ascending
+    box: np.ndarray  # float32 [b, 4]
+    box_confidence: np.ndarray  # float32 [b], 0..1; 1 if a person drew the box
+    box_animal: list[str]  # b names of animals, '' if unknown
     site: str  # '' if unknown
     park: str  # '' if unknown
     duration_s: float
@@ -129,9 +138,10 @@ def read_records(directory, stream: str, split: str) -> Iterator[Record]:
 def to_records(dataset) -> Iterator[Record]:
     """Yields the examples of read_dataset as Record objects."""
     for example in dataset.as_numpy_iterator():
-        texts = {name: example[name].decode() for name in ('video_id', 'site', 'park')}
+        texts = {name: example[name].decode() for name in _TEXTS}
+        lists = {name: [text.decode() for text in example[name]] for name in _TEXT_LISTS}
         numbers = {name: example[name].item() for name in _SCALARS}
-        yield Record(**{**example, 'frame_jpeg': list(example['frame_jpeg']), **texts, **numbers})
+        yield Record(**{**example, 'frame_jpeg': list(example['frame_jpeg']), **texts, **lists, **numbers})
 
 
 def split_sizes(directory, stream: str) -> dict[str, int]:
@@ -140,6 +150,12 @@ def split_sizes(directory, stream: str) -> dict[str, int]:
 
     folder = _folder(directory, stream)
     if not folder.exists():
+        others = sorted(path.name for path in folder.parent.glob('[0-9]*'))
+        if others:
+            raise ValueError(
+                f'{folder.parent} holds records of version {others[-1]}, but {VERSION} is needed; prepare the data '
+                'again with python -m data_prep.build and another --out'
+            )
         raise ValueError(f'{folder} is missing; make it with python -m data_prep.build --out {directory}')
     splits = tfds.builder_from_directory(folder).info.splits
     return {name: info.num_examples for name, info in splits.items()}
@@ -150,6 +166,16 @@ def describe_features() -> dict[str, str]:
     return {name: repr(feature) for name, feature in _features().items()}
 
 
+_TEXTS = ('video_id', 'site', 'park')
+_TEXT_LISTS = ('target_animal', 'box_animal')
+_NUMBER_LISTS = {
+    'frame_time_s': np.int32,
+    'target_time_s': np.int32,
+    'target_distance_m': np.float32,
+    'box_time_s': np.float32,
+    'box_confidence': np.float32,
+}
+_BOX_LISTS = ('target_box', 'box')
 _SCALARS = {
     'duration_s': np.float32,
     'height_px': np.int32,
@@ -163,12 +189,12 @@ _SCALARS = {
 def _features():
     import tensorflow_datasets as tfds
 
-    many = {'frame_time_s': np.int32, 'target_time_s': np.int32, 'target_distance_m': np.float32}
     return tfds.features.FeaturesDict(
-        {name: tfds.features.Text() for name in ('video_id', 'site', 'park')}
+        {name: tfds.features.Text() for name in _TEXTS}
+        | {name: tfds.features.Sequence(tfds.features.Text()) for name in _TEXT_LISTS}
         | {'frame_jpeg': tfds.features.Sequence(tfds.features.Image(encoding_format='jpeg'))}
-        | {name: tfds.features.Tensor(shape=(None,), dtype=dtype) for name, dtype in many.items()}
-        | {'target_box': tfds.features.Tensor(shape=(None, 4), dtype=np.float32)}
+        | {name: tfds.features.Tensor(shape=(None,), dtype=dtype) for name, dtype in _NUMBER_LISTS.items()}
+        | {name: tfds.features.Tensor(shape=(None, 4), dtype=np.float32) for name in _BOX_LISTS}
         | {name: tfds.features.Scalar(dtype) for name, dtype in _SCALARS.items()}
     )
 

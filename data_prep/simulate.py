@@ -15,28 +15,30 @@ from data_prep.files import RESUME, failure_line
 from data_prep.progress import Progress
 from data_prep.simulator import tables
 from data_prep.simulator.frames import frames
-from data_prep.simulator.tables import ClipPlan, Sighting
+from data_prep.simulator.notes import Seen, read_seen, write_seen
+from data_prep.simulator.plan import NAMES, SIZES, ClipPlan, Size, down_width_px, plan_clips
+from data_prep.simulator.sheet import write_contact_sheet
 from data_prep.workers.guard import WorkerDied, WorkerError, run_guarded
 
 JOB_DEADLINE_S = 900  # for the clips of one site, which take a minute on a busy machine
 
 
-def render_clip(plan: ClipPlan, out: Path) -> list[Sighting]:
-    """Writes OUT/full/<id>, OUT/down/<id> and, last, OUT/truth/<id>.json. Returns the sightings.
+def render_clip(plan: ClipPlan, out: Path) -> Seen:
+    """Writes OUT/full/<id>, OUT/down/<id> and, last, OUT/truth/<id>.json. Returns what was seen.
 
     A clip whose truth file exists is kept as it is.
     """
     truth = out / 'truth' / f'{plan.video_id}.json'
     if truth.exists():
-        return tables.read_sightings(truth)
+        return read_seen(truth)
     paths = [out / stream / plan.video_id for stream in ('full', 'down')]
     parts = [path.with_name(f'{path.name}.{os.getpid()}.part') for path in paths]
     for folder in (truth.parent, *(path.parent for path in paths)):
         folder.mkdir(parents=True, exist_ok=True)
-    widths = (plan.width_px, tables.down_width_px(plan.width_px))
+    widths = (plan.width_px, down_width_px(plan.width_px))
     outputs = [_open_output(part, plan, width) for part, width in zip(parts, widths, strict=True)]
-    sightings, shown, packed = [], None, []
-    for index, (*pictures, sighting) in enumerate(frames(plan)):
+    seen, shown, packed = Seen([], []), None, []
+    for index, (*pictures, noted) in enumerate(frames(plan)):
         if pictures[0] is not shown:
             shown = pictures[0]
             formats = [stream.pix_fmt for _, stream in outputs]
@@ -47,13 +49,14 @@ def render_clip(plan: ClipPlan, out: Path) -> list[Sighting]:
         for (container, stream), frame in zip(outputs, packed, strict=True):
             frame.pts, frame.time_base = index, 1 / plan.frame_rate
             container.mux(stream.encode(frame))
-        sightings += [sighting] if sighting else []
+        seen.sightings.extend(noted.sightings)
+        seen.moments.extend(noted.moments)
     for (container, stream), part, path in zip(outputs, parts, paths, strict=True):
         container.mux(stream.encode(None))
         container.close()
         os.replace(part, path)
-    tables.write_sightings(truth, sightings)
-    return sightings
+    write_seen(truth, seen, plan.tracked)
+    return seen
 
 
 def _open_output(path: Path, plan: ClipPlan, width_px: int):
@@ -72,20 +75,22 @@ def _open_output(path: Path, plan: ClipPlan, width_px: int):
     return container, stream
 
 
-def simulate(out: Path, difficulty: str, seed: int, size: tables.Size, workers: int):
+def simulate(out: Path, difficulty: str, seed: int, size: Size, workers: int, most_animals: int | None = None):
     """Renders all clips into OUT, then writes the tables and the contact sheet.
 
+    most_animals: in a clip; None: one, and neither its track nor a detector's results are written.
     Raises FolderError if OUT holds clips of other settings, FolderInUse if another run works in OUT, WorkerError if a
     worker dies.
     """
     with lock.hold(out):
-        _simulate(out, difficulty, seed, size, workers)
+        _simulate(out, difficulty, seed, size, workers, most_animals)
 
 
-def _simulate(out: Path, difficulty: str, seed: int, size: tables.Size, workers: int):
+def _simulate(out: Path, difficulty: str, seed: int, size: Size, workers: int, most_animals: int | None):
     start_s = time.monotonic()
-    plans = tables.plan_clips(seed, difficulty, size)
+    plans = plan_clips(seed, difficulty, size, most_animals)
     settings = {'seed': seed, 'difficulty': difficulty, 'size': str(size)}
+    settings |= {'animals': most_animals} if most_animals else {}
     tables.claim_folder(out, settings)
     by_site = {}
     for plan in plans:  # one job per site: its still picture serves all its clips
@@ -94,28 +99,30 @@ def _simulate(out: Path, difficulty: str, seed: int, size: tables.Size, workers:
     seen = {}
     tasks = [(job, str(out)) for job in jobs]
     with Progress('simulate', len(plans), work=sum(map(_effort, plans))) as progress:
-        for (job, _), sightings in run_guarded(
-            'data_prep.simulate:render_job', tasks, workers, lambda _: JOB_DEADLINE_S
-        ):
-            if isinstance(sightings, WorkerDied):
-                raise WorkerError(sightings.reason)
-            seen.update(sightings)
+        for (job, _), outcome in run_guarded('data_prep.simulate:render_job', tasks, workers, lambda _: JOB_DEADLINE_S):
+            if isinstance(outcome, WorkerDied):
+                raise WorkerError(outcome.reason)
+            seen.update(outcome)
             progress.advance(len(job), work=sum(map(_effort, job)))
-    tables.write_tables(out, plans, seen)
-    tables.write_contact_sheet(out, plans, seen)
-    n_labels, spent_s = sum(map(len, seen.values())), time.monotonic() - start_s
+    sightings = {video_id: of_clip.sightings for video_id, of_clip in seen.items()}
+    tables.write_tables(out, plans, sightings, named=(most_animals or 1) > 1)
+    if most_animals:
+        tables.write_truth(out, plans, seen)
+        tables.write_detections(out, plans, seen)
+    write_contact_sheet(out, plans, sightings)
+    n_labels, spent_s = sum(map(len, sightings.values())), time.monotonic() - start_s
     print(f'simulate: {len(plans)} clips with {n_labels} labels in {out}, {spent_s:.0f} s')
 
 
-def render_job(task) -> dict[str, list[Sighting]]:
+def render_job(task) -> dict[str, Seen]:
     """Renders the clips of one site in a worker process. task: their plans, and OUT."""
     plans, out = task
     return {plan.video_id: render_clip(plan, Path(out)) for plan in plans}
 
 
 def _effort(plan: ClipPlan) -> float:
-    """Returns the cost of a clip in small pictures."""
-    return 40 + plan.n_frames * (3 if plan.width_px > 640 else 1)
+    """Returns the cost of a clip in small pictures of one animal. A further animal costs half as much."""
+    return 40 + plan.n_frames * (3 if plan.width_px > 640 else 1) * (plan.n_animals + 1) / 2
 
 
 def main():
@@ -125,14 +132,26 @@ def main():
         '--difficulty', choices=('easy', 'hard'), default='easy', help='hard: more species, cameras and trunks'
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of sites, animals and light')
-    parser.add_argument('--quick', action='store_true', help='38 clips of 8 to 10 s instead of 262 longer ones')
+    parser.add_argument(
+        '--size',
+        choices=SIZES,
+        default='full',
+        help='full (default): 262 clips of 15 to 43 s; short: 90 of 8 s; quick: 38 of 8 to 10 s; tiny: 18 of 8 s',
+    )
+    parser.add_argument(
+        '--animals',
+        type=int,
+        help=f'most animals in a clip, 1 to {len(NAMES)}; also writes animals.csv (true tracks) and detections.json '
+        '(default: 1, without these files)',
+    )
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that render')
     args = parser.parse_args()
     if args.workers < 1 or args.seed < 0:
         raise SystemExit('simulate: --workers must be at least 1 and --seed at least 0')
-    size = tables.QUICK_SIZE if args.quick else tables.FULL_SIZE
+    if args.animals is not None and not 1 <= args.animals <= len(NAMES):
+        raise SystemExit(f'simulate: --animals {args.animals} is not possible; give a number from 1 to {len(NAMES)}')
     try:
-        simulate(args.out, args.difficulty, args.seed, size, args.workers)
+        simulate(args.out, args.difficulty, args.seed, SIZES[args.size], args.workers, args.animals)
     except ValueError as error:
         raise SystemExit(f'simulate: {error}') from error
     except (WorkerError, OSError) as error:

@@ -13,11 +13,15 @@ CLIP_COLUMNS = 'video_id,status,reason,seconds,duration_s,site,gamma,white_fract
 
 
 def write_estimates(folder, rows: list[dict], clips: list[dict], summary=None, options=None) -> Path:
-    """Writes the folder and returns its path. By default members is 10, status is ok, and other cells are empty."""
+    """Writes the folder and returns its path. By default members is 10, status is ok, and other cells are empty.
+
+    The table has the column animal if a row has it.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [{'members': 10, 'flags': '', 'status': 'ok'} | row for row in rows]
-    pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / 'distances.csv', index=False)
+    columns = [*COLUMNS[:2], 'animal', *COLUMNS[2:]] if any('animal' in row for row in rows) else COLUMNS
+    pd.DataFrame(rows, columns=columns).to_csv(folder / 'distances.csv', index=False)
     clips = [{'status': 'ok', 'reason': ''} | clip for clip in clips]
     pd.DataFrame(clips, columns=CLIP_COLUMNS).to_csv(folder / 'clips.csv', index=False)
     (folder / 'summary.json').write_text(json.dumps({'device': 'cpu', 'coverage': 0.9} | (summary or {})))

@@ -18,9 +18,9 @@ from data_prep.windows import stored_seconds
 SIZE_PX = 32
 
 
-def model(**_config_model) -> DistanceModel:
+def model(regions: bool = False, **_config_model) -> DistanceModel:
     """In the place of DistanceModel: the published model on two blocks, which compile in seconds."""
-    return DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(2, 3, 2, 32, 16, 1),))
+    return DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(2, 3, 2, 32, 16, 1),), regions=regions)
 
 
 def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
@@ -41,6 +41,11 @@ def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
         target_time_s=np.array(target_time_s, np.int32),
         target_distance_m=distance,
         target_box=np.full((len(target_time_s), 4), np.nan, np.float32),
+        target_animal=[''] * len(target_time_s),
+        box_time_s=np.zeros(0, np.float32),
+        box=np.zeros((0, 4), np.float32),
+        box_confidence=np.zeros(0, np.float32),
+        box_animal=[],
         site=f's{seed}',
         park='',
         duration_s=float(n_seconds),
@@ -53,19 +58,52 @@ def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
 
 
 def timed(video_id: str, target_time_s, last_s: int = 59) -> Record:
-    """A record of a minute with the seconds that data preparation stores for these targets, and no pictures."""
+    """A record of a minute with the seconds that data preparation stores for these targets, and texts for pictures."""
     seconds = np.array(stored_seconds(target_time_s.tolist(), last_s), np.int32)
-    return dataclasses.replace(record(video_id, 0, target_time_s, seed=0), frame_time_s=seconds)
+    texts = [f'{video_id} {second}'.encode() for second in seconds]
+    return dataclasses.replace(record(video_id, 0, target_time_s, seed=0), frame_time_s=seconds, frame_jpeg=texts)
 
 
-def write_data(folder, n_targets: int = 4) -> dict[str, list[Record]]:
-    """Six clips to train on, in two folds, and three to test on, one of them with a target past its end."""
+LEFT, RIGHT, LOW = (0.1, 0.3, 0.4, 0.6), (0.6, 0.3, 0.9, 0.6), (0.4, 0.7, 0.6, 1.0)
+
+
+def with_animals(one: Record) -> Record:
+    """The record with two animals. Every other target has labels of both, the others of animal a alone.
+
+    a walks from LEFT to LOW after half of the clip; b stays at RIGHT, 5 m behind a.
+    """
+    half = len(one.frame_time_s) / 2
+    boxes = [(t, LEFT if t < half else LOW, 0.9, 'a') for t in one.frame_time_s]
+    boxes += [(t, RIGHT, 0.8, 'b') for t in one.frame_time_s]
+    time_s, box, confidence, animal = zip(*sorted(boxes, key=lambda row: (row[0], row[3])), strict=True)
+    rows = [(i, name) for i in range(len(one.target_time_s)) for name in ('a', 'b')[: 2 - i % 2]]
+    place, names = [i for i, _ in rows], [name for _, name in rows]
+    behind_m = np.array([5.0 * (name == 'b') for name in names], np.float32)
+    return dataclasses.replace(
+        one,
+        target_time_s=one.target_time_s[place],
+        target_distance_m=one.target_distance_m[place] + behind_m,
+        target_box=one.target_box[place],
+        target_animal=names,
+        box_time_s=np.array(time_s, np.float32),
+        box=np.array(box, np.float32),
+        box_confidence=np.array(confidence, np.float32),
+        box_animal=list(animal),
+    )
+
+
+def write_data(folder, n_targets: int = 4, adapt=lambda one: one) -> dict[str, list[Record]]:
+    """Six clips to train on, in two folds, and three to test on, one of them with a target past its end.
+
+    adapt: changes each record.
+    """
     train = [record(f'clip {i}.mp4', 2 * n_targets + i, list(range(0, 2 * n_targets, 2)), i) for i in range(6)]
     test = [
         record('a/x.avi', 9, [0, 4, 11], 10),
         record('b/x.avi', 1, [0], 12),
         record('y.mp4', 12, range(12), 14),
     ]
+    train, test = [adapt(r) for r in train], [adapt(r) for r in test]
     splits = {'train': [r.video_id for r in train], 'test': [r.video_id for r in test]}
     for stream in ('down', 'full'):
         write_records(splits, {r.video_id: r for r in train + test}.__getitem__, folder, stream)

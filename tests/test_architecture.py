@@ -13,9 +13,9 @@ ROOMS = (
     ('chimp_jax.commands',),
     ('chimp_jax.field',),
     ('chimp_jax',),
-    ('chimp_jax.ensemble', 'chimp_jax.animals', 'chimp_jax.stations'),
+    ('chimp_jax.ensemble', 'chimp_jax.stations'),
     ('chimp_jax.models', 'chimp_jax.data'),
-    ('chimp_jax.ops',),
+    ('chimp_jax.ops', 'chimp_jax.animals'),
     ('data_prep',),
     ('configs', 'chimp_jax.configs'),
 )

@@ -2,7 +2,8 @@
 
     chimp-distance clip --clip X.MP4 --members RUNS --out DIR
 
-DIR gets distances.csv and clip.png: the distance over time, how far the members differ, and frames of the clip.
+DIR gets distances.csv and clip.png: the distance over time, how far the members differ, and frames of the clip. With
+--detect or --detections a detector finds the animals, and each animal has a line of its own.
 """
 
 import argparse
@@ -17,11 +18,14 @@ from etils import epath
 from chimp_jax import members
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
+from chimp_jax.commands.estimating.flags import DETECT, LEAST_CONFIDENCE, LEAST_OF_TRACK
+from chimp_jax.commands.estimating.looking import detect_animals
 from chimp_jax.ensemble import results
-from chimp_jax.ensemble.prediction_tables import recipe_means
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND, recipe_means, without_empty_animal
 from chimp_jax.field import status
-from chimp_jax.field.clip_figure import MOST_FRAMES, draw_clip, even_places
-from chimp_jax.scoring import Panel
+from chimp_jax.field.pictures.clip_animals import targets_of_animals
+from chimp_jax.field.pictures.clip_figure import MOST_FRAMES, draw_clip, even_places
+from chimp_jax.scoring import Panel, target_boxes, target_rows
 from data_prep.lock import hold
 from data_prep.progress import Progress
 from data_prep.records import Record
@@ -31,6 +35,9 @@ from data_prep.workers.clip_record import ClipTask
 
 log = logging.getLogger(__name__)
 
+_DETECTOR_RATE = '2'  # frames per second of --detect, as by default of estimate
+_LEAST_GIVEN = 0.2  # confidence of an animal of --detections, as by default of estimate
+
 
 @dataclasses.dataclass(frozen=True)
 class ClipRequest:
@@ -39,6 +46,8 @@ class ClipRequest:
     clip: str  # local or gs://
     members: str  # folder of train.py --workdir
     out: str
+    detect: bool
+    detections: str | None
     weights: str
     round: str | None
     compile_cache: str | None
@@ -51,6 +60,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--clip', required=True, help='a clip; local or gs://')
     parser.add_argument('--members', required=True, help='folder of train.py --workdir')
     parser.add_argument('--out', required=True, help='folder for the table and the picture')
+    parser.add_argument('--detect', action='store_true', help=DETECT)
+    parser.add_argument('--detections', help='JSON of MegaDetector or PyTorch-Wildlife with the animals of the clip')
     combining.add_combination_flags(parser)
     add_compile_cache(parser)
     return parser
@@ -59,33 +70,70 @@ def make_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     request = ClipRequest(**vars(options))
     path, out = epath.Path(request.clip), epath.Path(request.out)
+    if request.detect and request.detections:
+        raise ValueError('--detect finds the animals itself, and --detections gives them; use one of the two')
     if not path.exists():
         raise ValueError(f'there is no clip {path}')
     found = members.find_members(request.members)
     combined = combining.choose_combination(found, request.weights, request.round)
     with hold(out):
-        table, record, problem = predict_clip(path, found, out / 'work')
+        task = plan_clip(request, out)
+        table, record, problem = predict_clip(path, task, found, out / 'work')
         distance = combined.distance(table)
-        results.write_table(out / status.DISTANCES, results.result_rows(distance, table, recipe_means(table)))
-        draw_predictions(out / 'clip.png', distance, table, record)
+        rows = results.result_rows(distance, table, recipe_means(table))
+        if task.target_time_s is not None:
+            boxes = target_boxes([record]).assign(**target_rows([record])[KEY])
+            rows = rows.merge(boxes, on=KEY, validate='1:1')
+        results.write_table(out / status.DISTANCES, without_empty_animal(rows))
+        note = shared_distances(rows, found)
+        draw_predictions(out / 'clip.png', distance, table, record, note)
     log.debug('\n'.join(combined.describe()))
-    print(f'{len(table)} distances in {out / status.DISTANCES}, drawn in {out}/clip.png')
+    n_animals = len(set(rows['animal']) - {''})
+    of_animals = f' of {n_animals} animal{"s" if n_animals > 1 else ""}' if n_animals else ''
+    print(f'{len(table)} distances{of_animals} in {out / status.DISTANCES}, drawn in {out}/clip.png')
+    if note:
+        print(f'note: {note} For a distance of each animal, train members with --config.model.regions=True.')
     if problem:
         print(f'{status.PARTLY}: {path.name}: {problem}')
     return 3 if problem else 0
 
 
+def plan_clip(request: ClipRequest, out: epath.Path) -> ClipTask:
+    """Returns what to decode: every second of the clip, or the seconds with an animal if there are boxes.
+
+    Runs the detector if it is asked for. Raises ValueError if the boxes do not fit the clip.
+    """
+    name = epath.Path(request.clip).name
+    if not (request.detect or request.detections):
+        return ClipTask(video_id=name, down_path=None, full_path=request.clip)
+    file = request.detections or str(out / status.DETECTIONS)
+    if request.detect:
+        (look,) = detect_animals({name: request.clip}, out / 'work' / 'looks', _DETECTOR_RATE, 1, file).values()
+        if look.problem:
+            raise ValueError(f'{request.clip}: {look.problem}')
+    least = LEAST_CONFIDENCE if request.detect else _LEAST_GIVEN
+    return targets_of_animals(request.clip, file, least, LEAST_OF_TRACK)
+
+
+def shared_distances(rows: pd.DataFrame, found: Sequence[members.Member]) -> str:
+    """Returns a sentence if a member gives one distance to several animals of a second, else ''."""
+    whole = [member.name for member in found if not member.config.model.regions]
+    if not whole or not rows.duplicated(SECOND).any():
+        return ''
+    which = 'The members' if len(whole) == len(found) else f'{len(whole)} of {len(found)} members'
+    return f'{which} give one distance to all animals of a second.'
+
+
 def predict_clip(
-    path: epath.Path, found: Sequence[members.Member], work: epath.Path
+    path: epath.Path, task: ClipTask, found: Sequence[members.Member], work: epath.Path
 ) -> tuple[pd.DataFrame, Record, str]:
-    """Decodes the clip once and predicts every second.
+    """Decodes the clip once and predicts the targets of the task.
 
     work: folder for the frames, which are deleted afterwards, and for the predictions, which are kept. Returns the
-    predictions [seconds, members] in metres, indexed by (video_id, time); the record of frames that they were made
+    predictions [targets, members] in metres, indexed by KEY; the record of frames that they were made
     from, the full copy's if a member reads it; and a problem, '' if there is none. Raises ValueError if nothing of the
     clip can be decoded.
     """
-    task = ClipTask(video_id=path.name, down_path=None, full_path=str(path))
     frames = work / 'frames'
     if frames.exists():  # an interrupted run left them, perhaps of another clip
         frames.rmtree()
@@ -110,11 +158,16 @@ def predict_clip(
     return predictions.members(augmented=False), record, problem
 
 
-def draw_predictions(path: epath.Path, distance: pd.Series, table: pd.DataFrame, record: Record) -> None:
-    """Draws the distances [seconds] over the members' predictions [seconds, members], with frames of the record."""
+def draw_predictions(path: epath.Path, distance: pd.Series, table: pd.DataFrame, record: Record, note: str) -> None:
+    """Draws the distances [targets] over the members' predictions [targets, members], with frames of the record.
+
+    distance and table are indexed by KEY. note: stands below the title.
+    """
     times_s = distance.index.get_level_values('time').to_numpy()
-    shown_s = times_s[even_places(len(times_s), MOST_FRAMES)]
+    seconds = np.unique(times_s)
+    shown_s = seconds[even_places(len(seconds), MOST_FRAMES)]
     places = np.searchsorted(record.frame_time_s, np.minimum(shown_s, record.frame_time_s[-1]))
+    boxes = pd.DataFrame(record.target_box).set_index(pd.MultiIndex.from_frame(target_rows([record])[KEY]))
     draw_clip(
         path,
         times_s=times_s,
@@ -123,4 +176,7 @@ def draw_predictions(path: epath.Path, distance: pd.Series, table: pd.DataFrame,
         frame_time_s=shown_s,
         frames=[record.frame_jpeg[place] for place in places],
         title=record.video_id,
+        animal=distance.index.get_level_values('animal').to_numpy(),
+        box=boxes.reindex(distance.index).to_numpy(),
+        note=note,
     )

@@ -21,7 +21,7 @@ from etils import epath
 from chimp_jax.ensemble.combination import METHODS, NEEDS_OOF, Combination, fit
 from chimp_jax.ensemble.distances import default_rounding, parse_rounding, round_distance
 from chimp_jax.ensemble.held_out import read_places, score_methods, to_text
-from chimp_jax.ensemble.prediction_tables import join_predictions, read_predictions
+from chimp_jax.ensemble.prediction_tables import join_predictions, read_predictions, without_empty_animal
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.field.status import CLIPS
 from chimp_jax.members import Member, find_members, read_oof
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         if request.predictions:
             rounding = default_rounding(request.method) if given is None else given
             rows = combine_files(combination, request.predictions, rounding, labels)
-            write_table(out / 'predictions.csv', rows)
+            write_table(out / 'predictions.csv', without_empty_animal(rows))
     return 0
 
 

@@ -50,20 +50,20 @@ def run(options: argparse.Namespace) -> int:
     inputs = read_inputs(request)
     with hold(request.out):
         looks = look_for_animals(request, inputs) if request.detect else {}
-        plan, tasks = plan_targets(request, inputs)
+        plan, tasks, followed = plan_targets(request, inputs)
         snapshots = find_moments(request, inputs, plan)
         ground = None
         if request.uses_ground:
             looks = looks or look_at_backgrounds(request, inputs, plan)
-            ground = find_ground(request, inputs, plan, looks)
+            ground = find_ground(request, inputs, plan, looks, followed)
         if inputs.trained is None:
             streamed, device = looked_targets(plan, looks, ground), None
         else:
             streamed, device = predict_targets(request, inputs.trained, tasks)
-        rows, calibration, checks = estimate_distances(inputs, streamed, plan, tasks, ground, request.coverage)
+        rows, calibration, checks = estimate_distances(request, inputs, streamed, plan, tasks, ground)
         clips = list_clips(inputs, plan, streamed, looks, ground, rows)
         made = summarise(inputs, plan, ground, calibration, checks, rows, clips, device, request.coverage)
-        whole = write_results(request, inputs, plan, looks, ground, rows, clips, made, snapshots)
+        whole = write_results(request, inputs, plan, looks, followed, ground, rows, clips, made, snapshots)
     print('\n'.join(result_lines(whole, clips, request.out)))
     return exit_code(rows, clips, whole)
 

@@ -18,7 +18,7 @@ from chimp_jax import members, predict
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.ensemble import distances, results
-from chimp_jax.ensemble.prediction_tables import KEY, recipe_means
+from chimp_jax.ensemble.prediction_tables import KEY, recipe_means, without_empty_animal
 from data_prep.files import write_whole
 from data_prep.lock import hold
 
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         predictions = predict.predict_split(found, request.records, split, parts, operations)
         lost = results.read_lost(request.records, 'train' if split == predict.OOF else split)
         rows = make_rows(predictions, combined, lost, order)
-        results.write_table(out, rows if request.details else rows[[*KEY, 'distance']])
+        results.write_table(out, without_empty_animal(rows if request.details else rows[[*KEY, 'distance']]))
         write_whole(parts / 'weights.json', combined.combination.to_json())
     lines = [*describe_calls(predictions.calls), *combined.describe(), *describe_errors(combined, predictions)]
     print('\n'.join(lines))

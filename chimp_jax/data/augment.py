@@ -164,6 +164,59 @@ def apply_operation(window: tf.Tensor, name: str) -> tf.Tensor:
     return tf.ensure_shape(OPERATIONS[name](window), window.shape)
 
 
+def box_after(operation: str, boxes: np.ndarray) -> np.ndarray:
+    """Returns the boxes [..., 5] after a named operation on their pictures: x1, y1, x2, y2 in shares, confidence.
+
+    A box that is turned by 45 degrees becomes the smallest upright box around it, cut at the picture's border. It is
+    gone (all 0) if its middle leaves the picture; else at least half of its width and height are left, or it fills the
+    picture. The crop of a turned picture is rounded to pixels, the box is not: an edge may be one pixel off.
+    """
+    boxes = np.asarray(boxes)
+    if operation not in _MOVES:
+        return boxes
+    move = _MOVES[operation]
+    x1, y1, x2, y2, confidence = np.moveaxis(boxes.astype(float), -1, 0)
+    corners = np.stack([np.stack(corner, axis=-1) for corner in ((x1, y1), (x2, y1), (x1, y2), (x2, y2))])
+    moved = (corners - 0.5) @ move.T + 0.5
+    low, high = moved.min(axis=0), moved.max(axis=0)
+    middle = (low + high) / 2
+    stays = (confidence > 0) & ((middle >= 0) & (middle <= 1)).all(axis=-1)
+    found = np.concatenate([np.clip(low, 0, 1), np.clip(high, 0, 1), confidence[..., None]], axis=-1)
+    return np.where(stays[..., None], found, 0).astype(boxes.dtype)
+
+
+def move_animals(
+    operation: str, boxes: np.ndarray, window: np.ndarray, belief: np.ndarray, animal_mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns boxes [S, A, 5], belief and animal_mask [K, A] of an example after a named operation on its S frames.
+
+    window: [K, T] positions among the frames. If the box of the window's middle frame has left the picture, there is
+    no belief in it. If all boxes that a slot had in a window have left, its label does not count.
+    """
+    moved = box_after(operation, boxes)
+    there = moved[window][..., 4] > 0  # [K, T, A]
+    middle = there[:, window.shape[1] // 2]
+    return moved, np.where(middle, belief, 0).astype(belief.dtype), animal_mask * there.any(axis=1)
+
+
+def _turn(angle_degrees: int, scale: float = 1.0) -> np.ndarray:
+    """Returns the matrix of a counter-clockwise turn in a picture, whose y axis points down."""
+    cosine, sine = math.cos(math.radians(angle_degrees)), math.sin(math.radians(angle_degrees))
+    return scale * np.array([[cosine, sine], [-sine, cosine]])
+
+
+# Where a point of the picture goes, from the middle. The other operations move nothing.
+_MOVES = {'flip_left_right': np.diag([-1, 1]), 'flip_up_down': np.diag([1, -1])}
+_MOVES |= {f'rotate_{angle}': _turn(angle).round() for angle in (90, 180, 270)}
+_MOVES |= {f'rotate_{angle}_crop': _turn(angle, 1 / CROP_FRACTION) for angle in (45, 135, 225, 315)}
+
+
+def number_drawn(operation_set: str, probability: float, seed: tf.Tensor) -> tf.Tensor:
+    """Returns which operation of the set `augment` applies for this seed: its number, or a greater one for none."""
+    n_choices = number_of_choices(len(OPERATION_SETS[operation_set]), probability)
+    return tf.random.stateless_uniform([], seed, minval=0, maxval=n_choices, dtype=tf.int32, alg='philox')
+
+
 def augment(window: tf.Tensor, operation_set: str, probability: float, seed: tf.Tensor) -> tf.Tensor:
     """Applies a random operation of the set, or none, to the window; eager or inside tf.data.
 
@@ -174,9 +227,8 @@ def augment(window: tf.Tensor, operation_set: str, probability: float, seed: tf.
         known = ', '.join(OPERATION_SETS)
         raise ValueError(f'unknown augmentation set {operation_set!r}; known: {known}')
     names = OPERATION_SETS[operation_set]
-    n_choices = number_of_choices(len(names), probability)
     window = tf.convert_to_tensor(window)
-    choice = tf.random.stateless_uniform([], seed, minval=0, maxval=n_choices, dtype=tf.int32, alg='philox')
+    choice = number_drawn(operation_set, probability, seed)
     branches = [lambda name=name: tf.cast(apply_operation(window, name), tf.float32) for name in names]
     augmented = tf.switch_case(choice, branches, default=lambda: tf.cast(window, tf.float32))
     return tf.ensure_shape(augmented, window.shape)

@@ -12,6 +12,16 @@ class WindowCut(NamedTuple):
     frames_per_example: int  # S distinct frames of these windows
 
 
+class AnimalCut(NamedTuple):
+    """The animals of an example, for a model with a region branch."""
+
+    most: int = 0  # A slots; 0 for a model without a region branch
+    composite_probability: float = 0.0  # of an example to get a second animal of the same clip
+
+
+NO_ANIMALS = AnimalCut()
+
+
 class Augmentation(NamedTuple):
     """Which random operations a window gets (chimp_jax.data.augment)."""
 
@@ -28,6 +38,7 @@ class BatchPlan(NamedTuple):
     batch_size: int  # windows per update, over all devices of all processes
     n_shares: int  # parts of the clips; each gives an equal part of every batch
     shuffle_windows: int  # windows in the shuffle buffers of all shares together
+    animals: AnimalCut = NO_ANIMALS
 
     @property
     def examples_per_share(self) -> int:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from chimp_jax.animals import slots
 from data_prep.records import Record
 from data_prep.windows import STORED_HALF, STORED_STEPS, window_positions
 
@@ -57,6 +58,7 @@ def _split(record: Record, most_frames: int) -> Iterator[Record]:
                 target_time_s=record.target_time_s[targets],
                 target_distance_m=record.target_distance_m[targets],
                 target_box=record.target_box[targets],
+                target_animal=[record.target_animal[i] for i in targets],
             )
             begin = end
 
@@ -68,24 +70,73 @@ class WindowPlan(NamedTuple):
     window: np.ndarray  # [N, T] int: positions among these F, or with boxes among their F * (1 + A) tokens: the frame's
     # position times (1 + A), plus 0 for the whole frame or 1 + slot for an animal
     boxes: np.ndarray | None = None  # [F, A, 5] float32: x1, y1, x2, y2 (shares) and confidence (0: no box)
+    # [N] bool, with boxes: the distance may be of another animal. The target has a name or shares its second with other
+    # targets, but its animal has no box there; or A animals with more confidence share a frame with its animal.
+    without_slot: np.ndarray | None = None
 
 
-def plan_windows(pieces: Iterable[Record], chosen: Iterable[bool], n_frames: int, step_s: int) -> WindowPlan:
-    """Plans windows of T = n_frames for the chosen pieces. Positions count over the frames of all pieces."""
-    places = [np.zeros((0, n_frames), int)]
+def plan_windows(
+    pieces: Iterable[Record], chosen: Iterable[bool], n_frames: int, step_s: int, most_animals: int = 0
+) -> WindowPlan:
+    """Plans windows of T = n_frames for the chosen pieces. Positions count over the frames of all pieces.
+
+    Frames with equal JPEGs and equal boxes count once, because the photos of a burst share their frames.
+    most_animals: A, the boxes of a frame for a model with a region branch; 0 for a model without. A window about an
+    animal has the animal's token in the frames in which it has a slot, and the frame's token in the others.
+    """
+    places, contents, tokens, boxes, without = [np.zeros((0, n_frames), int)], [], [], [], []
     start = 0
     for piece, is_chosen in zip(pieces, chosen, strict=True):
+        here = np.zeros((len(piece.frame_time_s), most_animals, 5), np.float32)
         if is_chosen:
-            places.append(start + window_positions(piece.frame_time_s, piece.target_time_s, n_frames, step_s))
+            window = window_positions(piece.frame_time_s, piece.target_time_s, n_frames, step_s)
+            places.append(start + window)
+            if most_animals:
+                here, token, lacks = _plan_animals(piece, window, most_animals)
+                tokens.append(token)
+                without.append(lacks)
+        boxes.append(here)
+        contents += zip(piece.frame_jpeg, (box.tobytes() for box in here), strict=True)
         start += len(piece.frame_time_s)
-    frame, window = np.unique(np.concatenate(places), return_inverse=True)
-    return WindowPlan(frame, window.reshape(-1, n_frames))
+    frame, window = np.unique(first_of_equal(contents)[np.concatenate(places)], return_inverse=True)
+    window = window.reshape(-1, n_frames)
+    if not most_animals:
+        return WindowPlan(frame, window)
+    token = np.concatenate([np.zeros((0, n_frames), int), *tokens])
+    boxes = np.concatenate([np.zeros((0, most_animals, 5), np.float32), *boxes])[frame]
+    return WindowPlan(frame, window * (1 + most_animals) + token, boxes, np.concatenate([np.zeros(0, bool), *without]))
+
+
+def first_of_equal(contents: Iterable[Hashable]) -> np.ndarray:
+    """Returns for each content the position of the first one that equals it, int [n]."""
+    first: dict[Hashable, int] = {}
+    return np.array([first.setdefault(content, place) for place, content in enumerate(contents)], int)
+
+
+def _plan_animals(piece: Record, window: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the boxes of all frames [n, most, 5], the tokens of the windows [m, T] within their frames (0: the whole
+    frame, else 1 + slot), and whether each target [m] is without a slot (see WindowPlan)."""
+    tracks = slots.tracks_at(slots.ClipBoxes.of_record(vars(piece)), piece.frame_time_s)
+    slot, boxes = slots.ranked_slots(tracks.box, most)
+    second = window[:, window.shape[1] // 2]
+    about = slots.targets_about(tracks, second, piece.target_time_s, piece.target_animal, piece.target_box)
+    mine = about.track[:, None]
+    has_box = tracks.padded()[mine, window, 4] > 0
+    padded = np.concatenate([slot, np.full((1, slot.shape[1]), -1)])
+    token = 1 + padded[mine, window]
+    _, number, count = np.unique(piece.target_time_s, return_inverse=True, return_counts=True)
+    is_one_of_several = (count[number] > 1) | np.array([name != '' for name in piece.target_animal], bool)
+    unseen = is_one_of_several & ~has_box[:, window.shape[1] // 2]
+    return boxes, token, unseen | (has_box & (token == 0)).any(axis=1)
 
 
 def record_digest(record: Record) -> bytes:
     """Returns the SHA-256 of everything the record's predictions depend on."""
     whole = hashlib.sha256()
-    for part in (record.video_id.encode(), record.target_time_s, record.frame_time_s, *record.frame_jpeg):
+    texts = (record.video_id, '\n'.join(record.target_animal), '\n'.join(record.box_animal))
+    arrays = (record.target_time_s, record.frame_time_s, record.target_box)
+    arrays += (record.box_time_s, record.box, record.box_confidence)
+    for part in (*(text.encode() for text in texts), *arrays, *record.frame_jpeg):
         whole.update(len(part).to_bytes(8))
         whole.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
     return whole.digest()

@@ -12,12 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from chimp_jax.data import augment
-from chimp_jax.data.batch_plan import BatchPlan, WindowCut
-from data_prep import windows
+from chimp_jax.data import augment, compositing
+from chimp_jax.data.batch_plan import NO_ANIMALS, AnimalCut, Augmentation, BatchPlan, WindowCut
+from chimp_jax.data.chunks import first_of_equal
+from chimp_jax.data.example_cut import cut_examples
 from data_prep.records import Record
 
 GLOBAL_SEED = 87654321  # TensorFlow's own, if nobody sets one
+_LABELS = ('frame_time_s', 'target_time_s', 'target_distance_m')  # the fields of a record that make its examples
+_ANIMALS = ('target_box', 'target_animal', 'box_time_s', 'box', 'box_confidence', 'box_animal')  # with slots also these
 
 
 def decode_frame(jpeg: tf.Tensor, size_px: int) -> tf.Tensor:
@@ -31,7 +34,10 @@ def decode_frame(jpeg: tf.Tensor, size_px: int) -> tf.Tensor:
 
 
 def decode_records(records: Sequence[Record], size_px: int) -> np.ndarray:
-    """All frames of some records, one record after the other -> [N, size, size, 3] uint8. Uses all CPU cores."""
+    """All frames of some records, one record after the other -> [N, size, size, 3] uint8. Uses all CPU cores.
+
+    Equal JPEGs, such as those that the photos of a burst share, are decoded once.
+    """
     jpegs = [jpeg for record in records for jpeg in record.frame_jpeg]
     frames = np.empty((len(jpegs), size_px, size_px, 3), np.uint8)
 
@@ -39,7 +45,10 @@ def decode_records(records: Sequence[Record], size_px: int) -> np.ndarray:
         frames[place] = decode_frame(jpegs[place], size_px).numpy()
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        list(threads.map(decode, range(len(jpegs))))
+        first = first_of_equal(jpegs)
+        list(threads.map(decode, np.unique(first).tolist()))
+    repeated = np.nonzero(first != np.arange(len(jpegs)))[0]
+    frames[repeated] = frames[first[repeated]]
     return frames
 
 
@@ -56,8 +65,9 @@ def training_batches(
     """Yields the shuffled, augmented batches of one epoch. Examples that do not fill a batch are left out.
 
     A batch has frames [B, S, size, size, 3] float32 0..255, window [B, K, T] int32 (positions among the S frames),
-    distance [B, K] float32 in metres, mask [B, K] (0 if a place is unused or its distance unknown), and the keys
-    video_id [B], time [B, K] (-1 if unused). plan.batch_size counts windows: B * K.
+    distance [B, K] float32 in metres, mask [B, K] (0 if a place is unused), and the keys video_id [B], time [B, K] (-1
+    if unused). plan.batch_size counts windows: B * K. With slots of animals (plan.animals.most > 0) it also has boxes
+    [B, S, A, 5], belief, animal_distance, animal_mask [B, K, A]: see steps.animal_error.
     shares: records by the number of their share, some or all of plan.n_shares. Each gives its part of every batch, in
     the order of the numbers: the batches of several processes with some shares each, put together, are the batches of
     one process with all shares. The epoch ends when the first share is used up.
@@ -70,13 +80,17 @@ def training_batches(
 
     def share(number, records):
         buffer = max(plan.shuffle_windows // cut.windows_per_example // plan.n_shares, 1)
-        examples = records.flat_map(lambda record: _cut_examples(record, cut)).shuffle(buffer, seed=draw)
+        examples = records.flat_map(lambda record: _cut_examples(record, plan, draw)).shuffle(buffer, seed=draw)
         return examples.enumerate().map(lambda index, example: (index * plan.n_shares + number, example))
 
     def finish(index, example):
         frames = _decode_frames(example.pop('frame_jpeg'), plan.size_px)
         frames = tf.ensure_shape(frames, (cut.frames_per_example, plan.size_px, plan.size_px, 3))
+        if 'paste_jpeg' in example:
+            frames = _pasted(frames, *(example.pop(name) for name in ('paste_jpeg', 'paste_box', 'paste_cover')))
         drawn = tf.stack([tf.constant(draw, tf.int64), index])
+        if plan.animals.most:
+            example |= _moved_animals(example, plan.augmentation, drawn)
         return example | {'frames': augment.augment(frames, **plan.augmentation._asdict(), seed=drawn)}
 
     turns = tf.data.Dataset.from_tensor_slices(np.repeat(np.arange(len(shares)), plan.examples_per_share))
@@ -99,8 +113,9 @@ class TrainingIndex(NamedTuple):
     """What each record holds for training, in the order of the records."""
 
     video_id: list[str]
-    n_examples: np.ndarray  # int64, as windows.plan_examples makes them of the targets with a known distance
-    distance_m: list[np.ndarray]  # the known ones
+    n_examples: np.ndarray  # int64, as example_cut.cut_examples makes them of the targets with a known distance
+    distance_m: list[np.ndarray]  # the known ones that examples have
+    n_left_out: np.ndarray  # int64, the known ones that no example has
 
     def counts(self, video_ids: Collection[str]) -> np.ndarray:
         """Returns n_examples, 0 for clips that are not among these."""
@@ -114,17 +129,20 @@ class TrainingIndex(NamedTuple):
         return float(np.median(np.concatenate(known)))
 
 
-def index_records(records: tf.data.Dataset, cut: WindowCut) -> TrainingIndex:
+def index_records(records: tf.data.Dataset, cut: WindowCut, animals: AnimalCut = NO_ANIMALS) -> TrainingIndex:
     """Reads all records once, without their frames."""
-    found = TrainingIndex([], [], [])
-    names = ('video_id', 'frame_time_s', 'target_time_s', 'target_distance_m')
+    found = TrainingIndex([], [], [], [])
+    names = ('video_id', *_LABELS, *(_ANIMALS if animals.most else ()))
     for record in records.map(lambda r: {name: r[name] for name in names}).as_numpy_iterator():
-        known = np.isfinite(record['target_distance_m'])
-        examples = windows.plan_examples(record['frame_time_s'], record['target_time_s'][known], **cut._asdict())
-        found.video_id.append(record['video_id'].decode())
-        found.n_examples.append(len(examples.target))
-        found.distance_m.append(record['target_distance_m'][known])
-    return found._replace(n_examples=np.array(found.n_examples, np.int64))
+        fields = {name: _as_text(value) for name, value in record.items()}
+        of_record = cut_examples(fields, cut, animals)
+        found.video_id.append(fields['video_id'])
+        found.n_examples.append(len(of_record.examples))
+        found.distance_m.append(of_record.label_m)
+        found.n_left_out.append(of_record.n_left_out)
+    return found._replace(
+        n_examples=np.array(found.n_examples, np.int64), n_left_out=np.array(found.n_left_out, np.int64)
+    )
 
 
 def share_records(n_examples: np.ndarray, n_shares: int) -> list[tuple[int, int]]:
@@ -141,27 +159,73 @@ def _decode_frames(jpegs: tf.Tensor, size_px: int) -> tf.Tensor:
     return tf.map_fn(lambda jpeg: decode_frame(jpeg, size_px), jpegs, fn_output_signature=signature)
 
 
-def _cut_examples(record: dict, cut: WindowCut) -> tf.data.Dataset:
+def _cut_examples(record: dict, plan: BatchPlan, draw: int) -> tf.data.Dataset:
     """A record -> its labelled examples, frames still as JPEG."""
-    labelled = tf.math.is_finite(record['target_distance_m'])
-    target_time = tf.boolean_mask(record['target_time_s'], labelled)
-    target_distance = tf.boolean_mask(record['target_distance_m'], labelled)
+    cut, most = plan.windows, plan.animals.most
+    s, k = cut.frames_per_example, cut.windows_per_example
+    arrays = {
+        'frame': ((s,), tf.int32),
+        'window': ((k, cut.n_frames), tf.int32),
+        'time': ((k,), tf.int32),
+        'distance': ((k,), tf.float32),
+        'mask': ((k,), tf.float32),
+    }
+    if most:
+        arrays['boxes'] = ((s, most, 5), tf.float32)
+        arrays |= dict.fromkeys(('belief', 'animal_distance', 'animal_mask'), ((k, most), tf.float32))
+    composites = most > 0 and plan.animals.composite_probability > 0
+    pasted = {'paste_frame': ((s,), tf.int32), 'paste_box': ((s, 5), tf.float32), 'paste_cover': ((s, 5), tf.float32)}
+    if composites:
+        arrays |= pasted
+    names = ('video_id', *_LABELS, *(_ANIMALS if most else ()))
 
-    def plan(frame_time_s, target_time_s):
-        return windows.plan_examples(frame_time_s, target_time_s, **cut._asdict())
+    def cut_record(*values):
+        fields = {name: _as_text(value) for name, value in zip(names, values, strict=True)}
+        examples = cut_examples(fields, cut, plan.animals, draw if composites else None).examples
+        flat = [one._asdict() | dict(zip(pasted, one.pasted, strict=True)) for one in examples]
+        return [
+            np.array([one[name] for one in flat], dtype.as_numpy_dtype).reshape(-1, *shape)
+            for name, (shape, dtype) in arrays.items()
+        ]
 
-    frame, window, target = tf.numpy_function(plan, [record['frame_time_s'], target_time], [tf.int32] * 3)
-    frame = tf.ensure_shape(frame, (None, cut.frames_per_example))
-    window = tf.ensure_shape(window, (None, cut.windows_per_example, cut.n_frames))
-    target = tf.ensure_shape(target, (None, cut.windows_per_example))
-    used, place = target >= 0, tf.maximum(target, 0)
-    return tf.data.Dataset.from_tensor_slices(
-        {
-            'frame_jpeg': tf.gather(record['frame_jpeg'], frame),
-            'window': window,
-            'distance': tf.where(used, tf.gather(target_distance, place), 0.0),
-            'mask': tf.cast(used, tf.float32),
-            'time': tf.where(used, tf.gather(target_time, place), -1),
-            'video_id': tf.fill(tf.shape(target)[:1], record['video_id']),
-        }
-    )
+    found = tf.numpy_function(cut_record, [record[name] for name in names], [dtype for _, dtype in arrays.values()])
+    found = dict(zip(arrays, found, strict=True))
+    found = {name: tf.ensure_shape(found[name], (None, *shape)) for name, (shape, _) in arrays.items()}
+    found['frame_jpeg'] = tf.gather(record['frame_jpeg'], found.pop('frame'))
+    found['video_id'] = tf.fill(tf.shape(found['time'])[:1], record['video_id'])
+    if composites:
+        source = found.pop('paste_frame')
+        jpegs = tf.gather(record['frame_jpeg'], tf.maximum(source, 0))
+        found['paste_jpeg'] = tf.where(source >= 0, jpegs, '')
+    return tf.data.Dataset.from_tensor_slices(found)
+
+
+def _as_text(value):
+    """Returns bytes, or an array of bytes, as text; numbers as they are."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return [name.decode() for name in value] if value.dtype == object else value
+
+
+def _pasted(frames: tf.Tensor, jpegs: tf.Tensor, box: tf.Tensor, cover: tf.Tensor) -> tf.Tensor:
+    """Returns the frames of an example with what is pasted into them. jpegs: [S], all '' if nothing is."""
+
+    def paste():
+        source = tf.ensure_shape(_decode_frames(jpegs, frames.shape[1]), frames.shape)
+        return compositing.paste(frames, source, box, cover)
+
+    return tf.cond(tf.equal(jpegs[0], ''), lambda: frames, paste)
+
+
+def _moved_animals(example: dict, augmentation: Augmentation, seed: tf.Tensor) -> dict:
+    """Returns the boxes of an example, and the labels of its slots, after the operation that its frames get."""
+    names = augment.OPERATION_SETS[augmentation.operation_set]
+
+    def move(number, boxes, *labels):
+        return augment.move_animals(names[number], boxes, *labels) if number < len(names) else (boxes, *labels[1:])
+
+    moved = ('boxes', 'belief', 'animal_mask')
+    arguments = [example[name] for name in ('boxes', 'window', 'belief', 'animal_mask')]
+    number = augment.number_drawn(*augmentation, seed)
+    found = dict(zip(moved, tf.numpy_function(move, [number, *arguments], [tf.float32] * 3), strict=True))
+    return {name: tf.ensure_shape(found[name], example[name].shape) for name in moved}

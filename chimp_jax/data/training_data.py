@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import logging
 from collections.abc import Collection, Iterator
 
 import jax
@@ -10,9 +11,11 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from chimp_jax.data import input_pipeline, processes
-from chimp_jax.data.batch_plan import Augmentation, BatchPlan, WindowCut
+from chimp_jax.data.batch_plan import NO_ANIMALS, AnimalCut, Augmentation, BatchPlan, WindowCut
 from chimp_jax.data.folds import Fold
 from data_prep.records import Record, read_dataset, split_sizes, to_records
+
+log = logging.getLogger(__name__)
 
 
 class TrainingData:
@@ -21,8 +24,11 @@ class TrainingData:
     Raises ValueError if shares, processes and batch do not divide.
     """
 
-    def __init__(self, data: ConfigDict, batch_size: int, seed: int):
-        """data: config.data. batch_size: windows per update. seed: of order and augmentation; fold k adds k."""
+    def __init__(self, data: ConfigDict, batch_size: int, seed: int, regions: bool = False):
+        """data: config.data. batch_size: windows per update. seed: of order and augmentation; fold k adds k.
+
+        regions: whether the model has a distance for each animal (config.model.regions).
+        """
         self.records, self.stream, self.seed = data.records, data.stream, seed
         self.plan = BatchPlan(
             windows=WindowCut(
@@ -36,6 +42,7 @@ class TrainingData:
             batch_size=batch_size,
             n_shares=data.shares,
             shuffle_windows=data.shuffle_windows,
+            animals=_animal_cut(data.most_animals, data.composite_probability, regions),
         )
         process, n_processes = jax.process_index(), jax.process_count()
         if data.shares % n_processes:
@@ -51,12 +58,26 @@ class TrainingData:
         """The index of all records. Each process reads its own part of them."""
         n_records = split_sizes(self.records, self.stream)['train']
         mine = input_pipeline.share_records(np.ones(n_records, int), jax.process_count())[jax.process_index()]
-        part = input_pipeline.index_records(self._read(*mine), self.plan.windows)
+        part = input_pipeline.index_records(self._read(*mine), self.plan.windows, self.plan.animals)
         distances = [known.tolist() for known in part.distance_m]
-        everywhere = processes.gather([part.video_id, part.n_examples.tolist(), distances])
-        video_id, n_examples, distance_m = (sum(lists, []) for lists in zip(*everywhere, strict=True))
-        return input_pipeline.TrainingIndex(
-            video_id, np.array(n_examples, np.int64), [np.array(known, np.float32) for known in distance_m]
+        everywhere = processes.gather([part.video_id, part.n_examples.tolist(), distances, part.n_left_out.tolist()])
+        video_id, n_examples, distance_m, n_left_out = (sum(lists, []) for lists in zip(*everywhere, strict=True))
+        distance_m = [np.array(known, np.float32) for known in distance_m]
+        index = input_pipeline.TrainingIndex(video_id, np.array(n_examples), distance_m, np.array(n_left_out))
+        if index.n_left_out.any():
+            log.warning('%s: %s', self.records, self._describe_left_out(index.n_left_out))
+        return index
+
+    def _describe_left_out(self, n_left_out: np.ndarray) -> str:
+        several = f'{n_left_out.sum()} labels in {np.sum(n_left_out > 0)} clips are left out of training'
+        if not self.plan.animals.most:
+            return (
+                f'{several}: their seconds have several labelled animals, and this model gives one distance a second; '
+                'set --config.model.regions=True for a distance for each animal'
+            )
+        return (
+            f'{several}: their seconds have several labelled animals, and theirs has no box or no place among '
+            f'data.most_animals={self.plan.animals.most}; add boxes to the labels, or set a larger number'
         )
 
     def n_steps(self, fold: Fold) -> int:
@@ -88,3 +109,23 @@ class TrainingData:
 
     def _read(self, first: int, stop: int) -> tf.data.Dataset:
         return read_dataset(self.records, self.stream, 'train', first, stop)
+
+
+def _animal_cut(most: int, composite_probability: float, regions: bool) -> AnimalCut:
+    """Returns how examples hold animals. Raises ValueError if the fields do not fit each other."""
+    if not 0 <= composite_probability <= 1:
+        raise ValueError(f'data.composite_probability={composite_probability} is no probability; set 0 to 1')
+    if not regions:
+        if composite_probability:
+            raise ValueError(
+                f'data.composite_probability={composite_probability} makes examples with two animals, which a model '
+                'without regions cannot learn; set --config.model.regions=True, or leave the flag out'
+            )
+        return NO_ANIMALS
+    least = 2 if composite_probability else 1
+    if most < least:
+        raise ValueError(
+            f'data.most_animals={most} is too small: model.regions=True requires 1 place for an animal, and '
+            f'data.composite_probability above 0 requires 2; set --config.data.most_animals={least} or more'
+        )
+    return AnimalCut(most, composite_probability)

@@ -1,7 +1,7 @@
 """Combines the predictions of several recipes into one distance for each target, by weights or by their median.
 
-The predictions of a recipe are the means over its folds. Rows are matched by (video_id, time) and recipes by name, in
-any order. All distances are in metres.
+The predictions of a recipe are the means over its folds. Rows are matched by (video_id, time, animal) and recipes by
+name, in any order. All distances are in metres.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ class Places(NamedTuple):
 def read_places(folder, labels: pd.Series) -> Places:
     """Returns groups of sites with about equally many rows, and the parks, of the labelled rows.
 
-    folder: a recipe's folder, into which training writes clips.csv (video_id, site, park). A clip of unknown site is
-    a site of its own. labels: metres, indexed by (video_id, time). Raises ValueError if the file lacks a column.
+    folder: a recipe's folder, into which training writes clips.csv (video_id, site, park). A clip of unknown site is a
+    site of its own. labels: metres, indexed by (video_id, time, animal). Raises ValueError if the file lacks a column.
     """
     path = epath.Path(folder) / 'clips.csv'
     clip = labels.index.get_level_values('video_id').to_numpy(str)

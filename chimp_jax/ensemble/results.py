@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import KEY, read_predictions
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND, read_predictions, with_animal
 from data_prep.archive import Names
 from data_prep.files import write_whole
 from data_prep.inputs.tables import check_unique, read_table, seconds_of
@@ -19,7 +19,7 @@ OK = 'ok'  # the status of a row with a distance; any other status is the reason
 def result_rows(distance: pd.Series, members: pd.DataFrame, recipes: pd.DataFrame) -> pd.DataFrame:
     """Returns one table of the distances of the ensemble [rows], the members [rows, members] and the recipes.
 
-    Columns: video_id, time, distance, one for each recipe, all distances in metres; spread, the standard deviation
+    Columns: KEY, distance, one for each recipe, all distances in metres; spread, the standard deviation
     over the members, NaN if there is one member; members, their number; status.
     """
     n_members = members.notna().sum(axis=1)
@@ -29,21 +29,21 @@ def result_rows(distance: pd.Series, members: pd.DataFrame, recipes: pd.DataFram
 
 
 def read_lost(records, split: str) -> pd.DataFrame:
-    """Returns (video_id, time, reason) of the targets of a split that no record contains.
+    """Returns KEY and reason of the targets of a split that no record contains.
 
     Returns no rows if the folder has no lost.csv, as records from elsewhere. Raises ValueError with file and row if the
     table cannot be read.
     """
     path = epath.Path(records) / LOST
     if not path.exists():
-        return pd.DataFrame({'video_id': [], 'time': np.zeros(0, int), 'reason': []})
-    table = read_table(path, required=['split', *KEY, 'reason'])
+        return pd.DataFrame({'video_id': [], 'time': np.zeros(0, int), 'animal': [], 'reason': []})
+    table = with_animal(read_table(path, required=['split', *SECOND, 'reason']))
     table = table.astype(str).assign(time=seconds_of(table, path))
     return table.loc[table['split'] == split, [*KEY, 'reason']].reset_index(drop=True)
 
 
 def with_lost(rows: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
-    """Adds the targets (video_id, time, reason) that could not be predicted, without a distance. Sorted by key."""
+    """Adds the targets (KEY, reason) that could not be predicted, without a distance. Sorted by KEY."""
     new = lost.rename(columns={'reason': 'status'}).assign(members=0)
     new = new[~pd.MultiIndex.from_frame(new[KEY]).isin(pd.MultiIndex.from_frame(rows[KEY]))]
     table = pd.concat([rows, new.drop_duplicates(KEY)]) if len(new) else rows
@@ -51,7 +51,7 @@ def with_lost(rows: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_order(rows: pd.DataFrame, order: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of `order` (video_id, time), in its order and with its names of the clips.
+    """Returns the rows of `order` (KEY), in its order and with its names of the clips.
 
     A row without a prediction has no distance.
     """
@@ -74,7 +74,7 @@ def write_table(path, rows: pd.DataFrame) -> None:
 
 
 def read_order(path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Reads a submission_format.csv: video_id, time and the named columns; the index is the line of each row.
+    """Reads a submission_format.csv: KEY and the named columns; the index is the line of each row.
 
     Raises ValueError with file and line if the table cannot be read or has a key twice.
     """
@@ -91,7 +91,7 @@ def check_submission(path, order_path) -> int:
     """
     order, table = read_order(order_path), read_order(path, ['distance'])
     header = epath.Path(path).read_text().partition('\n')[0].strip()
-    if header != ','.join([*KEY, 'distance']):
+    if header != ','.join([*SECOND, 'distance']):
         raise ValueError(f'{path} has the columns {header}; a submission has video_id,time,distance')
     if len(table) != len(order):
         raise ValueError(f'{path} has {len(table)} rows, {order_path} has {len(order)}')
@@ -103,6 +103,6 @@ def check_submission(path, order_path) -> int:
     for broken, fault in rules:
         if broken.any():
             line = table.index[np.argmax(broken)]
-            video_id, time_s = table.loc[line, KEY]
+            video_id, time_s = table.loc[line, SECOND]
             raise ValueError(f'{path}:{line}: {video_id} at {time_s} s {fault} ({int(broken.sum())} such rows)')
     return len(table)

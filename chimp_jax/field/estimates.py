@@ -11,17 +11,18 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax.clip_stream import Streamed
-from chimp_jax.ensemble.prediction_tables import BOX, KEY
+from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND
 from chimp_jax.ensemble.results import with_lost
 from chimp_jax.field import corrections, flags, intervals, status
-from chimp_jax.field.label_tables import keyed
+from chimp_jax.stations.ground_plane import angle_deg
 from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan
 from data_prep.workers.clip_record import ClipTask
 
 Correct = Callable[[np.ndarray], np.ndarray]
 LABEL = 'label'  # the detector's name of the animal, '' if it is just an animal or there is no detector
-COLUMNS = [*KEY, 'distance', 'distance_lower', 'distance_upper', 'spread', 'members', 'flags', 'status', *BOX, LABEL]
+COLUMNS = [*KEY, 'distance', 'distance_lower', 'distance_upper', 'spread', 'members', 'flags', 'status', *BOX]
+COLUMNS += ['angle', LABEL]
 
 
 class Estimated(NamedTuple):
@@ -35,12 +36,17 @@ class Estimated(NamedTuple):
 
 
 def from_members(
-    distance_m: pd.Series, members: pd.DataFrame, fitted: intervals.Intervals | None, correct: Correct | None
+    distance_m: pd.Series,
+    members: pd.DataFrame,
+    fitted: intervals.Intervals | None,
+    shared: np.ndarray,
+    correct: Correct | None,
 ) -> Estimated:
     """Returns the estimates of the members with their intervals, corrected by the known distances of their station.
 
     distance_m [rows]: of the ensemble; members [rows, members]. fitted: None if there are no OOF rows; the rows have no
-    interval then. correct: maps distances [rows] in metres to corrected ones; None without a correction.
+    interval then. shared [rows] bool: the distance is one for all animals of the second. correct: maps distances [rows]
+    in metres to corrected ones; None without a correction.
     """
     plain_m = distance_m.to_numpy(float)
     lower_m = upper_m = np.full(len(plain_m), np.nan)
@@ -48,16 +54,22 @@ def from_members(
         lower_m, upper_m = fitted.apply(plain_m, intervals.comparable_spread(members))
     if correct is not None:
         plain_m, lower_m, upper_m = map(correct, (plain_m, lower_m, upper_m))
-    none = [''] * len(plain_m)
-    return Estimated(plain_m, lower_m, upper_m, none, none)
+    return Estimated(
+        plain_m, lower_m, upper_m, [flags.ONE_FOR_ALL if one else '' for one in shared], [''] * len(plain_m)
+    )
 
 
 def estimate_rows(
-    streamed: Streamed, estimated: Estimated, recipes: pd.DataFrame, training: flags.Training
+    streamed: Streamed,
+    estimated: Estimated,
+    recipes: pd.DataFrame,
+    training: flags.Training,
+    theta_deg: float | None,
 ) -> pd.DataFrame:
     """Returns the rows of distances.csv: COLUMNS, then a column for each recipe.
 
-    estimated and recipes [rows, recipes] are in the order of streamed.rows.
+    estimated and recipes [rows, recipes] are in the order of streamed.rows. theta_deg: the camera's horizontal angle of
+    view in degrees; None if it is unknown, then the rows have no angle.
     """
     members = streamed.answers()
     rows = streamed.rows[[*KEY, *BOX]].copy()
@@ -69,18 +81,24 @@ def estimate_rows(
     rows['flags'] = [' '.join(filter(None, pair)) for pair in zip(found, estimated.flags, strict=True)]
     rows['status'] = [reason or status.OK for reason in estimated.reason]
     rows['spread'], rows['members'] = intervals.spread(members), members.shape[1]
+    rows['angle'] = np.nan
+    if theta_deg is not None:
+        rows['angle'] = angle_deg((rows['bbox_x'] + rows['bbox_width'] / 2).to_numpy(float), theta_deg)
     rows[LABEL] = ''
     return pd.concat([rows[COLUMNS], recipes.reset_index(drop=True)], axis=1)
 
 
 def lost_targets(plan: Plan, tasks: Sequence[ClipTask], streamed: Streamed) -> pd.DataFrame:
-    """Returns (video_id, time, reason) of the targets without a prediction, if they can be animals."""
-    lost = [tuple(target) for targets in plan.targets.values() for target in targets.lost]
-    predicted = set(zip(streamed.rows['video_id'], streamed.rows['time'], strict=True))
+    """Returns KEY and reason of the targets without a prediction, if they can be animals."""
+    lost = [
+        (one.video_id, one.time_s, one.animal, one.reason) for targets in plan.targets.values() for one in targets.lost
+    ]
+    predicted = set(streamed.rows[KEY].itertuples(index=False, name=None))
     problems = streamed.clips.set_index('video_id')['problem']
     for task in tasks:
         times_s = task.target_time_s or []
-        lost += [(task.video_id, t, problems[task.video_id]) for t in times_s if (task.video_id, t) not in predicted]
+        keys = [(task.video_id, *key) for key in zip(times_s, task.target_animal or [''] * len(times_s), strict=True)]
+        lost += [(*key, problems[task.video_id]) for key in keys if key not in predicted]
     lost = [target for target in lost if target[:2] not in plan.added]
     return pd.DataFrame(lost, columns=[*KEY, 'reason'])
 
@@ -93,9 +111,9 @@ def mark_known(rows: pd.DataFrame, known: pd.DataFrame | None, added: Collection
     """
     if known is None or not added:
         return rows
-    keys = keyed(rows).index
+    keys = pd.MultiIndex.from_frame(rows[SECOND])
     marked = keys.isin(list(added))
-    measured_m = pd.Series(known['distance'].to_numpy(float), keyed(known).index)
+    measured_m = pd.Series(known['distance'].to_numpy(float), pd.MultiIndex.from_frame(known[SECOND]))
     result = rows.copy()
     result.loc[marked, 'distance'] = measured_m.reindex(keys[marked]).to_numpy()
     result.loc[marked, ['distance_lower', 'distance_upper']] = np.nan
@@ -107,15 +125,15 @@ def mark_known(rows: pd.DataFrame, known: pd.DataFrame | None, added: Collection
 def complete_rows(
     rows: pd.DataFrame,
     lost: pd.DataFrame,
-    labels: Mapping[tuple[str, int], str],
+    labels: Mapping[tuple[str, int, str], str],
     corrected: pd.DataFrame | None,
 ) -> pd.DataFrame:
-    """Adds the targets without a distance (video_id, time, reason) and the labels, and applies a person's corrections.
+    """Adds the targets without a distance (KEY, reason) and the labels, and applies a person's corrections.
 
-    labels: {(video_id, time): the detector's name of the animal}.
+    labels: {(video_id, time, animal): the detector's name of the animal}.
     """
     whole = with_lost(rows, lost).fillna({'flags': ''})
-    whole[LABEL] = [labels.get(key, '') for key in zip(whole['video_id'], whole['time'], strict=True)]
+    whole[LABEL] = [labels.get(key, '') for key in whole[KEY].itertuples(index=False, name=None)]
     return whole if corrected is None else corrections.apply_corrections(whole, corrected)
 
 
@@ -162,7 +180,8 @@ def clip_rows(
     missed = pd.Series(dict(unlooked or {}), dtype=object).reindex(table.index).fillna('')
     before = pd.Series(problems, dtype=object).reindex(table.index).fillna('')
     reason = before.str.cat(table.pop('problem').fillna(''), '; ').str.strip('; ')
-    seconds = rows[rows['distance'].notna()].groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
+    found = rows[rows['distance'].notna()].drop_duplicates(SECOND)
+    seconds = found.groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
     asked = table.index.isin(rows['video_id']) | (reason != '')
     state = np.select(
         [table.index.isin(list(not_clips)), ~asked & (missed != ''), ~asked, reason == '', seconds > 0],

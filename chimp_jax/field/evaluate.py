@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND, with_animal
 from chimp_jax.field.bins import CUTPOINTS_M, bin_names, bin_of, check_cutpoints
-from chimp_jax.field.label_tables import keyed, named, read_label_table
-from chimp_jax.field.status import CLIPS, CORRECTED, KNOWN
+from chimp_jax.field.label_tables import named, read_label_table
+from chimp_jax.field.measured.detected import detection_table, seen_animals
+from chimp_jax.field.measured.matching import ELSEWHERE, NO_ROW, UNCLEAR, match_animals
+from chimp_jax.field.measured.screen import bias_direction, detection_lines, matched_lines, screen_lines
+from chimp_jax.field.status import CLIPS, CORRECTED, FAILED, KNOWN, NOT_A_CLIP, NOT_ASKED, NOT_LOOKED
 from data_prep.archive import Names
 from data_prep.decoding.damage import SLACK_S
 from data_prep.files import write_json, write_whole
@@ -25,6 +28,7 @@ from data_prep.inputs.tables import check_unique, numbers_of, read_table, second
 log = logging.getLogger(__name__)
 
 BOUNDS = ['distance_lower', 'distance_upper']
+_NOT_WATCHED = (FAILED, NOT_LOOKED, NOT_A_CLIP, NOT_ASKED)  # status words of clips in which nobody looked for animals
 
 
 class BandError(NamedTuple):
@@ -37,50 +41,85 @@ class BandError(NamedTuple):
     width_m: float  # of the bin; infinite outside the cutpoints
 
 
-def read_distances(path) -> pd.DataFrame:
-    """Reads distances.csv, or any CSV video_id, time, distance -> KEY, distance, BOUNDS (NaN if missing), status.
+class Joined(NamedTuple):
+    """Estimates beside known distances.
 
-    Raises ValueError, in one line with file and row, if it cannot be read or has a target twice.
+    rows: the rows of distances.csv with `truth`, `site` and `in_view`, the number of animals in their second. left_out:
+    {kind: ['clip at t s', ...]} of the others. matched: of match_animals, for each known distance.
     """
-    table = read_table(path, [*KEY, 'distance'], numbers=['time', 'distance', *BOUNDS])
-    numbers = {name: numbers_of(table, name, path) for name in ('distance', *BOUNDS) if name in table}
-    rows = table.assign(time=seconds_of(table, path), **numbers)
+
+    rows: pd.DataFrame
+    left_out: dict[str, list[str]]
+    matched: pd.DataFrame
+
+
+def read_distances(path) -> pd.DataFrame:
+    """Reads distances.csv, or any CSV video_id, time, distance -> KEY, distance, BOUNDS and BOX, status.
+
+    Missing numbers are NaN, missing texts ''. Raises ValueError, in one line with file and row, if it cannot be read or
+    has a target twice.
+    """
+    numbers = ['distance', *BOUNDS, *BOX]
+    table = with_animal(read_table(path, [*SECOND, 'distance'], numbers=['time', *numbers]))
+    found = {name: numbers_of(table, name, path) for name in numbers if name in table}
+    rows = table.assign(time=seconds_of(table, path), **found)
     check_unique(rows, KEY, path)
-    rows = rows.reindex(columns=[*KEY, 'distance', *BOUNDS, 'status']).reset_index(drop=True)
+    rows = rows.reindex(columns=[*KEY, *numbers, 'status']).reset_index(drop=True)
     return rows.assign(status=rows['status'].fillna(''))
 
 
-def join_truth(rows: pd.DataFrame, truth: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """rows of read_distances, truth of read_label_table -> the common rows with `truth` and `site`; the others.
+def join_truth(rows: pd.DataFrame, truth: pd.DataFrame) -> Joined:
+    """rows of read_distances, truth of read_label_table -> the animals that have both distances; the others.
 
-    The others, {kind: ['clip at t s', ...]}: known distances without a row, rows without a distance, a person's
-    corrections and the distances of --calibrate (they are not estimates), and rows without a known distance. Raises
-    ValueError if no row is left.
+    The others: known distances without a row, or of which no name or box tells the row; rows without a distance; a
+    person's corrections and the distances of --calibrate (they are not estimates); rows without a known distance.
+    Raises ValueError if no row is left.
     """
-    joined = rows.merge(truth[[*KEY, 'distance', 'site']].rename(columns={'distance': 'truth'}), on=KEY)
+    matched = match_animals(truth, rows)
+    found = matched['place'] >= 0
+    places = matched.loc[found, 'place'].to_numpy()
+    in_view = rows.groupby(SECOND)['animal'].transform('size').to_numpy()[places]
+    measured_in_view = truth.groupby(SECOND)['distance'].transform('size')[found].to_numpy()
+    joined = (
+        rows.iloc[places]
+        .reset_index(drop=True)
+        .assign(
+            truth=truth.loc[found, 'distance'].to_numpy(float),
+            site=truth.loc[found, 'site'].to_numpy(object),
+            in_view=np.maximum(in_view, measured_in_view),
+        )
+    )
     corrected, measured = joined['status'] == CORRECTED, joined['status'] == KNOWN
     empty = joined['distance'].isna() & ~(corrected | measured)
-    estimated = rows[rows['status'] != KNOWN]
+    free = np.setdiff1d(np.arange(len(rows)), places)
     left_out = {
-        'known, without a row': truth[~keyed(truth).index.isin(keyed(rows).index)],
+        'known, without a row': truth[matched['how'] == NO_ROW],
+        'known, with a box elsewhere': truth[matched['how'] == ELSEWHERE],
+        'known, but no name or box tells which animal': truth[matched['how'] == UNCLEAR],
         'known, without an estimate': joined[empty],
         'known, corrected by a person': joined[corrected],
         'known, used for the calibration': joined[measured],
-        'estimated, but not known': estimated[~keyed(estimated).index.isin(keyed(truth).index)],
+        'estimated, but not known': rows.iloc[free][lambda part: part['status'] != KNOWN],
     }
     joined = joined[~(corrected | measured | empty)].reset_index(drop=True)
-    names = {kind: [f'{v} at {t} s' for v, t in part[KEY].itertuples(index=False)] for kind, part in left_out.items()}
+    names = {kind: list(map(_name, part[KEY].itertuples(index=False))) for kind, part in left_out.items()}
     if joined.empty:
-        raise ValueError(f'no known distance has an estimate to compare with: {named(names["known, without a row"])}')
-    return joined, names
+        known = [name for kind, part in names.items() if kind.startswith('known') for name in part]
+        raise ValueError(f'no known distance has an estimate to compare with: {named(known)}')
+    return Joined(joined, names, matched)
+
+
+def _name(key) -> str:
+    return f'{key.video_id} at {key.time} s' + (f', animal {key.animal}' if key.animal else '')
 
 
 def evaluate(joined: pd.DataFrame, cutpoints_m=CUTPOINTS_M) -> pd.DataFrame:
     """Rows of join_truth -> a row for all, for each band of the true distance, and for each site.
 
-    Columns: scope ('all', 'band', 'site'), name, n; mae, rmse, bias (estimate - truth) in metres; right_bin: among the
-    true distances within the cutpoints, the share of estimates in the same bin; coverage: among the rows with an
-    interval, the share of true distances inside; width: mean width of the intervals in metres. NaN without rows.
+    If several animals are in view in a second of `in_view`, there is a row for those, and one for the other seconds.
+    Columns: scope ('all', 'animals', 'band', 'site'), name, n; mae, rmse, bias (estimate - truth) in metres; right_bin:
+    among the true distances within the cutpoints, the share of estimates in the same bin; coverage: among the rows with
+    an interval, the share of true distances inside; width: mean width of the intervals in metres. NaN without rows.
     A bin includes its upper cutpoint, the first bin also the lower one, as in the R package Distance (create_bins).
     """
     edges = check_cutpoints(cutpoints_m)
@@ -94,6 +133,10 @@ def evaluate(joined: pd.DataFrame, cutpoints_m=CUTPOINTS_M) -> pd.DataFrame:
     )
     labels = bin_names(edges)
     lines = [_line('all', 'all', per_row)]
+    several = joined['in_view'].to_numpy() > 1 if 'in_view' in joined else np.zeros(len(joined), bool)
+    if several.any():
+        parts = {'one in view': ~several, 'several in view': several}
+        lines += [_line('animals', name, per_row[part]) for name, part in parts.items() if part.any()]
     lines += [_line('band', labels[band], part) for band, part in per_row.groupby('band')]
     lines += [_line('site', site, part) for site, part in per_row.groupby(joined['site'].to_numpy(str)) if site]
     return pd.DataFrame(lines)
@@ -125,7 +168,7 @@ def describe_bias(bands: Iterable[tuple[str, float]]) -> str:
 def bias_text(bias_m: float) -> str:
     """Returns a bias in words: '1.4 m too far', or 'right on average'."""
     size = f'{abs(bias_m):.1f}'
-    return 'right on average' if size == '0.0' else f'{size} m {_direction(bias_m)}'
+    return 'right on average' if size == '0.0' else f'{size} m {bias_direction(bias_m)}'
 
 
 def bias_warning(bands: Iterable[BandError]) -> str:
@@ -147,83 +190,57 @@ class Evaluation(NamedTuple):
     left_out: dict[str, list[str]]  # of join_truth
     warning: str  # of bias_warning
     unknown: list[str]  # known distances of clips or seconds that do not exist: 'file:line (clip at t s)'
+    detection: pd.DataFrame  # of detection_table
 
 
 def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> Evaluation:
-    """Prints the table of evaluate, and writes OUT/evaluation.csv and OUT/evaluation.json if `out` is given.
+    """Prints the tables of evaluate and detection_table, and writes them into the folder `out` if it is given.
 
-    The site of a clip comes from the table of known distances, else from clips.csv beside distances_csv. Raises
-    ValueError in one line for bad input.
+    The files are evaluation.json, with all, and one CSV for each table. The site of a clip comes from the table of
+    known distances, else from clips.csv beside distances_csv. Raises ValueError in one line for bad input.
     """
     distances_csv = epath.Path(distances_csv)
-    check_cutpoints(cutpoints_m)
+    edges = check_cutpoints(cutpoints_m)
     rows, clips = read_distances(distances_csv), _clips_beside(distances_csv)
     truth = read_label_table(truth_csv, Names([*rows['video_id'], *clips.index]))
-    joined, left_out = join_truth(rows, truth)
+    joined, left_out, matched = join_truth(rows, truth)
     sites = joined['video_id'].map(clips['site'])
     joined['site'] = joined['site'].where(joined['site'] != '', sites.fillna(''))
     table = evaluate(joined, cutpoints_m)
     warning = bias_warning(band_errors(joined['distance'], joined['truth'], cutpoints_m))
-    unknown = _unknown(truth[~keyed(truth).index.isin(keyed(rows).index)], clips)
-    for kind, names in left_out.items():
+    unknown = _unknown(truth, rows, clips)
+    seen = seen_animals(matched, rows, truth['video_id'], clips.index[clips['status'].isin(_NOT_WATCHED)])
+    detection = detection_table(truth[~unknown], seen[~unknown], edges)
+    found = Evaluation(table, left_out, warning, list(map(_place, truth[unknown].itertuples())), detection)
+    _print(found, matched['how'])
+    if out is not None:
+        _write(found, matched['how'], edges, epath.Path(out))
+    return found
+
+
+def _print(found: Evaluation, how: pd.Series) -> None:
+    for kind, names in found.left_out.items():
         if names:
             log.info('%d %s: %s', len(names), kind, named(names))
-    print('\n'.join(screen_lines(table)))
-    if warning:
-        print(f'\nwarning: {warning}')
-    if unknown:
-        print(f'\nproblem: no such clip or second: {named(unknown)}; correct video_id and time')
-    if out is not None:
-        write_whole(epath.Path(out) / 'evaluation.csv', table.to_csv(index=False))
-        lines = [{k: None if v != v else v for k, v in line.items()} for line in table.to_dict('records')]
-        content = {'cutpoints_m': list(map(float, cutpoints_m)), 'left_out': left_out, 'table': lines}
-        content |= {'warning': warning} if warning else {}
-        write_json(epath.Path(out) / 'evaluation.json', content | ({'no such second': unknown} if unknown else {}))
-    return Evaluation(table, left_out, warning, unknown)
+    blocks = [screen_lines(found.table), detection_lines(found.detection), matched_lines(how)]
+    print('\n\n'.join('\n'.join(lines) for lines in blocks if lines))
+    if found.warning:
+        print(f'\nwarning: {found.warning}')
+    if found.unknown:
+        print(f'\nproblem: no such clip or second: {named(found.unknown)}; correct video_id and time')
 
 
-def screen_lines(table: pd.DataFrame) -> list[str]:
-    """Returns the table of evaluate as lines for the screen: a sentence, the bands, the sites."""
-    total = table.iloc[0]
-    lines = [
-        f'{total["n"]} known distances. The estimates are wrong by {total["mae"]:.2f} m on average (MAE). The mean '
-        f'error is {abs(total["bias"]):.2f} m {_direction(total["bias"])} (bias).'
-    ]
-    for scope, title in (('band', 'true distance'), ('site', 'site')):
-        part = table[table['scope'] == scope]
-        if len(part):
-            lines += ['', *_aligned(title, part)]
-    return lines
-
-
-def _aligned(title: str, part: pd.DataFrame) -> list[str]:
-    shown = [(title, 'n', 'MAE, m', 'bias, m', '', 'right bin', 'covered', 'interval, m')]
-    for row in part.to_dict('records'):
-        shares = [_share(row[name]) for name in ('right_bin', 'coverage')]
-        width = '' if np.isnan(row['width']) else f'{row["width"]:.1f}'
-        bias = f'{row["bias"]:+.2f}'
-        shown.append((row['name'], str(row['n']), f'{row["mae"]:.2f}', bias, _direction(row['bias']), *shares, width))
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    left = (0, 4)  # columns of text
-    return [
-        '  '.join(
-            cell.ljust(width) if i in left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-        for cells in shown
-    ]
-
-
-def _share(value: float) -> str:
-    return '' if np.isnan(value) else f'{100 * value:.0f} %'
-
-
-def _direction(bias_m: float) -> str:
-    return 'too far' if bias_m > 0 else 'too near'
+def _write(found: Evaluation, how: pd.Series, edges: np.ndarray, out: epath.Path) -> None:
+    content = {'cutpoints_m': edges.tolist(), 'left_out': found.left_out, 'matched': how.value_counts().to_dict()}
+    for name, file, table in (('table', 'evaluation', found.table), ('detection', 'detection', found.detection)):
+        write_whole(out / f'{file}.csv', table.to_csv(index=False))
+        content[name] = [{k: None if v != v else v for k, v in line.items()} for line in table.to_dict('records')]
+    content |= {'warning': found.warning} if found.warning else {}
+    write_json(out / 'evaluation.json', content | ({'no such second': found.unknown} if found.unknown else {}))
 
 
 def _clips_beside(distances_csv: epath.Path) -> pd.DataFrame:
-    """Returns site and duration_s (NaN if unknown) of the clips in clips.csv, indexed by video_id; else no row."""
+    """Returns site, status and duration_s (NaN if unknown) of the clips in clips.csv by video_id; else no row."""
     path = distances_csv.parent / CLIPS
     clips = pd.DataFrame({'video_id': []}, dtype=object)
     if path.exists():
@@ -231,16 +248,21 @@ def _clips_beside(distances_csv: epath.Path) -> pd.DataFrame:
         check_unique(clips, ['video_id'], path)
     if 'duration_s' in clips:
         clips['duration_s'] = numbers_of(clips, 'duration_s', path)
-    return clips.set_index('video_id').reindex(columns=['site', 'duration_s'])
+    return clips.set_index('video_id').reindex(columns=['site', 'status', 'duration_s'])
 
 
-def _unknown(truth: pd.DataFrame, clips: pd.DataFrame) -> list[str]:
-    """Returns the known distances whose clip is not among the clips, or whose second is past the end of the clip."""
+def _unknown(truth: pd.DataFrame, rows: pd.DataFrame, clips: pd.DataFrame) -> np.ndarray:
+    """Returns which known distances [n] are of no clip, or of a second past the end of the clip."""
     if clips.empty:
-        return []
+        return np.zeros(len(truth), bool)
+    seconds = pd.MultiIndex.from_frame(truth[SECOND])
     late = truth['time'] > truth['video_id'].map(clips['duration_s']).astype(float) + SLACK_S
-    wrong = truth[late | ~truth['video_id'].isin(clips.index)]
-    return [f'{row.row} ({row.video_id} at {row.time} s)' for row in wrong.itertuples()]
+    absent = late | ~truth['video_id'].isin(clips.index)
+    return absent.to_numpy() & ~seconds.isin(pd.MultiIndex.from_frame(rows[SECOND]))
+
+
+def _place(known) -> str:
+    return f'{known.row} ({known.video_id} at {known.time} s)'
 
 
 def _line(scope: str, name: str, part: pd.DataFrame) -> dict:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 FLAGS = ('outside_training', 'overexposed', 'dark', 'wide_spread')
+# The members give one distance for a second, and several animals are in view.
+ONE_FOR_ALL = 'one_for_all'
 # Distances from the ground of a station: why a distance is missing, and why one may be wrong.
 NO_GROUND_FLAGS = ('feet_cut', 'above_horizon')
 GROUND_FLAGS = ('no_known_point', 'camera_moved', 'camera_unsure', 'ground_unfit')

@@ -21,7 +21,9 @@ DISTANCES, CORRECTIONS = 'distances.csv', 'corrections.csv'
 CLIPS = 'clips.csv'  # a row for each clip; beside trained members: the sites of the training clips
 SUMMARY, OPTIONS = 'summary.json', 'options.json'
 DETECTIONS = 'detections.json'  # the boxes that --detect finds, in MegaDetector's format
+TRACKS = 'tracks.csv'  # a row for each track of an animal
 BOXES = 'boxes.csv'  # each box with its distance from the ground
+TRACKS = 'tracks.csv'  # a row for each animal that was followed; missing without boxes
 STATIONS = 'stations.json'  # the ground of each station; missing if the run had no calibration by the ground
 
 

@@ -15,6 +15,7 @@ from chimp_jax.field.calibration.ground_lines import ground_is_doubtful, ground_
 from chimp_jax.field.evaluate import describe_bias
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
+from chimp_jax.field.flags import ONE_FOR_ALL
 from chimp_jax.field.intervals import NO_INTERVALS, Intervals
 
 MOST_NAMED = 20  # clips or problems that the screen names; the files have all
@@ -58,6 +59,9 @@ def make_summary(
     animals = status.animal_rows(rows)
     if len(animals) < len(rows):
         summary['known_distances'] = len(rows) - len(animals)
+    named = animals[animals['animal'] != '']
+    if len(named):
+        summary['tracks'] = len(named.drop_duplicates(['video_id', 'animal']))
     return summary | {
         'clips': clips['status'].value_counts().to_dict(),
         'targets': len(animals),
@@ -84,12 +88,19 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
     lines += [f'Intervals: {summary[name]}.' for name in ('no_interval', 'interval') if summary.get(name)]
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]
     lines += ground_lines(summary)
+    if n := summary.get('flags', {}).get(ONE_FOR_ALL, 0):
+        lines.append(
+            f'warning: {n} distances are one value for all animals of their second, because a model gives one distance '
+            'a second. Train models with model.regions, or give --calibrate.'
+        )
     if 'known_distances' in summary:
         lines.append(
             f'{summary["known_distances"]} seconds are targets for --calibrate alone. They count as no animal: '
             f'{status.DISTANCES} gives them the status {status.KNOWN!r}, and the exports leave them out.'
         )
     lines += [describe_export(name, summary[name], out) for name in formats.FORMATS if name in summary]
+    if n := summary.get('tracks'):
+        lines.append(f'{n} animals were followed; {epath.Path(out) / status.TRACKS} has a row for each')
     n_clips = int((clips['seconds'] > 0).sum())
     clips_text = '1 clip' if n_clips == 1 else f'{n_clips} clips'
     lines.append(f'{summary["distances"]} distances of {clips_text} in {epath.Path(out) / status.DISTANCES}')
@@ -99,12 +110,14 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
 def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
     """Returns 3 if a clip has a problem, a target has no distance, or a distance or an export is doubtful, else 0.
 
-    Distances are doubtful if the bias of the models is large, or if the models have seen simulated animals only.
+    Distances are doubtful if the bias of the models is large, if the models have seen simulated animals only, or if one
+    distance stands for several animals.
     """
     doubtful = any(is_doubtful(summary[name]) for name in formats.FORMATS if name in summary)
     warned = bool(summary.get('simulated')) or 'warning' in summary.get('out_of_fold', {})
     warned &= bool(rows['distance'].notna().any())
     warned |= bool(summary.get('known_problems')) or ground_is_doubtful(summary)
+    warned |= bool(summary.get('flags', {}).get(ONE_FOR_ALL))
     return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful or warned else 0
 
 

@@ -35,15 +35,16 @@ class AnimalBoxes(NamedTuple):
 class Detector:
     """Finds animals in pictures with given parameters of yolox.py, {'backbone': ..., 'head': ...}.
 
-    size_px: side of the square that the network sees; MegadetectorLite was trained with 640. All devices of this
+    size_px: side of the square that the network sees; MegadetectorLite was trained with 640. least_score: the detector
+    reports no box below it. All devices of this
     process share the pictures. The program has one batch size, so it is compiled once.
     """
 
-    def __init__(self, parameters: dict, size_px: int = SIZE_PX):
+    def __init__(self, parameters: dict, size_px: int = SIZE_PX, least_score: float = LEAST_SCORE):
         devices = jax.local_devices()
         mesh = Mesh(np.array(devices), ('pictures',))
         self._shared = NamedSharding(mesh, P('pictures'))
-        self._size_px = size_px
+        self._size_px, self._least_score = size_px, least_score
         is_cpu = devices[0].platform == 'cpu'
         self._batch_size = len(devices) * (1 if is_cpu else _PER_ACCELERATOR)
         variables = {'params': parameters}
@@ -69,9 +70,9 @@ class Detector:
         for start in range(0, len(pictures), self._batch_size):
             running.append(self._apply(self._variables, self._batch(pictures[start : start + self._batch_size])))
             if len(running) > _AHEAD:
-                found += _sort_out(*running.popleft())
+                found += _sort_out(*running.popleft(), self._least_score)
         for outputs in running:
-            found += _sort_out(*outputs)
+            found += _sort_out(*outputs, self._least_score)
         return found[: len(pictures)]
 
     def _batch(self, pictures: Sequence[np.ndarray]) -> jax.Array:
@@ -83,12 +84,14 @@ class Detector:
         return jax.device_put(batch, self._shared)
 
 
-def load_detector(path: Path | None = None) -> Detector:
+def load_detector(path: Path | None = None, least_score: float = LEAST_SCORE) -> Detector:
     """Returns the detector with the weights in a file, None for the file that `chimp-distance fetch detector` keeps.
+
+    least_score: the detector reports no box below it.
 
     Raises PretrainedError in one line if the file is missing, damaged or another one.
     """
-    return Detector(read_detector(path))
+    return Detector(read_detector(path), least_score=least_score)
 
 
 def read_detector(path: Path | None = None) -> dict:
@@ -133,11 +136,11 @@ def suppress(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.array(stay, int)
 
 
-def _sort_out(boxes: jax.Array, scores: jax.Array) -> list[AnimalBoxes]:
+def _sort_out(boxes: jax.Array, scores: jax.Array, least_score: float) -> list[AnimalBoxes]:
     """boxes: [B, cells, 4]. scores: [B, cells] -> the detections of each picture."""
     found = []
     for candidates, certainties in zip(np.asarray(boxes), np.asarray(scores), strict=True):
-        chosen = certainties >= LEAST_SCORE
+        chosen = certainties >= least_score
         candidates, certainties = candidates[chosen], certainties[chosen]
         stay = suppress(candidates, certainties)
         found.append(AnimalBoxes(candidates[stay], certainties[stay]))

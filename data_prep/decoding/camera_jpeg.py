@@ -9,7 +9,7 @@ from PIL import Image
 from data_prep.decoding.to_rgb import display_filters
 
 # In coded data only restart markers and stuffed bytes follow 0xff. Any other byte is damage or a second field.
-_MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
+MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')
 _BASELINE = b'\xff\xc0'
 _START_OF_SCAN = b'\xff\xda'
 _HUFFMAN_TABLES = b'\xff\xc4'
@@ -27,7 +27,7 @@ def stored_jpeg(packet: bytes, frame: av.VideoFrame) -> bytes | None:
     header = packet[:start]
     if start < 0 or end < start or _BASELINE not in header or _HUFFMAN_TABLES not in header:
         return None  # some cameras omit the usual Huffman tables
-    if _MARKER.search(packet, start + 2, end):
+    if MARKER.search(packet, start + 2, end):
         return None
     jpeg = packet[: end + 2]
     return jpeg if _can_be_read(jpeg, frame) else None

@@ -67,11 +67,12 @@ def _missing_end(info: ClipInfo) -> str:
 
 
 def in_ranges(seconds: Iterable[int]) -> str:
-    """Returns seconds as ranges: {3, 4, 5, 9} -> '3-5 9'."""
+    """Returns seconds as ranges: {3, 4, 5, 9} -> '3-5 9', {-2, -1} -> '-2 to -1'."""
     runs: list[list[int]] = []
     for second in sorted(seconds):
         if runs and second == runs[-1][1] + 1:
             runs[-1][1] = second
         else:
             runs.append([second, second])
-    return ' '.join(f'{first}-{last}' if last > first else str(first) for first, last in runs)
+    between = ' to ' if runs and runs[0][0] < 0 else '-'
+    return ' '.join(f'{first}{between}{last}' if last > first else str(first) for first, last in runs)

@@ -3,7 +3,7 @@
 The frame of second t is the last picture with pts * time_base - t0 <= t, else the first picture, in exact fractions.
 This equals ffmpeg's `fps=fps=1:round=up:start_time=0`. As in the ffmpeg program, t0 is the container's start time, or
 the video stream's start time in formats with jumping clocks (MPEG-TS and -PS). The last picture is shown for its
-duration, so the last second is the last whole second before its end.
+duration, so the last second is the last whole second before its end. A photo has one picture, at time 0.
 """
 
 import bisect
@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
+from data_prep.archive import is_photo
 from data_prep.decoding import camera_jpeg, groups, in_order, joined
 from data_prep.decoding.container import ClipError, reason
+from data_prep.decoding.photos import read_photo
 from data_prep.decoding.timestamps import SAMPLINGS, cut_seconds
 from data_prep.decoding.to_rgb import Converter
 
@@ -101,6 +103,10 @@ def _decode(
             raise _NothingAsked(f'{path}: the list of seconds is empty')
         return inside
 
+    if is_photo(str(path)):
+        wanted(0)
+        fault = frames.add_photo(path)
+        return ClipInfo(0.0, 0.0, *frames.size_px, 0.0, (Fraction(0),), frozenset(), fault), frames.by_second
     try:
         for way in (groups.decode_groups, in_order.decode_in_order):
             frames.clear()
@@ -131,6 +137,8 @@ def picture_times(path) -> tuple[Fraction, ...]:
     A time that falls is raised to the time before it, because the picture is shown after the picture before it. Reads
     the packets; if their times are unusable, decodes every picture. Raises ClipError if there is no picture at all.
     """
+    if is_photo(str(path)):
+        return (Fraction(0),)
     try:
         times = groups.packet_times(str(path)) or in_order.decoded_times(str(path))
     except ClipError:
@@ -162,8 +170,16 @@ class _Frames:
     def add(self, frame: av.VideoFrame, seconds: Iterable[int], damaged: bool, packet: bytes | None = None) -> None:
         use_packet = packet is not None and self._convert and not self._gamma and not damaged
         jpeg = camera_jpeg.stored_jpeg(packet, frame) if use_packet else None
-        rgb = self._to_rgb(frame)
+        self._add(self._to_rgb(frame), jpeg, seconds)
+        self.damaged_s.update(seconds if damaged else ())
+
+    def add_photo(self, path) -> str:
+        """Adds the picture of a photo. Returns a text if it may be turned wrongly, else ''."""
+        photo = read_photo(path, self._gamma)
+        self._add(photo.rgb, photo.jpeg, [0])
+        return photo.fault
+
+    def _add(self, rgb: np.ndarray, jpeg: bytes | None, seconds: Iterable[int]) -> None:
         self.size_px = rgb.shape[:2]
         content = self._convert(rgb, jpeg) if self._convert else rgb
         self.by_second.update(dict.fromkeys(seconds, content))
-        self.damaged_s.update(seconds if damaged else ())

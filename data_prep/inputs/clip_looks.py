@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from data_prep.inputs.detections import ClipDetections
+from data_prep.archive import Archive, is_photo
+from data_prep.inputs.detections import ClipDetections, Detections
 from data_prep.inputs.frame_times import seconds_of_frames
 from data_prep.inputs.headers import Header
 from data_prep.inputs.looked_at import LookedAt, detector_looks, stated_frames, table_looks
@@ -49,8 +50,8 @@ def looks_of_table(
 ) -> dict[str, LookedAt]:
     """Returns {video_id: where a person looked} of the clips in last_s, {video_id: time of the last frame}.
 
-    rows: video_id and time_s of the seconds with an animal. empty: the others in which the person looked. others_empty:
-    the person watched every clip to its end.
+    rows: video_id and time_s, one for each animal of a second. empty: the others in which the person looked.
+    others_empty: the person watched every clip to its end.
     """
     seen_s = rows.groupby('video_id')['time_s'].agg(list).to_dict()
     empty_s: dict[str, list[int]] = {}
@@ -103,9 +104,20 @@ def best_frames_note(file: str, clips: Sequence[ClipDetections], every_s: float 
     ]
 
 
+def unlooked(found: Detections, archive: Archive, file: str) -> dict[str, str]:
+    """Returns {video_id: reason} of the clips in the folder of which the detector's file tells nothing."""
+    named = {clip.video_id for clip in found.clips}
+    reasons = {problem.video_id: problem.reason for problem in found.problems}
+    missing = f'{file} does not name it; run the detector on it'
+    for path in sorted(named.difference(archive.clips())):
+        if len(likely := archive.likely(path)) == 1:
+            reasons.setdefault(likely[0], f'{file} may name it as {path!r}; correct the path there')
+    return {video_id: reasons.get(video_id, missing) for video_id in archive.clips() if video_id not in named}
+
+
 def _best_frames_only(clips: Sequence[ClipDetections]) -> int:
-    """Returns the number of clips with an animal if each has one animal in several frames, else 0."""
-    seen = [clip for clip in clips if clip.sightings]
+    """Returns the number of clips with an animal if each has one animal in several frames, else 0. No photos."""
+    seen = [clip for clip in clips if clip.sightings and not is_photo(clip.video_id)]
     single = all(len(clip.sightings) == 1 and len(clip.frames_processed or ()) >= _SEVERAL_FRAMES for clip in seen)
     return len(seen) if single else 0
 

@@ -9,7 +9,7 @@ from data_prep.inputs import tables
 
 SHARE, PIXEL = 'share', 'pixel'  # units of a box: share of width and height (0..1), or pixels
 RATES = 1e-3, 1e4  # frames per second
-_SLACK = 0.01  # share of the picture: a rounded box may reach this far over its border
+BOX_SLACK = 0.02  # share of the picture: a box may reach this far over the border, and is cut there
 
 _shortener = reprlib.Repr()  # makes one short line of any value
 _shortener.maxlevel, _shortener.maxstring = 2, 200
@@ -66,15 +66,17 @@ def box(given: Any, unit: str) -> tuple[float, ...]:
     """Returns x1, y1, x2, y2 from [x, y, width, height] (SHARE) or [x1, y1, x2, y2] (PIXEL)."""
     if not isinstance(given, list) or len(given) != 4:
         raise Unusable(f'the bbox {short(given)} is not 4 numbers')
-    low, high = (-_SLACK, 1 + _SLACK) if unit == SHARE else (-1e6, 1e6)
+    low, high = (-BOX_SLACK, 1 + BOX_SLACK) if unit == SHARE else (-1e6, 1e6)
     x1, y1, x2, y2 = (json_number(value, 'bbox value', low, high) for value in given)
     if unit == SHARE:
         x2, y2 = (json_number(value, 'bbox end', low, high) for value in (x1 + x2, y1 + y2))
     elif max(x2, y2) <= 1:
         raise Unusable(f'the bbox {short(given)} is not in pixels')
-    if x2 < x1 or y2 < y1:
-        raise Unusable(f'the bbox {short(given)} has a negative size')
-    return tuple(min(max(value, 0.0), 1.0) if unit == SHARE else value for value in (x1, y1, x2, y2))
+    if unit == SHARE:
+        x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in (x1, y1, x2, y2))
+    if x2 <= x1 or y2 <= y1:
+        raise Unusable(f'the bbox {short(given)} has no area in the picture')
+    return x1, y1, x2, y2
 
 
 def species(classifications: Any, names: Mapping[str, str], least: float | None) -> str:

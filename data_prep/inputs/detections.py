@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from data_prep.archive import is_clip
+from data_prep.archive import is_clip, is_photo
 from data_prep.inputs import detection_values as values
 from data_prep.inputs.categories import ANIMAL, PERSONS, Categories, category_key, choose_categories
 from data_prep.inputs.detection_values import Unusable, short
@@ -42,6 +42,10 @@ class Detections(NamedTuple):
     problems: list[Problem]  # of the clips that failed, and of those with a dropped detection
     notes: list[str]
 
+    def in_pixels(self) -> frozenset[str]:
+        """Returns the video_ids of the clips whose boxes are in pixels."""
+        return frozenset(clip.video_id for clip in self.clips if clip.box_unit == values.PIXEL)
+
 
 def read_detections(
     path,
@@ -53,7 +57,8 @@ def read_detections(
     """Returns the animals at or above min_confidence (0..1) in each clip of a results file (JSON, UTF-8).
 
     animals: names of the categories that count; None: the category `animal`. video_id_of: returns the video_id of a
-    path in the file. Entries of one clip are merged. with_persons: persons count too, as in clips of a measured walk.
+    path in the file. Entries of one clip are merged. The detections of a photo need no frame number: they are in frame
+    0, where the detector looked. with_persons: persons count too, as in clips of a measured walk.
 
     An entry that cannot be used is a problem of its clip ('file:images[i]', 'file:annotations[i]' or, in a list,
     'file:[i]'); such a clip is not among the clips. A detection that cannot be used is dropped: it is a problem of its
@@ -77,7 +82,7 @@ def read_detections(
     empty_frames_listed = file.where != 'images' and any(clip.has_an_empty_frame() for clip in found.values())
     clips = [clip.result(video_id, file.box_unit, empty_frames_listed) for video_id, clip in found.items()]
     problems += [clip.problem(video_id) for video_id, clip in found.items() if clip.dropped]
-    stills = f'{file.path.name}: still images ignored in {n_stills} entries, first in {first_still}'
+    stills = f'{file.path.name}: images that are no JPEG or PNG ignored in {n_stills} entries, first in {first_still}'
     return Detections(clips, problems, ([stills] if n_stills else []) + reader.notes())
 
 
@@ -173,6 +178,8 @@ class _Reader:
         self._add_rate(clip, entry)
         self._add_frames(clip, entry)
         for raw in entry.detections:
+            if is_photo(entry.video_id) and raw.frame_number is None:
+                raw = raw._replace(frame_number=0)
             try:
                 sighting = self._sighting(raw)
             except Unusable as reason:
@@ -233,6 +240,8 @@ class _Reader:
         except Unusable as reason:
             self._ignore('frames_processed ignored', entry, str(reason))
             frames = None
+        if is_photo(entry.video_id):
+            frames = [0]
         clip.processed = None if frames is None or clip.processed is None else clip.processed | set(frames)
         frame = _frame_of_entry(entry.content.get('frame_number'))
         clip.frames[frame] = clip.frames.get(frame, False) or bool(entry.detections)

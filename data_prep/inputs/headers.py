@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from data_prep.archive import Archive, local_copy, path_fault
+from data_prep.archive import Archive, is_photo, local_copy, path_fault
 from data_prep.decoding import groups
 from data_prep.decoding.container import ClipError, frame_rate, open_clip, reason, video_stream
 from data_prep.decoding.damage import SLACK_S
 from data_prep.decoding.decode import picture_times
+from data_prep.decoding.photos import check_photo
 from data_prep.inputs.labels import Targets
 from data_prep.progress import Progress
 from data_prep.workers import guard
@@ -90,14 +91,17 @@ def check_headers(targets: Targets, headers: dict[str, Header | str]) -> Targets
 
 
 def check_times(targets: Targets, headers: dict[str, Header]) -> Targets:
-    """Returns the targets without the rows more than 1 s past the end of their clip."""
+    """Returns the targets without the rows more than 1 s past the end of their clip, or after second 0 of a photo."""
     if targets.rows.empty:
         return targets
     ends_s = targets.rows['video_id'].map({name: headers[name].end_s for name in targets.rows['video_id'].unique()})
-    late = targets.rows.assign(end_s=ends_s)[targets.rows['time_s'] > ends_s + SLACK_S]
+    slack_s = SLACK_S * ~targets.rows['video_id'].map(is_photo).astype(bool)
+    late = targets.rows.assign(end_s=ends_s)[targets.rows['time_s'] > ends_s + slack_s]
     reasons = {
-        index: f'second {time_s} is {time_s - end_s:.1f} s past the end of the clip ({end_s:.1f} s)'
-        for index, time_s, end_s in late[['time_s', 'end_s']].itertuples()
+        index: f'second {time_s} is not in a photo; write the time 0'
+        if is_photo(video_id)
+        else f'second {time_s} is {time_s - end_s:.1f} s past the end of the clip ({end_s:.1f} s)'
+        for index, video_id, time_s, end_s in late[['video_id', 'time_s', 'end_s']].itertuples()
     }
     return targets.without_rows(reasons, 'labels')
 
@@ -155,6 +159,10 @@ def same_rate(rate: float | None, other: float | None) -> bool:
 
 
 def _read_header(path: str, last_s: int) -> Header:
+    if is_photo(path):
+        with _readable(path) as file:
+            check_photo(file)
+        return Header(0.0, 0.0)
     with _readable(path) as file, open_clip(file) as container:
         rate = frame_rate(video_stream(container))
         end_s = container.duration / 1e6 if container.duration else 0.0

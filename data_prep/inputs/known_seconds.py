@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from data_prep.archive import Archive
+from data_prep.inputs.columns.boxes import NO_BOX
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
-from data_prep.inputs.labels import NO_BOX, Problem, Targets
+from data_prep.inputs.labels import Problem, Targets
 
 
 class KnownSeconds(NamedTuple):
@@ -30,7 +31,7 @@ def find_known_seconds(rows: pd.DataFrame, archive: Archive, workers: int) -> Kn
     Reads the headers of these clips and the times of their frames. A second is a problem if its clip is missing or
     cannot be opened, or if it is past the end of its clip.
     """
-    targets = Targets(rows.assign(box=[NO_BOX] * len(rows), park=''), [], [])
+    targets = Targets(rows.assign(animal='', box=[NO_BOX] * len(rows), park=''), [], [])
     targets, copies = find_clips(targets, None, archive)
     last_s = targets.rows.groupby('video_id')['time_s'].max()
     wanted = {name: (copies[name], int(last_s[name])) for name in copies}

@@ -38,8 +38,13 @@ class Moments(NamedTuple):
 
     times_s: np.ndarray  # [m] int
     states: np.ndarray  # [m] str: ANIMAL, EMPTY or NOT_LOOKED
-    seconds: np.ndarray  # [m] int: the second of the frame that stands for the moment; without one, the moment
+    frames_s: np.ndarray  # [m] float64: the time of the frame that stands for the moment; without one, the moment
     n_animals: np.ndarray  # [m] int
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Returns the whole seconds of the frames [m] int."""
+        return np.maximum(np.floor(self.frames_s), 0).astype(int)
 
 
 def detector_looks(processed_s: Sequence[float] | None, seen_s: Sequence[float]) -> LookedAt:
@@ -76,13 +81,16 @@ def stated_frames(step_s: float, frame_rate: float, n_frames: int, seen: Collect
 def table_looks(seen_s: Collection[int], empty_s: Collection[int], last_s: int | None = None) -> LookedAt:
     """Returns where a person looked, from whole seconds with and without an animal.
 
-    last_s: the last second of the clip if the person watched all of it; the other seconds are then empty.
+    seen_s: one for each animal. last_s: the last second of the clip if the person watched all of it; the other seconds
+    are then empty.
     """
-    seen = np.unique(np.asarray(list(seen_s), float))
+    seen, n_seen = np.unique(np.asarray(list(seen_s), float), return_counts=True)
     times = np.union1d(seen, np.asarray(list(empty_s), float))
     if last_s is not None:
         times = np.union1d(times, np.arange(last_s + 1, dtype=float))
-    return LookedAt(times, np.isin(times, seen).astype(int), OWN_SECONDS)
+    n_animals = np.zeros(len(times), int)
+    n_animals[np.searchsorted(times, seen)] = n_seen
+    return LookedAt(times, n_animals, OWN_SECONDS)
 
 
 def snapshot_moments(looked: LookedAt | None, end_s: float, interval_s: int) -> Moments:
@@ -95,14 +103,14 @@ def snapshot_moments(looked: LookedAt | None, end_s: float, interval_s: int) -> 
     """
     times = np.arange(math.floor(max(end_s, 0) / interval_s + _SLACK_S) + 1) * interval_s
     states = np.full(len(times), NOT_LOOKED, object)
-    seconds, n_animals = times.copy(), np.zeros(len(times), int)
+    frames_s, n_animals = times.astype(float), np.zeros(len(times), int)
     if looked is None or not looked.is_known or not len(looked.times_s):
-        return Moments(times, states, seconds, n_animals)
+        return Moments(times, states, frames_s, n_animals)
     frames, near = _frames_of(looked, times, interval_s)
     n_animals[near] = looked.n_animals[frames[near]]
     states[near] = np.where(n_animals[near] > 0, ANIMAL, EMPTY)
-    seconds[near] = np.maximum(np.floor(looked.times_s[frames[near]]), 0)
-    return Moments(times, states, seconds, n_animals)
+    frames_s[near] = looked.times_s[frames[near]]
+    return Moments(times, states, frames_s, n_animals)
 
 
 def animals_by_second(looked: LookedAt) -> dict[int, int]:

@@ -104,7 +104,8 @@ def check_unique(table: pd.DataFrame, key: list[str], path) -> None:
     again = table.duplicated(key)
     if again.any():
         line = table.index[int(np.argmax(again))]
-        values = ', '.join(repr(value) if isinstance(value, str) else str(value) for value in table.loc[line, key])
+        given = [value for value in table.loc[line, key] if value != '']
+        values = ', '.join(repr(value) if isinstance(value, str) else str(value) for value in given)
         raise ValueError(f'{path}:{line}: a second row for {values}; remove one')
 
 

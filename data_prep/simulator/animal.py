@@ -27,12 +27,23 @@ class Walk:
         k = min(int(time_s * 10), len(self.samples) - 2)
         return self.samples[k] + (self.samples[k + 1] - self.samples[k]) * (time_s * 10 - k)
 
+    def speed(self, time_s: float) -> float:
+        """Returns the speed on the ground, in metres per second."""
+        k = min(int(time_s * 10), len(self.samples) - 2)
+        return float(np.hypot(*(self.samples[k + 1, :2] - self.samples[k, :2])) * 10)
 
-def draw_walk(rng, duration_s: float, view_deg: float, height_m: float, farthest_m=25.0) -> Walk:
-    """Returns a smooth path through points at varying distances. Sometimes the animal stands."""
+
+def draw_walk(
+    rng, duration_s: float, view_deg: float, height_m: float, farthest_m=25.0, start_m: float | None = None
+) -> Walk:
+    """Returns a smooth path through points at varying distances. Sometimes the animal stands.
+
+    start_m: distance of the first point, about; None: as in the challenge's labels.
+    """
     half_view = np.radians(view_deg) / 2
     nearest_m = 0.3 + 0.4 * height_m
     far_m = np.exp(rng.normal(np.log(6.6), 0.72))  # spread as in the challenge's labels
+    far_m = far_m if start_m is None else start_m
     drift, times_s, points, stands = rng.normal(0, 0.25), [0.0], [], []
     while times_s[-1] < duration_s + 0.2 or len(points) < 2:
         far_m = far_m * np.exp(rng.normal(drift, 0.2))

@@ -1,4 +1,4 @@
-"""The pictures of a simulated clip, and the sightings of the animal in them."""
+"""The pictures of a simulated clip, with what is noted of the animals in them."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -6,19 +6,11 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from data_prep.simulator import scene, tables
-from data_prep.simulator.animal import (
-    COAT_GREY,
-    EYE_GREY,
-    Species,
-    Sprite,
-    draw_animal,
-    draw_sprite,
-    draw_walk,
-    visible_share,
-)
+from data_prep.simulator import scene
+from data_prep.simulator.herd import LUMA, View, draw_herd, look_at
+from data_prep.simulator.notes import Notes, Seen
+from data_prep.simulator.plan import ClipPlan, down_width_px
 from data_prep.simulator.site import CANVAS_PX, draw_site
-from data_prep.simulator.tables import ClipPlan, Sighting
 from data_prep.simulator.textures import noise_tile
 
 GRAIN_VARIANTS = 4  # noisy copies of a still picture, one per second: codecs freeze the grain
@@ -26,10 +18,6 @@ STRIP_SHARE = 1 / 15  # of the picture's height: 48 of 720 rows, 12 of 180
 # Black in an overexposed clip, as a share of the brightest value after gamma correction: luma 234 of 255, so that the
 # whole picture is white in RGB.
 OVEREXPOSED_FLOOR = 0.43
-# An animal counts as seen if this share of its body is visible, on this many pixels of the canvas, with this contrast
-# in grey levels.
-MIN_VISIBLE_SHARE, MIN_VISIBLE_PX, MIN_CONTRAST = 0.5, 200, 18.0
-LUMA = np.float32([0.299, 0.587, 0.114])  # BT.601
 
 
 @lru_cache(maxsize=2)
@@ -38,80 +26,32 @@ def _site_and_layers(seed, site_index, site_id, difficulty):
     return site, scene.render_layers(site)
 
 
-def frames(plan: ClipPlan) -> Iterator[tuple[np.ndarray, np.ndarray, Sighting | None]]:
-    """Yields the clip's pictures, full and down, each packed yuv420p [3H/2, W], and the sighting or None.
+def frames(plan: ClipPlan) -> Iterator[tuple[np.ndarray, np.ndarray, Seen]]:
+    """Yields the clip's pictures, full and down, each packed yuv420p [3H/2, W], and what is noted of them.
 
     A sighting belongs to the last picture at or before an even second. If the camera repeats a picture, the same array
     comes twice.
     """
     site, layers = _site_and_layers(plan.seed, plan.site_index, plan.site_id, plan.difficulty)
     rng = np.random.default_rng([plan.seed, 3, plan.number])
-    rate, duration_s = plan.frame_rate, plan.n_frames / float(plan.frame_rate)
     light = scene.draw_light(rng, plan.night)
-    animal = draw_animal(rng, plan.difficulty)
-    farthest_m = 14.0 if plan.night else 25.0
-    walk = draw_walk(rng, duration_s, site.camera.view_deg, animal.height_m, farthest_m)
+    herd = draw_herd(rng, plan, site.camera.view_deg)
     stage = Scenery(plan, light, scene.light_up(site, layers, light), rng)
     strip = Strip(plan, site.strip, rng)
-    noted = {int(t * rate): t for t in range(0, int((plan.n_frames - 1) / rate) + 1, 2)}
-    # Cheap cameras pad their higher frame rates: each picture of the sensor is shown twice.
-    repeats = 1 if rate < 8 else 2
+    notes = Notes(plan)
     for k in range(plan.n_frames):
-        sighting = None
-        if k % repeats == 0 or k in noted:
-            second, pose = int(k / rate), walk.pose(k / float(rate))
-            sprite = draw_sprite(site.camera, animal, pose, layers.occluder_m)
+        seen = Seen([], [])
+        if notes.is_new_picture(k):
+            second = int(k / plan.frame_rate)
             noise, full, down = stage.still(second % GRAIN_VARIANTS)
-            changed = []
-            if sprite is not None:
-                tones, colour = animal_tones(site, light, animal, pose)
-                changed.append(stage.paint(full, noise, sprite, tones, colour))
-                if k in noted:
-                    seen = (sprite, tones, stage.grey, layers.occluder_m)
-                    sighting = note_sighting(rng, noted[k], pose, *seen)
+            views = look_at(site, light, herd, k / float(plan.frame_rate), layers.occluder_m)
+            grey = stage.grey.copy()
+            changed = [stage.paint(grey, full, noise, view) for view in views[::-1] if view.sprite is not None]
             changed.append(strip.paint(full, second))
             for box in changed:
                 refresh_down(full, down, box, plan.overexposed)
-        yield full, down, sighting
-
-
-def animal_tones(site, light, animal: Species, pose):
-    """Returns the grey in the picture for each drawn grey, [256] float32, and the colour of the coat [3]."""
-    reflectance = np.float32([animal.infrared] * 3 if light.night else animal.coat)
-    coat = np.arange(256, dtype=np.float32)[:, None] / COAT_GREY * reflectance
-    distance_m, bearing = np.hypot(pose[0], pose[1]), np.arctan2(pose[0], pose[1])
-    picture = scene.shine(site, light, coat, distance_m, 0.5, 0.0, bearing)
-    tones = (255 * picture @ LUMA).astype(np.float32)
-    tones[EYE_GREY] = 230 if light.night else 15
-    return tones, picture[COAT_GREY]
-
-
-def note_sighting(rng, time_s, pose, sprite: Sprite, tones, grey, occluder_m) -> Sighting | None:
-    """Returns the sighting of the animal, None if it is hidden, out of the picture or too dark.
-
-    grey: the still picture without the animal [h, w], on the canvas or smaller. The detector's box is slightly off,
-    and sometimes the detector finds none.
-    """
-    draws = rng.random(6)
-    (height, width), cover = occluder_m.shape, sprite.pixels[..., 1] > 127
-    step = width // grey.shape[1]
-    rows, columns = (slice(s.start // step, s.stop // step) for s in (sprite.rows, sprite.columns))
-    behind = grey[rows, columns][cover[::step, ::step]].astype(float)
-    contrast = np.median(np.abs(tones[COAT_GREY - 20] - behind)) if behind.size else 0.0
-    enough = visible_share(sprite, occluder_m) >= MIN_VISIBLE_SHARE
-    enough |= cover.sum() > 0.05 * width * height
-    if cover.sum() < MIN_VISIBLE_PX or not enough or contrast < MIN_CONTRAST:
-        return None
-    distance_m = float(np.hypot(pose[0], pose[1]))
-    if draws[0] < 0.08 + 0.012 * distance_m:
-        return Sighting(time_s, distance_m, None, None)
-    rows, columns = np.nonzero(cover.any(1))[0], np.nonzero(cover.any(0))[0]
-    edges = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
-    edges += (draws[1:5] - 0.5) * 0.06 * (edges[[2, 3, 2, 3]] - edges[[0, 1, 0, 1]])
-    edges = (edges + [sprite.columns.start, sprite.rows.start] * 2) / ([width, height] * 2)
-    probability = float(np.clip(1.05 - 0.045 * distance_m - 0.5 * draws[5] ** 2, 0.02, 0.999))
-    box = tuple(np.clip(edges, 0, 1).round(6).tolist())
-    return Sighting(time_s, distance_m, box, round(probability, 6))
+            seen = notes.take(k, views, stage.grey)
+        yield full, down, seen
 
 
 def luma_codes(codec: str, overexposed: bool) -> np.ndarray:
@@ -208,7 +148,7 @@ class Scenery:
         luma = self._noisy(self.grey, noise)
         for plane, values in zip(split_planes(full), (luma, *chroma), strict=True):
             plane[:] = values
-        down_width = tables.down_width_px(width)
+        down_width = down_width_px(width)
         down = np.empty((full.shape[0] * down_width // width, down_width), np.uint8)
         refresh_down(full, down, (slice(0, height), slice(0, width)), self.plan.overexposed)
         return noise, full, down
@@ -227,23 +167,27 @@ class Scenery:
         luma = self._enlarge(luma) if self.scale > 1 else luma
         return np.clip(luma + noise, self.codes[0], self.codes[-1])
 
-    def paint(self, full, noise, sprite: Sprite, tones, colour):
-        """Paints in place. Returns the box (rows, columns) of the full picture that changed."""
-        pixels, canvas_box = sprite.pixels, (sprite.rows, sprite.columns)
+    def paint(self, grey, full, noise, view: View):
+        """Paints an animal in place, into the grey picture and the full one.
+
+        grey: a copy of self.grey, with the animals behind this one. Returns the box (rows, columns) of the full picture
+        that changed.
+        """
+        pixels, canvas_box = view.sprite.pixels, (view.sprite.rows, view.sprite.columns)
         box = tuple(slice(int(s.start * self.scale), int(s.stop * self.scale)) for s in canvas_box)
         if self.scale < 1:
             pixels = np.asarray(Image.fromarray(pixels).reduce(round(1 / self.scale)))
         shade, cover, shadow = np.moveaxis(pixels, -1, 0)
         cover = cover.astype(np.float32) / 255
-        ground = self.grey[box if self.scale < 1 else canvas_box]
-        ground = ground * (1 - np.float32(self.shadow / 255) * shadow)
-        fur = tones[shade] * _fur()[: shade.shape[0], : shade.shape[1]]
-        grey = np.clip(ground + (fur - ground) * cover, 0, 255).astype(np.uint8)
+        place = box if self.scale < 1 else canvas_box
+        ground = grey[place] * (1 - np.float32(self.shadow / 255) * shadow)
+        fur = view.tones[shade] * _fur()[: shade.shape[0], : shade.shape[1]]
+        grey[place] = np.clip(ground + (fur - ground) * cover, 0, 255).astype(np.uint8)
         luma, *chroma = split_planes(full)
-        luma[box] = self._noisy(grey, noise[box])
+        luma[box] = self._noisy(grey[place], noise[box])
         half = tuple(slice(s.start // 2, s.stop // 2) for s in box)
         cover = cover if self.scale > 1 else cover[::2, ::2]
-        codes = chroma_codes(colour, self.plan.codec, self.plan.overexposed)
+        codes = chroma_codes(view.colour, self.plan.codec, self.plan.overexposed)
         for plane, code in zip(chroma, codes, strict=True):
             plane[half] = np.round(plane[half] * (1 - cover) + float(code) * cover)
         return box

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from data_prep.archive import local_copy
+from data_prep.archive import is_photo, local_copy
 from data_prep.decoding import exposure
 from data_prep.decoding.container import ClipError
 from data_prep.decoding.damage import Doubt, find_doubt
@@ -21,6 +21,18 @@ GAMMAS = ('auto', 'always', 'never')
 _MOST_RECORD_BYTES = 512 << 20  # of both streams; a TFRecord example and a worker's memory cannot hold 2 GB
 
 
+class Mate(NamedTuple):
+    """Another photo in the window of a photo."""
+
+    second: int  # of the window; the photo itself is at second 0. See inputs/photos.py
+    video_id: str
+    down_path: str | None  # as in ClipTask, and None if that of the photo is
+    full_path: str | None
+
+    def paths(self) -> list[str]:
+        return [path for path in (self.down_path, self.full_path) if path]
+
+
 class ClipTask(NamedTuple):
     """The input for the records of one clip."""
 
@@ -30,21 +42,27 @@ class ClipTask(NamedTuple):
     target_time_s: Sequence[int] | None = None  # None: every `every_s` seconds
     target_distance_m: Sequence[float] | None = None  # None: unknown
     target_box: Sequence[tuple[float, ...]] | None = None  # x1, y1, x2, y2; None: unknown
-    box_in_pixels: bool = False  # boxes are in pixels of the full copy; else 0..1
+    target_animal: Sequence[str] | None = None  # '' or None: unknown
+    boxes: Sequence[tuple] | None = None  # all known ones: (time_s, confidence, x1, y1, x2, y2, animal)
+    box_in_pixels: bool = False  # a box that ends beyond 1 is in pixels of the full copy; the others are in 0..1
     every_s: int = 1
     site: str = ''
     park: str = ''
     sampling: str = 'timestamp'  # of the `full` stream; the original cuts its `down` frames always by timestamp
     gamma: str = 'auto'  # or 'always', 'never'
+    mates: Sequence[Mate] = ()  # of a photo
 
     def paths(self) -> list[str]:
-        return [path for path in (self.down_path, self.full_path) if path]
+        """Returns the files that the records depend on."""
+        own = [path for path in (self.down_path, self.full_path) if path]
+        return own + [path for mate in self.mates for path in mate.paths()]
 
 
 class ClipRecords(NamedTuple):
     records: dict[str, Record]  # by stream; empty if no target is left
     doubts: dict[str, Doubt]  # by stream
     n_left_out: int  # targets at seconds that cannot be used
+    outside: str  # boxes outside the picture, which are left out while their targets stay; '' without any
 
 
 class _Frame(NamedTuple):
@@ -56,9 +74,16 @@ class _Frame(NamedTuple):
 class _Stream(NamedTuple):
     info: ClipInfo
     frames: dict[int, _Frame]  # by second
+    stale: frozenset[int] | None = None  # of a photo: the seconds whose photo cannot be read; None: a video
 
     def doubt(self, times_s: Sequence[int]) -> Doubt:
+        if self.stale is not None:
+            return find_doubt(self.info, {}, times_s)._replace(stale=self.stale)
         return find_doubt(self.info, {second: frame.jpeg for second, frame in self.frames.items()}, times_s)
+
+    def seconds(self, target_times_s: Sequence[int]) -> list[int]:
+        """Returns the seconds that the windows of the targets require."""
+        return sorted(self.frames) if self.stale is not None else stored_seconds(target_times_s, self.info.last_s)
 
 
 def make_records(task: ClipTask) -> ClipRecords:
@@ -68,6 +93,8 @@ def make_records(task: ClipTask) -> ClipRecords:
     judged on the `down` frames of the target seconds, or of fixed seconds if no targets are given. If one frame is
     white, the whole `full` stream is gamma corrected, `down` never (Ivanov 2021, section 4). Targets are left out if
     either copy is damaged at their second, or if they are more than 1 s past its end.
+    A photo is a clip with the second 0. Its frames are the photos of its burst around it, at the seconds of task.mates;
+    in the place of a photo that cannot be read stands the next one on the way to second 0.
     Raises ClipError if a copy cannot be decoded, ValueError if no path is given.
     """
     if task.down_path is None and task.full_path is None:
@@ -84,10 +111,12 @@ def make_records(task: ClipTask) -> ClipRecords:
     doubts['full'] = full.doubt(times_s)
     unusable = doubts['down'].unusable() | doubts['full'].unusable()
     kept = [i for i, time_s in enumerate(times_s) if time_s not in unusable]
-    shared = _target_fields(task, times_s, kept, full.info) | {'white_fraction': white_fraction, 'gamma': gamma}
+    boxes, outside = _box_fields(task, full.info)
+    shared = _target_fields(task, times_s, kept, full.info) | boxes
+    shared |= {'white_fraction': white_fraction, 'gamma': gamma}
     streams = {'down': down, 'full': full} if kept else {}
     records = {name: _record(task, stream, shared) for name, stream in streams.items()}
-    return ClipRecords(records, doubts, len(times_s) - len(kept))
+    return ClipRecords(records, doubts, len(times_s) - len(kept), outside)
 
 
 def _times(task: ClipTask, last_s: int) -> Sequence[int]:
@@ -103,22 +132,51 @@ def _decode_down(task: ClipTask) -> tuple[_Stream, _Stream | None]:
         judged = exposure.fixed_seconds(last_s) if task.target_time_s is None else ()
         return {*stored_seconds(_times(task, last_s), last_s), *judged}
 
-    info, pairs = decode_seconds(task.down_path or task.full_path, chosen, convert=encoder)
-    down = _Stream(info, {second: down for second, (down, _) in pairs.items()})
-    full = _Stream(info, {second: full for second, (_, full) in pairs.items()})
+    if is_photo(task.video_id):
+        info, pairs, stale = _decode_burst(task, task.down_path is not None, False, encoder)
+    else:
+        info, pairs = decode_seconds(task.down_path or task.full_path, chosen, convert=encoder)
+        stale = None
+    down = _Stream(info, {second: down for second, (down, _) in pairs.items()}, stale)
+    full = _Stream(info, {second: full for second, (_, full) in pairs.items()}, stale)
     return down, full if encoder.whole else None
 
 
 def _decode_full(task: ClipTask, gamma: bool) -> _Stream:
     encoder = _Encoder(shrink=False, whole=False)
-    info, pairs = decode_seconds(
-        task.full_path or task.down_path,
-        lambda last_s: stored_seconds(_times(task, last_s), last_s),
-        gamma,
-        encoder,
-        task.sampling,
-    )
-    return _Stream(info, {second: frame for second, (frame, _) in pairs.items()})
+    if is_photo(task.video_id):
+        info, pairs, stale = _decode_burst(task, task.full_path is None, gamma, encoder)
+    else:
+        info, pairs = decode_seconds(
+            task.full_path or task.down_path,
+            lambda last_s: stored_seconds(_times(task, last_s), last_s),
+            gamma,
+            encoder,
+            task.sampling,
+        )
+        stale = None
+    return _Stream(info, {second: frame for second, (frame, _) in pairs.items()}, stale)
+
+
+def _decode_burst(
+    task: ClipTask, down: bool, gamma: bool, encoder: '_Encoder'
+) -> tuple[ClipInfo, dict[int, tuple[_Frame, _Frame | None]], frozenset[int]]:
+    """Returns the ClipInfo of a photo, the encoded photos of its window by second, and the seconds without a photo.
+
+    Such a second has the next photo on the way to second 0. down: of the downsampled copies, else of the full ones.
+    Raises ClipError if the photo itself cannot be decoded.
+    """
+    info, pairs = decode_seconds(task.down_path if down else task.full_path, [0], gamma, encoder)
+    stale = set()
+    for second, _, down_path, full_path in sorted(task.mates, key=lambda mate: abs(mate.second)):
+        try:
+            with local_copy(down_path if down else full_path) as path:
+                pairs[second] = decode_seconds(path, [0], gamma, encoder)[1][0]
+        except ClipError:
+            stale.add(second)
+            inner = [other for other in pairs if 0 <= other < second or second < other <= 0]
+            pairs[second] = pairs[max(inner, key=abs)]
+    return info, pairs, frozenset(stale)
 
 
 def _white_fraction(task: ClipTask, down: _Stream, unusable: frozenset[int]) -> float:
@@ -130,19 +188,51 @@ def _white_fraction(task: ClipTask, down: _Stream, unusable: frozenset[int]) -> 
 
 def _target_fields(task: ClipTask, times_s: Sequence[int], kept: list[int], full: ClipInfo) -> dict[str, np.ndarray]:
     distance_m = np.full(len(times_s), np.nan) if task.target_distance_m is None else task.target_distance_m
-    box = np.full((len(times_s), 4), np.nan) if task.target_box is None else np.array(task.target_box)
-    if task.box_in_pixels:
-        box = np.clip(box / ([full.width_px, full.height_px] * 2), 0, 1)
+    box = np.full((len(times_s), 4), np.nan) if task.target_box is None else task.target_box
+    animal = [''] * len(times_s) if task.target_animal is None else task.target_animal
     return {
         'target_time_s': np.array(times_s, np.int32)[kept],
         'target_distance_m': np.array(distance_m, np.float32)[kept],
-        'target_box': box.astype(np.float32)[kept],
+        'target_box': _shares(task, box, full)[kept],
+        'target_animal': [animal[i] for i in kept],
     }
 
 
+def _box_fields(task: ClipTask, full: ClipInfo) -> tuple[dict[str, np.ndarray | list[str]], str]:
+    """Returns the fields of Record about all known boxes, and a text about boxes outside the picture.
+
+    The boxes do not depend on the targets that are left out.
+    """
+    boxes = sorted(task.boxes or (), key=lambda box: (box[0], box[6], -box[1], box[2:6]))
+    shares = _shares(task, [box[2:6] for box in boxes], full)
+    inside = [i for i, outside in enumerate(np.isnan(shares).any(axis=1)) if not outside]
+    fields = {
+        'box_time_s': np.array([boxes[i][0] for i in inside], np.float32),
+        'box': shares[inside],
+        'box_confidence': np.array([boxes[i][1] for i in inside], np.float32),
+        'box_animal': [boxes[i][6] for i in inside],
+    }
+    if len(inside) == len(boxes):
+        return fields, ''
+    size = f'{full.width_px} x {full.height_px} px'
+    what = f'{len(boxes) - len(inside)} boxes are outside the picture ({size})'
+    return fields, f'{what} and are left out; run the detector on this very file'
+
+
+def _shares(task: ClipTask, boxes, full: ClipInfo) -> np.ndarray:
+    """Returns boxes [n, 4] in 0..1 of width and height as float32, NaN for a box in pixels outside the picture."""
+    box = np.array(boxes, float).reshape(-1, 4)
+    if task.box_in_pixels:
+        shares = np.clip(box / ([full.width_px, full.height_px] * 2), 0, 1)
+        shares[(shares[:, :2] >= shares[:, 2:]).any(axis=1)] = np.nan
+        box = np.where(box[:, 2:].max(axis=1, keepdims=True) > 1, shares, box)
+    return box.astype(np.float32)
+
+
 def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:
-    seconds = stored_seconds(shared['target_time_s'].tolist(), stream.info.last_s)
+    seconds = stream.seconds(shared['target_time_s'].tolist())
     frames = [stream.frames[second] for second in seconds]
+    size_px = stream.frames[max(0, seconds[0])].size_px  # the photos of a burst may differ in size
     return Record(
         video_id=task.video_id,
         frame_jpeg=[frame.jpeg for frame in frames],
@@ -150,8 +240,8 @@ def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:
         site=task.site,
         park=task.park,
         duration_s=stream.info.duration_s,
-        height_px=frames[0].size_px[0],
-        width_px=frames[0].size_px[1],
+        height_px=size_px[0],
+        width_px=size_px[1],
         frame_rate=stream.info.frame_rate,
         **shared,
     )

@@ -18,7 +18,7 @@ from etils import epath
 from data_prep.files import write_whole
 from data_prep.records import Record
 
-_ARRAYS = ('frame_time_s', 'target_time_s', 'target_distance_m', 'target_box')
+_ARRAYS = tuple('frame_time_s target_time_s target_distance_m target_box box_time_s box box_confidence'.split())
 _SIMPLE = tuple(field.name for field in fields(Record) if field.name not in (*_ARRAYS, 'frame_jpeg'))
 _IN_CLIPS_CSV = 'site park duration_s height_px width_px frame_rate white_fraction gamma'.split()
 
@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     video_id: str
     row: dict | None  # its row of clips.csv, about the full copy; None if it has no record
     problem: tuple[str, str] | None  # (stage, reason) if it has no record or the record lacks targets
-    files: str = ''  # fingerprint of the clip's files, '' in what version 0.1 wrote
+    files: str = ''  # fingerprint of the clip's files
 
 
 def frame_path(directory, kind: str, video_id: str, suffix: str = '.npz') -> epath.Path:
@@ -58,8 +58,13 @@ def read_outcomes(directory) -> dict[str, Outcome]:
 
 
 def clip_row(record: Record, doubtful: str) -> dict:
-    """Returns a row of clips.csv. doubtful: the doubtful seconds and the reasons."""
-    counts = {'n_frames': len(record.frame_jpeg), 'n_targets': len(record.target_time_s)}
+    """Returns a row of clips.csv. doubtful: the doubtful seconds and the reasons. n_animals: those with a name."""
+    counts = {
+        'n_frames': len(record.frame_jpeg),
+        'n_targets': len(record.target_time_s),
+        'n_animals': len({*record.target_animal} - {''}),
+        'n_boxes': len(record.box),
+    }
     return {name: getattr(record, name) for name in _IN_CLIPS_CSV} | counts | {'doubtful': doubtful}
 
 

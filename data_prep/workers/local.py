@@ -61,13 +61,8 @@ def store_clip(pair: tuple[str, ClipTask]) -> Outcome:
 
 
 def still_valid(outcome: Outcome | None, task: ClipTask) -> bool:
-    """Returns whether a stored outcome is that of the clip's present files.
-
-    Outcomes of version 0.1 do not name the files. They are valid unless they have a problem, which may be mended.
-    """
-    if outcome is None:
-        return False
-    return unchanged(outcome.files, task.paths()) if outcome.files else outcome.problem is None
+    """Returns whether a stored outcome is that of the clip's present files."""
+    return outcome is not None and unchanged(outcome.files, task.paths())
 
 
 def _store(frames: str, task: ClipTask, outcome: Outcome, records: dict[str, Record]) -> Outcome:
@@ -84,8 +79,8 @@ def _outcome(video_id: str, made: ClipRecords) -> Outcome:
     row = clip_row(made.records['full'], doubtful) if made.records else None
     left_out = [f'{made.n_left_out} targets left out'] if made.n_left_out else []
     if left_out or any(doubt.concerns_all() for doubt in made.doubts.values()):
-        return Outcome(video_id, row, ('damage', '; '.join([*left_out, doubtful])))
-    return Outcome(video_id, row, None)
+        return Outcome(video_id, row, ('damage', '; '.join(filter(None, [*left_out, doubtful, made.outside]))))
+    return Outcome(video_id, row, ('boxes', made.outside) if made.outside else None)
 
 
 def work_of(task: ClipTask) -> float:

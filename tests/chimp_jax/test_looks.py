@@ -88,7 +88,7 @@ def test_an_interrupted_look_keeps_the_finished_clips(clips, tmp_path):
 
 def test_the_file_is_read_back_as_megadetectors(clips, tmp_path):
     found = look(clips, tmp_path / 'looks', Detector())
-    content = looks.detector_file(found.values(), 'a detector', 0.25, '2026-01-01T00:00:00+00:00')
+    content = looks.detector_file(found.values(), 'a detector', 0.1, 0.25, '2026-01-01T00:00:00+00:00')
     assert content['info']['format_version'] == '1.5'
     (tmp_path / 'detections.json').write_text(json.dumps(content))
     read = read_detections(tmp_path / 'detections.json', 0.5)
@@ -100,3 +100,18 @@ def test_the_file_is_read_back_as_megadetectors(clips, tmp_path):
     assert b.frames_processed == [0, 4, 8, 12]
     (problem,) = read.problems
     assert problem.video_id == 'c.mp4' and 'video' in problem.reason
+
+
+def test_the_entry_of_a_photo_has_no_frames(tmp_path):
+    # github.com/agentmorris/MegaDetector, megadetector-output-format.md: frame_rate and frame_number are for videos
+    box = [0, 0.75, 0.25, 0.25, 0.75, 1.0]
+    photo = looks.ClipLook('a/1.JPG', '', numbers=[0], times_s=[0.0], boxes=[box])
+    (entry,) = looks.detector_file([photo], 'd', 0.1, 0.25, '2024-03-01T08:00:00+00:00')['images']
+    assert entry == {
+        'file': 'a/1.JPG',
+        'detections': [{'category': '1', 'conf': 0.75, 'bbox': [0.25, 0.25, 0.5, 0.75]}],
+    }
+    file = tmp_path / 'md.json'
+    file.write_text(json.dumps({'detection_categories': {'1': 'animal'}, 'images': [entry]}))
+    found = read_detections(file, 0.2)
+    assert found.clips[0].sightings[0].frame_number == 0 and not found.notes and not found.problems

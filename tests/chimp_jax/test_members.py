@@ -14,7 +14,11 @@ def test_each_row_by_the_fold_that_did_not_see_it(tmp_path):
     found = members.find_members(write_runs(tmp_path))
     assert [member.name for member in found] == [f'{ONE}/fold_0', f'{ONE}/fold_1', f'{TWO}/fold_0', f'{TWO}/fold_1']
     oof, labels = members.read_oof(found)
-    assert labels.index.tolist() == oof.index.tolist() == [('a.avi', 9), ('a.avi', 10), ('b.mp4', 0), ('b.mp4', 2)]
+    assert (
+        labels.index.tolist()
+        == oof.index.tolist()
+        == [*(('a.avi', 9, ''), ('a.avi', 10, ''), ('b.mp4', 0, ''), ('b.mp4', 2, ''))]
+    )
     assert labels.tolist() == [5.0, 9.0, 2.0, 4.0]
     assert oof[ONE].tolist() == [5.5, 9.5, 2.5, 4.5] and oof[TWO].tolist() == [4.5, 8.0, 1.5, 3.0]
 
@@ -39,7 +43,7 @@ def test_feet_of_the_oof_rows_come_from_their_boxes(tmp_path):
             header, *lines = path.read_text().split()
             lines = [f'{line},{given[int(line.split(",")[1])]}' for line in lines]
             path.write_text('\n'.join([f'{header},bbox_x,bbox_y,bbox_width,bbox_height', *lines]))
-    feet = pd.DataFrame(members.read_oof_feet(found, index), index)
+    feet = pd.DataFrame(members.read_oof_feet(found, index), index.droplevel('animal'))
     # Column: left + width / 2. Row: top + height.
     assert feet.loc[('a.avi', 9)].tolist() == pytest.approx([0.25, 0.7]) and feet.loc[('a.avi', 10)].isna().all()
     assert feet.loc[('b.mp4', 0)].tolist() == pytest.approx([0.5, 1.0])

@@ -12,7 +12,7 @@ import small
 from chimp_jax import members, predict, scoring, steps
 from chimp_jax.commands import entry
 from chimp_jax.data import augment, chunks, input_pipeline
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.optim import make_optimizer, make_plateau
 from chimp_jax.steps import Mean, absolute_error
 from data_prep.records import LOST, read_records, write_records
@@ -62,7 +62,7 @@ def test_encoding_each_frame_once_equals_the_window_model(trained, n_devices, n_
     plan = chunks.plan_windows(records, [True] * len(records), n_frames, step_s)
     frames = input_pipeline.decode_records(records, small.SIZE_PX)
     prediction, error = scorer.score(scorer.place(weights), frames, plan, rows['distance'].to_numpy())
-    assert rows[KEY].drop_duplicates().shape[0] == len(rows) == 3 + 1 + 12
+    assert rows[SECOND].drop_duplicates().shape[0] == len(rows) == 3 + 1 + 12
     expected = np.concatenate([window_model(weights, record, n_frames, step_s) for record in records])
     np.testing.assert_allclose(prediction, expected, rtol=1e-5, atol=1e-5)
     assert float(error.count) == rows['distance'].notna().sum()
@@ -124,8 +124,8 @@ def test_the_command_writes_the_order_that_is_asked_for_and_resumes(trained, tmp
     arguments = ['--submission_format', str(tmp_path / 'order.csv')]
     assert run(folder, tmp_path / 'a.csv', *arguments, '--details') == 0
     out = pd.read_csv(tmp_path / 'a.csv')
-    assert out[KEY].values.tolist() == order[KEY].values.tolist()
-    assert list(out.columns) == [*KEY, 'distance', *sorted(RECIPES), 'spread', 'members', 'status']
+    assert out[SECOND].values.tolist() == order[SECOND].values.tolist()
+    assert list(out.columns) == [*SECOND, 'distance', *sorted(RECIPES), 'spread', 'members', 'status']
     assert np.isfinite(out['distance']).all() and (out['distance'] >= 0).all()
     assert (out['members'] == 4).all() and (out['status'] == 'ok').all()
 
@@ -140,7 +140,7 @@ def test_the_command_writes_the_order_that_is_asked_for_and_resumes(trained, tmp
 
     assert run(folder, tmp_path / 'a.csv', *arguments) == 0
     assert 'is a valid submission of 4 rows' in capsys.readouterr().out
-    assert list(pd.read_csv(tmp_path / 'a.csv').columns) == [*KEY, 'distance']
+    assert list(pd.read_csv(tmp_path / 'a.csv').columns) == [*SECOND, 'distance']
     assert entry.main(['check_submission', str(tmp_path / 'a.csv'), str(tmp_path / 'order.csv')]) == 0
 
 
@@ -161,7 +161,7 @@ def test_a_member_that_comes_later_is_scored_alone(trained, tmp_path, scored):
 def test_spread_and_recipes_are_those_of_the_members(trained, tmp_path):
     folder, _ = trained
     assert run(folder, tmp_path / 'a.parquet', '--details', '--weights', 'mean') == 0
-    rows = pd.read_parquet(tmp_path / 'a.parquet').set_index(KEY)
+    rows = pd.read_parquet(tmp_path / 'a.parquet').set_index(SECOND)
     table = predict.predict_split(members.find_members(folder / 'runs'), folder, 'test', tmp_path / 'parts').members(
         False
     )
@@ -174,11 +174,13 @@ def test_spread_and_recipes_are_those_of_the_members(trained, tmp_path):
 def test_oof_is_what_training_said_of_the_rows_it_did_not_see(trained, tmp_path, scored):
     folder, records = trained
     assert run(folder, tmp_path / 'a.csv', '--split', 'oof', '--details') == 0
-    rows = pd.read_csv(tmp_path / 'a.csv').set_index(KEY)
+    rows = pd.read_csv(tmp_path / 'a.csv').set_index(SECOND)
     assert len(rows) == sum(len(record.target_time_s) for record in records['train'])
     assert (rows['members'] == 2).all()  # one fold of each recipe
     for recipe in RECIPES:
-        said = pd.concat(pd.read_csv(folder / 'runs' / recipe / f'fold_{k}' / 'oof.csv') for k in (0, 1)).set_index(KEY)
+        said = pd.concat(pd.read_csv(folder / 'runs' / recipe / f'fold_{k}' / 'oof.csv') for k in (0, 1)).set_index(
+            SECOND
+        )
         np.testing.assert_allclose(rows[recipe].reindex(said.index), said['prediction'], rtol=1e-5, atol=1e-5)
 
 
@@ -234,7 +236,7 @@ def test_a_target_without_a_distance_keeps_its_row_and_its_reason(trained, tmp_p
         assert run(folder, tmp_path / 'a.csv', *arguments) == 3
         assert 'not a valid submission' in capsys.readouterr().out
         assert run(folder, tmp_path / 'b.csv', '--details') == 3
-        assert pd.read_csv(tmp_path / 'b.csv')[KEY].values.tolist().count(['cut.mp4', 5]) == 1
+        assert pd.read_csv(tmp_path / 'b.csv')[SECOND].values.tolist().count(['cut.mp4', 5]) == 1
     finally:
         (folder / LOST).unlink()
 
@@ -268,7 +270,7 @@ def test_names_that_look_like_numbers_stay_names(trained, tmp_path, scored):
     records = {name: small.record(name, 4, [0, 3], seed) for seed, name in enumerate(NAMES)}
     for stream in ('down', 'full'):
         write_records({'test': NAMES}, records.__getitem__, tmp_path, stream)
-    expected = sorted((name, t) for name in NAMES for t in (0, 3))
+    expected = sorted((name, t, '') for name in NAMES for t in (0, 3))
     for n_asked in (len(found), 0):
         scored.clear()
         table = predict.predict_split(found, tmp_path, 'test', tmp_path / 'parts').members(False)

@@ -65,6 +65,41 @@ def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path
     assert len(json.loads((tmp_path / 'killed' / RECIPE / 'fold_1' / 'run.json').read_text())) == 3  # a row a start
 
 
+def test_a_member_of_animals_resumes_as_an_uninterrupted_one(tmp_path, monkeypatch):
+    """With the region branch and compositing; each labelled animal has a row in oof.csv, with a distance of its own."""
+    records = small.write_data(tmp_path, adapt=small.with_animals)['train']
+    config = small.config(tmp_path)
+    config.model.regions = True
+    config.data.update(most_animals=3, composite_probability=0.5)
+    config.train.epochs = 2
+    train.train_recipe(config, tmp_path / 'whole', folds=[1])
+    save = checkpoint.save
+
+    def save_and_die(*arguments):
+        save(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, 'save', save_and_die)
+        with pytest.raises(Killed):
+            train.train_recipe(config, tmp_path / 'killed', folds=[1])
+    train.train_recipe(config, tmp_path / 'killed', folds=[1])
+    whole, killed = (tmp_path / run / RECIPE / 'fold_1' for run in ('whole', 'killed'))
+    for name in ('metrics.csv', 'oof.csv', 'member.json'):
+        assert filecmp.cmp(whole / name, killed / name, shallow=False), name
+    oof = pd.read_csv(whole / 'oof.csv').set_index(['video_id', 'time', 'animal'])
+    expected = {
+        (r.video_id, int(t), name): d
+        for r in records[1::2]
+        for t, name, d in zip(r.target_time_s, r.target_animal, r.target_distance_m, strict=True)
+        if np.isfinite(d)
+    }
+    assert oof['distance'].to_dict() == pytest.approx(expected) and len(oof) == 3 * 5
+    by_animal = oof['prediction'].unstack()
+    both = by_animal.dropna()
+    assert len(both) == 3 * 2 and (both['a'] != both['b']).all()
+
+
 def small_boxes(monkeypatch):
     """Gives each target of the records a box of its own. Returns the box by (video_id, time)."""
 

@@ -25,14 +25,31 @@ def test_clips_of_any_name(tmp_path):
         'x.mpg',
         'x.Ts',
         'x.asf',
+        'IMG_0001.JPG',
+        'c/p.jpeg',
+        'c/p.Png',
         *(f'more/x{suffix}' for suffix in '.flv .WEBM .3gp .MTS .m2ts .MOD .vob .ogv .h264 .DivX'.split()),
     ]
-    touch(tmp_path, *names, 'notes.txt', 'thumbs.jpg', 'c/._IMG_0001.AVI', 'noext')
+    touch(tmp_path, *names, 'notes.txt', 'x.tif', 'x.THM', 'c/._IMG_0001.AVI', '._p.jpg', 'noext')
     archive = Archive([tmp_path])
     assert archive.clips() == sorted(names)
     assert archive.find('c/IMG_0001.AVI') == str(tmp_path / 'c/IMG_0001.AVI')
     assert archive.find('IMG_0001.AVI') is None
     assert archive.near('C/img_0001.avi') == 'c/IMG_0001.AVI'
+    assert archive.photos() == ['IMG_0001.JPG', 'c/p.Png', 'c/p.jpeg'] and archive.find('c/p.Png')
+    assert archive.notes() == [f'{tmp_path} holds 3 photos and 20 videos; both are read as clips']
+
+
+def test_photos_alone_need_no_note(tmp_path):
+    touch(tmp_path, 'a.jpg', 'b.png')
+    assert Archive([tmp_path]).photos() == ['a.jpg', 'b.png'] and not Archive([tmp_path]).notes()
+
+
+def test_pictures_that_a_run_or_a_system_keeps_are_no_photos(tmp_path):
+    name = '0123456789abcdef0123'
+    own = [f'out/work/looks/{name}/{name}.png', f'work/looks/{name}/{name}.png', 'a/.thumbnails/normal/1.png']
+    touch(tmp_path, *own, 'work/looks/1.png', f'work/looks/{name}/IMG_1.png')
+    assert Archive([tmp_path]).clips() == ['work/looks/0123456789abcdef0123/IMG_1.png', 'work/looks/1.png']
 
 
 def test_folders_of_the_system_are_passed_over(tmp_path, remote):

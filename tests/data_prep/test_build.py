@@ -200,8 +200,8 @@ def test_a_killed_build_resumes_and_ends_with_the_same_bytes(clips, built, tmp_p
     assert len(list(resumed.glob('frames/outcome/*.json'))) == 1
     # Files that a kill leaves behind.
     (resumed / 'frames' / 'full' / 'half-written.npz.17.tmp').write_bytes(b'PK')
-    (resumed / 'chimp_records' / 'down' / '1.1.0').mkdir(parents=True)
-    (resumed / 'chimp_records' / 'down' / 'incomplete.ABCDEF_1.1.0').mkdir()
+    (resumed / 'chimp_records' / 'down' / '1.2.0').mkdir(parents=True)
+    (resumed / 'chimp_records' / 'down' / 'incomplete.ABCDEF_1.2.0').mkdir()
 
     def recorded(function, tasks, *rest):
         tasks = list(tasks)
@@ -314,6 +314,48 @@ def test_a_csv_of_your_own(clips, tmp_path):
     assert problem.reason == 'second 7 is 2.0 s past the end of the clip (5.0 s)'
 
 
+def test_tables_of_animals_with_boxes_of_a_detector(clips, tmp_path, capsys):
+    table, found, out = tmp_path / 'mine.csv', tmp_path / 'md.json', tmp_path / 'out'
+    table.write_text(
+        'video_id,time,distance,animal,x1,y1,x2,y2,probability\n'
+        'a.mp4,1,3,Kim,0,0.25,0.5,0.75,0.5\n'
+        'a.mp4,1,12,Bo,0.5,0.25,0.75,0.5,\n'
+        'a.mp4,2,4,Kim,0.5,0.5,0.25,1,1\n'  # its corners are exchanged
+        'a.mp4,9,4,Kim,,,,,\n'  # past the end
+        'sub/a.mp4,0,5,Kim,,,,,\n'
+        'sub/a.mp4,3,,no,,,,,\n'
+    )
+    detection = {'category': '1', 'conf': 0.75, 'bbox': [0.25, 0, 0.25, 1], 'frame_number': 4}
+    images = [{'file': name, 'frame_rate': 8.0, 'detections': [detection]} for name in ('a.mp4', 'b.avi', 'gone.mp4')]
+    found.write_text(json.dumps({'detection_categories': {'1': 'animal'}, 'images': images}))
+    assert build.main([*arguments(clips, out, tables=table), f'--detections={found}']) == 3
+    said = capsys.readouterr().out
+    assert '\n4 targets, 3 animals with names, 3 boxes\n' in said  # each clip has a Kim
+    assert 'note: the boxes of 1 clips without a target are not used, first b.avi' in said
+    assert 'note: mine.csv: the column animal is read as names of animals, 2 different ones: Bo, Kim; 1 rows' in said
+    problems = pd.read_csv(out / 'problems.csv', keep_default_na=False)
+    assert problems[['video_id', 'row', 'stage']].values.tolist() == [
+        ['a.mp4', 'mine.csv:4', 'boxes'],
+        ['a.mp4', 'mine.csv:5', 'labels'],
+        ['gone.mp4', 'md.json', 'boxes'],
+    ]
+    lost = pd.read_csv(out / 'lost.csv')
+    assert lost.drop(columns='reason').values.tolist() == [['train', 'a.mp4', 9, 'Kim']]
+    records = {record.video_id: record for record in read_records(out, 'full', 'train')}
+    record = records['a.mp4']
+    assert record.target_time_s.tolist() == [1, 1, 2] and record.target_animal == ['Kim', 'Bo', 'Kim']
+    assert record.target_distance_m.tolist() == [3, 12, 4]
+    assert record.target_box[:2].tolist() == [[0, 0.25, 0.5, 0.75], [0.5, 0.25, 0.75, 0.5]]
+    assert np.isnan(record.target_box[2]).all()
+    assert record.box_time_s.tolist() == [0.5, 1, 1] and record.box_animal == ['', 'Bo', 'Kim']
+    assert record.box.tolist() == [[0.25, 0, 0.5, 1], [0.5, 0.25, 0.75, 0.5], [0, 0.25, 0.5, 0.75]]
+    assert record.box_confidence.tolist() == [0.75, 1, 0.5]
+    assert records['sub/a.mp4'].box.shape == (0, 4)
+    description = json.loads((out / 'dataset.json').read_text())
+    assert [description[what] for what in ('targets', 'animals', 'boxes')] == [{'train': 4}, {'train': 3}, {'train': 3}]
+    assert {'tables_sha256', 'detections_sha256'} <= set(description['options'])
+
+
 def test_detections_make_the_targets(clips, tmp_path, capsys):
     def seen(frame, confidence, x):
         return {'category': '1', 'conf': confidence, 'bbox': [x, 0.25, 0.25, 0.5], 'frame_number': frame}
@@ -338,6 +380,10 @@ def test_detections_make_the_targets(clips, tmp_path, capsys):
     records = {record.video_id: record for record in read_records(out, 'down', 'test')}
     assert {name: record.target_time_s.tolist() for name, record in records.items()} == {'a.mp4': [1], 'sub/a.mp4': [4]}
     assert records['a.mp4'].target_box.tolist() == [[0.5, 0.25, 0.75, 0.75]]
+    assert records['a.mp4'].box_time_s.tolist() == [1.125, 1.25]  # frames 9 and 10 of 8 in a second
+    np.testing.assert_allclose(records['a.mp4'].box[:, 0], [0.1, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(records['a.mp4'].box_confidence, [0.3, 0.9], rtol=1e-6)
+    assert records['a.mp4'].box_animal == ['', ''] and records['a.mp4'].target_animal == ['']
     problems = pd.read_csv(out / 'problems.csv', keep_default_na=False)
     assert problems['video_id'].tolist() == ['empty.mp4', 'gone.mp4']
     assert problems['reason'].tolist() == [
@@ -420,7 +466,7 @@ def test_one_folder_of_clips_and_only_a_test_table(clips, tmp_path):
         ({'clips_full': 'nowhere'}, 'there is no folder nowhere'),
         ({'tables': 'nowhere'}, 'nowhere does not exist; correct --tables or --detections'),
         ({'tables': None, 'detections': 'nowhere.json'}, 'nowhere.json does not exist'),
-        ({'detections': 'x.json'}, 'give --tables or --detections, not both'),
+        ({'detections': 'x.json'}, 'x.json does not exist; correct --tables or --detections'),
         ({'sampling': 'fast'}, "--sampling must be one of timestamp, legacy_r1; got 'fast'"),
         ({'gamma': 'maybe'}, "--gamma must be one of auto, always, never; got 'maybe'"),
         ({'tables': None, 'every': 0}, '--every must be at least 1 second; got 0'),

@@ -28,6 +28,17 @@ def test_one_row_a_clip_and_whole_sites():
     assert folds.groupby(sites)['clip_fold'].nunique().max() > 1
 
 
+def test_photos_of_a_burst_are_in_one_fold():
+    rows = pd.DataFrame({'video_id': [f'{i:02d}.jpg' for i in range(30)], 'site': '', 'distance_m': 2.0})
+    folds = make_folds(rows.assign(burst=[f'{i // 3 * 3:02d}.jpg' for i in range(30)]), 5)
+    assert folds['video_id'].tolist() == rows['video_id'].tolist()
+    for kind in ('clip_fold', 'site_fold', 'published_fold'):
+        by_burst = folds[kind].to_numpy().reshape(10, 3)
+        assert (by_burst == by_burst[:, :1]).all() and set(by_burst[:, 0]) == set(range(5)), kind
+    with pytest.raises(ValueError, match='1 clips cannot make 5 folds'):
+        make_folds(rows.assign(burst='00.jpg'), 5)
+
+
 def test_folds_hold_equally_many_labels():
     rows = labels()
     merged = rows.merge(make_folds(rows, 5), on='video_id')

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import resource
 import subprocess
@@ -34,6 +35,11 @@ def record(video_id='a/b.mp4', n_frames=3, **changes) -> Record:
         'target_time_s': np.array([4, 0], np.int32),
         'target_distance_m': np.array([13.5, np.nan], np.float32),
         'target_box': np.array([[0.25, 0.5, 0.75, 1], [np.nan] * 4], np.float32),
+        'target_animal': ['Kim é', ''],
+        'box_time_s': np.array([0, 0.5, 4], np.float32),
+        'box': np.array([[0, 0, 1, 1], [0.5, 0.25, 0.75, 1], [0.25, 0.5, 0.75, 1]], np.float32),
+        'box_confidence': np.array([0.5, 0.25, 1], np.float32),
+        'box_animal': ['', 'Kim é', 'Kim é'],
         'site': 'Ngogo ü',
         'park': '',
         'duration_s': 60.25,
@@ -44,6 +50,14 @@ def record(video_id='a/b.mp4', n_frames=3, **changes) -> Record:
         'gamma': True,
     }
     return Record(**values | changes)
+
+
+NO_BOXES = {
+    'box_time_s': np.zeros(0, np.float32),
+    'box': np.zeros((0, 4), np.float32),
+    'box_confidence': np.zeros(0, np.float32),
+    'box_animal': [],
+}
 
 
 def assert_same(found: Record, expected: Record) -> None:
@@ -60,7 +74,7 @@ def assert_same(found: Record, expected: Record) -> None:
 
 
 def test_frame_store_returns_the_stored_records(tmp_path):
-    for expected in (record(), record('none.mp4', n_frames=0)):
+    for expected in (record('a/b.mp4', **NO_BOXES), record('none.mp4', n_frames=0)):
         row = frame_store.clip_row(expected, 'damaged pictures in 3 s')
         outcome = Outcome(expected.video_id, row, ('damage', 'why'))
         frame_store.store(tmp_path, outcome, {'down': expected})
@@ -68,6 +82,7 @@ def test_frame_store_returns_the_stored_records(tmp_path):
         stored = frame_store.read_outcomes(tmp_path)[expected.video_id]
         assert (stored.row, tuple(stored.problem)) == (outcome.row, outcome.problem)
     assert row['n_frames'] == 0 and row['n_targets'] == 2 and row['site'] == 'Ngogo ü'
+    assert row['n_animals'] == 1 and row['n_boxes'] == 3  # Kim, and a target without a name
     assert not [path for path in tmp_path.rglob('*') if path.suffix == '.tmp']
 
 
@@ -98,6 +113,7 @@ def test_names_in_the_frame_store_do_not_collide():
 def written(tmp_path_factory):
     directory = tmp_path_factory.mktemp('data')
     records = [record(f'{name}.mp4', n_frames=n) for n, name in enumerate('abcdef', 1)]
+    records[1] = dataclasses.replace(records[1], **NO_BOXES)
     ids = [record.video_id for record in records]
     load = dict(zip(ids, records, strict=True)).__getitem__
     sizes = write_records({'train': ids[:4], 'test': ids[4:]}, load, directory, 'down')
@@ -154,6 +170,12 @@ def test_mistakes_are_named(tmp_path):
         write_records({'train': []}, record, tmp_path, 'down')
     with pytest.raises(ValueError, match=r'is missing; make it with python -m data_prep.build'):
         read_dataset(tmp_path, 'down', 'train')
+    old = tmp_path / 'chimp_records' / 'down' / '1.1.0'
+    old.mkdir(parents=True)
+    with pytest.raises(
+        ValueError, match=r'down holds records of version 1\.1\.0, but 1\.2\.0 is needed; prepare the data'
+    ):
+        split_sizes(tmp_path, 'down')
     with pytest.raises(ValueError, match="no stream 'up'; there are down, full"):
         read_dataset(tmp_path, 'up', 'train')
 

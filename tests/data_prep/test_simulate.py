@@ -13,11 +13,13 @@ from make_clips import probe
 from data_prep import lock, simulate
 from data_prep.decoding.decode import decode_seconds
 from data_prep.decoding.exposure import white_fraction
-from data_prep.simulator import animal, scene, site
+from data_prep.simulator import animal, herd, notes, scene, site
 from data_prep.simulator import frames as simulate_frames
+from data_prep.simulator import plan as simulate_plan
 from data_prep.simulator import tables as simulate_tables
+from data_prep.simulator.plan import ClipPlan, Size
 from data_prep.simulator.site import Camera, project
-from data_prep.simulator.tables import ClipPlan, Size, round_label
+from data_prep.simulator.tables import round_label
 
 CHALLENGE = Path(__file__).resolve().parents[2] / 'shared' / 'data' / 'deep_chimpact'
 TINY = Size(sites=(1, 1), clips=(2, 1), big_clips=(0, 0), seconds=(2.5, 3), big_seconds=(1, 1))
@@ -51,6 +53,11 @@ def pose_at(x_m, z_m, heading=(1.0, 0.0)):
 
 def bushbuck():
     return animal.SPECIES['bushbuck']
+
+
+def standing(name, *pose):
+    """A bushbuck that keeps its pose."""
+    return herd.Animal(name, bushbuck(), animal.Walk(np.tile(pose, (50, 1))), np.random.default_rng(0))
 
 
 # ---------------------------------------------------------------- geometry
@@ -140,13 +147,9 @@ def sighting_of(x_m, z_m, occluder_m, night=False):
     place = dataclasses.replace(site.draw_site(0, 0, 'abc', 'easy'), camera=CAMERA)
     light, pose = scene.draw_light(np.random.default_rng(0), night), pose_at(x_m, z_m)
     light = dataclasses.replace(light, reach_m=5.0)
-    sprite = animal.draw_sprite(CAMERA, bushbuck(), pose, occluder_m)
-    if sprite is None:
-        return None
-    tones, _ = simulate_frames.animal_tones(place, light, bushbuck(), pose)
+    (view,) = herd.look_at(place, light, [standing('', *pose)], 0.0, occluder_m)
     grey = np.full((180, 320), 4 if night else 120, np.uint8)
-    rng = np.random.default_rng(1)
-    return simulate_frames.note_sighting(rng, 2, pose, sprite, tones, grey, occluder_m)
+    return notes.note_sighting(np.random.default_rng(1), 2, view, grey)
 
 
 def test_seen_animal_is_noted_with_its_distance_and_box():
@@ -220,7 +223,7 @@ def test_overexposed_clip_keeps_its_signal_only_in_the_full_stream(tmp_path, cod
 
 
 def test_full_size_is_what_the_demo_asks_for():
-    plans = simulate_tables.plan_clips(0, 'easy', simulate_tables.FULL_SIZE)
+    plans = simulate_plan.plan_clips(0, 'easy', simulate_plan.SIZES['full'])
     small = [plan for plan in plans if plan.width_px == 320]
     big = [plan for plan in plans if plan.width_px == 1280]
     assert (len(small), len(big)) == (250, 12)
@@ -319,8 +322,8 @@ def test_columns_equal_the_real_tables(tiny_folders):
 def test_boxes_are_empty_or_in_the_picture(tmp_path):
     plans = [tiny_plan(video_id=f'aaa{letter}.mp4') for letter in 'ab']
     seen = {
-        'aaaa.mp4': [simulate_tables.Sighting(2, 3.4, None, None)],
-        'aaab.mp4': [simulate_tables.Sighting(0, 3.6, (0.1, 0.2, 0.3, 0.4), 0.9)],
+        'aaaa.mp4': [notes.Sighting(2, 3.4, None, None)],
+        'aaab.mp4': [notes.Sighting(0, 3.6, (0.1, 0.2, 0.3, 0.4), 0.9)],
     }
     simulate_tables.write_tables(tmp_path, plans, seen)
     assert (tmp_path / 'train_metadata.csv').read_text().splitlines()[1:] == [
@@ -354,7 +357,7 @@ def test_unfinished_files_of_a_killed_run_are_deleted(tiny_folders):
 
 
 def test_a_second_run_into_the_same_folder_stops(tmp_path, monkeypatch):
-    monkeypatch.setattr('sys.argv', ['simulate', f'--out={tmp_path}', '--quick'])
+    monkeypatch.setattr('sys.argv', ['simulate', f'--out={tmp_path}', '--size=quick'])
     with lock.hold(tmp_path):
         with pytest.raises(SystemExit) as stop:
             simulate.main()

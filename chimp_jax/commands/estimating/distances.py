@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from chimp_jax.clip_stream import Streamed
+from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.ground import GroundEstimates
 from chimp_jax.commands.estimating.inputs import NO_FOLDER, Inputs, Trained
 from chimp_jax.ensemble.prediction_tables import recipe_means
@@ -30,12 +31,12 @@ class Calibrated(NamedTuple):
 
 
 def estimate_distances(
+    request: EstimateRequest,
     inputs: Inputs,
     streamed: Streamed,
     plan: Plan,
     tasks: list[ClipTask],
     ground: GroundEstimates | None,
-    coverage: float,
 ) -> tuple[pd.DataFrame, calibrate.Calibration | None, Checks]:
     """Returns the rows of distances.csv, with a column for each recipe; the corrections of the stations; whether the
     members and the ground are combined, by station and epoch."""
@@ -49,15 +50,19 @@ def estimate_distances(
         if ground is not None and known is not None and trained.intervals is not None:
             checks = {
                 (one.camera.station, one.camera.epoch): fusion.check_fusion(
-                    one, known[known['video_id'].isin(one.camera.clips)], coverage
+                    one, known[known['video_id'].isin(one.camera.clips)], request.coverage
                 )
                 for one in ground.grounds.fitted
             }
             estimated = fusion.fuse_with_ground(
-                estimated, streamed.rows, ground.best(), ground.grounds, checks, coverage
+                estimated, streamed.rows, ground.best(), ground.grounds, checks, request.coverage
             )
     rows = estimates.estimate_rows(
-        streamed, estimated, recipe_means(streamed.answers()), flags.training_limits(label_m, spread_m)
+        streamed,
+        estimated,
+        recipe_means(streamed.answers()),
+        flags.training_limits(label_m, spread_m),
+        request.theta_deg,
     )
     lost = estimates.lost_targets(plan, tasks, streamed)
     whole = estimates.complete_rows(rows, lost, plan.labels_of_animals(), inputs.corrections)
@@ -71,7 +76,8 @@ def calibrate_members(
     """Returns the estimates of the members, corrected by the known distances."""
     predictions, site = streamed.answers(), inputs.stations()
     distance_m = trained.combined.distance(predictions)
-    from_members = functools.partial(estimates.from_members, distance_m, predictions, trained.intervals)
+    shared = streamed.rows['shared'].to_numpy(bool)
+    from_members = functools.partial(estimates.from_members, distance_m, predictions, trained.intervals, shared)
     if inputs.known is None:
         return Calibrated(from_members(None), None, None)
     rows = streamed.rows.assign(distance=distance_m.to_numpy())

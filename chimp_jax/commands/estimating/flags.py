@@ -12,10 +12,12 @@ from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, metres_list
 from chimp_jax.field import status
 from chimp_jax.field.exports import formats
+from data_prep.job import BURST_GAP
 from data_prep.plan import Watch
 
 LONGEST_STEP_S = 3600
 LEAST_CONFIDENCE = 0.25  # of the detector of --detect, as zamba calls it
+LEAST_OF_TRACK = 0.1  # a box with less confidence than an animal continues a track, down to this
 MIN_RATE, MAX_RATE = 0.1, 30.0  # frames per second of --detect
 
 DETECT = 'finds the animals with the detector of `chimp-distance fetch detector`; their seconds are the targets'
@@ -33,6 +35,7 @@ class EstimateRequest:
     members: str | None  # folder of train.py --workdir; None: distances from boxes and the ground alone
     out: str
     every_s: int | None  # None: 1
+    burst_gap_s: float  # of photos
     detect: bool
     detect_rate: float  # frames per second
     detections: str | None
@@ -52,6 +55,7 @@ class EstimateRequest:
     cutpoints: Sequence[float] | None
     truncation: float | None
     camtrap_package: str | None
+    camtrap_tracks: bool
     detector_every: float | None
     every_second_has_an_animal: bool
     other_moments_are_empty: bool
@@ -162,6 +166,10 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
         given.animals is not None and not given.detections,
         '--animals names categories of a detector; give its file with --detections',
     )
+    yield (
+        given.camtrap_tracks and 'camtrap-dp' not in given.format,
+        '--camtrap_tracks is for --format camtrap-dp; add this format or leave the flag out',
+    )
     for flag, table in (('--species_table', given.species_table), ('--media_table', given.media_table)):
         yield (
             table and 'camtrap-dp' not in given.format,
@@ -189,6 +197,7 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--members', help='folder of the trained members (train.py --workdir); without it, distances come from boxes')
     add('--out', required=True, help='folder for the results')
     add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
+    add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=2.0, metavar='S', help=BURST_GAP)
     add('--detect', action='store_true', help=DETECT)
     add('--detect_rate', '--detect-rate', type=float, default=2.0, metavar='N', help='frames per second (default: 2)')
     add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal are the targets')
@@ -218,6 +227,12 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--cutpoints', type=metres_list, help='limits of the distance bins in metres, such as 0,2,4,6,9,13')
     add('--truncation', type=float, help='metres; animals that are farther away are left out')
     add('--camtrap_package', '--camtrap-package', help='your Camtrap DP: its folder or its .zip')
+    add(
+        '--camtrap_tracks',
+        '--camtrap-tracks',
+        action='store_true',
+        help='also writes an event-level observation of each followed animal into the Camtrap DP',
+    )
     add('--detector_every', '--detector-every', type=float, metavar='S', help=DETECTOR_EVERY)
     add('--every_second_has_an_animal', '--every-second-has-an-animal', action='store_true', help=EVERY_SECOND)
     add('--other_moments_are_empty', '--other-moments-are-empty', action='store_true', help=OTHERS_EMPTY)

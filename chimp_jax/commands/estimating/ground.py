@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax.clip_stream import Streamed
+from chimp_jax.commands.estimating.animals import read_detected
 from chimp_jax.commands.estimating.flags import EstimateRequest
-from chimp_jax.commands.estimating.inputs import Inputs, targets_job
+from chimp_jax.commands.estimating.inputs import Inputs
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field.calibration import boxes, ground_rows, grounds, known_points
 from chimp_jax.looks import ClipLook
 from chimp_jax.stations import movement
-from data_prep.inputs.detections import ClipDetections, read_detections
 from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan
 
@@ -30,21 +30,27 @@ class GroundEstimates(NamedTuple):
     notes: dict[str, list[str]]  # by station
 
     def best(self) -> pd.DataFrame:
-        """Returns the best box of each second, indexed by (video_id, time)."""
-        return ground_rows.best_boxes(self.boxes)
+        """Returns the best box of each animal in each second, indexed by KEY."""
+        return ground_rows.best_located(self.boxes)
 
 
-def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Mapping[str, ClipLook]) -> GroundEstimates:
-    """Fits the ground of each station and locates all boxes."""
+def find_ground(
+    request: EstimateRequest,
+    inputs: Inputs,
+    plan: Plan,
+    looks: Mapping[str, ClipLook],
+    followed: pd.DataFrame,
+) -> GroundEstimates:
+    """Fits the ground of each station and locates all boxes of tracks. followed: of animals.follow_animals."""
     size_px = {name: (look.height_px, look.width_px) for name, look in looks.items() if not look.problem}
     cameras, notes, doubtful = find_cameras(inputs.stations(), looks)
     points, problems = pd.DataFrame(columns=known_points.COLUMNS), []
     if inputs.known is not None:
         inside = known_points.in_shares(inputs.known.points, size_px)
         headers = plan.headers | inputs.known.seconds.headers
-        clips = _sightings(request, inputs, with_persons=True)
         wanted = set(inside.rows['video_id'])
-        with_boxes = boxes.boxes_of([clip for clip in clips if clip.video_id in wanted], headers, size_px)
+        clips = [clip for clip in read_detected(request, inputs, with_persons=True) if clip.video_id in wanted]
+        with_boxes = boxes.add_feet(boxes.timed_boxes(clips, headers), size_px)
         known = known_points.with_feet(inside, boxes.best_feet(with_boxes))
         contradicting = grounds.contradictions(cameras, known.rows) + grounds.of_shifted_clips(
             known.rows, [clip for clip, shifted in doubtful.items() if shifted]
@@ -53,9 +59,7 @@ def find_ground(request: EstimateRequest, inputs: Inputs, plan: Plan, looks: Map
         # The members need no foot point.
         problems = known_points.table_order((known if inputs.trained is None else inside).problems + contradicting)
     fitted = grounds.fit_grounds(cameras, points)
-    animals = boxes.boxes_of(_sightings(request, inputs), plan.headers, size_px)
-    if inputs.known is not None:
-        animals = animals[~animals['video_id'].isin(inputs.known.points.not_animals)].reset_index(drop=True)
+    animals = boxes.add_feet(followed[followed['confidence'] >= request.least_confidence], size_px)
     located = ground_rows.locate_boxes(animals, fitted, request.coverage, request.theta_deg, doubtful)
     return GroundEstimates(located, fitted, problems, notes)
 
@@ -97,11 +101,15 @@ def find_cameras(
 
 def looked_targets(plan: Plan, looks: Mapping[str, ClipLook], ground: GroundEstimates) -> Streamed:
     """Returns the targets and the clips as the members' stream does, without members."""
-    targets = pd.concat([table.rows[['video_id', 'time_s']] for table in plan.targets.values()])
+    targets = pd.concat([table.rows[['video_id', 'time_s', 'animal']] for table in plan.targets.values()])
     rows = targets.rename(columns={'time_s': 'time'}).astype({'time': int}).sort_values(KEY, ignore_index=True)
     x1, y1, x2, y2 = ground.best().reindex(pd.MultiIndex.from_frame(rows[KEY]))[boxes.CORNERS].to_numpy(float).T
-    brightness = [_brightness(looks.get(video_id), second) for video_id, second in rows[KEY].itertuples(index=False)]
-    rows = rows.assign(**dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True)), brightness=brightness)
+    brightness = [
+        _brightness(looks.get(video_id), second)
+        for video_id, second in zip(rows['video_id'], rows['time'], strict=True)
+    ]
+    box = dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True))
+    rows = rows.assign(**box, brightness=brightness, shared=False)
     clips = [
         {'video_id': name, 'site': '', 'duration_s': look.duration_s, 'gamma': None, 'white_fraction': np.nan}
         | {'problem': look.problem or look.doubt}
@@ -117,12 +125,6 @@ def _brightness(look: ClipLook | None, second: int) -> float:
     if look is None or not look.times_s:
         return np.nan
     return look.brightness[int(np.argmin(np.abs(np.asarray(look.times_s) - second)))]
-
-
-def _sightings(request: EstimateRequest, inputs: Inputs, with_persons: bool = False) -> list[ClipDetections]:
-    job = targets_job(request)
-    found = read_detections(job.detections, job.min_confidence, job.animals, inputs.archive.video_id_of, with_persons)
-    return found.clips
 
 
 def pictures(looks: Mapping[str, ClipLook]) -> dict[str, int]:

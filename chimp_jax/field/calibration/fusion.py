@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.field import flags
 from chimp_jax.field.calibration.calibrate import LEAST_GAIN, LEAST_ROWS
 from chimp_jax.field.calibration.grounds import FittedGround, Grounds
 from chimp_jax.field.estimates import Estimated
@@ -70,11 +71,11 @@ def fuse_with_ground(
     checks: Mapping[tuple[str, int], FusionCheck],
     coverage: float,
 ) -> Estimated:
-    """Returns the members' estimates of targets (video_id, time), combined with those of their boxes where that helps.
+    """Returns the members' estimates of targets (KEY), combined with those of their boxes where that helps.
 
-    best: of ground_rows.best_boxes. checks: of each (station, epoch). A target keeps the estimate of the members if it
-    has no distance from the ground, or if its camera may stand elsewhere. The interval of a combined distance is normal
-    on the log scale.
+    best: of ground_rows.best_located. checks: of each (station, epoch). A target keeps the estimate of the members if
+    it has no distance from the ground, or if its camera may stand elsewhere. The interval of a combined distance is
+    normal on the log scale. If the members give one distance for all animals of a second, the ground alone counts.
     """
     by_clip = {clip: checks[one.camera.station, one.camera.epoch].applied for clip, one in grounds.of_clip().items()}
     found = best.reindex(keyed(targets).index)
@@ -85,14 +86,20 @@ def fuse_with_ground(
     chosen = chosen & ~unsure & np.isfinite(ground_m) & np.isfinite(sd_log) & np.isfinite(members.distance_m)
     if not chosen.any():
         return members
+    one_for_all = np.array([flags.ONE_FOR_ALL in text.split() for text in members.flags])[chosen]
     fused_m, fused_sd = fuse(
         np.maximum(members.distance_m[chosen], _LEAST_M), sd_log[chosen], ground_m[chosen], spread_log[chosen]
     )
+    fused_m = np.where(one_for_all, ground_m[chosen], fused_m)
+    fused_sd = np.where(one_for_all, spread_log[chosen], fused_sd)
     reach = np.exp(norm.ppf((1 + coverage) / 2) * fused_sd)
     arrays = [np.array(values, float) for values in members[:3]]
     for values, combined in zip(arrays, (fused_m, fused_m / reach, fused_m * reach), strict=True):
         values[chosen] = combined
-    return Estimated(*arrays, members.flags, members.reason)
+    kept = [
+        '' if done else text for text, done in zip(members.flags, chosen, strict=True)
+    ]  # the ground tells them apart
+    return Estimated(*arrays, kept, members.reason)
 
 
 def checks_table(checks: Mapping[tuple[str, int], FusionCheck]) -> list[dict]:
@@ -109,7 +116,7 @@ def known_with_estimates(
 ) -> pd.DataFrame:
     """Returns the matched known rows with left_out and upper, for check_fusion.
 
-    matched: of calibrate.match_known. left_out_m: of the calibration. estimated: of the targets (video_id, time).
+    matched: of calibrate.match_known. left_out_m: of the calibration. estimated: of the targets (KEY).
     """
     upper = pd.Series(estimated.upper_m, keyed(targets).index)
     return matched[[*KEY, 'distance', 'row']].assign(

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.field.calibration.boxes import CORNERS
+from chimp_jax.field.calibration.boxes import CORNERS, best_boxes
 from chimp_jax.field.calibration.grounds import FittedGround, Grounds
 from chimp_jax.field.estimates import Estimated
-from chimp_jax.field.status import CORRECTED
 from chimp_jax.stations import ground_plane
 
 # Why a box has no distance from the ground: the reason of ground_plane.locate -> in words.
@@ -19,8 +18,8 @@ REASONS = {
 }
 NO_BOX = 'there is no box in this second'
 COLUMNS = [
-    *('video_id', 'time_s', 'frame_number', 'station', 'distance', 'distance_lower', 'distance_upper', 'angle'),
-    *('flags', 'confidence', *BOX, 'label'),
+    *('video_id', 'time_s', 'animal', 'frame_number', 'station', 'distance', 'distance_lower', 'distance_upper'),
+    *('angle', 'flags', 'confidence', *BOX, 'label'),
 ]
 
 
@@ -61,37 +60,17 @@ def locate_boxes(
 _NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'spread_log', 'angle')
 
 
-def best_boxes(located: pd.DataFrame) -> pd.DataFrame:
-    """Returns the most confident box of each second, indexed by (video_id, time)."""
-    best = located.sort_values(['confidence', 'frame_number'], ascending=[False, True], kind='stable')
-    return best.drop_duplicates(KEY).set_index(KEY)
+def best_located(located: pd.DataFrame) -> pd.DataFrame:
+    """Returns the most confident box of each animal in each second, indexed by KEY."""
+    return best_boxes(located).set_index(KEY)
 
 
 def from_ground(targets: pd.DataFrame, best: pd.DataFrame) -> Estimated:
-    """Returns the distances of targets (video_id, time) from their boxes. best: of best_boxes."""
+    """Returns the distances of targets (KEY) from their boxes. best: of best_located."""
     found = best.reindex(pd.MultiIndex.from_frame(targets[KEY]))
     numbers = (found[name].to_numpy(float) for name in ('distance', 'distance_lower', 'distance_upper'))
     reason = [REASONS.get(name, name) for name in found['reason'].fillna(NO_BOX)]
     return Estimated(*numbers, list(found['flags'].fillna('')), reason)
-
-
-def rows_of_boxes(rows: pd.DataFrame, located: pd.DataFrame) -> pd.DataFrame:
-    """Returns rows (distances.csv) with a row for each animal: for all boxes of the frame of the best box of a second.
-
-    A second whose distance a person corrected keeps its one row.
-    """
-    frame = best_boxes(located)['frame_number'].rename('best_frame')
-    boxes = located.join(frame, on=KEY)
-    boxes = (
-        boxes[boxes['frame_number'] == boxes['best_frame']]
-        .set_index(KEY)[['distance']]
-        .rename(columns={'distance': 'of_box'})
-    )
-    whole = rows.join(boxes, on=KEY)
-    plain = (whole['status'] != CORRECTED) & whole['of_box'].notna()
-    whole['distance'] = whole['of_box'].where(plain, whole['distance'])
-    once = (whole['status'] == CORRECTED) & whole.duplicated(KEY)
-    return whole[~once].drop(columns='of_box').reset_index(drop=True)
 
 
 def boxes_table(located: pd.DataFrame) -> pd.DataFrame:

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from data_prep.archive import NO_CLIPS, Archive, Names, path_fault
 from data_prep.inputs.cells import number, seconds, site_name
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
 
-COLUMNS = [*KEY, 'distance', 'x', 'y', 'in_pixels', 'site', 'row']
-_TYPED = (*KEY, 'distance', 'x', 'y', 'site', 'animal')
+COLUMNS = [*SECOND, 'distance', 'x', 'y', 'in_pixels', 'site', 'row']
+_TYPED = (*SECOND, 'distance', 'x', 'y', 'site', 'animal')
 STAGE = 'known distance'
 _LARGEST_SHARE = 2.0  # a larger x or y is in pixels
 _ANIMAL = {'': True, 'yes': True, 'y': True, '1': True, 'true': True, 'no': False, 'n': False, '0': False}
@@ -45,7 +45,7 @@ class KnownPoints(NamedTuple):
 
     def by_second(self) -> pd.DataFrame:
         """Returns the rows of the seconds with one known distance."""
-        return self.rows[~self.rows.duplicated(KEY, keep=False)].reset_index(drop=True)
+        return self.rows[~self.rows.duplicated(SECOND, keep=False)].reset_index(drop=True)
 
 
 def read_known_points(path, names: Names | Archive = NO_CLIPS) -> KnownPoints:
@@ -100,8 +100,8 @@ def with_feet(known: KnownPoints, feet: pd.DataFrame) -> KnownPoints:
     feet: (video_id, time, x, y) of the best box of each second, NaN if its feet are not in the picture. A row without
     a foot point becomes a problem, because it tells nothing about the ground.
     """
-    box = feet.drop_duplicates(KEY).set_index(KEY)
-    keys = pd.MultiIndex.from_frame(known.rows[KEY])
+    box = feet.drop_duplicates(SECOND).set_index(SECOND)
+    keys = pd.MultiIndex.from_frame(known.rows[SECOND])
     missing = known.rows['x'].isna().to_numpy()
     rows = known.rows.copy()
     for name in ('x', 'y'):

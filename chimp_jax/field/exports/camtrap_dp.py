@@ -1,8 +1,8 @@
 """Adds distances to a copy of the user's Camera Trap Data Package (Camtrap DP 1.0, Bubnicki et al. 2024).
 
-The copy has one more observation for each distance. The user's deployments, media and observations do not change. In
-datapackage.json changes only what would no longer be true. Values for which the standard has no field are in
-observationTags.
+The copy has one more observation for each animal and second, and on request one for each track. The user's
+deployments, media and observations do not change. In datapackage.json changes only what would no longer be true.
+Values for which the standard has no field are in observationTags.
 """
 
 import math
@@ -17,7 +17,16 @@ from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.field.exports.camtrap.check import check_package, descriptor_faults
 from chimp_jax.field.exports.camtrap.descriptor import text_with, with_observations
 from chimp_jax.field.exports.camtrap.media_match import MediaTable, media_of_clips
-from chimp_jax.field.exports.camtrap.observations import ID_PREFIX, METHOD, moment, observations_of, tags_of
+from chimp_jax.field.exports.camtrap.observations import (
+    ID_PREFIX,
+    METHOD,
+    Context,
+    count_events,
+    events_of,
+    moment,
+    observations_of,
+    tags_of,
+)
 from chimp_jax.field.exports.camtrap.owner import Said, owner_says
 from chimp_jax.field.exports.camtrap.package import Package, read_package, schema_names
 from chimp_jax.field.exports.camtrap.package_files import DESCRIPTOR, packed_as
@@ -36,7 +45,7 @@ class _Merged(NamedTuple):
 
     package: Package
     observations: str  # the text of observations.csv
-    names: set[str]  # scientific names of the new observations
+    added: list[dict[str, str]]  # the new observations
     counts: dict  # of merge_camtrap_dp
 
 
@@ -44,20 +53,21 @@ def merge_camtrap_dp(
     rows: pd.DataFrame,
     package_dir,
     out_dir,
-    field_of_view_deg: float | None = None,
     classified_at: str | None = None,
     media_table: MediaTable | None = None,
     scientific_names: Mapping[str, str] | None = None,
+    speeds: Mapping[tuple[str, str], float] | None = None,
+    track_events: bool = False,
 ) -> dict:
     """Writes a copy of the package into out_dir, with one more row in observations.csv for each distance.
 
-    rows: distances.csv. package_dir: the folder or the
-    .zip of the user's package; None raises an error with the remedy.
-    field_of_view_deg: the camera's horizontal field of view; the angle is written if a row also has a box.
-    classified_at: the time of the estimate, ISO 8601 with time zone; None leaves classificationTimestamp empty.
+    rows: distances.csv. package_dir: the folder or the .zip of the user's package; None raises an error with the
+    remedy. classified_at: the time of the estimate, ISO 8601 with time zone; None leaves classificationTimestamp empty.
     media_table: of read_media_table, None to match by names.
     scientific_names: {label in lower case: scientific name} of the user, for the column `label` of rows. The name of a
     row's label takes precedence over the owner's name. The owner's name takes precedence over the name of `animal`.
+    speeds: {(video_id, animal): metres per second, NaN if unknown}. track_events: adds an event-based observation for
+    each track.
     Media that the owner classified as human, vehicle or blank gain no rows.
     The same input gives the same bytes. Rows of an earlier run are replaced; all other rows are kept.
     Returns the counts of rows added, kept, replaced and left out, the rows without a name because the owner gave
@@ -65,17 +75,19 @@ def merge_camtrap_dp(
     datapackage.json.
     Raises ValueError with file, row and remedy, before anything is written.
     """
-    merged = _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_table, scientific_names)
+    merged = _merge(
+        rows, package_dir, out_dir, classified_at, media_table, scientific_names or {}, speeds or {}, track_events
+    )
     return merged.counts | {'changes of datapackage.json': _copy(merged, epath.Path(out_dir))}
 
 
-def check_merge(
-    video_ids: Iterable[str],
-    package_dir,
-    out_dir,
-    field_of_view_deg: float | None = None,
-    media_table: MediaTable | None = None,
-) -> None:
+def check_view(theta_deg: float | None) -> None:
+    """Raises ValueError if an angle of view gives no angle of a box: that of a pinhole camera is below 180 degrees."""
+    if theta_deg is not None and not 0 < theta_deg < 180:
+        raise ValueError(f'an angle of view of {theta_deg:g} degrees has no angles of boxes; give one below 180')
+
+
+def check_merge(video_ids: Iterable[str], package_dir, out_dir, media_table: MediaTable | None = None) -> None:
     """Raises the ValueErrors of merge_camtrap_dp that do not depend on the distances, and one if no clip fits a medium.
 
     video_ids: of the clips that may get distances. Writes nothing.
@@ -83,7 +95,7 @@ def check_merge(
     names = list(video_ids)
     rows = pd.DataFrame({'video_id': names, 'time': 0, 'distance': 1.0, 'flags': '', 'status': OK})
     rows[['distance_lower', 'distance_upper', *BOX]] = math.nan
-    merged = _merge(rows, package_dir, out_dir, field_of_view_deg, None, media_table)
+    merged = _merge(rows, package_dir, out_dir, None, media_table, {}, {}, False)
     for name in merged.package.names:
         merged.package.files.read(name)  # else the copy could fail after the work
     if names and len(merged.counts['clips not in media.csv']) == len(names):
@@ -94,14 +106,12 @@ def check_merge(
         )
 
 
-def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_table, scientific_names=None) -> _Merged:
+def _merge(rows, package_dir, out_dir, classified_at, media_table, scientific_names, speeds, track_events) -> _Merged:
     if package_dir is None:
         raise ValueError(
             'the format camtrap-dp needs your own package, with its media and deployments; '
             'give the folder of its datapackage.json or its .zip'
         )
-    if field_of_view_deg is not None and not 0 < field_of_view_deg < 180:
-        raise ValueError(f'a field of view of {field_of_view_deg} degrees is impossible; give one between 0 and 180')
     if classified_at is not None:
         moment(classified_at, 'classified_at')
     rows = checked_rows(rows, _COLUMNS)
@@ -113,19 +123,21 @@ def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_t
     media, unknown = media_of_clips(names, package.media, package.file('media'), deployments, media_table)
     ours = _of_earlier_run(package)
     said = owner_says(package.known_observations()[~ours], media.values())
-    known = with_distance[with_distance['video_id'].isin(list(media))]
+    known = rows[rows['video_id'].isin(list(media))]
     barred = known['video_id'].map(lambda name: said[media[name]['mediaID']].without_animal).astype(bool)
     named = known[~barred]
-    named = named.assign(scientificName=_names(named, media, said, scientific_names or {}))
-    added = observations_of(named, media, said, package.file('media'), field_of_view_deg, classified_at)
-    header, lines = _merged_lines(package, ours, added)
+    named = named.assign(scientificName=_names(named, media, said, scientific_names))
+    context = Context(media, said, package.file('media'), speeds, classified_at or '', track_events)
+    added = observations_of(named[named['distance'].notna()], context)
+    events = events_of(named, context) if track_events else []
+    header, lines = _merged_lines(package, ours, added + events)
     text = csv_text(header, lines)
     check_package(package, text)
     unnamed = [not row['scientificName'] and said[row['mediaID']].several_species for row in added]
     left_out = {
         'no distance': int(rows['distance'].isna().sum()),
-        'clip not in media.csv': len(with_distance) - len(known),
-        'medium without an animal': int(barred.sum()),
+        'clip not in media.csv': int((~with_distance['video_id'].isin(list(media))).sum()),
+        'medium without an animal': int((barred & known['distance'].notna()).sum()),
     }
     counts = {
         'observations added': len(added),
@@ -137,7 +149,9 @@ def _merge(rows, package_dir, out_dir, field_of_view_deg, classified_at, media_t
         'clips matched by their name alone': [name for name, about in media.items() if about['by_name']],
         'faults of datapackage.json': descriptor_faults(package),
     }
-    return _Merged(package, text, set(named['scientificName']), counts)
+    if track_events:
+        counts |= count_events(named, context)
+    return _Merged(package, text, added + events, counts)
 
 
 def _names(
@@ -196,8 +210,8 @@ def _copy(merged: _Merged, out_dir: epath.Path) -> list[str]:
     package, path = merged.package, merged.package.paths['observations']
     data = packed_as(package.files.read(path), merged.observations.encode())
     descriptor, changes = package.files.read(DESCRIPTOR), []
-    if merged.counts['observations added']:
-        changed, changes = with_observations(package.descriptor, merged.names, data)
+    if merged.added:
+        changed, changes = with_observations(package.descriptor, merged.added, data)
         mark = b'\xef\xbb\xbf' if descriptor.startswith(b'\xef\xbb\xbf') else b''
         descriptor = mark + text_with(descriptor.decode('utf-8-sig'), package.descriptor, changed).encode()
     new = {path: data, DESCRIPTOR: descriptor}

@@ -14,8 +14,9 @@ from etils import epath
 from chimp_jax.field.bins import bin_of
 from chimp_jax.field.exports.distance_script import distance_script
 from chimp_jax.field.exports.flatfile_check import check_flatfile, checked_bins
+from chimp_jax.field.exports.observed import Observed, observe
 from chimp_jax.field.exports.rows import checked_rows, short_number
-from chimp_jax.field.exports.snapshots import Snapshots
+from chimp_jax.field.exports.snapshots import Snapshots, photos_of
 from data_prep.files import write_whole
 from data_prep.inputs.tables import csv_text
 
@@ -34,14 +35,16 @@ def write_distance(
     cutpoints=None,
     truncation: float | None = None,
     partial_effort: bool = False,
+    boxes: pd.DataFrame | None = None,
 ) -> dict:
     """Writes distance_flatfile.csv and distance.R into out_dir.
 
-    rows: distances.csv. snapshots: the moments of all clips; an observation is a moment with an animal. deployments:
+    rows: distances.csv. snapshots: the moments of all clips; an observation is an animal at a moment. deployments:
     the table of stations.read_deployments. snapshot_s: seconds between snapshot moments, counted from the start of each
     clip. theta_deg: the camera's angle of view. cutpoints [K]: metres, ascending; they add distbegin and distend, with
     bins (begin, end]. truncation: metres; with cutpoints it must be one of them. partial_effort: the effort of a
-    station is the share of it that was looked at, see station_efforts.
+    station is the share of it that was looked at, see station_efforts. boxes: video_id, time_s, animal of the boxes of
+    tracks; they tell which animals are in view at a moment, see observe.
     Returns the counts of the rows written, of the rows left out by reason, of the moments, and of several labels.
     Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
@@ -50,7 +53,10 @@ def write_distance(
     cutpoints, truncation = checked_bins(cutpoints, truncation)
     places = station_efforts(deployments, snapshots, snapshot_s, partial_effort)
     rows = checked_rows(rows, _COVARIATES)
-    kept, left_out = _kept(rows, snapshots, cutpoints, truncation)
+    single = photos_of(rows['video_id'])
+    observed = observe(snapshots.seen(), rows[~single], boxes)
+    kept, left_out = _kept(observed, cutpoints, truncation)
+    left_out |= {'photos': int(single.sum())} if single.any() else {}
     header, lines = _lines(kept, places, theta_deg, cutpoints)
     table = pd.DataFrame(lines, columns=header, index=range(2, len(lines) + 2), dtype=object)
     counts = check_flatfile(table, cutpoints, truncation, name=FLATFILE)
@@ -62,7 +68,7 @@ def write_distance(
     return {
         **counts,
         'left out': left_out,
-        'moments': snapshots.counts(),
+        'moments': snapshots.counts() | {'with several animals': observed.n_shared},
         'kinds of animal': kinds if len(kinds) > 1 else {},
         'stations not looked at': not_watched,
     }
@@ -149,25 +155,21 @@ def _check_clips(places: Mapping[str, tuple], snapshots: Snapshots) -> None:
         )
 
 
-def _kept(rows: pd.DataFrame, snapshots: Snapshots, cutpoints, truncation) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Returns the observations, and {reason: how many rows or moments were left out}."""
-    seen = snapshots.seen()[['video_id', 'station', 'time']]
-    observed = seen.merge(rows.drop_duplicates(['video_id', 'time']), on=['video_id', 'time'], how='left')
-    keys = pd.MultiIndex.from_frame(rows[['video_id', 'time']])
-    between = ~keys.isin(pd.MultiIndex.from_frame(seen[['video_id', 'time']]))
-    distance = observed['distance'].to_numpy(float)
+def _kept(observed: Observed, cutpoints, truncation) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Returns the observations with a distance in the bins, and {reason: how many rows or animals were left out}."""
+    rows = observed.rows
+    distance = rows['distance'].to_numpy(float)
     known = ~np.isnan(distance)
     first = cutpoints[0] if cutpoints else 0
     last = cutpoints[-1] if cutpoints else math.inf if truncation is None else truncation
     # The last bin includes its end, the first bin its start, like R's cut(include.lowest = TRUE).
     near, far = known & (distance < first), known & (distance > last)
-    left_out = {
-        'between snapshot moments': int(between.sum()),
+    left_out = observed.unused | {
         'no distance': int((~known).sum()),
         'nearer than the first cutpoint': int(near.sum()),
         'beyond the truncation': int(far.sum()),
     }
-    return observed[known & ~near & ~far], {reason: n for reason, n in left_out.items() if n}
+    return rows[known & ~near & ~far], {reason: n for reason, n in left_out.items() if n}
 
 
 def _lines(rows: pd.DataFrame, places: dict[str, tuple], theta_deg: float, cutpoints):

@@ -7,8 +7,10 @@ from chimp_jax.field.label_tables import named
 
 _REASONS = {  # of rows that were left out
     'between snapshot moments': 'seconds were not snapshot moments',
-    'no distance': 'snapshot moments with an animal have no distance, which lowers the density',
+    'not in the frame of the moment': 'distances are of animals that are elsewhere in the second of a snapshot moment',
+    'no distance': 'animals at snapshot moments have no distance, which lowers the density',
     'nearer than the first cutpoint': 'distances are nearer than the first cutpoint',
+    'photos': 'distances belong to photos, which are no snapshot moments',
     'beyond the truncation': 'distances are beyond the last cutpoint or the truncation',
     'clip not in media.csv': 'distances belong to clips without a medium in your package',
     'medium without an animal': 'distances belong to media that you classified as human, vehicle or blank',
@@ -73,6 +75,15 @@ def _zamba(counts: Mapping) -> list[str]:
 def _camtrap_dp(counts: Mapping) -> list[str]:
     before = f', {counts["replaced"]} of an earlier run replaced' if counts['replaced'] else ''
     lines = [f'camtrap-dp: {counts["observations added"]} observations added to your {counts["kept"]}{before}']
+    if n := counts.get('events added'):
+        lines.append(f'{n} observations of whole tracks added')
+    if n := counts.get('events without a first distance'):
+        lines.append(f'{n} tracks have no distance in their first second, so their radius is of a later second')
+    if n := counts.get('events beside yours'):
+        lines.append(
+            f'{n} tracks are in media of which you have event-based observations of animals: do not sum their counts '
+            'with yours'
+        )
     if n := counts.get('several species'):
         lines.append(f'{n} of them have no scientificName, because you named several animals in their media or events')
     if clips := counts.get('clips not in media.csv'):

@@ -32,6 +32,7 @@ class Survey:
     animals_are_known: bool = True  # detections or a table tell in which seconds an animal is, or the user states it
     partial_effort: bool = False  # the effort counts only the moments that were looked at
     species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
+    track_events: bool = False  # Camtrap DP gets one more observation for each track
 
     def missing(self, format_name: str) -> list[str]:
         """Returns the flags that the format requires and the user did not give."""
@@ -58,6 +59,7 @@ def check(formats, survey: Survey) -> None:
     if 'distance' in formats:
         distance_flatfile.check_stations(survey.deployments)
     if 'camtrap-dp' in formats:
+        camtrap_dp.check_view(survey.theta_deg)
         read_package(survey.package)
     animals_alone = [name for name in formats if name in ANIMALS_ALONE]
     if animals_alone and not survey.animals_are_known:
@@ -73,7 +75,7 @@ def check_clips(formats, survey: Survey, video_ids, out) -> None:
     video_ids: of the clips with targets. out: the folder of the results.
     """
     if 'camtrap-dp' in formats:
-        camtrap_dp.check_merge(video_ids, survey.package, _camtrap_folder(out), survey.theta_deg, survey.media_table)
+        camtrap_dp.check_merge(video_ids, survey.package, _camtrap_folder(out), survey.media_table)
 
 
 def write(
@@ -85,23 +87,20 @@ def write(
     now: str,
     snapshots: Snapshots | None = None,
     n_animals: Mapping[tuple[str, int], int] | None = None,
-    animals: pd.DataFrame | None = None,
+    speeds: Mapping[tuple[str, str], float] | None = None,
+    boxes: pd.DataFrame | None = None,
 ) -> dict:
     """Writes one format into the folder `out` and returns the counts of what it wrote.
 
     rows, clips: distances.csv and clips.csv; seconds of known distances are left out, because they are no animals.
     now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second): boxes of animals there}, for `zamba`.
-    animals: rows with the distance of each animal, for `zamba`; None: all animals of a second have one distance.
+    speeds: {(video_id, animal): metres per second, NaN if unknown}, for `camtrap-dp`. boxes: video_id, time_s, animal
+    of the boxes of tracks that count as animals, for `distance`; None without a detector.
     """
     out, rows = epath.Path(out), status.animal_rows(rows)
     in_survey = rows['video_id'].isin(clips.loc[clips['site'].notna(), 'video_id'])  # a target may name any clip
     writers: dict[str, Callable[[], dict]] = {
-        'zamba': lambda: zamba.write_zamba(
-            rows if animals is None else status.animal_rows(animals),
-            out / 'zamba.csv',
-            _readable_s(clips),
-            n_animals if animals is None else None,
-        ),
+        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', _readable_s(clips), n_animals),
         'distance': lambda: distance_flatfile.write_distance(
             rows[in_survey],
             snapshots=snapshots,
@@ -112,15 +111,17 @@ def write(
             cutpoints=survey.cutpoints_m,
             truncation=survey.truncation_m,
             partial_effort=survey.partial_effort,
+            boxes=boxes,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
             rows,
             package_dir=survey.package,
             out_dir=_camtrap_folder(out),
-            field_of_view_deg=survey.theta_deg,
             classified_at=now,
             media_table=survey.media_table,
             scientific_names=survey.species,
+            speeds=speeds or {},
+            track_events=survey.track_events,
         ),
     }
     return writers[name]()

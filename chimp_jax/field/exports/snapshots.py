@@ -1,30 +1,33 @@
 """The snapshot moments of a survey: with an animal, empty, or not looked at. And the effort that they are worth.
 
 A moment that nobody looked at is neither an animal nor effort. The camera's active moments outside of clips are empty,
-because no animal triggered the camera.
+because no animal triggered the camera. Photos have no moments: between two photos nobody knows what was in view, so
+their number is not in proportion to the time that animals spend in view.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from data_prep.archive import is_photo
 from data_prep.inputs.clip_looks import last_frame_s
 from data_prep.inputs.headers import Header
 from data_prep.inputs.looked_at import ANIMAL, EMPTY, NOT_LOOKED, LookedAt, snapshot_moments
 from data_prep.plan import Plan
 
-COLUMNS = ('video_id', 'station', 'moment', 'state', 'time', 'n_animals')
+COLUMNS = ('video_id', 'station', 'moment', 'state', 'time', 'frame_s', 'n_animals')
 
 
 class Snapshots(NamedTuple):
     """The snapshot moments of all clips.
 
     moments: COLUMNS, a row for each moment 0, t, 2t, ... of each readable clip. moment: seconds. state: ANIMAL, EMPTY
-    or NOT_LOOKED. time: the second whose row of distances.csv belongs to the moment. n_animals: in the frame that
-    stands for the moment. unreadable: {video_id: station} of the clips whose number of moments is unknown.
+    or NOT_LOOKED. time: the second whose rows of distances.csv belong to the moment. frame_s: the time of the frame
+    that stands for the moment. n_animals: in this frame. unreadable: {video_id: station} of the clips whose number of
+    moments is unknown.
     """
 
     moments: pd.DataFrame
@@ -49,7 +52,6 @@ class Snapshots(NamedTuple):
             'not looked at': int((state == NOT_LOOKED).sum()),
             'clips not looked at': int(self.unlooked()['video_id'].nunique()),
             'clips with unknown length': len(self.unreadable),
-            'with several animals': int((self.seen()['n_animals'] > 1).sum()),
         }
 
 
@@ -81,12 +83,13 @@ def find_snapshots(
                     'moment': moments.times_s,
                     'state': moments.states,
                     'time': np.where(own, moments.times_s, moments.seconds),
+                    'frame_s': moments.frames_s,
                     'n_animals': moments.n_animals,
                 }
             )
         )
     moments = pd.concat(parts[1:] or parts, ignore_index=True)
-    return Snapshots(moments.astype({'moment': int, 'time': int, 'n_animals': int}), unreadable)
+    return Snapshots(moments.astype({'moment': int, 'time': int, 'frame_s': float, 'n_animals': int}), unreadable)
 
 
 def plan_snapshots(
@@ -97,7 +100,7 @@ def plan_snapshots(
     targets: str | None = None,
     partial_effort: bool = False,
 ) -> Snapshots:
-    """Returns the snapshot moments of a plan, made with Watch.frames.
+    """Returns the snapshot moments of a plan, made with Watch.frames. Photos have none.
 
     site: the station of each clip in the folder, indexed by video_id. interval_s: seconds between the moments.
     detections, targets: the files that tell where somebody looked; without them every second has an animal.
@@ -119,10 +122,30 @@ def plan_snapshots(
     last_s = {name: last_frame_s(header) for name, header in plan.headers.items() if isinstance(header, Header)}
     rows = pd.concat([table.rows for table in plan.targets.values()])
     keys = set(zip(rows['video_id'], rows['time_s'], strict=True)) - plan.added if detections or targets else None
-    snapshots = find_snapshots(plan.looked_at, last_s, keys, site, interval_s)
+    snapshots = find_snapshots(plan.looked_at, last_s, keys, site[~photos_of(site.index)], interval_s)
     if not partial_effort:
         check_all_looked_at(snapshots, *_remedy(interval_s, detections, targets))
     return snapshots
+
+
+def photos_of(video_ids: Iterable[str]) -> np.ndarray:
+    """Returns which clips are photos, bool [n]."""
+    return np.array([is_photo(video_id) for video_id in video_ids], bool)
+
+
+def check_photos(site: pd.Series) -> None:
+    """Raises ValueError if a station has photos and no video: the flat file would count it as empty.
+
+    site: the station of each clip, indexed by video_id.
+    """
+    single = photos_of(site.index)
+    alone = site[single & ~site.isin(site[~single])]
+    if len(alone):
+        raise ValueError(
+            f'--format distance: the station {alone.iloc[0]!r} has photos alone ({alone.index[0]}); between photos '
+            'nobody looked, so they are no snapshot moments; give the folders of stations with videos, or leave out '
+            'this format'
+        )
 
 
 def _remedy(interval_s: int, detections: str | None, targets: str | None) -> tuple[str, str]:

@@ -5,7 +5,7 @@ if (boxes) boxes.addEventListener('change', () => document.body.classList.toggle
 document.addEventListener('click', event => {
   const small = event.target.closest('button.picture');
   if (!small) return;
-  large.firstElementChild.replaceChildren(...[...small.children].map(child => child.cloneNode()));
+  large.firstElementChild.replaceChildren(...[...small.children].map(child => child.cloneNode(true)));
   const {naturalWidth, naturalHeight} = small.querySelector('img');
   large.firstElementChild.style.width = `min(100%, ${82 * naturalWidth / naturalHeight}vh)`;
   byId('large-text').textContent = small.dataset.text;
@@ -20,20 +20,28 @@ document.addEventListener('toggle', event => {
   list.dataset.full = 'yes';
   const clip = data.clips.find(c => c.n === list.dataset.clip);
   const here = new Set([list, ...list.querySelectorAll('input')].map(shown => Number(shown.dataset.time)));
-  clip.t.forEach((t, i) => { if (!here.has(t)) list.append(secondWithoutPicture(clip, i)); });
+  for (const t of new Set(clip.t)) {
+    if (here.has(t)) continue;
+    const rows = placesAt(clip, t).map(i => rowWithoutPicture(clip, i));
+    const parts = rows.length > 1 ? rows.map(parts => element('div', {className: 'animal'}, ...parts)) : rows[0];
+    list.append(element('div', {className: 'second'}, ...parts));
+  }
 }, true);
-function secondWithoutPicture(clip, i) {
+function rowWithoutPicture(clip, i) {  // its text and its field
   const field = element('input', {inputMode: 'decimal', autocomplete: 'off', size: 6});
   Object.assign(field.dataset, {clip: clip.n, time: clip.t[i]});
-  field.setAttribute('aria-label', 'Correct distance in m of ' + clip.n + ', second ' + clip.t[i]);
+  if (named(clip, i)) field.dataset.animal = clip.a[clip.k[i]];
+  const about = named(clip, i) ? ', ' + named(clip, i) : '';
+  field.setAttribute('aria-label', 'Correct distance in m of ' + clip.n + ', second ' + clip.t[i] + about);
   field.value = typed.get(keyOf(field)) || '';
   const label = element('label', {}, 'correct distance, m ', field);
-  return element('div', {className: 'second'}, element('p', {textContent: describeSecond(clip, i)}), label);
+  const text = clip.t[i] + ' s: ' + describeRow(clip, i);
+  return [element('p', {textContent: text}), label];
 }
 
-// Corrections: earlier ones, and every value that is typed in a field. A key is the JSON of [clip, second].
-const keyOf = field => JSON.stringify([field.dataset.clip, Number(field.dataset.time)]);
-const earlier = new Map(data.typed.map(([clip, time, distance]) => [JSON.stringify([clip, time]), distance]));
+// Corrections: earlier ones, and every value that is typed in a field. A key is the JSON of [clip, second, animal].
+const keyOf = field => JSON.stringify([field.dataset.clip, Number(field.dataset.time), field.dataset.animal || '']);
+const earlier = new Map(data.typed.map(([clip, time, text, animal]) => [JSON.stringify([clip, time, animal || '']), text]));
 const typed = new Map(earlier), bar = byId('bar'), csv = byId('csv');
 const distance = text => Number(text.replace(',', '.'));
 const isDistance = text => text !== '' && Number.isFinite(distance(text)) && distance(text) >= 0;
@@ -41,8 +49,11 @@ const quoted = text => /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') 
 function correctionsCsv() {
   const rows = [...typed].filter(([, text]) => isDistance(text))
     .map(([key, text]) => [...JSON.parse(key), String(distance(text))]);
-  rows.sort((a, b) => a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]);
-  return ['video_id,time,distance', ...rows.map(r => [quoted(r[0]), r[1], r[2]].join(','))].join('\n') + '\n';
+  const before = (a, b) => a < b ? -1 : a > b ? 1 : 0;
+  rows.sort((a, b) => before(a[0], b[0]) || a[1] - b[1] || before(a[2], b[2]));
+  const animal = rows.some(r => r[2]);
+  const lines = rows.map(r => [quoted(r[0]), r[1], ...(animal ? [quoted(r[2])] : []), r[3]].join(','));
+  return [animal ? 'video_id,time,animal,distance' : 'video_id,time,distance', ...lines].join('\n') + '\n';
 }
 function refresh() {
   const changed = [...typed.keys()].filter(key => typed.get(key) !== (earlier.get(key) || ''));
@@ -61,7 +72,7 @@ document.addEventListener('input', event => {
   const text = field.value.trim();
   typed.set(keyOf(field), text);
   if (text && !isDistance(text)) field.setAttribute('aria-invalid', 'true'); else field.removeAttribute('aria-invalid');
-  (field.closest('.second') || field.closest('.card')).classList.toggle('typed', text !== (earlier.get(keyOf(field)) || ''));
+  field.closest('.animal, .second, .card').classList.toggle('typed', text !== (earlier.get(keyOf(field)) || ''));
   refresh();
 });
 byId('show').addEventListener('click', () => {

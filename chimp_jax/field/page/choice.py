@@ -1,5 +1,7 @@
 """Chooses what the page shows first: a card per clip, the most doubtful second of each, spread over the distances.
 
+A second with several animals is as doubtful as its most doubtful animal.
+
 Widest interval first would be farthest first, because the fitted width of an interval grows with the distance. The
 width divided by the distance can be nearest first, if the fit gives the models' spread no share. The spread itself is
 not a function of the distance. The doubt of a second is therefore the spread divided by the distance. The turns through
@@ -12,20 +14,21 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import status
 from chimp_jax.field.bins import bin_of
 
 FLOOR_M = 2.0  # nearer estimates are divided by this: an estimate of 0.1 m is not ten times as doubtful as one of 1 m
 
-Key = tuple[str, int]  # (video_id, time)
+Second = tuple[str, int]  # (video_id, time)
+Key = tuple[str, int, str]  # (video_id, time, animal): a row of distances.csv
 
 
 class Choice(NamedTuple):
     """The seconds with a picture. cards: one per clip, in order; others: more seconds of these clips, in order."""
 
-    cards: list[Key]
-    others: list[Key]
+    cards: list[Second]
+    others: list[Second]
 
 
 def choose(rows: pd.DataFrame, edges_m: Sequence[float], n_frames: int) -> Choice:
@@ -36,17 +39,17 @@ def choose(rows: pd.DataFrame, edges_m: Sequence[float], n_frames: int) -> Choic
     every second come last. If there are fewer clips than n_frames, other seconds of the clips follow, one per clip in
     turn.
     """
-    ranked = rank_doubt(rows)
+    ranked = rank_doubt(rows).drop_duplicates(SECOND)
     nth = ranked.groupby('video_id', sort=False).cumcount()
     first = ranked[nth == 0]
     done = first['status'] == status.CORRECTED
     turn = first.groupby([done, bin_of(first['distance'], edges_m)], sort=False).cumcount()
     order = pd.DataFrame({'done': done, 'turn': turn}).sort_values(['done', 'turn'], kind='stable').index
-    cards = _keys(first.loc[order])[:n_frames]
+    cards = _seconds(first.loc[order])[:n_frames]
     place = {video_id: i for i, (video_id, _) in enumerate(cards)}
     rest = ranked[(nth > 0) & ranked['video_id'].isin(place)]
     keys = pd.DataFrame({'nth': nth[rest.index], 'place': rest['video_id'].map(place)})
-    others = _keys(rest.loc[keys.sort_values(['nth', 'place']).index])[: n_frames - len(cards)]
+    others = _seconds(rest.loc[keys.sort_values(['nth', 'place']).index])[: n_frames - len(cards)]
     return Choice(cards, others)
 
 
@@ -54,8 +57,9 @@ def rank_doubt(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows with a distance, the most doubtful first.
 
     First the rows with an interval, then the rows with only a spread, then the rows with neither; last the corrected
-    rows. Within each, the largest doubt comes first, then most flags, clip and second. If a row has an interval and no
-    spread (one recipe), its upper half takes the place of the spread: the lower half is cut at 0 m.
+    rows. Within each, the largest doubt comes first, then most flags, clip, second and the order of the rows. If a row
+    has an interval and no spread (one recipe), its upper half takes the place of the spread: the lower half is cut at
+    0 m.
     """
     rows = rows[rows['distance'].notna()]
     half_m = rows['distance_upper'] - rows['distance']
@@ -72,5 +76,5 @@ def rank_doubt(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[keys.sort_values(list(keys.columns)).index]
 
 
-def _keys(rows: pd.DataFrame) -> list[Key]:
-    return [*rows[list(KEY)].itertuples(index=False, name=None)]
+def _seconds(rows: pd.DataFrame) -> list[Second]:
+    return [*rows[SECOND].itertuples(index=False, name=None)]

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import BOX, KEY
+from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND, with_animal
 from chimp_jax.field.calibration.station_file import StationsFile, read_stations
-from chimp_jax.field.corrections import read_corrections
+from chimp_jax.field.corrections import name_animals, read_corrections
+from chimp_jax.field.page.choice import Key, Second
 from chimp_jax.field.status import (
     CLIPS,
     CORRECTED,
@@ -19,11 +20,13 @@ from chimp_jax.field.status import (
     OPTIONS,
     STATIONS,
     SUMMARY,
+    TRACKS,
     animal_rows,
 )
 from data_prep.archive import Names
 from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
+TRACK_NUMBERS = ('start_s', 'end_s', 'nearest_distance_m', 'speed', 'speed_lower', 'speed_upper')
 NUMBERS = ('distance', 'distance_lower', 'distance_upper', 'spread', 'members')
 _REMEDY = 'run the same chimp-distance estimate command again to write it'
 
@@ -31,19 +34,25 @@ _REMEDY = 'run the same chimp-distance estimate command again to write it'
 class Estimates(NamedTuple):
     """The content of the folder.
 
-    rows: the animals of distances.csv, sorted by (video_id, time): time is int, the other numbers are float (NaN if
-    empty), the rest is text. clips: clips.csv, one row per clip; gamma is 'True' if the clip was
-    gamma-corrected.
+    rows: the animals of distances.csv, sorted by KEY: time is int, the other numbers are float (NaN if empty), the rest
+    is text; animal is '' if a row is about its second as a whole. clips: clips.csv, one row per clip; gamma is 'True'
+    if the clip was gamma-corrected. tracks: tracks.csv, with TRACK_NUMBERS; None if there is no such file.
     """
 
     rows: pd.DataFrame
     clips: pd.DataFrame
     summary: dict
     options: dict
-    corrections: dict[tuple[str, int], str]  # (video_id, time) -> the distance as a person typed it
-    measured: dict[tuple[str, int], float]  # (video_id, time) -> metres, of the seconds with the status KNOWN
+    corrections: dict[Key, str]  # row -> the distance as a person typed it
+    measured: dict[Second, float]  # second -> metres, of the seconds with the status KNOWN
     date: datetime.date  # when distances.csv was written
     stations: StationsFile | None  # None if there is no stations.json
+    tracks: pd.DataFrame | None
+
+    @property
+    def by_animal(self) -> bool:
+        """Whether a row is about one of the animals of its second."""
+        return bool((self.rows['animal'] != '').any())
 
 
 def read_estimates(folder) -> Estimates:
@@ -63,16 +72,17 @@ def read_estimates(folder) -> Estimates:
         measured=_measured(whole),
         date=datetime.datetime.fromtimestamp(distances.stat().mtime, datetime.UTC).date(),
         stations=read_stations(folder / STATIONS) if (folder / STATIONS).exists() else None,
+        tracks=_read_tracks(folder / TRACKS) if (folder / TRACKS).exists() else None,
     )
 
 
 def _read_rows(path: epath.Path) -> pd.DataFrame:
     numbers = (*NUMBERS, *BOX)
-    rows = read_table(path, required=(*KEY, *numbers, 'flags', 'status'), numbers=numbers)
+    rows = with_animal(read_table(path, required=(*SECOND, *numbers, 'flags', 'status'), numbers=numbers))
     for name in numbers:
         rows[name] = numbers_of(rows, name, path)
     rows['time'] = seconds_of(rows, path)
-    check_unique(rows, KEY, path)
+    check_unique(rows, KEY if (rows['animal'] != '').any() else SECOND, path)
     return rows.sort_values(KEY, ignore_index=True)
 
 
@@ -86,23 +96,31 @@ def _read_clips(path: epath.Path) -> pd.DataFrame:
     return clips if 'gamma' in clips else clips.assign(gamma='')
 
 
-def _corrected(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
+def _read_tracks(path: epath.Path) -> pd.DataFrame:
+    tracks = read_table(path, required=('video_id', 'animal', *TRACK_NUMBERS), numbers=TRACK_NUMBERS)
+    for name in TRACK_NUMBERS:
+        tracks[name] = numbers_of(tracks, name, path)
+    check_unique(tracks, ['video_id', 'animal'], path)
+    return tracks
+
+
+def _corrected(rows: pd.DataFrame) -> dict[Key, str]:
     """Returns the corrections that estimate has already applied."""
     known = rows[(rows['status'] == CORRECTED) & rows['distance'].notna()]
-    return {(row.video_id, row.time): f'{row.distance:g}' for row in known.itertuples()}
+    return {(row.video_id, row.time, row.animal): f'{row.distance:g}' for row in known.itertuples()}
 
 
-def _measured(rows: pd.DataFrame) -> dict[tuple[str, int], float]:
+def _measured(rows: pd.DataFrame) -> dict[Second, float]:
     known = rows[(rows['status'] == KNOWN) & rows['distance'].notna()]
     return {(row.video_id, row.time): row.distance for row in known.itertuples()}
 
 
-def _typed(path: epath.Path, rows: pd.DataFrame) -> dict[tuple[str, int], str]:
+def _typed(path: epath.Path, rows: pd.DataFrame) -> dict[Key, str]:
     """Returns the corrections of corrections.csv, which may be newer than distances.csv."""
     if not path.exists():
         return {}
-    table = read_corrections(path, Names(rows['video_id']))
-    return {(row.video_id, row.time): f'{row.distance:g}' for row in table.itertuples()}
+    table = name_animals(read_corrections(path, Names(rows['video_id'])), rows)
+    return {(row.video_id, row.time, row.animal): f'{row.distance:g}' for row in table.itertuples()}
 
 
 def _read_json(path: epath.Path) -> dict:

@@ -1,21 +1,18 @@
 """The section Stations of the page: lines of equal distance and known points over a frame of each station."""
 
 import base64
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from PIL import Image
-
 from chimp_jax.field.calibration.station_file import CameraEpoch, CameraStation, MeasuredPoint, StationsFile
-from chimp_jax.field.page.choice import Key
+from chimp_jax.field.page.choice import Second
+from chimp_jax.field.page.labels import LETTER_WIDTH, TEXT_HEIGHT, areas_around, first_free, label_area, size_px
 from chimp_jax.stations.ground_plane import equal_distance_line
 
 LINES_M = (2, 4, 6, 8, 10, 15)
 MOST_STATIONS, MOST_EPOCHS = 30, 4  # with a picture; MOST_EPOCHS of each station
 PICTURE_PX = 640  # width of the JPEG
 WIDTH = 400  # of the drawing, in its own units; about the pixels of a figure on the page
-_TEXT_HEIGHT, _LETTER_WIDTH = 13, 6.2  # of labels, in these units
 _MOST_ROWS = 1000  # of the table of known points
 
 
@@ -38,7 +35,7 @@ def drawn_figures(content: StationsFile | None) -> list[Figure]:
     ]
 
 
-def station_section(content: StationsFile | None, frames: Mapping[Key, bytes | str]) -> dict | None:
+def station_section(content: StationsFile | None, frames: Mapping[Second, bytes | str]) -> dict | None:
     """Returns the values of page.html for the section, None without stations.json.
 
     frames: (video_id, second) -> JPEG, or the reason why it is missing.
@@ -77,7 +74,7 @@ def lines_over(epoch: CameraEpoch, height: float) -> tuple[list[dict], list[int]
         (_, left), (_, right) = (equal_distance_line(epoch, metres) * height).tolist()
         # Far lines lie close together, so each label has its own column.
         columns = [0.06 + 0.11 * number, *(k / 20 for k in range(1, 20))]
-        inside = [x for x in columns if _TEXT_HEIGHT / 2 < left + (right - left) * x < height - _TEXT_HEIGHT / 2]
+        inside = [x for x in columns if TEXT_HEIGHT / 2 < left + (right - left) * x < height - TEXT_HEIGHT / 2]
         if inside:
             label = {'x': WIDTH * inside[0], 'y': left + (right - left) * inside[0]}
             lines.append({'metres': metres, 'left': left, 'right': right, 'label': label})
@@ -93,7 +90,7 @@ def points_over(known: Sequence[MeasuredPoint], height: float, lines: Sequence[d
     whose label has no room has the text ''.
     """
     placed = [point for point in known if point.x is not None and point.y is not None]
-    points, taken = [], [_box(line['label']['x'], line['label']['y'], _LETTER_WIDTH * 4) for line in lines]
+    points, taken = [], [label_area(line['label']['x'], line['label']['y'], LETTER_WIDTH * 4) for line in lines]
     for point in placed:
         x, y = (min(max(share, 0.0), 1.0) * size for share, size in ((point.x, WIDTH), (point.y, height)))
         inside = 0 <= point.x <= 1 and 0 <= point.y <= 1
@@ -101,8 +98,8 @@ def points_over(known: Sequence[MeasuredPoint], height: float, lines: Sequence[d
         taken.append((x - 5, y - 5, x + 5, y + 5))
     for drawn in points:
         text = _label(drawn['point'])
-        boxes = _label_boxes(drawn['x'], drawn['y'], _LETTER_WIDTH * len(text))
-        free = next((box for box in boxes if _inside(box, height) and not any(_overlap(box, t) for t in taken)), None)
+        areas = areas_around(drawn['x'], drawn['y'], LETTER_WIDTH * len(text))
+        free = first_free(areas, taken, WIDTH, height)
         if free:
             taken.append(free)
         drawn['text'] = text if free else ''
@@ -117,7 +114,7 @@ def _doubtful(station: CameraStation) -> bool:
 
 def _figure(figure: Figure, frame: bytes | str) -> dict:
     station, number, epoch = figure
-    width_px, height_px = _size_px(frame) if isinstance(frame, bytes) else (16, 9)
+    width_px, height_px = size_px(frame) if isinstance(frame, bytes) else (16, 9)
     height = WIDTH * height_px / width_px
     lines, outside = lines_over(epoch, height)
     points = points_over(epoch.known, height, lines)
@@ -153,27 +150,3 @@ def _row(station: CameraStation, number: int, point: MeasuredPoint) -> dict:
 def _label(point: MeasuredPoint) -> str:
     estimate = '?' if point.estimate is None else f'{point.estimate:.1f}'
     return f'{point.distance:.1f} → {estimate}'
-
-
-def _label_boxes(x: float, y: float, width: float) -> Iterator[tuple[float, float, float, float]]:
-    """Yields left, top, right and bottom of places for a label around a point."""
-    beside, above = 6 + width / 2, 6 + _TEXT_HEIGHT / 2
-    for right, down in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (1, 1), (-1, -1), (-1, 1)):
-        yield _box(x + right * beside, y + down * above, width)
-
-
-def _box(x: float, y: float, width: float) -> tuple[float, float, float, float]:
-    return x - width / 2, y - _TEXT_HEIGHT / 2, x + width / 2, y + _TEXT_HEIGHT / 2
-
-
-def _inside(box, height: float) -> bool:
-    return box[0] >= 0 and box[1] >= 0 and box[2] <= WIDTH and box[3] <= height
-
-
-def _overlap(one, other) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _size_px(jpeg: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(jpeg)) as picture:
-        return picture.size

@@ -77,8 +77,11 @@ def nice_step(span: float, most: int) -> float:
     return next(step for step in steps if span / step <= most + 1e-9)
 
 
-def draw_histogram(histogram: Histogram, width_px: int, height_px: int, label: str) -> str:
-    """Returns SVG. Heights are counts, or counts per metre if the bins differ in width, so that areas compare."""
+def draw_histogram(histogram: Histogram, width_px: int, height_px: int, label: str, unit: str = 'seconds') -> str:
+    """Returns SVG. unit: what is counted.
+
+    Heights are counts, or counts per metre if the bins differ in width, so that areas compare.
+    """
     bins = histogram.bins
     start, stop = bins[0].lower_m, bins[-1].upper_m
     heights = [b.n / (b.upper_m - b.lower_m) if histogram.unequal else b.n for b in bins]
@@ -104,7 +107,7 @@ def draw_histogram(histogram: Histogram, width_px: int, height_px: int, label: s
             parts.append(_text('n', (left + right) / 2, y(height) - 5, str(b.n)))
     parts += _marks(bins, x, y(0) + 18)
     parts.append(_text('name', _ROOM['left'] + plot_w / 2, height_px - 6, 'distance, m'))
-    parts.append(_text('name start', 2, 12, 'seconds per metre' if histogram.unequal else 'seconds'))
+    parts.append(_text('name start', 2, 12, f'{unit} per metre' if histogram.unequal else unit))
     return (
         f'<svg class="histogram" viewBox="0 0 {width_px} {height_px}" role="img" aria-label="{label}">'
         f'{"".join(parts)}</svg>'

@@ -2,28 +2,31 @@
 
 page.html has the text and page.css the style. charts.js draws the charts of the clips. cards.js enlarges pictures,
 lists the other seconds of a card's clip, and collects corrections. ground.html has the stations, without a script.
+palette.py has the colours of the tracks.
 """
 
 import importlib.resources
-import itertools
 import json
 from collections.abc import Sequence
 
 import jinja2
-import numpy as np
 import pandas as pd
 from etils import epath
 from markupsafe import Markup
 
-from chimp_jax.field import thumbnails
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field.bins import check_cutpoints
 from chimp_jax.field.evaluate import bias_text
+from chimp_jax.field.flags import ONE_FOR_ALL
 from chimp_jax.field.page.cards import format_metres, make_cards
-from chimp_jax.field.page.choice import Choice, Key, choose
+from chimp_jax.field.page.choice import Choice, Key, Second, choose
 from chimp_jax.field.page.data import Estimates, read_estimates
 from chimp_jax.field.page.ground import PICTURE_PX, drawn_figures, station_section
 from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short
-from chimp_jax.field.page.known import known_distances, nearest_known, station_of
+from chimp_jax.field.page.known import known_distances, nearest_known
+from chimp_jax.field.page.series import clip_series
+from chimp_jax.field.pictures import thumbnails
+from chimp_jax.field.pictures.palette import ON_DARK, ON_LIGHT, STROKES
 from chimp_jax.field.status import CORRECTED, NO_ANIMAL, PROBLEMS
 from data_prep.files import write_whole
 
@@ -38,6 +41,10 @@ FLAG_TEXTS = {  # words on a picture, and what they mean
     ),
     'dark': ('dark', 'The frame is very dark, so little is visible.'),
     'wide_spread': ('models disagree', 'The models disagree more than on 95 % of the training seconds.'),
+    ONE_FOR_ALL: (
+        'one distance for all',
+        'The models give one distance for the whole picture, so all animals of this second have the same distance.',
+    ),
     'no_known_point': (
         'station without a known point',
         'The distance assumes a camera like those of another survey. Measure three or more points at the station.',
@@ -86,18 +93,19 @@ def render(
     estimates: Estimates,
     histogram: Histogram,
     choice: Choice,
-    known: dict[Key, tuple[Key, float]],
-    frames: dict[Key, bytes | str],
+    known: dict[Second, tuple[Key, float]],
+    frames: dict[Second, bytes | str],
     no_frames: str = '',
     known_note: str = '',
 ) -> str:
     """Returns the HTML of the page.
 
-    known: of nearest_known. frames: (video_id, time) -> JPEG, or the reason why it is missing. no_frames: the reason
+    known: of nearest_known. frames: second -> JPEG, or the reason why it is missing. no_frames: the reason
     why all frames are missing, or ''. known_note: why known distances are missing, or ''.
     """
     rows = estimates.rows[estimates.rows['distance'].notna()]
     cards = make_cards(estimates, choice, known, frames)
+    unit = 'observation' if estimates.by_animal else 'second'
     return _template().render(
         estimates=estimates,
         known=rows,
@@ -105,69 +113,51 @@ def render(
         errors=_errors(estimates.summary),
         histogram=histogram,
         draw=lambda width_px, height_px: Markup(
-            draw_histogram(histogram, width_px, height_px, 'Histogram of the distances')
+            draw_histogram(histogram, width_px, height_px, 'Histogram of the distances', f'{unit}s')
         ),
         cards=cards[:OPEN_CARDS],
         folded=cards[OPEN_CARDS:],
         n_cards=len(cards),
         n_clips_known=rows['video_id'].nunique(),
-        has_boxes=any(card['box'] for card in cards),
+        has_boxes=any(animal['box'] for card in cards for animal in card['animals']),
+        by_animal=estimates.by_animal,
+        unit=unit,
+        n_seconds=len(estimates.rows.drop_duplicates(SECOND)),
+        n_tracks=len(estimates.rows[estimates.rows['animal'] != ''].drop_duplicates(['video_id', 'animal'])),
         no_frames=no_frames,
         known_note=_sentence(known_note) if known_note else '',
         stations=station_section(estimates.stations, frames),
         **_problems(estimates),
         flags=FLAG_TEXTS,
         flag_words={name: words for name, (words, _) in FLAG_TEXTS.items()},
+        n_one_for_all=int(rows['flags'].str.split().map(lambda names: ONE_FOR_ALL in names).sum()),
         n_by_flag=rows['flags'].str.split().explode().value_counts().to_dict(),
-        per_clip=rows.groupby('video_id')['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
+        per_clip=rows.groupby(['video_id', 'animal'])['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
         data=_json(
             {
                 'clips': clip_series(estimates),
                 'words': {name: words for name, (words, _) in FLAG_TEXTS.items()},
-                'typed': [[*k, text] for k, text in sorted(estimates.corrections.items())],
+                'typed': [
+                    [video_id, time, text, *filter(None, [animal])]
+                    for (video_id, time, animal), text in sorted(estimates.corrections.items())
+                ],
             }
         ),
         facts={**_flat(estimates.options, 'options.json: '), **_flat(estimates.summary, 'summary.json: ')},
-        css=Markup(_file('page.css')),
+        css=Markup(_file('page.css') + _track_css()),
         js=Markup(_file('charts.js') + _file('cards.js')),
     )
 
 
-def clip_series(estimates: Estimates) -> list[dict]:
-    """Returns the data of charts.js and cards.js: one dict per clip with rows. Numbers have 2 decimals;
-    empty columns are left out.
-
-    Keys are short because the page repeats them for each clip: n name, g group (site, else folder), d duration in s;
-    per row t second, v distance, lo and hi interval, s spread (all metres), f flags, c 1 if a person corrected it.
-    """
-    length_s, station = estimates.clips.set_index('video_id')['duration_s'], station_of(estimates)
-    series = []
-    rows = estimates.rows
-    columns = {
-        't': rows['time'].tolist(),
-        'v': _rounded(rows['distance']),
-        'lo': _rounded(rows['distance_lower']),
-        'hi': _rounded(rows['distance_upper']),
-        's': _rounded(rows['spread']),
-        'f': rows['flags'].tolist(),
-        'c': (rows['status'] == CORRECTED).astype(int).tolist(),
-    }
-    start = 0
-    for video_id, seconds in itertools.groupby(rows['video_id'].tolist()):  # the rows are sorted by clip
-        place = slice(start, start + sum(1 for _ in seconds))
-        start = place.stop
-        duration_s = length_s.get(video_id, np.nan)
-        clip = {
-            'n': video_id,
-            'g': station[video_id],
-            'd': None if np.isnan(duration_s) else round(duration_s, 1),
-            **{name: values[place] for name, values in columns.items()},
-        }
-        always = ('n', 'g', 't', 'v')
-        full = {name for name, values in clip.items() if isinstance(values, list) and set(values) - {None, ''}}
-        full -= set() if any(clip['c']) else {'c'}  # 0 is a value in the other columns: an interval may begin at 0 m
-        series.append({k: v for k, v in clip.items() if k in always or k in full or (k == 'd' and v is not None)})
-    return series
+def _track_css() -> str:
+    """Returns the classes c0, c1, ... of the colours and s0, s1, ... of the strokes of tracks."""
+    light, dark = (''.join(f'--c{k}: {c}; ' for k, c in enumerate(colours)) for colours in (ON_LIGHT, ON_DARK))
+    css = f':root {{ {light}}}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark}}} }}\n'
+    css += f'.picture {{ {dark}}}\n@media print {{ :root {{ {light}}} .picture {{ {dark}}} }}\n'
+    css += ' '.join(f'.c{k} {{ --track: var(--c{k}) }}' for k in range(len(ON_LIGHT))) + '\n'
+    return (
+        css + ' '.join(f'.s{k} {{ stroke-dasharray: {stroke or "none"} }}' for k, stroke in enumerate(STROKES)) + '\n'
+    )
 
 
 def _count(estimates: Estimates, cutpoints: Sequence[float] | None) -> Histogram:
@@ -176,12 +166,16 @@ def _count(estimates: Estimates, cutpoints: Sequence[float] | None) -> Histogram
 
 
 def _read_frames(
-    estimates: Estimates, choice: Choice, known: dict[Key, tuple[Key, float]], stations: Sequence[Key], clips_folder
-) -> tuple[dict[Key, bytes | str], str]:
+    estimates: Estimates,
+    choice: Choice,
+    known: dict[Second, tuple[Key, float]],
+    stations: Sequence[Second],
+    clips_folder,
+) -> tuple[dict[Second, bytes | str], str]:
     """Returns the frames of the page, and the reason why all are missing, or ''."""
     if not clips_folder:
         return {}, 'options.json does not name the folder of the clips.'
-    small = [*choice.cards[OPEN_CARDS:], *choice.others, *(key for key, _ in known.values())]
+    small = [*choice.cards[OPEN_CARDS:], *choice.others, *(key[:2] for key, _ in known.values())]
     large = choice.cards[:OPEN_CARDS]
     width_px = dict.fromkeys(small, thumbnails.SMALL_PX) | dict.fromkeys(stations, PICTURE_PX)
     width_px |= dict.fromkeys(large, thumbnails.LARGE_PX)
@@ -249,10 +243,6 @@ def _sentence(text) -> str:
     if not text:
         return ''
     return text[:1].upper() + text[1:] + ('' if text.endswith(('.', '!', '?')) else '.')
-
-
-def _rounded(values: pd.Series) -> list:
-    return [None if np.isnan(v) else round(v, 2) for v in values.tolist()]
 
 
 def _flat(content: dict, prefix: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from run_estimate import RECIPES, estimate, read
 
 from chimp_jax import scoring
 from chimp_jax.commands import clip, entry
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import intervals
 from chimp_jax.field.estimates import COLUMNS
 from data_prep import archive, lock
@@ -70,10 +70,10 @@ def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
     assert (
         list(options)
         == (
-            'clips members out every_s detect detect_rate detections min_confidence targets details workers weights '
-            'round compile_cache coverage calibrate deployments format snapshot_s theta_deg cutpoints truncation '
-            'camtrap_package detector_every every_second_has_an_animal other_moments_are_empty partial_effort '
-            'animals species_table media_table'
+            'clips members out every_s burst_gap_s detect detect_rate detections min_confidence targets details '
+            'workers weights round compile_cache coverage calibrate deployments format snapshot_s theta_deg '
+            'cutpoints truncation camtrap_package camtrap_tracks detector_every every_second_has_an_animal '
+            'other_moments_are_empty partial_effort animals species_table media_table'
         ).split()
     )
     assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])
@@ -106,9 +106,9 @@ def test_clips_called_like_numbers_or_gaps_keep_their_names(runs, tmp_path):
     assert before.groupby('video_id').size().to_dict() == dict.fromkeys(names, 5)
     (out / 'corrections.csv').write_text('video_id,time,distance\n007,0,7.5\nNA,1,8.5\n1e5,2,9.5\n')
     known = before[before['video_id'] == '1e5'].assign(distance=lambda rows: rows['distance'].astype(float) + 6)
-    known[[*KEY, 'distance']].to_csv(tmp_path / 'known.csv', index=False)
+    known[[*SECOND, 'distance']].to_csv(tmp_path / 'known.csv', index=False)
     assert estimate(runs, tmp_path / 'clips', out, *flags, '--calibrate', str(tmp_path / 'known.csv')) == 0
-    after = pd.read_csv(out / 'distances.csv', dtype={'video_id': str}, keep_default_na=False).set_index(KEY)
+    after = pd.read_csv(out / 'distances.csv', dtype={'video_id': str}, keep_default_na=False).set_index(SECOND)
     corrected = after.index[after['status'] == 'corrected'].tolist()
     assert corrected == [('007', 0), ('1e5', 2), ('NA', 1)]
     assert after.loc[corrected, 'distance'].astype(float).tolist() == [7.5, 9.5, 8.5]
@@ -194,7 +194,7 @@ def test_a_mended_clip_and_another_film_of_the_same_size_are_computed_again(runs
     (folder / 'touched.mp4').write_bytes(sound)
     times = [(path, path.stat().st_mtime) for path in folder.iterdir()]
     assert estimate(runs, folder, out) == 3
-    before = read(out).set_index(KEY)['distance']
+    before = read(out).set_index(SECOND)['distance']
     assert set(before.index.get_level_values(0)) == {'replaced.mp4', 'touched.mp4'}
 
     score, asked = scoring.Panel.score, []
@@ -206,7 +206,7 @@ def test_a_mended_clip_and_another_film_of_the_same_size_are_computed_again(runs
     os.utime(folder / 'touched.mp4', (1, 1))
     assert estimate(runs, folder, out) == 0
     assert asked == [3 + 3] * 4  # two clips of three seconds, four members
-    after = read(out).set_index(KEY)['distance']
+    after = read(out).set_index(SECOND)['distance']
     assert after['mended.mp4'].equals(before['touched.mp4']) and after['touched.mp4'].equals(before['touched.mp4'])
 
 
@@ -229,7 +229,7 @@ def test_one_clip_as_a_table_and_a_picture(runs, clips, tmp_path):
     assert entry.main(['--clip', str(clips / 'st B' / 'IMG_0001.MP4'), *arguments]) == 0
     rows = pd.read_csv(tmp_path / 'one' / 'distances.csv')
     assert rows['time'].tolist() == [0, 1, 2, 3] and np.isfinite(rows['distance']).all()
-    assert list(rows.columns) == [*KEY, 'distance', *sorted(RECIPES), 'spread', 'members', 'status']
+    assert list(rows.columns) == [*SECOND, 'distance', *sorted(RECIPES), 'spread', 'members', 'status']
     assert (tmp_path / 'one' / 'clip.png').read_bytes().startswith(b'\x89PNG')
     estimate(runs, clips, tmp_path / 'all')
     same = read(tmp_path / 'all')
@@ -244,7 +244,7 @@ def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
     estimate(runs, clips, tmp_path, '--weights', 'mean', '--coverage', '0.5', '--details')
     oof = pd.concat(
         {
-            recipe: pd.concat(pd.read_csv(path) for path in (runs / recipe).glob('fold_*/oof.csv')).set_index(KEY)
+            recipe: pd.concat(pd.read_csv(path) for path in (runs / recipe).glob('fold_*/oof.csv')).set_index(SECOND)
             for recipe in RECIPES
         },
         axis=1,
@@ -257,7 +257,7 @@ def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
     )
     rows = pd.read_csv(tmp_path / 'distances.csv')
     streamed = list((tmp_path / 'work').glob('*/*.parquet'))
-    members = pd.concat(pd.read_parquet(path) for path in streamed).sort_values(KEY).filter(like='fold_')
+    members = pd.concat(pd.read_parquet(path) for path in streamed).sort_values(SECOND).filter(like='fold_')
     by_fold = [members.filter(like=f'fold_{k}').to_numpy().std(axis=1) for k in (0, 1)]
     estimate_m = np.maximum(members.mean(axis=1).to_numpy(), 0)  # both recipes have two folds
     np.testing.assert_allclose(rows['distance'], estimate_m, atol=1e-4)

@@ -9,7 +9,7 @@ import pytest
 from make_clips import numbered_frames, write_clip
 
 from chimp_jax.commands import entry
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.models import detector
 from data_prep.inputs.detections import read_detections
 
@@ -33,7 +33,7 @@ def estimate(folder, *more, out='out'):
 
 
 def read(out):
-    return pd.read_csv(out / 'distances.csv', keep_default_na=False, na_values={'distance': ['']}).set_index(KEY)
+    return pd.read_csv(out / 'distances.csv', keep_default_na=False, na_values={'distance': ['']}).set_index(SECOND)
 
 
 def write_detections(path, images):
@@ -147,7 +147,9 @@ def test_each_animal_of_a_frame_has_its_distance_in_zambas_table(station):
     flags = ['--detections', station / 'md.json', '--format', 'zamba']
     assert estimate(station, *flags) == 3  # no known point
     table = pd.read_csv(station / 'out' / 'zamba.csv').dropna()
-    assert table['time'].tolist() == [0, 0, 1] and len(read(station / 'out')) == 2
+    assert table['time'].tolist() == [0, 0, 1]
+    rows = read(station / 'out')
+    assert rows['animal'].tolist()[:2] == [1, 2] and rows.index.tolist() == [('A/a.mp4', 0)] * 2 + [('A/a.mp4', 1)]
     boxes = pd.read_csv(station / 'out' / 'boxes.csv').sort_values(['time_s', 'distance'])
     assert table.sort_values(['time', 'distance'])['distance'].tolist() == boxes['distance'].round(1).tolist()
     assert boxes['distance'].tolist()[0] < 6 < boxes['distance'].tolist()[1]
@@ -183,7 +185,7 @@ class Animal:
 
 def test_detect_writes_its_boxes_and_a_second_run_reuses_them(station, monkeypatch):
     animal = Animal()
-    monkeypatch.setattr(detector, 'load_detector', lambda: animal)
+    monkeypatch.setattr(detector, 'load_detector', lambda least_score: animal)
     lines = [f'A/reference.mp4,{i},{r},0.5,{row_of(r)},no' for i, r in enumerate((3, 5, 10))]
     (station / 'known.csv').write_text('\n'.join(['video_id,time,distance,x,y,animal', *lines]) + '\n')
     flags = ['--detect', '--calibrate', station / 'known.csv']

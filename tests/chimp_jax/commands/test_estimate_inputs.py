@@ -11,7 +11,7 @@ from run_estimate import BIAS_WARNING, RECIPES, estimate, read
 
 from chimp_jax import scoring
 from chimp_jax.commands import entry
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import evaluate
 
 pytestmark = pytest.mark.usefixtures('small_model')
@@ -25,7 +25,7 @@ def test_corrections_replace_estimates_and_known_distances_calibrate(runs, clips
     name = 'st A/IMG_0001.MP4'
     (out / 'corrections.csv').write_text(f'video_id,time,distance\n{name},3,7.5\n')
     known = before[before['video_id'] == name].assign(distance=lambda rows: rows['distance'] + 6)
-    known[[*KEY, 'distance']].to_csv(tmp_path / 'known.csv', index=False)
+    known[[*SECOND, 'distance']].to_csv(tmp_path / 'known.csv', index=False)
     assert estimate(runs, clips, out, '--calibrate', str(tmp_path / 'known.csv')) == 3
     after = read(out)
     mine = after[after['video_id'] == name].set_index('time')
@@ -74,7 +74,7 @@ def test_a_person_at_known_distances_calibrates_and_is_no_animal(runs, tmp_path,
     ]
     flags += ['--format', 'distance', 'zamba', '--calibrate', 'known.csv']
     assert estimate(runs, clips, tmp_path / 'out', *flags) == 0
-    rows = read(tmp_path / 'out').set_index(KEY)
+    rows = read(tmp_path / 'out').set_index(SECOND)
     assert rows['status'].to_dict() == {
         ('A/one.mp4', 2): 'ok', **{('B/one.mp4', second): 'known distance' for second in range(6)}
     }  # fmt: skip

@@ -9,7 +9,7 @@ from make_clips import numbered_frames, write_clip
 from run_estimate import estimate, read
 
 from chimp_jax.commands import entry
-from chimp_jax.ensemble.prediction_tables import BOX, KEY
+from chimp_jax.ensemble.prediction_tables import BOX, SECOND
 from chimp_jax.field.estimates import COLUMNS
 
 pytestmark = pytest.mark.usefixtures('small_model')
@@ -20,7 +20,7 @@ def test_every_given_second_has_a_row_even_if_the_clip_is_unreadable(runs, clips
         'video_id,time\nst A/IMG_0001.MP4,1\nst A/IMG_0001.MP4,99\ngone.mp4,0\nst B/broken.mp4,3\n../x.mp4,0\n'
     )
     assert estimate(runs, clips, tmp_path / 'out', '--targets', str(tmp_path / 'wanted.csv')) == 3
-    rows = read(tmp_path / 'out').set_index(KEY)
+    rows = read(tmp_path / 'out').set_index(SECOND)
     assert rows['status'].map(lambda text: text == 'ok').to_dict() == {
         ('gone.mp4', 0): False,
         ('st A/IMG_0001.MP4', 1): True,
@@ -37,7 +37,7 @@ def test_targets_may_have_distances_some_of_them_empty(runs, clips, tmp_path):
     lines = [f'{name},0,7.4', f'{name},0,3.1', f'{name},0:01,', f'.\\{name},2,']
     (tmp_path / 'wanted.csv').write_text('\n'.join(['filepath,time,distance', *lines]) + '\n')
     assert estimate(runs, clips, tmp_path / 'out', '--targets', str(tmp_path / 'wanted.csv')) == 0
-    assert read(tmp_path / 'out')[KEY].to_numpy().tolist() == [[name, 0], [name, 1], [name, 2]]
+    assert read(tmp_path / 'out')[SECOND].to_numpy().tolist() == [[name, 0], [name, 1], [name, 2]]
 
 
 def test_a_clip_whose_letters_have_two_forms_is_one_clip_in_all_tables(runs, tmp_path):
@@ -53,7 +53,7 @@ def test_a_clip_whose_letters_have_two_forms_is_one_clip_in_all_tables(runs, tmp
     flags = [str(tmp_path / flag) if flag.endswith('.csv') else flag for flag in flags]
     assert estimate(runs, tmp_path / 'clips', out, *flags, '--theta', '42') == 0
     rows, table = read(out), pd.read_csv(out / 'clips.csv')
-    assert rows[KEY].to_numpy().tolist() == [[on_disk, 0], [on_disk, 2]] and rows['status'].tolist() == [
+    assert rows[SECOND].to_numpy().tolist() == [[on_disk, 0], [on_disk, 2]] and rows['status'].tolist() == [
         'ok',
         'corrected',
     ]

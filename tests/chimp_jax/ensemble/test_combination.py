@@ -10,7 +10,7 @@ from chimp_jax.ensemble.combination import METHODS, NEEDS_OOF, Combination, comb
 from chimp_jax.ensemble.prediction_tables import KEY
 from configs.recipes import PUBLISHED
 
-ROWS = pd.MultiIndex.from_tuples([('a.avi', 9), ('a.avi', 10), ('b.mp4', 0), ('b.mp4', 2)], names=KEY)
+ROWS = pd.MultiIndex.from_tuples([('a.avi', 9, ''), ('a.avi', 10, ''), ('b.mp4', 0, ''), ('b.mp4', 2, '')], names=KEY)
 LABELS = pd.Series([5.0, 9.0, 2.0, 4.0], ROWS)
 # The errors of `one` are -1, those of `two` +3: weights 3/4 and 1/4 cancel them.
 OOF = pd.DataFrame({'one': LABELS - 1, 'two': LABELS + 3})
@@ -53,7 +53,7 @@ def test_distances_are_clamped_after_the_sum():
 
 def test_the_order_of_rows_and_recipes_changes_nothing():
     rng = np.random.default_rng(0)
-    index = pd.MultiIndex.from_product([[f'{i}.avi' for i in range(20)], range(3)], names=KEY)
+    index = pd.MultiIndex.from_product([[f'{i}.avi' for i in range(20)], range(3), ['']], names=KEY)
     labels = pd.Series(rng.choice([1.0, 2.0, 5.0, 9.0], len(index)), index)
     # Two recipes are copies, so ties must always be broken in the same way.
     oof = pd.DataFrame({name: labels + rng.normal(0, 2, len(index)) for name in 'cab'})

@@ -80,9 +80,7 @@ def test_sites_are_dealt_by_hand():
 
 
 # Two groups of two rows. `far` is correct in the first and 4 m too far in the second, `near` the reverse.
-LABELS = pd.Series(
-    [1.0, 5.0, 6.0, 14.0], pd.MultiIndex.from_tuples([('a', 0), ('a', 1), ('b', 0), ('b', 1)], names=KEY)
-)
+LABELS = pd.Series([1.0, 5.0, 6.0, 14.0], pd.MultiIndex.from_product([['a', 'b'], [0, 1], ['']], names=KEY))
 OOF = pd.DataFrame({'far': LABELS + [0, 0, 4, 4], 'near': LABELS - [-4, -4, 0, 0]})
 PLACES = Places(np.array([0, 0, 1, 1]), np.array(['x', 'y', 'x', ''], object), 'two')
 

@@ -16,8 +16,8 @@ def table(rows, shift=0.0):
 
 def test_join_ignores_the_order_of_rows():
     joined = prediction_tables.join_predictions({'one': table(ROWS), 'two': table(ROWS[::-1], shift=10)})
-    assert joined.index.names == ['video_id', 'time']
-    assert joined.index.tolist() == [('a.avi', 9), ('a.avi', 10), ('b.mp4', 0), ('b.mp4', 2)]
+    assert joined.index.names == ['video_id', 'time', 'animal']
+    assert joined.index.tolist() == [('a.avi', 9, ''), ('a.avi', 10, ''), ('b.mp4', 0, ''), ('b.mp4', 2, '')]
     assert joined['one'].tolist() == [3.5, 2.5, 4.5, 1.5]
     assert joined['two'].tolist() == [13.5, 12.5, 14.5, 11.5]
     again = prediction_tables.join_predictions({'one': table(ROWS[2:] + ROWS[:2]), 'two': table(ROWS, 10)})
@@ -50,7 +50,7 @@ def test_clips_keep_their_names_and_empty_cells_are_nan(tmp_path):
     path = tmp_path / 'oof.csv'
     path.write_text('\ufeffprediction,time,more,video_id\n1.5,3,x,007\n,4.0,,NA\n\n2,5,,1e5\n')
     read = prediction_tables.read_predictions(path, ['prediction'])
-    assert list(read.columns) == ['video_id', 'time', 'prediction']
+    assert list(read.columns) == ['video_id', 'time', 'animal', 'prediction'] and (read['animal'] == '').all()
     assert read['video_id'].tolist() == ['007', 'NA', '1e5'] and read['time'].tolist() == [3, 4, 5]
     assert read['time'].dtype == np.int64 and read.index.tolist() == [2, 3, 5]  # lines
     np.testing.assert_array_equal(read['prediction'], [1.5, np.nan, 2.0])
@@ -59,7 +59,7 @@ def test_clips_keep_their_names_and_empty_cells_are_nan(tmp_path):
 def test_a_spreadsheet_table_with_decimal_commas(tmp_path):
     path = tmp_path / 'a.csv'
     path.write_text('video_id;time;distance\n007;3;1,5\n')
-    assert prediction_tables.read_predictions(path, ['distance']).values.tolist() == [['007', 3, 1.5]]
+    assert prediction_tables.read_predictions(path, ['distance']).values.tolist() == [['007', 3, '', 1.5]]
 
 
 @pytest.mark.parametrize(

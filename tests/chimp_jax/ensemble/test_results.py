@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from chimp_jax.ensemble import results
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND
 from data_prep.records import LOST
 
 NAMES = ['007', 'NA', '1e5']  # names that a spreadsheet or pandas takes for numbers or a missing value
@@ -13,7 +13,7 @@ NAMES = ['007', 'NA', '1e5']  # names that a spreadsheet or pandas takes for num
 
 def result_table(names):
     """A table of results with one row for each clip, at second 3."""
-    index = pd.MultiIndex.from_product([names, [3]], names=KEY)
+    index = pd.MultiIndex.from_product([names, [3], ['']], names=KEY)
     members = pd.DataFrame({'one/fold_0': np.arange(1.0, len(names) + 1)}, index)
     return results.result_rows(members['one/fold_0'], members, members.rename(columns={'one/fold_0': 'one'}))
 
@@ -24,13 +24,14 @@ def test_clips_keep_their_names_in_lost_csv(tmp_path):
         'test,007,5,no frame\ntrain,007,6,other split\ntest,NA,7,"cut, short"\ntest,1e5,8,\n'
     )
     lost = results.read_lost(tmp_path, 'test')
-    assert lost.values.tolist() == [['007', 5, 'no frame'], ['NA', 7, 'cut, short'], ['1e5', 8, '']]
+    assert lost.values.tolist() == [['007', 5, '', 'no frame'], ['NA', 7, '', 'cut, short'], ['1e5', 8, '', '']]
     assert list(lost.columns) == [*KEY, 'reason'] and lost['time'].dtype == np.int64
     table = results.with_lost(result_table(NAMES), lost)
     # The dtype of text decides about the bytes of a parquet file.
     pd.testing.assert_series_equal(table.dtypes, result_table(NAMES).dtypes)
     # Each clip has its own row at 3 s and a second one without a distance.
-    assert table[KEY].values.tolist() == [['007', 3], ['007', 5], ['1e5', 3], ['1e5', 8], ['NA', 3], ['NA', 7]]
+    assert (table['animal'] == '').all()
+    assert table[SECOND].values.tolist() == [['007', 3], ['007', 5], ['1e5', 3], ['1e5', 8], ['NA', 3], ['NA', 7]]
     assert table['distance'].isna().tolist() == [False, True] * 3
 
 
@@ -51,7 +52,7 @@ def test_clips_keep_their_names_in_a_submission_format(tmp_path):
     assert rows['video_id'].tolist() == ['NA', '1e5', '007', '100000']
     np.testing.assert_array_equal(rows['distance'], [2.0, 3.0, 1.0, np.nan])
     pd.testing.assert_series_equal(rows.dtypes, result_table(NAMES).dtypes)
-    results.write_table(tmp_path / 'a.csv', rows.iloc[:3][[*KEY, 'distance']])
+    results.write_table(tmp_path / 'a.csv', rows.iloc[:3][[*SECOND, 'distance']])
     assert (tmp_path / 'a.csv').read_text() == 'video_id,time,distance\nNA,3,2.0\n1e5,3,3.0\n007,3,1.0\n'
     (tmp_path / 'format.csv').write_text('video_id,time,distance\nNA,3,0\n1e5,3,0\n\n007,3,0\n')
     assert results.check_submission(tmp_path / 'a.csv', tmp_path / 'format.csv') == 3
@@ -62,9 +63,16 @@ def test_clips_keep_their_names_in_a_submission_format(tmp_path):
 
 def test_the_order_may_spell_clips_otherwise():
     rows = pd.DataFrame(
-        {'video_id': ['b', 'e\u0301'], 'time': [0, 3], 'distance': [1.0, 2.0], 'status': 'ok', 'members': 2}
+        {
+            'video_id': ['b', 'e\u0301'],
+            'time': [0, 3],
+            'animal': '',
+            'distance': [1.0, 2.0],
+            'status': 'ok',
+            'members': 2,
+        }
     )
-    order = pd.DataFrame({'video_id': ['\xe9', 'b', 'c'], 'time': [3, 0, 0]})
+    order = pd.DataFrame({'video_id': ['\xe9', 'b', 'c'], 'time': [3, 0, 0], 'animal': ''})
     found = results.in_order(rows, order)
     assert found['video_id'].tolist() == ['\xe9', 'b', 'c'] and found['distance'].tolist()[:2] == [2, 1]
     assert found['status'].tolist() == ['ok', 'ok', 'not among the targets of the records']

@@ -89,3 +89,83 @@ def test_a_correction_of_no_target_is_known_before_the_work(tmp_path):
     message = r'no such target: c\.csv:3 \(a\.mp4 at 3 s\); c\.csv:4 \(x\.mp4 at 2 s\); copy'
     with pytest.raises(ValueError, match=message):
         check_corrections(corrections, {'a.mp4': range(0, 9, 2)})
+
+
+OF_ANIMALS = pd.DataFrame(
+    {
+        'video_id': ['a.mp4', 'a.mp4', 'a.mp4', 'b.mp4'],
+        'time': [0, 0, 2, 2],
+        'animal': ['1', '2', '1', ''],
+        'distance': [3.0, 4.0, 5.0, 6.0],
+        'distance_lower': 1.0,
+        'distance_upper': 9.0,
+        'status': 'ok',
+    }
+)
+
+
+def named(path, *lines):
+    path.write_text('\n'.join(['video_id,time,animal,distance', *lines]) + '\n')
+    return path
+
+
+@pytest.mark.parametrize(
+    ('lines', 'distance'),
+    [
+        (['a.mp4,0,2,7'], [3, 7, 5, 6]),
+        (['a.mp4,0,1,7'], [7, 4, 5, 6]),  # a label table with nothing but 1 means yes by it
+        (['a.mp4,0,1,7', 'b.mp4,2,,8'], [7, 4, 5, 8]),
+        (['a.mp4,0,1,7', 'a.mp4,0,2,8', 'a.mp4,2,,9', 'b.mp4,2,,1'], [7, 8, 9, 1]),
+    ],
+)
+def test_a_correction_is_of_its_animal(tmp_path, lines, distance):
+    corrections = read_corrections(named(tmp_path / 'c.csv', *lines), NO_CLIPS)
+    result = apply_corrections(OF_ANIMALS, corrections)
+    assert result['distance'].tolist() == distance
+    changed = [new != old for new, old in zip(distance, [3, 4, 5, 6], strict=True)]
+    assert (result['status'] == 'corrected').tolist() == changed
+    assert result['distance_lower'].isna().tolist() == changed
+
+
+def test_the_only_animal_of_a_second_needs_no_name(tmp_path):
+    corrections = read_corrections(write(tmp_path / 'c.csv', 'a.mp4,2,8'), NO_CLIPS)
+    assert apply_corrections(OF_ANIMALS, corrections)['distance'].tolist() == [3, 4, 8, 6]
+
+
+@pytest.mark.parametrize(
+    ('lines', 'message'),
+    [
+        (
+            ['a.mp4,0,,7'],
+            r'c\.csv:2 \(a\.mp4 at 0 s\) has the animals 1, 2; write into a column animal which one you mean',
+        ),
+        (['a.mp4,0,3,7'], r'no such target: c\.csv:2 \(a\.mp4 at 0 s, animal 3\); copy video_id, time and animal from'),
+        (['b.mp4,2,1,7'], r'no such target: c\.csv:2 \(b\.mp4 at 2 s, animal 1\); copy video_id, time and animal from'),
+        (['a.mp4,2,1,7', 'a.mp4,2,,8'], r'a second distance for one row: c\.csv:3 \(a\.mp4 at 2 s, animal 1\); remove'),
+        (
+            ['a.mp4,2,1,7', 'a.mp4,0,no,8'],
+            r'c\.csv:3: the row tells that there is no animal; write its name, or remove',
+        ),
+    ],
+)
+def test_unclear_corrections_are_refused(tmp_path, lines, message):
+    path = named(tmp_path / 'c.csv', *lines)
+    with pytest.raises(ValueError, match=message) as caught:
+        apply_corrections(OF_ANIMALS, read_corrections(path, NO_CLIPS))
+    assert '\n' not in str(caught.value)
+
+
+def test_unclear_corrections_are_known_before_the_work(tmp_path):
+    planned, animals = {'a.mp4': {0, 2, 4}, 'b.mp4': {2}}, OF_ANIMALS[:3]
+    good = read_corrections(named(tmp_path / 'c.csv', 'a.mp4,0,2,7', 'a.mp4,2,,8', 'b.mp4,2,,9'), NO_CLIPS)
+    check_corrections(good, planned, animals)
+    for line, message in (
+        ('a.mp4,0,,7', 'has the animals 1, 2'),
+        ('a.mp4,4,1,7', r'no such target: c\.csv:2 \(a\.mp4 at 4 s, animal 1\)'),  # a second without a box
+        ('a.mp4,5,1,7', r'no such target: c\.csv:2 \(a\.mp4 at 5 s, animal 1\)'),
+    ):
+        bad = read_corrections(named(tmp_path / 'c.csv', line), NO_CLIPS)
+        with pytest.raises(ValueError, match=message):
+            check_corrections(bad, planned, animals)
+    with pytest.raises(ValueError, match='no such target'):  # without a detector no animal has a name
+        check_corrections(read_corrections(named(tmp_path / 'c.csv', 'a.mp4,0,1,7'), NO_CLIPS), planned)

@@ -1,6 +1,7 @@
 """Errors of the estimates on known distances."""
 
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,9 @@ from chimp_jax.field.evaluate import (
     evaluate,
     join_truth,
     read_distances,
-    screen_lines,
     write_evaluation,
 )
+from chimp_jax.field.measured.screen import screen_lines
 
 
 def joined(**columns):
@@ -97,6 +98,8 @@ def test_rows_without_a_partner_are_named_and_counted(tmp_path, caplog, capsys):
     content = json.loads((tmp_path / 'out' / 'evaluation.json').read_text())
     assert content['left_out'] == {
         'known, without a row': ['c.mp4 at 0 s'],
+        'known, with a box elsewhere': [],
+        'known, but no name or box tells which animal': [],
         'known, without an estimate': ['b.mp4 at 0 s'],
         'known, corrected by a person': ['a.mp4 at 2 s'],
         'known, used for the calibration': [],
@@ -212,8 +215,9 @@ def test_distances_of_the_calibration_are_not_compared(tmp_path):
     rows = read_distances(
         write(tmp_path / 'd.csv', 'video_id,time,distance,status', 'a.mp4,0,2,ok', 'a.mp4,1,4,known distance')
     )
-    truth = pd.DataFrame({'video_id': 'a.mp4', 'time': [0, 1], 'distance': [3.0, 4.0], 'site': ''})
-    compared, left_out = join_truth(rows, truth)
+    truth = pd.DataFrame({'video_id': 'a.mp4', 'time': [0, 1], 'animal': '', 'distance': [3.0, 4.0], 'site': ''})
+    truth['box'] = [(math.nan,) * 4] * 2
+    compared, left_out, _ = join_truth(rows, truth)
     assert compared['time'].tolist() == [0] and left_out['known, used for the calibration'] == ['a.mp4 at 1 s']
     assert left_out['estimated, but not known'] == left_out['known, without an estimate'] == []
 
@@ -229,3 +233,46 @@ def test_the_command_tells_known_distances_of_no_clip_and_no_second(tmp_path, ca
     assert entry.main(['evaluate', str(tmp_path), '--truth', truth]) == 0
     assert entry.main(['evaluate', str(tmp_path / 'none'), '--truth', truth]) == 1
     assert 'there is no folder' in capsys.readouterr().err
+
+
+def test_the_command_tells_which_animals_were_not_detected(tmp_path, capsys):
+    write(
+        tmp_path / 'distances.csv',
+        'video_id,time,animal,distance,bbox_x,bbox_y,bbox_width,bbox_height',
+        'a.mp4,0,1,5,0.1,0.2,0.2,0.4',
+        'a.mp4,0,2,9,0.6,0.2,0.2,0.4',
+    )
+    # One of the two animals of the second 0 is measured: that on the right. The animal at 1 s has no row.
+    lines = ['a.mp4,0,8,0.6,0.2,0.8,0.6', 'a.mp4,1,12,,,,']
+    truth = str(write(tmp_path / 'truth.csv', 'video_id,time,distance,x1,y1,x2,y2', *lines))
+    assert entry.main(['evaluate', str(tmp_path), '--truth', truth, '--cutpoints', '0,10,20']) == 0
+    screen = capsys.readouterr().out
+    assert 'Not detected: 1 of 2 measured animals in their second.' in screen
+    assert 'Matched with the estimates: 1 by box.' in screen
+    content = json.loads((tmp_path / 'evaluation.json').read_text())
+    assert content['table'][0]['bias'] == 1 and content['matched'] == {'by box': 1, 'without a row': 1}
+    assert [(line['name'], line['n']) for line in content['table'][1:]] == [('several in view', 1), ('0 to 10 m', 1)]
+    assert [(line['name'], line['share']) for line in content['detection']] == [
+        ('all', 0.5),
+        ('0 to 10 m', 0),
+        ('10 to 20 m', 1),
+    ]
+    assert content['left_out']['estimated, but not known'] == ['a.mp4 at 0 s, animal 1']
+    assert pd.read_csv(tmp_path / 'detection.csv')['not_detected'].tolist() == [1, 0, 1]
+
+
+def test_names_of_the_table_are_those_of_the_estimates_only_if_they_agree(tmp_path, capsys):
+    lines = ['a.mp4,0,bo,4', 'a.mp4,0,al,10', 'b.mp4,0,1,3', 'b.mp4,0,2,5']
+    write(tmp_path / 'distances.csv', 'video_id,time,animal,distance', *lines)
+    lines = ['a.mp4,0,al,9', 'a.mp4,0,bo,4', 'b.mp4,0,x,3', 'b.mp4,0,y,5']
+    truth = str(write(tmp_path / 'truth.csv', 'video_id,time,animal,distance', *lines))
+    assert entry.main(['evaluate', str(tmp_path), '--truth', truth]) == 0
+    content = json.loads((tmp_path / 'evaluation.json').read_text())
+    assert (content['table'][0]['n'], content['table'][0]['mae']) == (2, 0.5)  # 10 - 9 and 4 - 4
+    # No name and no box tells which animal of b.mp4 is x. Its distances would agree in order, which proves nothing.
+    assert content['matched'] == {'by name': 2, 'of several animals without names or boxes': 2}
+    assert content['left_out']['known, but no name or box tells which animal'] == [
+        'b.mp4 at 0 s, animal x',
+        'b.mp4 at 0 s, animal y',
+    ]
+    assert 'Not detected' not in capsys.readouterr().out  # without boxes nobody knows

@@ -15,10 +15,11 @@ from make_clips import frame_number, numbered_frames, write_clip
 from make_estimates import COLUMNS, walks, write_estimates
 from PIL import Image
 
-from chimp_jax.field import flags, thumbnails
+from chimp_jax.field import flags
 from chimp_jax.field.page.choice import rank_doubt
 from chimp_jax.field.page.histogram import count, default_cutpoints, draw_histogram
 from chimp_jax.field.page.page import FLAG_TEXTS, write_report
+from chimp_jax.field.pictures import thumbnails
 from data_prep.decoding.decode import decode_seconds
 
 HOSTILE = '</script ></script><script>alert("1")</script>/<b>\'a\' & "b", c\n--><!--.mp4'
@@ -164,7 +165,7 @@ def test_words_and_tables(page):
 
 
 def test_every_flag_is_explained(page):
-    assert set(FLAG_TEXTS) == {*flags.FLAGS, *flags.NO_GROUND_FLAGS, *flags.GROUND_FLAGS}
+    assert set(FLAG_TEXTS) == {flags.ONE_FOR_ALL, *flags.FLAGS, *flags.NO_GROUND_FLAGS, *flags.GROUND_FLAGS}
     assert all(words in page.text('dl') and text in page.text('dl') for words, text in FLAG_TEXTS.values())
 
 

@@ -19,7 +19,7 @@ from data_prep import simulate
 from data_prep.decoding import groups, in_order
 from data_prep.decoding.decode import ClipError, decode_seconds
 from data_prep.decoding.timestamps import Picture, TimestampGuess, cut_legacy_r1, cut_seconds
-from data_prep.simulator.tables import Size, plan_clips
+from data_prep.simulator.plan import Size, plan_clips
 
 # The published rule, which is the same as FPS_RULE if the first picture is shown at 0.
 PUBLISHED_FPS_RULE = 'fps=fps=1:round=up'

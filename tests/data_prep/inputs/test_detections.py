@@ -90,12 +90,35 @@ def test_two_spellings_of_one_path_are_one_clip(tmp_path):
 
 
 def test_entries_of_one_clip_are_merged_and_stills_ignored(tmp_path):
-    stills = [clip(animal(), file=f'{k}.JPG', failure='no') for k in range(3)]
+    stills = [clip(animal(), file=f'{k}.TIF', failure='no') for k in range(3)]
     again = clip(animal(0.6, 0), animal(), file='x/a.mp4', frame_rate=None)
     found = read_images(tmp_path, clip(animal(), file='x\\a.mp4'), *stills, clip(file='b.mp4'), again, again)
     assert [(seen.video_id, seen.frame_rate) for seen in found.clips] == [('x/a.mp4', 30), ('b.mp4', 30)]
     assert found.clips[0].sightings == [Detection(30, 0.9, CORNERS), Detection(0, 0.6, CORNERS)]
-    assert found.notes == ['md.json: still images ignored in 3 entries, first in images[1]']
+    assert found.notes == ['md.json: images that are no JPEG or PNG ignored in 3 entries, first in images[1]']
+
+
+def test_photos_need_no_frame_numbers(tmp_path):
+    # github.com/agentmorris/MegaDetector, megadetector-output-format.md: an image has neither frames nor a frame rate
+    def photo(name, *detections, **other):
+        return {'file': name, 'detections': list(detections)} | other
+
+    without = {key: value for key, value in animal(0.8).items() if key != 'frame_number'}
+    failed = photo('d.jpg', failure='Image cannot be opened', detections=None)
+    found = read_images(tmp_path, photo('x\\a.JPG', without, without | {'conf': 0.1}), photo('b.png'), failed)
+    assert found.clips == [
+        ClipDetections('x/a.JPG', None, [Detection(0, 0.8, CORNERS)], 'share', [0]),
+        ClipDetections('b.png', None, [], 'share', [0]),
+    ]
+    assert [(problem.video_id, problem.reason) for problem in found.problems] == [
+        ('d.jpg', "the detector failed: 'Image cannot be opened'")
+    ]
+    # PyTorch-Wildlife
+    lists = {key: LISTS[key] for key in ('bbox', 'category', 'confidence')} | {'img_id': 'a.jpg'}
+    found = read(tmp_path, exported(lists, {'0': 'animal', '1': 'person'}))
+    assert found.clips == [ClipDetections('a.jpg', None, [Detection(0, 0.9, (10, 20, 110, 70.5))], 'pixel', [0])]
+    # a video still needs them
+    assert 'has no frame_number' in read_images(tmp_path, clip(without)).problems[0].reason
 
 
 @pytest.mark.parametrize(
@@ -128,9 +151,11 @@ ODD = [
     (animal(category='9'), "the category '9' is not among the category names"),
     (animal(category=None), 'the category None is not among the category names'),
     (animal(bbox=[0, 0, 1]), 'the bbox [0, 0, 1] is not 4 numbers'),
-    (animal(bbox=[0, 0, 1, float('inf')]), 'the bbox value inf is not a number from -0.01 to 1.01'),
+    (animal(bbox=[0, 0, 1, float('inf')]), 'the bbox value inf is not a number from -0.02 to 1.02'),
     (animal(bbox=[0, float('nan'), 1, 1]), 'the bbox value nan is not'),
-    (animal(bbox=[0.5, 0.5, -0.01, 0.1]), 'has a negative size'),
+    (animal(bbox=[0.5, 0.5, -0.01, 0.1]), 'has no area in the picture'),
+    (animal(bbox=[0.5, 0.5, 0, 0.1]), 'has no area in the picture'),
+    (animal(bbox=[1.01, 0.5, 0.01, 0.1]), 'has no area in the picture'),
     (animal(bbox=[0.5, 0.5, 0.6, 0.1]), 'the bbox end 1.1 is not'),
     (animal(bbox=[10, 20, 110, 70]), 'the bbox value 10 is not'),
     (3, 'the confidence None is not'),
@@ -184,7 +209,7 @@ def test_numbers_written_as_text_are_numbers(tmp_path):
     'entry, reason',
     [
         (pixel(bbox=[0.1, 0.2, 0.5, 1]), 'is not in pixels'),
-        (pixel(bbox=[9, 2, 8, 5]), 'has a negative size'),
+        (pixel(bbox=[9, 2, 8, 5]), 'has no area in the picture'),
         (animal(), 'the confidence None is not'),  # it is in shares
     ],
 )

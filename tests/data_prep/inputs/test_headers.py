@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from make_clips import numbered_frames, write_clip
+from make_photos import write_photo
 
 from data_prep.archive import Archive
 from data_prep.inputs.headers import Copies, Header, check_headers, check_times, find_clips, read_headers
@@ -53,6 +54,22 @@ def test_missing_clips(tmp_path, targets):
     assert find_clips(targets, down, None)[1]['gone.mp4'] == Copies(f'{tmp_path}/down/gone.mp4', None)
     (tmp_path / 'down' / 'a.mp4').unlink()
     assert find_clips(targets, Archive([tmp_path / 'down']), full)[1]['a.mp4'].down is None
+
+
+def test_a_photo_has_the_second_0_alone(tmp_path):
+    rgb = numbered_frames(1)[0]
+    sound, gone = (str(write_photo(tmp_path / name, rgb)) for name in ('a.jpg', 'b.PNG'))
+    (tmp_path / 'b.PNG').write_bytes(b'')
+    wanted = {name: (Copies(None, path), 0) for name, path in (('a.jpg', sound), ('b.PNG', gone))}
+    for frame_times in (False, True):
+        headers = read_headers(wanted, 1, frame_times)
+        assert headers['a.jpg'][:2] == (0, 0) and headers['a.jpg'].length_s == 0
+        assert headers['a.jpg'].frame_times_s.tolist() == [0.0] * frame_times
+        assert headers['b.PNG'].startswith('not a JPEG or PNG picture')
+    (tmp_path / 'l.csv').write_text('video_id,time,distance\na.jpg,0,1\na.jpg,1,2\n')
+    found = check_times(read_targets(tmp_path / 'l.csv'), headers)
+    assert found.rows['time_s'].tolist() == [0]
+    assert reasons(found) == {('a.jpg', 'l.csv:3'): 'second 1 is not in a photo; write the time 0'}
 
 
 def test_times_past_the_end(targets):

@@ -8,8 +8,9 @@ import pytest
 from make_clips import numbered_frames, write_clip
 
 from data_prep.archive import Archive
+from data_prep.inputs.columns.boxes import NO_BOX
 from data_prep.inputs.known_seconds import add_seconds, find_known_seconds
-from data_prep.inputs.labels import NO_BOX, Targets, every_second
+from data_prep.inputs.labels import Targets, every_second
 from data_prep.job import Job
 from data_prep.plan import make_plan, make_tasks, planned_seconds
 

@@ -27,6 +27,7 @@ def test_good_rows_with_site_and_park(tmp_path):
     assert targets.rows.drop(columns='box').to_dict('list') == {
         'video_id': ['b.mp4', 'a/b.mp4'],
         'time_s': [4, 0],
+        'animal': ['', ''],
         'distance_m': [2.5, 13.5],
         'row': ['train_labels.csv:2', 'train_labels.csv:3'],
         'site': ['xy', ''],
@@ -187,8 +188,12 @@ def test_boxes_of_the_metadata_go_to_their_rows(tmp_path):
     boxes = targets.rows['box'].tolist()
     assert boxes[1] == (0.1, 0.2, 0.3, 0.4)
     assert all(math.isnan(value) for i in (0, 2, 3) for value in boxes[i])
-    assert targets.notes == ['m.csv: boxes ignored in 2 rows, first in line 4']
-    assert not targets.problems
+    assert {problem.row: (problem.video_id, problem.stage) for problem in targets.problems} == {
+        'm.csv:4': ('a.mp4', 'boxes'),
+        'm.csv:5': ('b.mp4', 'boxes'),
+    }
+    assert reasons(targets)['m.csv:5'].startswith('the box is outside the picture, x2 is 1.3; write shares')
+    assert len(targets.rows) == 4 and not targets.lost and not targets.notes
 
 
 def test_any_csv_with_other_names_and_separators(tmp_path):
@@ -199,6 +204,7 @@ def test_any_csv_with_other_names_and_separators(tmp_path):
     assert row == {
         'video_id': 'a b.mp4',
         'time_s': 3,
+        'animal': '',
         'distance_m': 2.5,
         'row': 'mine.csv:2',
         'site': 's1',
@@ -249,6 +255,8 @@ def test_the_challenge_tables():
     assert train.rows['distance_m'].nunique() == 35
     # aany.mp4 at 10 s, rounded in the file to 6 digits or more
     assert train.rows['box'][1] == pytest.approx((0.596800, 0.490759, 0.909203, 0.770658), abs=1e-4)
+    # awk -F, 'NR>1 && $3!=""' train_metadata.csv | wc -l; its probability in line 3
+    assert len(train.boxes) == 12_951 and train.boxes[1].confidence == 0.21808858
     test = read_targets(tables / 'submission_format.csv', tables / 'test_metadata.csv', False)
     assert (len(test.rows), test.rows['video_id'].nunique()) == (11_932, 1_836)
 

@@ -106,6 +106,10 @@ def test_a_row_of_a_table_stands_for_its_own_second():
     assert states(table_looks([4], [], last_s=9), 9.9, 2) == '..A..'
 
 
+def test_two_animals_in_a_second_of_a_table_are_two():
+    assert animals_by_second(table_looks([4, 7, 4], [5])) == {4: 2, 7: 1}
+
+
 def test_the_frames_of_a_stated_step():
     assert stated_frames(2, 29.97, 130, {59}) == [0, 59, 118]
     assert stated_frames(2, 29.97, 130, {60}) == [0, 60, 120]  # another detector rounds up

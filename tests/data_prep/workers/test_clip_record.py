@@ -9,6 +9,7 @@ from data_prep.decoding.container import ClipError
 from data_prep.records import Record
 from data_prep.workers import clip_record
 from data_prep.workers.clip_record import ClipTask, make_records
+from data_prep.workers.local import store_clip
 
 
 def make(video_id, down_path, full_path, target_time_s=None, target_distance_m=None, **more):
@@ -157,6 +158,44 @@ def test_boxes_travel_with_their_targets(tmp_path):
     found = make('a', None, turned, [0, 1], target_box=shares).records['full']
     np.testing.assert_allclose(found.target_box, shares, rtol=1e-6)
     assert np.isnan(make('a', None, turned, [0]).records['full'].target_box).all()
+
+
+def test_all_boxes_are_kept_whatever_targets_are_left_out(tmp_path):
+    path = write_clip(tmp_path / 'flat.mp4', numbered_frames(24), 8)  # 64 x 48 px, 3 s
+    boxes = [
+        (1.5, 0.25, 0.5, 0.5, 1, 1, 'b'),
+        (0, 0.25, 0, 0, 0.5, 0.5, 'b'),
+        (9, 0.5, 0, 0, 0.75, 1, ''),
+        (0, 0.25, 0, 0, 0.25, 0.25, 'a'),
+        (0, 0.75, 0, 0, 0.5, 1, 'a'),
+    ]
+    made = make('a', None, path, [0, 9, 0], boxes=boxes, target_animal=['a', 'x', 'b'])
+    assert made.n_left_out == 1 and made.outside == ''
+    for found in made.records.values():
+        assert found.target_time_s.tolist() == [0, 0] and found.target_animal == ['a', 'b']
+        assert found.box_time_s.tolist() == [0, 0, 0, 1.5, 9] and found.box_animal == ['a', 'a', 'b', 'b', '']
+        assert found.box_confidence.tolist() == [0.75, 0.25, 0.25, 0.25, 0.5]
+        assert found.box[:, 2].tolist() == [0.5, 0.25, 0.5, 1, 0.75] and found.box.dtype == np.float32
+    found = make('a', None, path, [0]).records['down']
+    assert found.target_animal == [''] and found.box.shape == (0, 4) and found.box_animal == []
+
+
+def test_boxes_of_a_table_and_in_pixels_of_a_detector(tmp_path):
+    path = write_clip(tmp_path / 'flat.mp4', numbered_frames(24), 8)  # 64 x 48 px
+    share, pixels, beside = (0.25, 0, 1, 1), (16, 12, 80, 24), (70, 0, 90, 20)
+    boxes = [(0, 1, *share, 'a'), (1, 0.5, *pixels, ''), (2, 0.5, *beside, '')]
+    task = ClipTask(
+        'a', None, str(path), [0, 1, 2], target_box=[share, pixels, beside], boxes=boxes, box_in_pixels=True
+    )
+    made = make_records(task)
+    found = made.records['full']
+    assert found.box.tolist() == [[0.25, 0, 1, 1], [0.25, 0.25, 1, 0.5]] and found.box_animal == ['a', '']
+    assert found.target_box[:2].tolist() == found.box.tolist() and np.isnan(found.target_box[2]).all()
+    outcome = store_clip((str(tmp_path / 'frames'), task))
+    assert outcome.row['n_targets'] == 3 and outcome.problem == (
+        'boxes',
+        '1 boxes are outside the picture (64 x 48 px) and are left out; run the detector on this very file',
+    )
 
 
 def test_a_broken_copy_is_an_error_of_the_clip(tmp_path):

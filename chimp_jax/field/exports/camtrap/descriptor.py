@@ -3,26 +3,27 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 
 _WHITE = re.compile(r'[ \t\r\n]*')
 
 
-def with_observations(descriptor: dict, names: Iterable[str], data: bytes) -> tuple[dict, list[str]]:
-    """Returns the descriptor of a package with new media-based observations, and what changed, in words.
+def with_observations(descriptor: dict, added: Collection[Mapping[str, str]], data: bytes) -> tuple[dict, list[str]]:
+    """Returns the descriptor of a package with new observations, and what changed, in words.
 
-    names: the scientific names of the new observations. data: the new observations file.
+    added: the new observations. data: the new observations file.
     """
     changed, said = json.loads(json.dumps(descriptor)), []
     project = changed.get('project')
     levels = project.get('observationLevel') if isinstance(project, dict) else None
-    if isinstance(levels, list) and 'media' not in levels:
-        levels.append('media')
-        said.append('project.observationLevel has media too')
+    for level in dict.fromkeys(row['observationLevel'] for row in added):
+        if isinstance(levels, list) and level not in levels:
+            levels.append(level)
+            said.append(f'project.observationLevel has {level} too')
     taxa = changed.get('taxonomic')
     if isinstance(taxa, list):
         listed = {taxon.get('scientificName') for taxon in taxa if isinstance(taxon, dict)}
-        new = sorted(set(names) - listed - {''})
+        new = sorted({row['scientificName'] for row in added} - listed - {''})
         taxa += [{'scientificName': name} for name in new]
         said += [f'taxonomic has {name} too' for name in new]
     (resource,) = [resource for resource in changed['resources'] if resource.get('name') == 'observations']

@@ -7,11 +7,12 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
-from data_prep.archive import plain_name
+from data_prep.archive import is_photo, plain_name
 from data_prep.inputs.tables import check_unique, read_table
 
 MISSING = ('', 'NA', 'NaN', 'nan')  # the missing values of Camtrap DP
 _NAMED = 5  # clips or lines that a message names
+_KINDS = ('video', 'image')  # of media, as fileMediatype begins
 _MARKS = '-_'  # between the prefix of a platform and the name on the card: 20221209135711-IMG_0001.MP4
 
 
@@ -109,10 +110,10 @@ def _lines_by_name(video_ids: list[str], media: '_Media', file: str) -> dict[str
 
 
 class _Form(NamedTuple):
-    """A name by which a medium is looked for."""
+    """A name by which a medium is looked for. kind: of the files that a name without suffix stands for, else ''."""
 
     name: str
-    with_suffix: bool
+    kind: str
 
 
 class _Media:
@@ -125,13 +126,13 @@ class _Media:
         self._by_name = [_by_name(paths) for paths in columns]
         wanted = {form for video_id in video_ids for form in _forms(_parts(video_id)[-1])}
         types = media['fileMediatype'] if 'fileMediatype' in media else pd.Series('', media.index)
-        videos = set(types.index[types.str.startswith('video/')])
+        kinds = types.str.partition('/')[0].to_dict()
         self._by_end: dict[_Form, list[int]] = {}
         for by_name in self._by_name:
             for name, places in by_name.items():
-                for form in _ends(name) & wanted:
-                    # A name without its suffix stands for a video alone: a photo may have the same number.
-                    lines = [line for _, line in places if form.with_suffix or line in videos]
+                for form in wanted.intersection(_ends(name)):
+                    # A photo and a video of one card may have the same number.
+                    lines = [line for _, line in places if not form.kind or form.kind == kinds[line]]
                     self._by_end.setdefault(form, []).extend(lines)
 
     def fitting(self, video_id: str) -> list[int]:
@@ -140,7 +141,8 @@ class _Media:
         - One path ends with the other, folder by folder: site_1/a.mp4 is filePath media/site_1/a.mp4. An equal path is
           preferred to a longer one. If no filePath fits, fileName is tried in the same way.
         - Else, a folder of the clip is the deploymentID, and the name of the medium ends with the name of the clip
-          after a mark. Upper and lower case do not count. If no name fits, videos may have another suffix.
+          after a mark. Upper and lower case do not count. If no name fits, the suffix may differ; a video stays a
+          video, and a photo a photo.
         A clip in the folder of a deployment is no medium of another one, unless filePath and clip share a folder.
         """
         parts = _parts(video_id)
@@ -183,14 +185,16 @@ def _parts(path: str) -> list[str]:
 
 
 def _forms(name: str) -> tuple[_Form, _Form]:
-    """Returns a name in lower case, with and without its suffix."""
-    return _Form(name.casefold(), True), _Form(PurePosixPath(name.casefold()).stem, False)
+    """Returns the name of a clip in lower case, with and without its suffix."""
+    name = name.casefold()
+    return _Form(name, ''), _Form(PurePosixPath(name).stem, 'image' if is_photo(name) else 'video')
 
 
 def _ends(name: str) -> set[_Form]:
-    """Returns the forms of a name, and of what follows each mark in it."""
+    """Returns the forms of the name of a medium, and of what follows each mark in it."""
     starts = [0, *(k + 1 for k, letter in enumerate(name) if letter in _MARKS)]
-    return {form for start in starts if name[start:] for form in _forms(name[start:])}
+    names = [name[start:].casefold() for start in starts if name[start:]]
+    return {form for end in names for form in (_Form(end, ''), *(_Form(PurePosixPath(end).stem, k) for k in _KINDS))}
 
 
 def _ending_alike(parts: list[str], by_name: dict[str, list[tuple[list[str], int]]]) -> list[tuple[int, int]]:

@@ -29,6 +29,7 @@ class Said(NamedTuple):
     species: str = ''  # scientificName if all animals have the same one
     several_species: bool = False  # animals of several names, or some with a name and some without
     event_id: str = ''  # '' if none or several
+    animal_events: int = 0  # event-based observations of animals that cover the medium
 
 
 def owner_says(observations: pd.DataFrame, media: Iterable[Mapping]) -> dict[str, Said]:
@@ -58,7 +59,8 @@ def owner_says(observations: pd.DataFrame, media: Iterable[Mapping]) -> dict[str
             for row in events[medium['deploymentID']]
             if row['eventID'] in names or _is_within(row, medium['timestamp'])
         ]
-        said[medium['mediaID']] = _said(_in_order(own, around))
+        n_events = sum(row['observationType'] == 'animal' for row in around)
+        said[medium['mediaID']] = _said(_in_order(own, around))._replace(animal_events=n_events)
     return said
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field.calibration.fusion import FusionCheck, check_fusion, fuse_with_ground, sd_log_of
 from chimp_jax.field.calibration.grounds import camera_clips, fit_grounds
 from chimp_jax.field.estimates import Estimated
@@ -29,7 +29,7 @@ CAMERAS = camera_clips(pd.Series({'A/a.mp4': 'A', 'B/b.mp4': 'B'}), {})
 
 
 def known(left_out_m, upper_m):
-    return POINTS[[*KEY, 'distance', 'row']].assign(left_out=left_out_m, upper=upper_m)
+    return POINTS[[*SECOND, 'distance', 'row']].assign(left_out=left_out_m, upper=upper_m)
 
 
 def test_half_a_normal_interval_is_z_standard_deviations():

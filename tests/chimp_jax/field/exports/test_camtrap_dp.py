@@ -14,13 +14,13 @@ from chimp_jax.field.exports.camtrap_dp import check_merge, merge_camtrap_dp
 
 def test_a_distance_becomes_an_observation(tmp_path):
     mine = package(tmp_path / 'mine')
-    box = {'bbox_x': 0.7, 'bbox_y': 0.2, 'bbox_width': 0.1, 'bbox_height': 0.3}
+    box = {'bbox_x': 0.7, 'bbox_y': 0.2, 'bbox_width': 0.1, 'bbox_height': 0.3, 'angle': 16.1021}
     given = rows(
         row('site 2/b.mp4', 1, 12.0, status='corrected'),
         row('site_1/a.mp4', 4, 3.25, distance_lower=2.5, distance_upper=4.125, flags='dark wide_spread', **box),
         row('site_1/a.mp4', 5, None),
     )
-    summary = merge_camtrap_dp(given, mine, tmp_path / 'out', 60, '2024-05-01T00:00:00Z')
+    summary = merge_camtrap_dp(given, mine, tmp_path / 'out', '2024-05-01T00:00:00Z')
     assert summary == {
         'observations added': 2,
         'kept': 1,
@@ -39,7 +39,7 @@ def test_a_distance_becomes_an_observation(tmp_path):
     assert {k: v for k, v in theirs.items() if v} == read(mine / 'observations.csv').iloc[0][
         lambda s: s != ''
     ].to_dict()
-    # 23:59:58 and 4 s; the box's middle is at 0.75: atan(0.5 * tan(30 degrees)) = atan(0.288675) = 16.10 degrees.
+    # 23:59:58 and 4 s. The row names no animal, so the observation has no individualID and no count.
     expected = {
         'observationID': 'chimp_jax-m1-4',
         'deploymentID': 'd1',
@@ -88,14 +88,6 @@ def test_again_gives_the_same_bytes_and_replaces_only_ours(tmp_path):
     assert read(tmp_path / 'd' / 'observations.csv')['observationID'].tolist() == ['o1', 'chimp_jax-m1-9']
 
 
-def test_two_animals_in_a_second_are_two_observations(tmp_path):
-    given = rows(row('site_1/a.mp4', 4, 3.5), row('site_1/a.mp4', 4, 8.0))
-    merge_camtrap_dp(given, package(tmp_path / 'mine'), tmp_path / 'out')
-    table = read(tmp_path / 'out' / 'observations.csv')
-    assert table['observationID'].tolist() == ['o1', 'chimp_jax-m1-4', 'chimp_jax-m1-4-2']
-    assert table['individualPositionRadius'].tolist() == ['', '3.5', '8']
-
-
 def test_names_stay_text(tmp_path):
     mine = package(tmp_path / 'mine', media=MEDIA.replace('m1,', '007,').replace('m2,', '1e5,'))
     given = rows(row('site_1/a.mp4', 4, 3.5), row('site 2/b.mp4', 0, 2.0))
@@ -130,11 +122,9 @@ def test_tags_may_contain_the_marks_of_their_syntax():
     assert tags_of('free text | k:v') == {'k': 'v'}
 
 
-def refused(tmp_path, match, given=None, field_of_view=None, **changes):
+def refused(tmp_path, match, given=None, **changes):
     with pytest.raises(ValueError, match=match):
-        merge_camtrap_dp(
-            rows() if given is None else given, package(tmp_path / 'mine', **changes), tmp_path / 'out', field_of_view
-        )
+        merge_camtrap_dp(rows() if given is None else given, package(tmp_path / 'mine', **changes), tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
 
@@ -195,17 +185,25 @@ def test_the_file_name_is_used_if_the_path_is_an_address_without_it(tmp_path):
 
 
 def test_bad_rows_are_named(tmp_path):
-    for k, (match, given, view) in enumerate(
+    second = row('site_1/a.mp4', 4, 1.0, animal='2')
+    for k, (match, given) in enumerate(
         [
-            ('site_1/a.mp4 at 4 s: the distance is negative', rows(row('site_1/a.mp4', 4, -1.0)), None),
-            ('site_1/a.mp4 at 4.5 s: the time is not a whole', rows(row('site_1/a.mp4', 4.5, 1.0)), None),
-            ('lacks the column flags', rows().drop(columns='flags'), None),
-            ('the box 0.5, nan', rows(row('site_1/a.mp4', 4, 1.0, bbox_x=0.5)), None),
-            ('field of view of 180 degrees is impossible', None, 180),
+            ('site_1/a.mp4 at 4 s: the distance is negative', rows(row('site_1/a.mp4', 4, -1.0))),
+            ('site_1/a.mp4 at 4.5 s: the time is not a whole', rows(row('site_1/a.mp4', 4.5, 1.0))),
+            ('lacks the column flags', rows().drop(columns='flags')),
+            ('a.mp4 at 4 s, animal 2: the box 0.5, nan', rows(second | {'bbox_x': 0.5})),
+            ('a.mp4 at 4 s, animal 2: the animal has two rows', rows(second, second)),
         ]
     ):
         (tmp_path / str(k)).mkdir()
-        refused(tmp_path / str(k), match, given, view)
+        refused(tmp_path / str(k), match, given)
+
+
+@pytest.mark.parametrize('theta_deg', [180, 360])
+def test_an_angle_of_view_that_gives_no_angle_of_a_box_is_refused(tmp_path, theta_deg):
+    survey = formats.Survey(package=str(package(tmp_path / 'mine')), theta_deg=theta_deg)
+    with pytest.raises(ValueError, match=f'an angle of view of {theta_deg} degrees has no angles of boxes'):
+        formats.check(['camtrap-dp'], survey)
 
 
 def test_without_a_package_the_remedy_is_named(tmp_path):
@@ -263,7 +261,7 @@ def test_letters_of_a_path_in_another_form():
 )
 def test_what_a_package_cannot_take_is_known_before_there_are_distances(tmp_path, match, clips, fault):
     mine = package(tmp_path / 'mine')
-    check_merge(['site_1/a.mp4', 'site 2/b.mp4'], mine, tmp_path / 'out', 60)
+    check_merge(['site_1/a.mp4', 'site 2/b.mp4'], mine, tmp_path / 'out')
     check_merge([], mine, tmp_path / 'out')  # no clip has a target
     with pytest.raises(ValueError, match='overlaps your package'):
         check_merge(['site_1/a.mp4'], mine, mine / 'camtrap-dp')

@@ -2,9 +2,11 @@
 
 import io
 import json
+import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -26,11 +28,12 @@ def block(name):
 
 @pytest.fixture
 def rows():
-    return pd.read_csv(io.StringIO(block('distances.csv')), keep_default_na=True).fillna({'flags': ''})
+    table = pd.read_csv(io.StringIO(block('distances.csv')), dtype={'animal': str})
+    return table.fillna({'flags': '', 'animal': ''})
 
 
 def test_zamba(tmp_path, rows):
-    n_animals = {('north_1/IMG_0001.MP4', 1): 2}
+    n_animals = {('north_1/IMG_0001.MP4', 2): 2, ('south_1/IMG_0001.MP4', 0): 2}
     write_zamba(rows, tmp_path / 'zamba.csv', dict.fromkeys(rows['video_id'], 3.0), n_animals)
     assert (tmp_path / 'zamba.csv').read_text() == block('zamba.csv')
 
@@ -59,9 +62,17 @@ def test_camtrap_dp(tmp_path, rows):
     resources = [{'name': name, 'path': f'{name}.csv'} for name in ('deployments', 'media', 'observations')]
     profile = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/camtrap-dp-profile.json'
     (mine / 'datapackage.json').write_text(json.dumps({'profile': profile, 'resources': resources}))
-    counts = merge_camtrap_dp(rows, mine, tmp_path / 'out', 42)
+    speeds = {('north_1/IMG_0001.MP4', '1'): 0.62}
+    counts = merge_camtrap_dp(rows, mine, tmp_path / 'out', speeds=speeds, track_events=True)
     assert counts['clips not in media.csv'] == ['south_1/IMG_0001.MP4']
     expected = pd.read_csv(io.StringIO(block('observations.csv')), dtype=str, keep_default_na=False)
     written = pd.read_csv(tmp_path / 'out' / 'observations.csv', dtype=str, keep_default_na=False)
     filled = written.loc[:, (written != '').any()].drop(columns='classifiedBy')
     assert filled.to_dict('list') == expected.to_dict('list')
+
+
+def test_the_angles_of_the_example(rows):
+    # The middle of the box, and a view of 42 degrees: atan((x - 0.5) * 2 * tan(21 degrees)).
+    middle = rows['bbox_x'] + rows['bbox_width'] / 2
+    angle = np.degrees(np.arctan((middle - 0.5) * 2 * math.tan(math.radians(21))))
+    np.testing.assert_allclose(rows['angle'], angle, atol=0.005)

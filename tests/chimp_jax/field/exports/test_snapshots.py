@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from chimp_jax.field.exports.distance_flatfile import station_efforts, write_distance
-from chimp_jax.field.exports.snapshots import check_all_looked_at, find_snapshots, plan_snapshots
+from chimp_jax.field.exports.snapshots import check_all_looked_at, check_photos, find_snapshots, plan_snapshots
 from data_prep.inputs.headers import Header
 from data_prep.inputs.labels import Targets
 from data_prep.inputs.looked_at import detector_looks, table_looks
@@ -33,7 +33,7 @@ def snapshots():
 
 def test_every_moment_of_every_clip():
     found = snapshots()
-    assert found.moments.drop(columns='n_animals').values.tolist() == [
+    assert found.moments.drop(columns=['n_animals', 'frame_s']).values.tolist() == [
         ['A/x.mp4', 'A', 0, 'empty', 0],
         ['A/x.mp4', 'A', 2, 'animal', 2],
         ['A/x.mp4', 'A', 4, 'empty', 4],
@@ -46,8 +46,9 @@ def test_every_moment_of_every_clip():
     assert found.unreadable == {'B/broken.mp4': 'B'}
     assert found.counts() == {
         'with an animal': 2, 'empty': 3, 'not looked at': 3, 'clips not looked at': 2,
-        'clips with unknown length': 1, 'with several animals': 1,
+        'clips with unknown length': 1,
     }  # fmt: skip
+    assert found.moments['frame_s'].tolist() == [0, 2.1, 4, 0, 2, 0, 2, 4]  # without a frame: the moment
 
 
 def test_the_row_of_a_moment_is_its_own_second_if_that_is_a_target():
@@ -143,3 +144,30 @@ def test_the_snapshots_of_a_plan():
     assert found.unreadable == {'A/y.mp4': 'A'}
     every = plan_snapshots(plan({'A/x.mp4': table_looks(range(6), [])}), SITE[:2], 2)
     assert every.seen()['time'].tolist() == [0, 2, 4]
+
+
+def test_photos_are_no_snapshot_moments(tmp_path):
+    site = pd.Series({'A/1.mp4': 'A', 'A/1.jpg': 'A', 'A/2.JPG': 'A'})
+    check_photos(site)
+    headers = {name: Header(0.0, 0.0, np.zeros(1)) for name in site.index[1:]} | {
+        'A/1.mp4': Header(3.0, 1, np.arange(3.0))
+    }
+    looked_at = {'A/1.mp4': table_looks([0, 2], [1]), 'A/1.jpg': table_looks([0], [])}  # nobody looked at 2.JPG
+    rows = pd.DataFrame([('A/1.mp4', 0), ('A/1.mp4', 2), ('A/1.jpg', 0)], columns=['video_id', 'time_s'])
+    made = Plan({'test': Targets(rows, [], [])}, {}, None, headers=headers, looked_at=looked_at)
+    found = plan_snapshots(made, site, 2, targets='t.csv')
+    assert found.moments[['video_id', 'moment', 'state']].values.tolist() == [
+        ['A/1.mp4', 0, 'animal'],
+        ['A/1.mp4', 2, 'animal'],
+    ]
+    about = {'distance_lower': 1.0, 'distance_upper': 3.0}
+    distances = rows.rename(columns={'time_s': 'time'}).assign(distance=2.0, **about)
+    counts = write_distance(distances, found, deployments(), 2, 42, tmp_path)
+    assert counts['observations'] == 2 and counts['left out'] == {'photos': 1}
+
+
+def test_a_station_with_photos_alone_is_refused():
+    site = pd.Series({'A/1.mp4': 'A', 'A/1.jpg': 'A', 'B/1.png': 'B', 'B/2.png': 'B'})
+    with pytest.raises(ValueError, match=r"--format distance: the station 'B' has photos alone \(B/1.png\)") as refusal:
+        check_photos(site)
+    assert 'give the folders of stations with videos, or leave out this format' in str(refusal.value)

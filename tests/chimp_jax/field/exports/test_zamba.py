@@ -22,14 +22,15 @@ def test_one_decimal_empty_where_unknown_sorted(tmp_path):
 
 
 def test_durations_give_every_second_a_row(tmp_path):
-    given = rows(('a.mp4', 1, 2.0), ('a.mp4', 1, 5.0))  # two animals in one second
-    write_zamba(given, tmp_path / 'z.csv', {'a.mp4': 2.5, 'b.mp4': 1.0, 'c.mp4': math.nan})
+    given = rows(('a.mp4', 1, 2.0), ('a.mp4', 1, 5.0)).assign(animal=['1', '2'])
+    write_zamba(given, tmp_path / 'z.csv', {'a.mp4': 2.5, 'b.mp4': 1.0, 'c.mp4': math.nan, 'd.jpg': 0.0})
     assert (tmp_path / 'z.csv').read_text().splitlines()[1:] == [
         'a.mp4,0,',
         'a.mp4,1,2.0',
         'a.mp4,1,5.0',
         'a.mp4,2,',
         'b.mp4,0,',
+        'd.jpg,0,',
     ]
 
 
@@ -40,6 +41,13 @@ def test_a_row_for_each_box_of_a_second(tmp_path):
     n_animals = {('a.mp4', 0): 3, ('a.mp4', 1): 2, ('b.mp4', 0): 2}
     assert write_zamba(given, tmp_path / 'z.csv', {'a.mp4': 3.0}, n_animals)['rows'] == 5
     assert (tmp_path / 'z.csv').read_text().splitlines()[1:] == [*['a.mp4,0,2.0'] * 3, 'a.mp4,1,', 'a.mp4,2,3.0']
+
+
+def test_a_row_for_each_animal_is_not_repeated(tmp_path):
+    given = rows(('a.mp4', 0, 2.0), ('a.mp4', 0, 5.0), ('a.mp4', 1, 3.0)).assign(animal=['2', '1', ''])
+    write_zamba(given, tmp_path / 'z.csv', n_animals={('a.mp4', 0): 2, ('a.mp4', 1): 2})
+    # Second 1 has one distance for two boxes.
+    assert (tmp_path / 'z.csv').read_text().splitlines()[1:] == ['a.mp4,0,5.0', 'a.mp4,0,2.0', *['a.mp4,1,3.0'] * 2]
 
 
 def test_no_rows_write_a_header(tmp_path):

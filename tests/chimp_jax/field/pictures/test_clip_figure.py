@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chimp_jax.field import clip_figure
-from chimp_jax.field.clip_figure import draw_clip, even_places
+from chimp_jax.field.pictures import clip_figure
+from chimp_jax.field.pictures.clip_figure import draw_clip, even_places
+from chimp_jax.field.pictures.palette import ON_LIGHT
 
 
 def jpeg(shade: int) -> bytes:
@@ -88,3 +89,55 @@ def test_shapes_that_do_not_fit(tmp_path, times_s, distance_m, member_m, seconds
     with pytest.raises(ValueError, match='the picture requires|got 2 seconds'):
         draw_clip(tmp_path / 'x.png', times_s, distance_m, member_m, seconds, frames, 'x')
     assert not (tmp_path / 'x.png').exists()
+
+
+def lines_of(axes) -> dict[str, list[tuple[float, float]]]:
+    """The lines of the legend beside the chart: {label: points}, a gap is None."""
+    points = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    return {label: [None if np.isnan(x) else (x, y) for x, y in xy] for label, xy in points.items()}
+
+
+def test_each_animal_has_a_line_and_a_box(tmp_path, figures):
+    times_s, animal = [0, 0, 1, 2, 4], ['1', '2', '1', '2', '1']
+    distance_m = np.array([3.0, 8, 4, 7, 5])
+    box = np.full((5, 4), np.nan)
+    box[:2] = [[0.25, 0.5, 0.5, 0.75], [0.5, 0, 1, 1]]
+    draw_clip(
+        tmp_path / 'x.png', times_s, distance_m, distance_m[:, None] + [-1, 1], [0, 4], [jpeg(0), jpeg(9)], 'x',
+        animal=animal, box=box, note='A note.',
+    )  # fmt: skip
+    top, first, last = figures[0].axes
+    lines = lines_of(top)
+    assert lines['animal 1'] == [(0, 3), (1, 4), None, (4, 5)]  # without a row in seconds 2 and 3
+    assert lines['animal 2'] == [(0, 8), None, (2, 7)]
+    colours = [line.get_color() for line in top.get_lines()][:2]
+    assert colours == [ON_LIGHT[0], ON_LIGHT[1]]
+    assert [(t.get_text(), t.xy) for t in top.texts] == [('1', (4, 5)), ('2', (2, 7))]  # at the ends, the lowest first
+    assert first.get_title() == '1: 3.0 m\n2: 8.0 m' and last.get_title() == '1: 5.0 m'
+    # The pictures are 64 x 36.
+    assert [(*p.get_xy(), p.get_width(), p.get_height()) for p in first.patches] == [(16, 18, 16, 9), (32, 0, 32, 36)]
+    assert [t.get_text() for t in first.texts] == ['1', '2'] and not last.patches
+    assert 'A note.' in [t.get_text() for t in figures[0].texts]
+    # One standard deviation is 1 m. Animal 1: a band over 0 and 1 s and a bar at 4 s; animal 2: two bars.
+    extents = [p.vertices for c in top.collections for p in c.get_paths()]
+    assert [(v[:, 1].min(), v[:, 1].max()) for v in extents] == [(2, 5), (4, 6), (7, 9), (6, 8)]
+
+
+def test_many_animals_and_odd_names(tmp_path, figures):
+    names = ['$x$ <b>', 'A very long name of an animal', *map(str, range(1, 19))]
+    member_m = np.arange(1.0, 21)[:, None] + [0, 1]
+    draw_clip(
+        tmp_path / 'x.png', np.zeros(20, int), member_m.mean(1), member_m, [0], [jpeg(0)], 'x', animal=names,
+        box=np.tile([0.1, 0.1, 0.9, 0.9], (20, 1)),
+    )  # fmt: skip
+    top, below = figures[0].axes
+    assert below.get_title() == '1: 3.5 m\n2: 4.5 m\n3: 5.5 m\nand 17 more'  # in the order of the names
+    assert len(below.patches) == 20 and len(top.texts) == 20
+    heights = sorted(t.xy[1] for t in top.texts)
+    assert min(np.diff(heights)) > 0.03 * top.get_ylim()[1]  # the names do not cover each other
+
+
+def test_wrong_shapes_of_animals_and_boxes(tmp_path):
+    for more in ({'animal': ['1', '2']}, {'box': np.zeros((1, 3))}):
+        with pytest.raises(ValueError, match='animals and'):
+            draw_clip(tmp_path / 'x.png', [0], [2], np.zeros((1, 2)), [], [], 'x', **more)

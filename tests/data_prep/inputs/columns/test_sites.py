@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from data_prep.inputs.sites import read_clip_places
+from data_prep.inputs.columns.sites import read_clip_places
 
 
 def table(**columns):

@@ -52,7 +52,7 @@ def frames_of(
             tasks.append(ThumbnailTask(video_id, path, widths, video_id in overexposed))
     progress = Progress('pictures', len(tasks))
     for task, result in guard.run_guarded(
-        'chimp_jax.field.thumbnails:thumbnails', tasks, n_workers or os.cpu_count() or 1, _deadline_s
+        'chimp_jax.field.pictures.thumbnails:thumbnails', tasks, n_workers or os.cpu_count() or 1, _deadline_s
     ):
         if isinstance(result, guard.WorkerDied):
             result = result.reason

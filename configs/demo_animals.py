@@ -1,0 +1,20 @@
+"""The demo's recipe with a region branch: a distance for each animal. `make demo` runs it.
+
+    python train.py --config=configs/demo_animals.py:full-a2p50-f7s1 --workdir=demo/animals/runs
+
+The members start from the demo's, so few updates suffice: the region branch is new, all other weights are trained.
+"""
+
+from ml_collections.config_dict import ConfigDict
+
+from configs import demo
+
+
+def get_config(recipe: str = 'full-a2p50-f7s1') -> ConfigDict:
+    """Returns the config of a model ID, or of `all`."""
+    config = demo.get_config(recipe)
+    config.data.update(records='demo/animals/data')
+    config.model.update(regions=True)
+    config.start.update(init=f'demo/runs/{recipe}')
+    config.train.update(epochs=2, warmup_steps=8)
+    return config

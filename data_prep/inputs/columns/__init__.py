@@ -1,0 +1,1 @@
+"""The columns of tables whose cells need more than a number: animals, boxes, sites."""
