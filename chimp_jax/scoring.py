@@ -25,6 +25,7 @@ from data_prep.records import Record
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 32
+TOKENS_PER_CALL = 256  # of the LSTM's product, on each device
 # The share of memory for weights: on a CPU of the machine's memory, which its devices share, else of each device's.
 SHARE_OF_MEMORY = 0.2
 SHARE_OF_ACCELERATOR = 0.5
@@ -41,10 +42,15 @@ class Scorer:
     def __init__(self, model: DistanceModel, size_px: int, devices: Sequence[jax.Device] | None = None):
         self.devices = list(devices or jax.local_devices())
         self.frames_per_device = frames_per_device(size_px)
-        encode = functools.partial(steps.encode_step, model=model, one_by_one=self.devices[0].platform == 'cpu')
+        on_cpu = self.devices[0].platform == 'cpu'
+        encode = functools.partial(steps.encode_step, model=model, one_by_one=on_cpu)
         self._encode = parallel.map_encode_step(encode, self.devices)
+        # A token is in up to T windows. On a CPU, one product for each token halves the work of a window. An
+        # accelerator would instead wait for the products, which are three times as large as the tokens.
+        product = functools.partial(steps.product_step, model=model)
+        self._product = parallel.map_product_step(product, self.devices) if on_cpu else None
         self._eval = parallel.map_eval_step(
-            functools.partial(steps.eval_step, model=model, axis_name=REPLICA_AXIS), self.devices
+            functools.partial(steps.eval_step, model=model, axis_name=REPLICA_AXIS, multiplied=on_cpu), self.devices
         )
 
     def place(self, weights: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +81,8 @@ class Scorer:
         self, weights, features: np.ndarray, window: np.ndarray, distance_m: np.ndarray
     ) -> tuple[np.ndarray, Mean]:
         """features (or tokens) [F, 1280], windows [N, T] of positions in F, labels [N] (NaN: unknown) -> as `score`."""
+        if self._product:
+            features = self._products(weights, features)
         size = WINDOWS_PER_CALL * len(self.devices)
         predictions, error = [np.zeros(0, np.float32)], Mean(0.0, 0.0)
         for i in range(0, len(window), size):
@@ -89,6 +97,15 @@ class Scorer:
             predictions.append(parallel.join(prediction)[: len(label)])
             error += Mean(float(more.total), float(more.count))
         return np.concatenate(predictions), error
+
+    def _products(self, weights, features: np.ndarray) -> np.ndarray:
+        """features [F, 1280] -> the LSTM's product with each [F, 4 U], for any F but 0, which has no windows."""
+        size, products = TOKENS_PER_CALL * len(self.devices), []
+        for i in range(0, len(features), size):
+            some = features[i : i + size]
+            product = self._product(weights, parallel.split(_pad(some, size), len(self.devices)))
+            products.append(parallel.join(product)[: len(some)])
+        return np.concatenate(products) if products else features
 
     def score(self, weights, frames: np.ndarray, plan: WindowPlan, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
         """The planned windows [N, T] of a chunk's frames, labels [N] -> metres [N] and the masked error.

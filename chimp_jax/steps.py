@@ -180,11 +180,21 @@ def encode_step(
     return jax.lax.map(one, (frames, there, boxes))
 
 
+def product_step(weights: dict[str, Any], features: jax.Array, *, model: DistanceModel) -> jax.Array:
+    """features [N, 1280] -> the LSTM's product with each, [N, 4 U], which `eval_step` takes if `multiplied`."""
+    return model.apply(weights, features=features, method='product')
+
+
 def eval_step(
-    weights: dict[str, Any], batch: dict[str, jax.Array], *, model: DistanceModel, axis_name: str
+    weights: dict[str, Any],
+    batch: dict[str, jax.Array],
+    *,
+    model: DistanceModel,
+    axis_name: str,
+    multiplied: bool = False,
 ) -> tuple[jax.Array, Mean]:
     """features [N, T, 1280], distance [N], mask [N] -> metres [N], and the masked absolute error over all replicas."""
-    prediction = model.apply(weights, windows=batch['features'], method='distance')
+    prediction = model.apply(weights, windows=batch['features'], multiplied=multiplied, method='distance')
     error = absolute_error(prediction, batch['distance'], batch['mask'])
     return prediction, jax.tree.map(lambda x: jax.lax.psum(x, axis_name), error)
 

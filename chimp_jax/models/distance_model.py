@@ -104,13 +104,20 @@ class LSTM(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
-        n, _, f = features.shape
-        u = self.units
-        kernel = self.param('kernel', nn.initializers.glorot_uniform(), (f, 4 * u))
-        recurrent = self.param('recurrent_kernel', nn.initializers.orthogonal(), (u, 4 * u)).astype(self.dtype)
-        bias = self.param('bias', lambda _: jnp.zeros(4 * u).at[u : 2 * u].set(1.0))
+        f, u = features.shape[-1], self.units
+        self.param('kernel', nn.initializers.glorot_uniform(), (f, 4 * u))
+        self.param('recurrent_kernel', nn.initializers.orthogonal(), (u, 4 * u))
+        self.param('bias', lambda _: jnp.zeros(4 * u).at[u : 2 * u].set(1.0))
         # One product for the inputs of all steps. Only the recurrent product must wait for the step before.
-        inputs = features.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        return self.after_product(self.product(features))
+
+    def product(self, features: jax.Array) -> jax.Array:
+        """Returns the gates' inputs of each step, which the steps before do not change: [..., F] -> [..., 4 U]."""
+        return features.astype(self.dtype) @ self._weight('kernel') + self._weight('bias')
+
+    def after_product(self, inputs: jax.Array) -> jax.Array:
+        """Returns the output of the last step for the gates' inputs [N, T, 4 U] -> [N, U]."""
+        recurrent = self._weight('recurrent_kernel')
 
         def step(carry, x):
             hidden, cell = carry
@@ -118,9 +125,12 @@ class LSTM(nn.Module):
             cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(c)
             return (nn.sigmoid(o) * jnp.tanh(cell), cell), None
 
-        start = jnp.zeros((n, u), self.dtype)
+        start = jnp.zeros((len(inputs), self.units), self.dtype)
         (hidden, _), _ = jax.lax.scan(step, (start, start), inputs.swapaxes(0, 1))
         return hidden
+
+    def _weight(self, name: str) -> jax.Array:
+        return self.get_variable('params', name).astype(self.dtype)
 
 
 class DistanceModel(nn.Module):
@@ -197,7 +207,15 @@ class DistanceModel(nn.Module):
         features, middle, top = encoded
         return features if boxes is None else self.region_branch(features=features, middle=middle, top=top, boxes=boxes)
 
-    def distance(self, windows: jax.Array) -> jax.Array:
-        """Predicts the distance of each window of features: [N, T, 1280] -> [N] metres, float32."""
-        hidden = nn.relu(self.dense(inputs=self.lstm(features=windows)))
+    def product(self, features: jax.Array) -> jax.Array:
+        """Returns LSTM.product of features [N, 1280] -> [N, 4 U]: the part that windows with a common token share."""
+        return self.lstm.product(features)
+
+    def distance(self, windows: jax.Array, multiplied: bool = False) -> jax.Array:
+        """Predicts the distance of each window of features: [N, T, 1280] -> [N] metres, float32.
+
+        multiplied: the windows [N, T, 4 U] hold the results of `product`.
+        """
+        hidden = self.lstm.after_product(windows) if multiplied else self.lstm(features=windows)
+        hidden = nn.relu(self.dense(inputs=hidden))
         return self.output(inputs=hidden.astype(jnp.float32))[:, 0]
