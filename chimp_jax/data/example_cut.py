@@ -64,7 +64,7 @@ def cut_examples(fields: Mapping, cut: WindowCut, animals: AnimalCut, draw: int 
         track, example, n_without = _example(labels, tracks, frame, window, target, animals.most)
         n_left_out += n_without
         if draw is not None:
-            seed = [draw, zlib.crc32(fields['video_id'].encode()), number]
+            seed = [draw % 2**64, zlib.crc32(fields['video_id'].encode()), number]
             random = np.random.default_rng(seed)
             if random.random() < animals.composite_probability:
                 example = _composited(labels, tracks, times_s, target, track, example, random)

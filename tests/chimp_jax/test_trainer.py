@@ -338,7 +338,7 @@ def test_one_bar_counts_the_epochs_of_all_members(data, tmp_path, monkeypatch):
     monkeypatch.setattr(
         trainer.Trainer,
         '_validate',
-        lambda *_: ({'val_mae': next(worse), 'val_rmse': 1.0, 'plateau_rate': 1e-3}, pd.DataFrame()),
+        lambda *_: ({'val_mae': next(worse), 'val_rmse': 1.0, 'plateau_rate': 1e-3}, pd.DataFrame({'animal': []})),
     )
     save = checkpoint.save
 
