@@ -109,9 +109,15 @@ def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
             )
         tables.setdefault(member.recipe, []).append(read_predictions(path, ['distance', 'prediction']))
     rows = {recipe: pd.concat(parts) for recipe, parts in tables.items()}
-    predictions = join_predictions(
-        {recipe: table.assign(distance=table['prediction']) for recipe, table in rows.items()}
-    )
+    try:
+        predictions = join_predictions(
+            {recipe: table.assign(distance=table['prediction']) for recipe, table in rows.items()}
+        )
+    except ValueError as error:
+        raise ValueError(
+            f'{error}. If the recipes were trained on different labels, combine them without their out-of-fold '
+            'predictions: --weights mean'
+        ) from None
     labels = join_predictions({f'labels of {recipe}': table for recipe, table in rows.items()})
     first = labels.iloc[:, 0]
     for name, column in labels.items():

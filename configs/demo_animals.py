@@ -13,8 +13,9 @@ from configs import demo
 def get_config(recipe: str = 'full-a2p50-f7s1') -> ConfigDict:
     """Returns the config of a model ID, or of `all`."""
     config = demo.get_config(recipe)
-    config.data.update(records='demo/animals/data')
+    # A clip of 8 s has 9 frames and 4 labelled seconds. They share the frames, so an update encodes half as many.
+    config.data.update(records='demo/animals/data', windows_per_example=4, frames_per_example=9)
     config.model.update(regions=True)
     config.start.update(init=f'demo/runs/{recipe}')
-    config.train.update(epochs=2, warmup_steps=8)
+    config.train.update(epochs=6, warmup_steps=8)
     return config

@@ -256,7 +256,8 @@ def _plan_detections(job: Job, watch: Watch, down: Archive | None, full: Archive
     found = read_detections(job.detections, job.min_confidence, job.animals, main.video_id_of)
     clips = {clip.video_id: clip for clip in found.clips}
     seen = every_second([video_id for video_id, clip in clips.items() if clip.sightings])
-    n_empty = len(clips) - len(seen.rows)
+    broken = {problem.video_id for problem in found.problems}
+    n_empty = len(clips.keys() - broken - set(seen.rows['video_id']))
     notes = found.notes + ([f'{n_empty} clips without an animal are left out'] if n_empty else [])
     seen, copies = find_clips(seen._replace(problems=found.problems, notes=notes), down, full)
     rates = {video_id: clip.frame_rate for video_id, clip in clips.items()}

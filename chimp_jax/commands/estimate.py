@@ -9,9 +9,10 @@ a box follows from its foot point on the ground of the station, which the known 
 
 The targets are all seconds of all clips, or every Nth second (--every N), or the seconds with an animal (--detect or
 --detections), or the seconds of a table (--targets). DIR gets distances.csv, clips.csv (a row for every clip, readable
-or not), summary.json and the files of --format; with distances from the ground also boxes.csv and stations.json. Run
-the same command again to resume after an interruption. With other flags it computes only what they change. If you write
-distances into DIR/corrections.csv (video_id,time,distance), they replace the estimates on the next run.
+or not), summary.json and the files of --format; with boxes also tracks.csv, and with distances from the ground
+boxes.csv and stations.json. Run the same command again to resume after an interruption. With other flags it computes
+only what they change. If you write distances into DIR/corrections.csv (video_id,time,distance and, if a second has
+several animals, animal), they replace the estimates on the next run.
 """
 
 import argparse

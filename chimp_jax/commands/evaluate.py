@@ -22,4 +22,4 @@ def run(options: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise ValueError(f'there is no folder {folder}; give the --out folder of chimp-distance estimate')
     found = evaluate.write_evaluation(folder / status.DISTANCES, options.truth, options.cutpoints, folder)
-    return 3 if found.unknown else 0
+    return 3 if found.unknown or found.unclear else 0

@@ -54,7 +54,7 @@ def _keyed(frame: pd.DataFrame, name: str) -> pd.Series:
 def first_key(index: pd.MultiIndex) -> str:
     """Returns the first key of an index with the levels KEY, and the number of keys, for messages."""
     video_id, time_s, animal = index[0]
-    named = f', animal {animal},' if animal else ''
+    named = f', animal {animal}' if animal else ''
     return f'{video_id} at {time_s} s{named} ({len(index)} in all)'
 
 

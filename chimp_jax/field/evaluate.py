@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 BOUNDS = ['distance_lower', 'distance_upper']
 _NOT_WATCHED = (FAILED, NOT_LOOKED, NOT_A_CLIP, NOT_ASKED)  # status words of clips in which nobody looked for animals
+_UNCLEAR = 'known, but no name or box tells which animal'  # in left_out
 
 
 class BandError(NamedTuple):
@@ -95,7 +96,7 @@ def join_truth(rows: pd.DataFrame, truth: pd.DataFrame) -> Joined:
     left_out = {
         'known, without a row': truth[matched['how'] == NO_ROW],
         'known, with a box elsewhere': truth[matched['how'] == ELSEWHERE],
-        'known, but no name or box tells which animal': truth[matched['how'] == UNCLEAR],
+        _UNCLEAR: truth[matched['how'] == UNCLEAR],
         'known, without an estimate': joined[empty],
         'known, corrected by a person': joined[corrected],
         'known, used for the calibration': joined[measured],
@@ -192,6 +193,11 @@ class Evaluation(NamedTuple):
     unknown: list[str]  # known distances of clips or seconds that do not exist: 'file:line (clip at t s)'
     detection: pd.DataFrame  # of detection_table
 
+    @property
+    def unclear(self) -> list[str]:
+        """The known distances that are left out because nothing tells which animal of their second they mean."""
+        return self.left_out[_UNCLEAR]
+
 
 def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> Evaluation:
     """Prints the tables of evaluate and detection_table, and writes them into the folder `out` if it is given.
@@ -226,6 +232,11 @@ def _print(found: Evaluation, how: pd.Series) -> None:
     print('\n\n'.join('\n'.join(lines) for lines in blocks if lines))
     if found.warning:
         print(f'\nwarning: {found.warning}')
+    if found.unclear:
+        print(
+            f'\nproblem: {len(found.unclear)} known distances are left out, because no box or name tells which animal '
+            f'they mean: {named(found.unclear)}; give their boxes x1,y1,x2,y2, or the names of distances.csv'
+        )
     if found.unknown:
         print(f'\nproblem: no such clip or second: {named(found.unknown)}; correct video_id and time')
 

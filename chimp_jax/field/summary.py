@@ -90,8 +90,8 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
     lines += ground_lines(summary)
     if n := summary.get('flags', {}).get(ONE_FOR_ALL, 0):
         lines.append(
-            f'warning: {n} distances are one value for all animals of their second, because a model gives one distance '
-            'a second. Train models with model.regions, or give --calibrate.'
+            f'warning: {n} distances are wholly or partly one value for all animals of their second, because a model '
+            'gives one distance a second. Train models with model.regions, or give --calibrate.'
         )
     if 'known_distances' in summary:
         lines.append(

@@ -51,7 +51,7 @@ def compare(graphs: dict[str, onnx.ModelProto], model: DistanceModel, weights, s
     frames = rng.integers(0, 256, (n_frames, 1, 1, 3)) * rng.uniform(0, 1, (n_frames, size_px, size_px, 1))
     frames = frames.astype(np.uint8)
     inputs = {'frames': frames}
-    if model.regions:  # of three boxes, the last of each frame is none
+    if model.regions:  # the last of three places has no box
         corners = np.sort(rng.uniform(0, 1, (n_frames, 3, 2, 2)), axis=2).reshape(n_frames, 3, 4)
         inputs['boxes'] = np.insert(corners, 4, [0.9, 0.5, 0.0], axis=2).astype(np.float32)
     one_clip = jax.tree.map(lambda x: x[None], inputs)

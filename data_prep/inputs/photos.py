@@ -137,7 +137,7 @@ def _microseconds(time, fraction) -> int | None:
 
 
 def _exif_data(head: bytes) -> bytes | None:
-    """Returns the EXIF data in the first bytes of a JPEG or PNG file, None if there is none."""
+    """Returns the EXIF data in the first bytes of a JPEG or PNG file, None without such data."""
     at = 2 if head.startswith(_JPEG) else len(_PNG)
     while at + 8 <= len(head):
         if head.startswith(_JPEG):

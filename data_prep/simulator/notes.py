@@ -39,7 +39,7 @@ class Moment:
     """The truth about one animal at one of two times a second, and what a detector finds of it.
 
     Distance, angle (degrees from the middle of the picture, left negative) and speed (m/s, on the ground) are those in
-    the picture. box: of the visible part, None if there is none. found: the detector's box, None if it finds none.
+    the picture. box: of the visible part, None without one. found: the detector's box, None if it is missed.
     """
 
     time_s: float

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from chimp_jax.animals.tracks import follow
+from chimp_jax.animals.tracks import follow, iou
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND
 from chimp_jax.stations.ground_plane import foot_points
 from data_prep.inputs.detections import ClipDetections
@@ -13,6 +13,7 @@ from data_prep.inputs.frame_times import time_sightings
 from data_prep.inputs.headers import Header
 
 CORNERS = ['x1', 'y1', 'x2', 'y2']
+MOST_OVERLAP = 0.5  # of boxes of different animals in one frame; boxes that overlap more may be of one animal
 TIMED = ['video_id', 'time', 'animal', 'time_s', 'frame_number', 'confidence', 'label', *CORNERS, 'in_pixels']
 COLUMNS = [*TIMED[:-1], 'x', 'y', 'feet_cut']
 
@@ -78,8 +79,22 @@ def add_feet(boxes: pd.DataFrame, size_px: Mapping[str, tuple[int, int]]) -> pd.
 
 
 def best_feet(boxes: pd.DataFrame) -> pd.DataFrame:
-    """Returns (video_id, time, x, y) of the most confident box of each second, NaN if its feet are cut off."""
-    best = boxes.sort_values(['confidence', 'frame_number'], ascending=[False, True], kind='stable')
-    best = best.drop_duplicates(SECOND)
+    """Returns (video_id, time, x, y, others) of the most confident box of each second, NaN if its feet are cut off.
+
+    others: how many other boxes of its frame may be the one that is meant. They have at least half of its confidence
+    and overlap it by less than MOST_OVERLAP (intersection over union).
+    """
+    ordered = boxes.sort_values(['confidence', 'frame_number'], ascending=[False, True], kind='stable')
+    best = ordered.drop_duplicates(SECOND)
     seen = ~best['feet_cut'].astype(bool)
-    return best[SECOND].assign(x=best['x'].where(seen), y=best['y'].where(seen)).reset_index(drop=True)
+    feet = best[SECOND].assign(x=best['x'].where(seen), y=best['y'].where(seen))
+    frames = dict(list(ordered.groupby(['video_id', 'frame_number'])))
+    others = [_others(row, frames[row.video_id, row.frame_number]) for row in best.itertuples()]
+    return feet.assign(others=np.array(others, int)).reset_index(drop=True)
+
+
+def _others(best, frame: pd.DataFrame) -> int:
+    """Returns how many boxes of a frame, besides the best one, may be the one that is meant."""
+    overlap = iou(np.array([[getattr(best, name) for name in CORNERS]], float), frame[CORNERS].to_numpy(float))[0]
+    near = frame['confidence'].to_numpy(float) >= best.confidence / 2
+    return int((near & (overlap < MOST_OVERLAP)).sum())

@@ -102,7 +102,7 @@ def match_known(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, 
 
 
 def _nearest(rows: pd.DataFrame, x: float, y: float) -> tuple[pd.Series | None, str]:
-    """Returns the row of a second (x, y, distance) that is nearest to a foot point, or why there is none."""
+    """Returns the row of a second (x, y, distance) that is nearest to a foot point, or why no row counts."""
     rows = rows[rows['distance'].notna()]
     if rows.empty:
         return None, 'has no estimate'

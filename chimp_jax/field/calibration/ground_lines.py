@@ -22,12 +22,12 @@ def ground_lines(summary: dict) -> list[str]:
     flags = summary['flags']
     if n := flags.get('no_known_point', 0):
         lines.append(
-            f'warning: {n} distances are from stations without a known point. They assume a camera like those of '
+            f'warning: {n} rows are from stations without a known point. They assume a camera like those of '
             f'{ground["prior"]["source"]}; measure three or more points at each station and give them with --calibrate.'
         )
     if n := flags.get('camera_moved', 0):
         lines.append(
-            f'warning: {n} distances are from clips after or before a move of the camera, without a known point. '
+            f'warning: {n} rows are from clips after or before a move of the camera, without a known point. '
             'Measure points for these clips too.'
         )
     return lines

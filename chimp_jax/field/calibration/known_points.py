@@ -97,8 +97,8 @@ def in_shares(known: KnownPoints, size_px: Mapping[str, tuple[int, int]]) -> Kno
 def with_feet(known: KnownPoints, feet: pd.DataFrame) -> KnownPoints:
     """Fills the missing foot points from the boxes of the seconds. Points in shares.
 
-    feet: (video_id, time, x, y) of the best box of each second, NaN if its feet are not in the picture. A row without
-    a foot point becomes a problem, because it tells nothing about the ground.
+    feet: (video_id, time, x, y, others) of the best box of each second, as of best_feet. A row without a foot point
+    becomes a problem, because it tells nothing about the ground. So does a row of a second with several animals.
     """
     box = feet.drop_duplicates(SECOND).set_index(SECOND)
     keys = pd.MultiIndex.from_frame(known.rows[SECOND])
@@ -106,9 +106,13 @@ def with_feet(known: KnownPoints, feet: pd.DataFrame) -> KnownPoints:
     rows = known.rows.copy()
     for name in ('x', 'y'):
         rows.loc[missing, name] = box[name].reindex(keys).to_numpy(float)[missing]
+    several = missing & (box['others'].reindex(keys).fillna(0).to_numpy() > 0)
+    rows.loc[several, ['x', 'y']] = np.nan
     has_box = keys.isin(box.index)
     reasons = {
-        i: 'the feet are cut off by the edge of the picture; give a second in which they are seen, or x and y'
+        i: 'the second shows several animals; give x and y of the one at this distance'
+        if several[i]
+        else 'the feet are cut off by the edge of the picture; give a second in which they are seen, or x and y'
         if has_box[i]
         else 'no box in this second, so the foot point is unknown; give x and y, or another second'
         for i in np.flatnonzero(rows['x'].isna().to_numpy())
@@ -130,7 +134,9 @@ def _row(cells: dict[str, str], video_id: str, names: Names | Archive) -> dict:
         raise ValueError(f'x={x:g} looks like a share and y={y:g} like pixels, or the reverse; write both in one unit')
     word = cells.get('animal', '').strip().lower()
     if word not in _ANIMAL:
-        raise ValueError(f'animal {cells["animal"]!r} is neither yes nor no; write one of them')
+        raise ValueError(
+            f'animal {cells["animal"]!r} is neither yes nor no; write yes, and give x and y if the second has several'
+        )
     return {
         'time': math.floor(seconds(cells['time'], '', 'the time', LONGEST_CLIP_S)),
         'distance': distance_m,

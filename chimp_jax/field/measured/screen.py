@@ -25,7 +25,7 @@ def screen_lines(table: pd.DataFrame) -> list[str]:
 
 
 def matched_lines(how: pd.Series) -> list[str]:
-    """Returns a line that tells how known distances were matched; none if each was alone in its second.
+    """Returns lines that tell how known distances were matched; none if each was alone in its second.
 
     how: of match_animals.
     """
@@ -33,7 +33,10 @@ def matched_lines(how: pd.Series) -> list[str]:
     if not counts.reindex([BY_BOX, BY_NAME]).any():
         return []
     found = [f'{counts[word]} {word}' for word in (BY_BOX, BY_NAME, ALONE) if word in counts]
-    return [f'Matched with the estimates: {", ".join(found)}.']
+    lines = [f'Matched with the estimates: {", ".join(found)}.']
+    if BY_NAME in counts:
+        lines.append(f'Make sure that the names of these {counts[BY_NAME]} are those of distances.csv.')
+    return lines
 
 
 def detection_lines(table: pd.DataFrame) -> list[str]:

@@ -90,7 +90,7 @@ def test_without_a_known_point_the_distances_are_flagged(station, capsys):
     assert estimate(station, '--detections', station / 'md.json') == 3
     rows = read(station / 'out')
     assert rows['distance'].notna().all() and (rows['flags'] == 'no_known_point').all()
-    assert '2 distances are from stations without a known point' in capsys.readouterr().out
+    assert '2 rows are from stations without a known point' in capsys.readouterr().out
 
 
 def test_feet_that_are_not_on_the_ground_have_no_distance(station, capsys):
@@ -222,7 +222,7 @@ def test_after_a_move_of_the_camera_the_calibration_starts_anew(tmp_path, capsys
     flags = read(tmp_path / 'out')['flags']
     assert [flags[name, 0] for name in names] == ['', '', 'camera_moved', 'camera_moved']
     told = capsys.readouterr().out
-    assert f'A: the camera was moved between {names[1]} and {names[2]}' in told and '2 distances are from clips' in told
+    assert f'A: the camera was moved between {names[1]} and {names[2]}' in told and '2 rows are from clips' in told
 
 
 def test_points_of_a_shifted_clip_do_not_calibrate_the_others(tmp_path):

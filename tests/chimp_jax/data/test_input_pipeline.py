@@ -210,6 +210,16 @@ def test_records_are_decoded_one_after_the_other(data):
         np.testing.assert_array_equal(frame, numpy_bilinear(decoded, SIZE_PX))
 
 
+def test_equal_frames_are_decoded_once(data, monkeypatch):
+    _, records = data
+    one, decode, n_calls = records['test'][0], input_pipeline.decode_frame, []
+    monkeypatch.setattr(input_pipeline, 'decode_frame', lambda *given: n_calls.append(1) or decode(*given))
+    frames = input_pipeline.decode_records([one, one], SIZE_PX)
+    assert len(frames) == 2 * len(one.frame_jpeg) and len(n_calls) == len(set(one.frame_jpeg))
+    for frame, content in zip(frames, [*one.frame_jpeg, *one.frame_jpeg], strict=True):
+        np.testing.assert_array_equal(frame, decode(content, SIZE_PX).numpy())
+
+
 def test_validation_records_are_those_of_the_fold(data):
     folder, records = data
     config = small.config(folder)

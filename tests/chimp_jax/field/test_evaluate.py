@@ -266,7 +266,7 @@ def test_names_of_the_table_are_those_of_the_estimates_only_if_they_agree(tmp_pa
     write(tmp_path / 'distances.csv', 'video_id,time,animal,distance', *lines)
     lines = ['a.mp4,0,al,9', 'a.mp4,0,bo,4', 'b.mp4,0,x,3', 'b.mp4,0,y,5']
     truth = str(write(tmp_path / 'truth.csv', 'video_id,time,animal,distance', *lines))
-    assert entry.main(['evaluate', str(tmp_path), '--truth', truth]) == 0
+    assert entry.main(['evaluate', str(tmp_path), '--truth', truth]) == 3
     content = json.loads((tmp_path / 'evaluation.json').read_text())
     assert (content['table'][0]['n'], content['table'][0]['mae']) == (2, 0.5)  # 10 - 9 and 4 - 4
     # No name and no box tells which animal of b.mp4 is x. Its distances would agree in order, which proves nothing.
@@ -275,4 +275,6 @@ def test_names_of_the_table_are_those_of_the_estimates_only_if_they_agree(tmp_pa
         'b.mp4 at 0 s, animal x',
         'b.mp4 at 0 s, animal y',
     ]
-    assert 'Not detected' not in capsys.readouterr().out  # without boxes nobody knows
+    told = capsys.readouterr().out
+    assert 'Not detected' not in told  # without boxes nobody knows
+    assert '2 known distances are left out, because no box or name' in told and 'names of these 2' in told

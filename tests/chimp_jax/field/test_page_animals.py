@@ -125,7 +125,7 @@ def test_the_known_distance_of_an_animal_is_compared(tmp_path, clips_folder):
     rows[2] = rows[2] | {'status': 'corrected', 'distance_lower': math.nan, 'distance_upper': math.nan}
     clips = [{'video_id': name, 'site': 'S'} for name in ('a.mp4', 'c.mp4')]
     page = report(write_estimates(tmp_path, rows, clips, options={'clips': str(clips_folder)}))
-    # Of the distances that are known at this station, 5.0 m of animal 10 is the only one; c.mp4 compares with it.
+    # The station has one known distance, 5.0 m of animal 10; c.mp4 compares with it.
     assert 'the same station: 5.0 m in a.mp4, second 4, animal 10' in page.text('figure')
     assert 'box c0 s0' in [a.get('class') for a in page.all('span')]
 

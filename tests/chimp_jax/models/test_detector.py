@@ -82,7 +82,7 @@ def content():
         pytest.skip('the weights of the detector are missing; fetch them with: chimp-distance fetch detector')
 
 
-def test_real_frames_have_the_boxes_of_pytorch(content, monkeypatch):
+def test_real_frames_have_the_boxes_of_pytorch(content):
     if not SHARED_CLIPS.exists():
         pytest.skip(f'{SHARED_CLIPS} is missing')
     expected = json.loads(REFERENCE.read_text())
@@ -92,8 +92,9 @@ def test_real_frames_have_the_boxes_of_pytorch(content, monkeypatch):
         frames |= {(clip, number): picture for number, picture in zip(rated.numbers, rated.contents, strict=True)}
     assert detector.LEAST_SCORE == 0.25
     # Weaker boxes are compared too. They change no better one.
-    monkeypatch.setattr(detector, 'LEAST_SCORE', 0.05)
-    found = detector.load_detector()([frames[entry['clip'], entry['frame_number']] for entry in expected])
+    found = detector.load_detector(least_score=0.05)(
+        [frames[entry['clip'], entry['frame_number']] for entry in expected]
+    )
     for entry, (boxes_px, scores) in zip(expected, found, strict=True):
         np.testing.assert_allclose(scores, entry['scores'], atol=1e-3)
         np.testing.assert_allclose(boxes_px, entry['boxes_px'], atol=1)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chimp_jax.field.calibration.boxes import CORNERS, add_feet, best_feet
 from chimp_jax.field.calibration.known_points import in_shares, read_known_points, with_feet
 from data_prep.archive import Names
 
@@ -90,13 +91,33 @@ def test_boxes_give_the_missing_foot_points(tmp_path):
         tmp_path, 'video_id,time,distance,x,y\nA/a.mp4,0,2,,\nA/a.mp4,1,3,0.5,0.6\nA/a.mp4,2,4,,\nA/b.mp4,0,5,,\n'
     )
     feet = pd.DataFrame(
-        [('A/a.mp4', 0, 0.25, 0.9), ('A/a.mp4', 1, 0.1, 0.1), ('A/b.mp4', 0, np.nan, np.nan)],
-        columns=['video_id', 'time', 'x', 'y'],
+        [('A/a.mp4', 0, 0.25, 0.9, 0), ('A/a.mp4', 1, 0.1, 0.1, 1), ('A/b.mp4', 0, np.nan, np.nan, 0)],
+        columns=['video_id', 'time', 'x', 'y', 'others'],
     )
     found = with_feet(known, feet)
     assert found.rows[['x', 'y']].to_numpy().tolist() == [[0.25, 0.9], [0.5, 0.6]]  # a typed point takes precedence
     told = reasons(found)
     assert 'no box' in told['known.csv:4'] and 'cut off' in told['known.csv:5']
+
+
+def test_a_box_of_a_second_with_several_animals_gives_no_foot_point(tmp_path):
+    corners = [(0.1, 0.2, 0.3, 0.8), (0.6, 0.2, 0.8, 0.9), (0.61, 0.2, 0.8, 0.9), (0.1, 0.2, 0.3, 0.8)]
+    boxes = pd.DataFrame(corners, columns=CORNERS).assign(
+        video_id='A/a.mp4',
+        time=[0, 0, 1, 1],
+        animal='',
+        time_s=[0.0, 0.0, 1.0, 1.0],
+        frame_number=[0, 0, 8, 8],
+        confidence=[0.9, 0.5, 0.9, 0.3],
+        label='',
+        in_pixels=False,
+    )
+    feet = best_feet(add_feet(boxes, {}))
+    assert feet['others'].tolist() == [1, 0]  # a box with a third of the confidence is no second animal
+    known = read(tmp_path, 'video_id,time,distance,x,y\nA/a.mp4,0,2,,\nA/a.mp4,1,3,,\nA/a.mp4,0,4,0.7,0.9\n')
+    found = with_feet(known, feet)
+    assert found.rows['row'].tolist() == ['known.csv:3', 'known.csv:4']
+    assert 'shows several animals; give x and y' in reasons(found)['known.csv:2']
 
 
 def test_no_row_at_all_is_refused(tmp_path):

@@ -32,7 +32,7 @@ def test_each_animal_has_its_box(tmp_path):
         'a.mp4,3,5,Bo,0.5,0.5,0.75,1.0,',
         'a.mp4,4.5,5,Bo,,,,,',
         'b.mp4,3,5,Kim,0,0,1,1,0',
-        'b.mp4,4,,no,0,0,1,1,1',  # without an animal the box is none
+        'b.mp4,4,,no,0,0,1,1,1',  # a row without an animal has no box
     )
     kim, bo = (0.1, 0.2, 0.3, 0.4), (0.5, 0.5, 0.75, 1)
     assert of_targets(found) == [kim, bo, None, (0, 0, 1, 1)]
