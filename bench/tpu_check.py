@@ -64,7 +64,6 @@ VARIANTS = (
 )
 QUICK = (
     Variant('quick-f7-bfloat16', size_px=64, most_s=0.012),
-    Variant('quick-f7-bfloat16-animals', size_px=64, animals=3, beside='quick-f7-bfloat16'),
     Variant('quick-encode-bfloat16', size_px=64, encode=scoring.frames_per_device(64)),
 )
 
@@ -136,7 +135,7 @@ def added(figures: dict[str, Any], without: dict[str, Any]) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='three small programs; writes no file')
+    parser.add_argument('--quick', action='store_true', help='two small programs; writes no file')
     parser.add_argument('--variants', nargs='*', choices=[variant.name for variant in VARIANTS], help='only these')
     options = parser.parse_args()
     known = json.loads(RESULT.read_text()) if RESULT.exists() else {'variants': {}}
