@@ -24,7 +24,7 @@ from data_prep.records import Record
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
-WINDOWS_PER_CALL = 32
+WINDOWS_PER_CALL = 64  # of each device; with 32, a window costs a CPU twice as much (bench/animal_cost.py)
 TOKENS_PER_CALL = 256  # of the LSTM's product, on each device
 # The share of memory for weights: on a CPU of the machine's memory, which its devices share, else of each device's.
 SHARE_OF_MEMORY = 0.2
