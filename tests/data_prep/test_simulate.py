@@ -226,7 +226,7 @@ def test_full_size_is_what_the_demo_asks_for():
     plans = simulate_plan.plan_clips(0, 'easy', simulate_plan.SIZES['full'])
     small = [plan for plan in plans if plan.width_px == 320]
     big = [plan for plan in plans if plan.width_px == 1280]
-    assert (len(small), len(big)) == (250, 12)
+    assert (len(small), len(big)) == (256, 6)
     assert len({plan.video_id for plan in plans}) == len(plans)
     assert all(re.fullmatch(r'[a-z]{4}\.(mp4|avi)', plan.video_id) for plan in plans)
     assert {plan.frame_rate for plan in big} == {25, 30, Fraction(30000, 1001)}
