@@ -66,6 +66,19 @@ def save(manager: ocp.CheckpointManager, state: TrainState, history: list[dict])
         manager.delete(epoch)
 
 
+def save_weights(directory, epoch: int, weights: dict[str, Any]) -> None:
+    """Writes {'params', 'batch_stats'} that no training here has made, as the only checkpoint in the directory.
+
+    It has no optimizer, so training cannot continue from it.
+    """
+    manager = open_manager(directory)
+    for known in manager.all_steps():  # of a run that was killed before it had finished
+        manager.delete(known)
+    items = {'weights': ocp.args.StandardSave(weights), 'digests': ocp.args.JsonSave({'weights': _digest(weights)})}
+    manager.save(epoch, args=ocp.args.Composite(**items))
+    manager.close()
+
+
 def restore(manager: ocp.CheckpointManager, like: TrainState) -> tuple[TrainState, list[dict]] | None:
     """Returns the latest whole state and its history, None without one. `like` gives structure, shapes and dtypes.
 

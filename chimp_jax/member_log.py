@@ -83,7 +83,7 @@ def describe_start() -> dict:
         'time': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'command': shlex.join(sys.orig_argv),
         'git': git_revision(Path(__file__).resolve().parents[1]),
-        'versions': {'python': platform.python_version()} | _versions(),
+        'versions': {'python': platform.python_version()} | program_versions(),
         'device_kind': jax.devices()[0].device_kind,
         'devices': jax.device_count(),
         'processes': jax.process_count(),
@@ -107,7 +107,7 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _versions() -> dict[str, str]:
+def program_versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:
         for distribution in (name, f'{name}-cpu'):  # tensorflow-cpu is tensorflow

@@ -25,10 +25,16 @@ class Member(NamedTuple):
     config: ConfigDict
     folder: epath.Path
     simulated: bool = False  # trained on clips of data_prep.simulate alone
+    weights_sha256: str = ''  # of the weights file that it was imported from; '' if this project trained it
 
     @property
     def name(self) -> str:
         return f'{self.recipe}/fold_{self.fold}'
+
+    @property
+    def has_no_oof(self) -> bool:
+        """Whether the member has no out-of-fold predictions because it was imported, not because a file is missing."""
+        return bool(self.weights_sha256) and not (self.folder / 'oof.csv').exists()
 
     def weights(self) -> dict[str, Any]:
         """Returns {'params', 'batch_stats'} of the best epoch."""
@@ -51,11 +57,17 @@ def find_members(runs) -> list[Member]:
             config = read_config(marker.parent.parent)
             fields = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
             simulated = member.get('simulated') is True  # absent in members of version 0.1
-            found.append(Member(**fields, config=config, folder=marker.parent, simulated=simulated))
+            imported = str(member.get('weights_sha256', ''))
+            found.append(
+                Member(**fields, config=config, folder=marker.parent, simulated=simulated, weights_sha256=imported)
+            )
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f'{marker} or the config.json above it is damaged: {error!r}; train it again') from error
     if not found:
-        raise ValueError(f'{runs} holds no finished member (RECIPE/fold_K/member.json); train one with train.py')
+        raise ValueError(
+            f'{runs} holds no finished member (RECIPE/fold_K/member.json); train one with train.py, or get one with: '
+            'chimp-distance fetch published'
+        )
     return sorted(found, key=lambda member: (member.recipe, member.fold))
 
 
@@ -65,7 +77,11 @@ def read_config(folder: epath.Path) -> ConfigDict:
     Version 0.1 kept config.start (`init` and `output_bias`) in config.model, and accepted two dtypes that are refused
     today. Its weights are float32 whatever the dtype, so members of these dtypes are computed in float32.
     """
-    config = json.loads((folder / 'config.json').read_text())
+    return as_config(json.loads((folder / 'config.json').read_text()))
+
+
+def as_config(config: dict[str, Any]) -> ConfigDict:
+    """Returns the content of a config.json with the fields that configs have today. See read_config."""
     if config['model'].get('dtype') in ('float16', 'float64'):
         config['model']['dtype'] = 'float32'
     if 'start' not in config:
@@ -104,9 +120,10 @@ def read_oof(members: list[Member]) -> tuple[pd.DataFrame, pd.Series]:
     for member in sorted(members, key=lambda member: (member.recipe, member.fold)):
         path = member.folder / 'oof.csv'
         if not path.exists():
+            why = 'because it was imported: ' if member.has_no_oof else f'({path}): train it with train.py, or '
             raise ValueError(
-                f'{member.name} has no out-of-fold predictions ({path}): train it with train.py, or combine without '
-                'them (mean, median, published or a weights.json)'
+                f'{member.name} has no out-of-fold predictions {why}combine without them (mean, median, published or a '
+                'weights.json)'
             )
         tables.setdefault(member.recipe, []).append(read_predictions(path, ['distance', 'prediction']))
     rows = {recipe: pd.concat(parts) for recipe, parts in tables.items()}

@@ -95,7 +95,7 @@ def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
     """Returns a row per recipe, for the configs and for all other recipes that were trained in workdir.
 
     Columns: recipe; folds (config.data.folds); members, the finished ones, whatever command trained them; n_folds;
-    cv_mae, the mean of their validation MAEs in metres, NaN without any.
+    cv_mae, the mean of their validation MAEs in metres, NaN without any or if one is unknown, as of imported weights.
     """
     workdir = epath.Path(workdir)
     known = {config.recipe: config.data for config in configs}
@@ -106,7 +106,7 @@ def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
     for recipe, data in known.items():
         members = map(_finished, (workdir / recipe).glob('fold_*'))
         errors = pd.Series([member['val_mae'] for member in members if member], dtype=float)
-        rows.append((recipe, data.folds, len(errors), data.n_folds, errors.mean()))
+        rows.append((recipe, data.folds, len(errors), data.n_folds, errors.mean(skipna=False)))
     return pd.DataFrame(rows, columns=['recipe', 'folds', 'members', 'n_folds', 'cv_mae'])
 
 

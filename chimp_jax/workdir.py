@@ -8,24 +8,23 @@ from ml_collections import ConfigDict
 from chimp_jax.data.processes import write_shared
 from chimp_jax.members import read_config
 
+REMEDY = 'set these fields as they are there to go on with it, or choose another --workdir'
 
-def claim_recipe(folder: epath.Path, config: ConfigDict) -> None:
+
+def claim_recipe(folder: epath.Path, config: ConfigDict, remedy: str = REMEDY) -> None:
     """Writes config.json into the folder. Raises ValueError if the folder belongs to another config."""
-    check_owner(folder, config)
+    check_owner(folder, config, remedy)
     path = folder / 'config.json'
     if not path.exists():
         write_shared(path, json.dumps(_plain(config), indent=2) + '\n')
 
 
-def check_owner(folder: epath.Path, config: ConfigDict) -> None:
-    """Raises ValueError with the fields that differ if the folder belongs to another config."""
+def check_owner(folder: epath.Path, config: ConfigDict, remedy: str = REMEDY) -> None:
+    """Raises ValueError with the fields that differ and the remedy if the folder belongs to another config."""
     there = _plain(read_config(folder)) if (folder / 'config.json').exists() else {}
     different = sorted(_different_fields(there, _plain(config))) if there else []
     if different:
-        raise ValueError(
-            f'{folder} belongs to another config, which differs in {", ".join(different)}; '
-            'set these fields as they are there to go on with it, or choose another --workdir'
-        )
+        raise ValueError(f'{folder} belongs to another config, which differs in {", ".join(different)}; {remedy}')
 
 
 def _plain(config: ConfigDict) -> dict:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     ('tests', 'bench', 'demo', 'train', 'predict'),
     ('chimp_jax.commands',),
+    ('chimp_jax.sharing',),
     ('chimp_jax.field',),
     ('chimp_jax',),
     ('chimp_jax.ensemble', 'chimp_jax.stations'),

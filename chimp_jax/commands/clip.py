@@ -48,7 +48,7 @@ class ClipRequest:
     out: str
     detect: bool
     detections: str | None
-    weights: str
+    weights: str | None  # None: the default of combining.choose_combination
     round: str | None
     compile_cache: str | None
 

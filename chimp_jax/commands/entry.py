@@ -25,9 +25,20 @@ COMMANDS = {
     'score': 'distances for the targets of prepared records',
     'check_submission': 'checks that a submission matches its format',
     'ensemble': 'compares the ways to combine the recipes',
-    'fetch': 'downloads the detector of estimate --detect',
+    'fetch': 'downloads the detector of estimate --detect, or the published member',
+    'import': 'makes a member of a Keras file of the whole model',
+    'pack': 'writes trained members into one file for others',
+    'unpack': 'adds the members of such a file to yours',
     'export': 'writes a trained member or the detector as ONNX files',
     'augment_sheet': 'shows what each augmentation does to a frame of your records',
+}
+
+# The module of a command, where it is not commands/COMMAND.py.
+PLACES = {
+    'fetch': 'sharing.fetch',
+    'import': 'sharing.import_weights',
+    'pack': 'sharing.pack',
+    'unpack': 'sharing.unpack',
 }
 
 log = logging.getLogger(__name__)
@@ -98,7 +109,7 @@ def _parse(arguments: list[str]) -> tuple[str, ModuleType, argparse.Namespace]:
         name, *arguments = arguments
     else:
         name = 'clip' if any(argument.partition('=')[0] == '--clip' for argument in arguments) else 'score'
-    command = importlib.import_module(f'chimp_jax.commands.{name}')
+    command = importlib.import_module(f'chimp_jax.commands.{PLACES.get(name, name)}')
     parser = command.make_parser()
     parser.add_argument('--verbose', action='store_true', help='also shows lines for developers')
     return name, command, parser.parse_args(arguments)

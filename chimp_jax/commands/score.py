@@ -36,7 +36,7 @@ class ScoreRequest:
     submission_format: str | None
     details: bool
     tta: str
-    weights: str
+    weights: str | None  # None: the default of combining.choose_combination
     round: str | None
     compile_cache: str | None
 

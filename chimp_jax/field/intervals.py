@@ -23,7 +23,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import nnls
 
-NO_INTERVALS = 'the members have no out-of-fold predictions (oof.csv of every fold); train all folds to get intervals'
+NO_INTERVALS = (
+    'the members have no out-of-fold predictions (oof.csv of every fold; imported weights have none), so there are no '
+    'intervals; train all folds to get them'
+)
 MIXED = 'mixed'
 FOLDS = ('site', 'clip', MIXED)  # how the clips were dealt to the folds; mixed: some recipes by site, others by clip
 _LEAST_SCALE = 0.1  # of the mean absolute residual: an estimate of 0 m has an error too

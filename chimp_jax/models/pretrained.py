@@ -94,7 +94,7 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
 
     The arrays of a whole model may lack the region branch. Its variables then keep their values: the last layer starts
     at zero, so the distances are at first those of the model that the arrays are from.
-    Raises PretrainedError with the names that are missing, unknown, of another shape, or hold NaN, infinity or no
+    Raises PretrainedError with the arrays that are missing, unknown, of another shape, or hold NaN, infinity or no
     numbers.
     """
     flat = _flatten(variables)
@@ -105,10 +105,22 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
         return _BACKBONE in name or (whole and (with_regions or not name.startswith(_REGIONS)))
 
     wanted = {name: array.shape for name, array in flat.items() if is_wanted(name)}
+    where, hint = ('model', f' ({source}:backbone takes only the backbone)') if whole else ('backbone', '')
+    check_fit(wanted, arrays, f'{source} does not fit the {where}', hint)
+    log.info('the %s starts with the weights of %s', 'whole model' if whole else 'backbone', source)
+    filled = flat | {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    return flax.traverse_util.unflatten_dict(filled, sep='/')
+
+
+def check_fit(wanted: dict[str, tuple[int, ...]], arrays: dict[str, np.ndarray], fault: str, remedy: str) -> None:
+    """Raises PretrainedError, `fault: ...remedy` in one line, unless the arrays are {name: shape} `wanted`.
+
+    The message tells how many arrays are missing, unknown, not finite and of another shape, and names the first ones.
+    """
     given = {name: np.shape(array) for name, array in arrays.items()}
     wrong = {
-        'missing': sorted(wanted.keys() - given.keys()),
-        'unknown': sorted(given.keys() - wanted.keys()),
+        'missing': [f'{name} {wanted[name]}' for name in sorted(wanted.keys() - given.keys())],
+        'unknown': [f'{name} {given[name]}' for name in sorted(given.keys() - wanted.keys())],
         'not finite': sorted(name for name, array in arrays.items() if not _is_finite(array)),
         'of another shape': [
             f'{name} {given[name]}, not {wanted[name]}'
@@ -118,11 +130,7 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     }
     if any(wrong.values()):
         faults = '; '.join(f'{len(names)} {what}: {_first(names)}' for what, names in wrong.items() if names)
-        where, hint = ('model', f' ({source}:backbone takes only the backbone)') if whole else ('backbone', '')
-        raise PretrainedError(f'{source} does not fit the {where}: {faults}{hint}')
-    log.info('the %s starts with the weights of %s', 'whole model' if whole else 'backbone', source)
-    filled = flat | {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-    return flax.traverse_util.unflatten_dict(filled, sep='/')
+        raise PretrainedError(f'{fault}: {faults}{remedy}')
 
 
 def cache_folder() -> Path:

@@ -13,6 +13,8 @@ import zipfile
 import h5py
 import numpy as np
 
+MOST_BYTES = 1 << 30  # of a weights file, and of the arrays in it; the published model has 55 MB
+
 
 class PretrainedError(ValueError):
     """Starting weights cannot be used. The message is one line for the user."""
@@ -23,36 +25,55 @@ def read_keras_h5(content: bytes, source: str) -> dict[str, dict[str, np.ndarray
 
     The file is a `.weights.h5` of Keras 3 (layers/.../vars/0, with the layer's name in an attribute) or a legacy `.h5`
     of TensorFlow 2 (.../layer/kernel:0), with weights only or a whole saved model. Nested models are flattened. The
-    states of optimizers and random generators are skipped. Raises PretrainedError with `source` in its message.
+    states of optimizers and random generators are skipped. An array that lies in another file, is no array of numbers,
+    or makes the sum larger than MOST_BYTES is refused before it is read. Raises PretrainedError with `source` in its
+    message.
     """
     layers: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
     unnamed: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     place: dict[str, str] = {}  # of each layer, to find two layers of one name
+    n_bytes = 0
+
+    def take(item: h5py.Dataset) -> np.ndarray:
+        nonlocal n_bytes
+        if item.external or item.is_virtual:
+            raise PretrainedError(f'{source}: the array {item.name} lies in another file; not loaded')
+        if item.dtype.kind not in 'fiub':
+            raise PretrainedError(f'{source}: {item.name} is no array of numbers; not loaded')
+        n_bytes += item.nbytes
+        if n_bytes > MOST_BYTES:
+            raise PretrainedError(f'{source}: its arrays are larger than {MOST_BYTES / 1e6:.0f} MB; not loaded')
+        return item[()]
 
     def visit(path: str, item) -> None:
         parts = path.split('/')
         if not isinstance(item, h5py.Dataset) or any(part.startswith(('optimizer', 'seed_gen')) for part in parts):
             return
-        numbered = parts[-2] == 'vars'
-        name = item.parent.attrs.get('name', '') if numbered else parts[-2]
+        layer = parts[-2] if len(parts) > 1 else path
+        numbered = layer == 'vars'
+        name = str(item.parent.attrs.get('name', '')) if numbered else layer
         if name and place.setdefault(name, item.parent.name) != item.parent.name:
             raise PretrainedError(f'{source} holds two layers named {name!r}; save a model with one of them')
         if not numbered:
-            layers[parts[-2]][parts[-1].split(':')[0]] = item[()]
+            layers[layer][parts[-1].split(':')[0]] = take(item)
         elif not name:
             raise PretrainedError(
                 f'{source} does not name its layers, because an early Keras 3 wrote it; save it as legacy .h5'
             )
         else:
-            unnamed[name].append(item[()])  # in the order '0', '1', ...
+            unnamed[name].append(take(item))  # in the order '0', '1', ...
 
     try:
         with h5py.File(io.BytesIO(content)) as file:
             file.visititems(visit)
-    except OSError as error:
-        raise PretrainedError(f'{source} is not a readable HDF5 file: {error}') from None
+    except PretrainedError:
+        raise
+    except Exception as error:  # a damaged file raises almost anything
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise PretrainedError(f'{source} is not a readable HDF5 file: {reason}') from None
     for layer, arrays in unnamed.items():
-        layers[layer] = dict(zip(_variable_names(arrays), arrays, strict=False))
+        names = [*_variable_names(arrays), *(f'array {number}' for number in range(len(arrays)))]
+        layers[layer] = dict(zip(names, arrays, strict=False))  # a surplus array gets a name that fits nothing
     return dict(layers)
 
 

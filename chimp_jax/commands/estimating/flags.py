@@ -43,7 +43,7 @@ class EstimateRequest:
     targets: str | None
     details: bool
     workers: int
-    weights: str
+    weights: str | None  # None: the default of combining.choose_combination
     round: str | None
     compile_cache: str | None
     coverage: float

@@ -10,7 +10,8 @@ import zipfile
 
 import pytest
 
-from chimp_jax.commands import entry, fetch
+from chimp_jax.commands import entry
+from chimp_jax.commands.sharing import fetch
 from chimp_jax.models import detector_weights
 
 CONTENT = b'the weights' * 100

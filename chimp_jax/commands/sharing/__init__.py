@@ -1,0 +1,1 @@
+"""Commands that get members from others, or pack members for others."""

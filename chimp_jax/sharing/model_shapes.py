@@ -1,0 +1,36 @@
+"""The names and shapes of a model's weights, to check weights from elsewhere before they become a member."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.pretrained import check_fit
+
+
+def fitted_variables(model_fields: Mapping[str, Any], arrays: dict[str, np.ndarray], source: str, remedy: str) -> dict:
+    """Returns {'params', 'batch_stats'}, float32, of arrays by flat names such as 'params/lstm/bias'.
+
+    model_fields: config.model. Raises PretrainedError if the arrays are not those of the whole model, ValueError if
+    there is no such model.
+    """
+    check_fit(weight_shapes(model_fields), arrays, f'{source} does not fit the model', remedy)
+    whole = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    return flax.traverse_util.unflatten_dict(whole, sep='/')
+
+
+def weight_shapes(model_fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Returns {flat name: shape} of all weights of a model. Computes and stores no number of them."""
+    model = DistanceModel(**model_fields)
+    inputs = {
+        'frames': jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.uint8),
+        'window': jax.ShapeDtypeStruct((1, 1, 1), jnp.int32),
+    }
+    if model.regions:
+        inputs['boxes'] = jax.ShapeDtypeStruct((1, 1, 1, 5), jnp.float32)
+    tree = jax.eval_shape(lambda given: model.init(jax.random.key(0), **given), inputs)
+    return {name: leaf.shape for name, leaf in flax.traverse_util.flatten_dict(dict(tree), sep='/').items()}
