@@ -10,6 +10,8 @@ split `test`.
 OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv, lost.csv (targets that no record contains) and
 dataset.json.
 
+Clips and tables may be local or in a bucket (gs://, s3://), OUT local or in gs://. s3:// requires the extra s3.
+
 Exit code 0 without problems, 3 if problems.csv has rows, 1 if the command fails. Run the same command again to resume.
 """
 
@@ -28,6 +30,7 @@ import pandas as pd
 from etils import epath
 
 from data_prep import lock
+from data_prep.buckets import s3_paths
 from data_prep.files import RESUME, failure_line, fingerprint, sha256, unchanged, write_json, write_whole
 from data_prep.folds import balance_lines, fold_balance, read_fold_table, read_or_make_folds
 from data_prep.inputs.categories import split_names
@@ -234,8 +237,8 @@ def _parse(arguments: list[str] | None) -> Job:
     add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
     add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=standard.burst_gap_s, help=BURST_GAP)
-    add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local or gs://')
-    add('--clips_full', nargs='+', default=(), help='folders with the original clips, local or gs://')
+    add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local, gs:// or s3://')
+    add('--clips_full', nargs='+', default=(), help='folders with the original clips, local, gs:// or s3://')
     add('--out', required=True, help='folder of the data set, local or gs://')
     add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as ffmpeg -r 1 cuts them')
     add('--gamma', default=standard.gamma, help='gamma correction. auto: of overexposed clips; always; never')
@@ -259,7 +262,9 @@ def main(arguments: list[str] | None = None) -> int:
     absl.logging.set_verbosity('error')
     try:
         job = _parse(arguments)
-        problems = build(job)
+        s3_paths.prepare((*job.clips_down, *job.clips_full, job.tables, job.detections), out=job.out)
+        with s3_paths.as_os_errors():
+            problems = build(job)
     except ValueError as error:
         print(f'build failed: {failure_line(error)}', file=sys.stderr)
         return 1
