@@ -29,9 +29,7 @@ def compute_dtype(name: Any) -> Any:
     except TypeError:
         found = None
     if found is None or found.name not in DTYPES:
-        raise ValueError(
-            f'model.dtype is {", ".join(map(repr, DTYPES[:-1]))} or {DTYPES[-1]!r}, not {str(name)!r}'
-        )
+        raise ValueError(f'model.dtype is {", ".join(map(repr, DTYPES[:-1]))} or {DTYPES[-1]!r}, not {str(name)!r}')
     return jnp.dtype(found.name)  # in the byte order of this machine
 
 

@@ -45,7 +45,12 @@ def a_batch(size=16):
 @functools.cache
 def mapped(dtype: str, n_devices: int = 8, micro_batches: int = 1):
     """Returns update(state, batch) -> (state, error), both on the host."""
-    settings = {'model': MODEL.copy(dtype=dtype), 'optimizer': OPTIMIZER, 'axis_name': REPLICA_AXIS, 'micro_batches': micro_batches}
+    settings = {
+        'model': MODEL.copy(dtype=dtype),
+        'optimizer': OPTIMIZER,
+        'axis_name': REPLICA_AXIS,
+        'micro_batches': micro_batches,
+    }
     devices = jax.devices()[:n_devices]
     step = parallel.map_train_step(functools.partial(steps.train_step, **settings), devices)
 
