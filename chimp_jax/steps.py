@@ -12,8 +12,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from flax.training.dynamic_scale import DynamicScale
 
-from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax import optim
+from chimp_jax.models.distance_model import DistanceModel, compute_dtype
 from chimp_jax.models.regions import Pooled
 
 
@@ -64,6 +66,7 @@ class TrainState:
     """Everything that training carries from update to update, a plain tree.
 
     plateau.scale is the factor on the learning rate. The plateau's state changes between epochs only.
+    loss_scale: the factor on the loss, in float16 only.
     """
 
     step: jax.Array
@@ -72,6 +75,7 @@ class TrainState:
     batch_stats: Any
     opt_state: optax.OptState
     plateau: Any
+    loss_scale: DynamicScale | None = None
 
 
 def forward_frames(
@@ -127,6 +131,8 @@ def train_step(
     The gradient is the gradient of the mean over all replicas' windows. Batch statistics are taken per part, as
     published. The running averages are their mean over all parts. Averaging at each update or once before evaluation
     is equivalent, because averaging is linear.
+    With a loss scale, a step that is not finite on one of the replicas is skipped on all: only the step's number and
+    the scale change, and the total of the error is NaN.
     """
     replica = jax.lax.axis_index(axis_name)
     step_key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -142,7 +148,7 @@ def train_step(
                 error = absolute_error(prediction, part['distance'], part['mask'])
             return error.total, (error, batch_stats)
 
-        gradient, (error, batch_stats) = jax.grad(loss_sum, has_aux=True)(state.params)
+        gradient, (error, batch_stats) = _gradient(loss_sum, state.params, state.loss_scale)
         return gradient, error, batch_stats
 
     gradient, error, batch_stats = _sum_over_parts(part_sums, batch, micro_batches)
@@ -157,7 +163,32 @@ def train_step(
         batch_stats=jax.lax.pmean(batch_stats, axis_name),
         opt_state=opt_state,
     )
+    if state.loss_scale is not None:
+        finite = _all_finite((gradient, new_state.batch_stats, error))
+        new_state = _unless_skipped(new_state, state, finite)
+        error = error._replace(total=jnp.where(finite, error.total, jnp.nan))
     return new_state, error
+
+
+def _gradient(loss_sum: Callable, params: Any, loss_scale: DynamicScale | None) -> tuple[Any, Any]:
+    """Returns the gradient in float32, and what loss_sum returns besides the loss. The scale acts within only."""
+    if loss_scale is None:
+        return jax.grad(loss_sum, has_aux=True)(params)
+    result = loss_scale.value_and_grad(loss_sum, has_aux=True)(params)
+    return result.grad, result.aux[1]
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _unless_skipped(new: TrainState, old: TrainState, finite: jax.Array) -> TrainState:
+    """Returns the new state if the step is finite, else the old one after the step. Both have the next loss scale.
+
+    The step's number is the place in the schedule and in the order of the batches, so a skipped step counts.
+    """
+    kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+    return kept.replace(step=new.step, loss_scale=optim.next_loss_scale(old.loss_scale, finite))
 
 
 def _sum_over_parts(part_sums: Callable, batch: Any, n_parts: int) -> Any:
@@ -253,6 +284,7 @@ def initial_state(
         batch_stats=variables['batch_stats'],
         opt_state=jax.jit(optimizer.init)(trained(variables['params'])),
         plateau=plateau.init({}),
+        loss_scale=optim.make_loss_scale() if compute_dtype(model.dtype) == jnp.float16 else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Training of one member: all epochs, resumable by epoch."""
 
+import dataclasses
 import functools
 import logging
 import math
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 from etils import epath
+from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict
 
 from chimp_jax import checkpoint, member_log, optim, parallel, scoring, steps
@@ -29,11 +31,27 @@ from data_prep.progress import Progress
 ROWS = {'video_id': str, 'time': np.int32, 'animal': str, 'distance': np.float32, 'prediction': np.float32}
 ROWS |= dict.fromkeys(BOX, np.float32)
 
+# Skipped steps in a row, with the loss scale at its least, that end a training in float16. From its start at 2**15 the
+# scale is at its least, 1, after 15 of them.
+MOST_SKIPPED = 25
+
 log = logging.getLogger(__name__)
 
 
 class TrainingError(Exception):
     """Training cannot continue. The message is one line for the user."""
+
+
+@dataclasses.dataclass
+class Skipped:
+    """Counts the steps that training in float16 skips: in the epoch, and in a row since this process started."""
+
+    in_epoch: int = 0
+    in_a_row: int = 0
+
+    def count(self, skipped: bool) -> None:
+        self.in_epoch += skipped
+        self.in_a_row = self.in_a_row + 1 if skipped else 0
 
 
 class Trainer:
@@ -79,10 +97,13 @@ class Trainer:
         events = member_log.open_events(folder)
         member_log.write_metrics(folder, history)  # a kill between the checkpoint and this file left it one row short
         progress.skip(len(history), work=len(history))
+        skipped = Skipped()
         while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):
-            epoch = len(history) + 1
-            state, train_mae = self._train_epoch(state, fold, rates, epoch, progress)
+            epoch, skipped.in_epoch = len(history) + 1, 0
+            state, train_mae = self._train_epoch(state, fold, rates, epoch, progress, skipped)
             row, rows = self._validate(state, fold)
+            if state.loss_scale is not None:
+                row |= {'skipped_steps': skipped.in_epoch, 'loss_scale': float(state.loss_scale.scale)}
             state = state.replace(plateau=optim.next_plateau(self.plateau, state.plateau, row['val_mae']))
             history = [*history, {'epoch': epoch, 'step': epoch * n_steps, 'train_mae': train_mae, **row}]
             if checkpoint.best_epoch(history) == epoch:
@@ -127,14 +148,14 @@ class Trainer:
         return pretrained.start_fold(fresh, start.init, fold.number, data.folds, read_run)
 
     def _train_epoch(
-        self, state: steps.TrainState, fold: Fold, rates: np.ndarray, epoch: int, progress: Progress
+        self, state: steps.TrainState, fold: Fold, rates: np.ndarray, epoch: int, progress: Progress, skipped: Skipped
     ) -> tuple[steps.TrainState, float]:
-        """Returns the state after the epoch, and the mean training error in metres."""
+        """Returns the state after the epoch, and the mean training error in metres of the steps that count."""
         error, waiting = Mean(0.0, 0.0), []
         n_steps = self.data.n_steps(fold)
 
         def read(step, batch, more):
-            total = error + _finite(more, step, rates[step], batch)
+            total = error + _counted(more, step, rates[step], batch, state.loss_scale, skipped)
             note = f'{self.config.recipe} fold {fold.number} epoch {epoch}, MAE {total.value():.2f} m'
             progress.advance(0, work=1 / n_steps, note=note)
             return total
@@ -167,8 +188,9 @@ class Trainer:
             'plateau_rate': rate,
         }
         if not math.isfinite(row['val_mae']):
+            remedy = '; float16 may overflow: set model.dtype=float32' if state.loss_scale is not None else ''
             raise TrainingError(
-                f'the validation error is not finite after step {int(state.step)}, learning rate {rate:.3g}'
+                f'the validation error is not finite after step {int(state.step)}, learning rate {rate:.3g}{remedy}'
             )
         return row, rows
 
@@ -207,12 +229,27 @@ def _devices(n_examples: int, micro_batches: int) -> list[jax.Device]:
     return devices[:used]
 
 
-def _finite(error: Mean, step: int, rate: float, batch: dict) -> Mean:
-    """Returns the error, on the host. Raises TrainingError if it is not finite."""
+def _counted(
+    error: Mean, step: int, rate: float, batch: dict, loss_scale: DynamicScale | None, skipped: Skipped
+) -> Mean:
+    """Returns the error, on the host; nothing for a step that was skipped, which counts as such.
+
+    loss_scale: after the latest step. Raises TrainingError if the error is not finite without a loss scale, or if the
+    smallest scale does not help.
+    """
     error = Mean(float(error.total), float(error.count))
-    if not math.isfinite(error.total):
-        raise TrainingError(f'the loss is not finite at step {step}, learning rate {rate:.3g}; {_keys(batch)}')
-    return error
+    skipped.count(not math.isfinite(error.total))
+    if not skipped.in_a_row:
+        return error
+    where = f'step {step}, learning rate {rate:.3g}; {_keys(batch)}'
+    if loss_scale is None:
+        raise TrainingError(f'the loss is not finite at {where}')
+    if skipped.in_a_row >= MOST_SKIPPED and optim.loss_scale_is_least(loss_scale):
+        raise TrainingError(
+            f'gradients overflow float16 in {skipped.in_a_row} steps in a row, although the loss scale is at its least; '
+            f'set model.dtype=float32 or a lower train.learning_rate; the last of them is {where}'
+        )
+    return Mean(0.0, 0.0)
 
 
 def _keys(batch: dict) -> str:

@@ -33,7 +33,8 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     data.composite_probability = 0.0  # of an example to get a second animal, pasted from another second of its clip
 
     config.model = model = ml_collections.ConfigDict()  # the fields of DistanceModel
-    model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU; parameters and metres stay float32
+    model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU, 'float16' with loss scaling on GPUs without
+    # bfloat16; parameters and metres stay float32
     model.backbone = 'efficientnet_b0'  # as published, or 'efficientnet_lite0': no squeeze-excite, ReLU6
     model.normalization = 'unit'  # 'unit': x / 255 as published; 'imagenet': ImageNet's mean and deviation
     model.drop_connect = 0.2  # rate at the last block, growing linearly from 0

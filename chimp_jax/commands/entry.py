@@ -18,6 +18,7 @@ from data_prep.files import RESUME, failure_line
 from data_prep.workers.guard import WorkerError
 
 COMMANDS = {
+    'train': 'trains members on labelled clips: records, folds, training and errors in one go',
     'estimate': 'distances for all clips of a folder',
     'report': 'an HTML page to look through the estimates and to correct them',
     'evaluate': 'errors of the estimates, if some distances are known',
@@ -94,7 +95,15 @@ def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f'  {name:{width}}  {purpose}' for name, purpose in COMMANDS.items()]
     usage = 'usage: chimp-distance COMMAND ...     (chimp-distance COMMAND --help lists the flags of a command)'
-    return '\n'.join([usage, '', *lines, '', 'chimp-train trains members. --version prints the version.'])
+    return '\n'.join(
+        [
+            usage,
+            '',
+            *lines,
+            '',
+            'chimp-train trains recipes on prepared records. --version prints the version.',
+        ]
+    )
 
 
 def _version() -> str:

@@ -20,7 +20,7 @@ from chimp_jax.models.regions import Pooled, RegionBranch, pool_boxes
 REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-DTYPES = ('float32', 'bfloat16')  # of the computation
+DTYPES = ('float32', 'bfloat16', 'float16')  # of the computation
 
 
 def compute_dtype(name: Any) -> Any:
@@ -30,10 +30,7 @@ def compute_dtype(name: Any) -> Any:
     except TypeError:
         found = None
     if found is None or found.name not in DTYPES:
-        raise ValueError(
-            f'model.dtype is {" or ".join(map(repr, DTYPES))}, not {str(name)!r}; float16 would require loss scaling, '
-            'which this project lacks'
-        )
+        raise ValueError(f'model.dtype is {", ".join(map(repr, DTYPES[:-1]))} or {DTYPES[-1]!r}, not {str(name)!r}')
     return jnp.dtype(found.name)  # in the byte order of this machine
 
 
