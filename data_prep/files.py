@@ -1,9 +1,10 @@
 """Files that appear whole or not at all, and their checksums."""
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from etils import epath
 
@@ -16,12 +17,29 @@ RESUME = 'correct this and run the same command again to resume'  # after a fail
 
 def write_whole(path, content: str | bytes) -> None:
     """Writes a file under a temporary name, then renames it: a killed run leaves the old file or the new one."""
+    with unfinished_file(path) as unfinished:
+        # The content may hold file names that are not UTF-8.
+        unfinished.write_bytes(content.encode(errors='backslashreplace') if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def unfinished_file(path) -> Iterator[epath.Path]:
+    """Yields the path of a file to write, which takes the place of `path` at the end: for content that fills no memory.
+
+    If the writing fails, the unfinished file is deleted, and an OSError names `path`.
+    """
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    # The content may hold file names that are not UTF-8.
-    unfinished.write_bytes(content.encode(errors='backslashreplace') if isinstance(content, str) else content)
-    unfinished.replace(path)
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:  # a full disk
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def write_json(path, content) -> None:

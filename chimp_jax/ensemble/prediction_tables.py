@@ -13,14 +13,14 @@ SECOND = KEY[:2]
 BOX = ['bbox_x', 'bbox_y', 'bbox_width', 'bbox_height']  # 0..1 of the picture
 
 
-def read_predictions(path, columns: Sequence[str]) -> pd.DataFrame:
+def read_predictions(path, columns: Sequence[str], data: bytes | None = None) -> pd.DataFrame:
     """Reads KEY (texts; time in whole seconds) and the named columns (float64, NaN if empty) of a CSV table.
 
-    A table without the column animal has the animal ''. The index is the line of each row. Raises ValueError, with file
-    and line, if the table cannot be read, lacks a column, or has a time that is not a whole second or another cell that
-    is not a number.
+    A table without the column animal has the animal ''. The index is the line of each row. data: the content if it is
+    not read from the file; `path` is then the name in messages. Raises ValueError, with file and line, if the table
+    cannot be read, lacks a column, or has a time that is not a whole second or another cell that is not a number.
     """
-    table = with_animal(read_table(path, required=[*SECOND, *columns], numbers=['time', *columns]))
+    table = with_animal(read_table(path, required=[*SECOND, *columns], numbers=['time', *columns], data=data))
     texts = table[['video_id', 'animal']].astype(str)
     read = texts.assign(time=seconds_of(table, path))[KEY]
     return read.assign(**{name: numbers_of(table, name, path) for name in columns})

@@ -14,6 +14,7 @@ import numpy as np
 from etils import epath
 
 from chimp_jax.models.weight_files import MOST_BYTES, PretrainedError, read_keras_h5
+from chimp_jax.sharing.zip_entry import read_entry
 
 HDF5, ZIP = b'\x89HDF\r\n\x1a\n', b'PK\x03\x04'
 _MOST_CONFIG_BYTES = 1 << 24
@@ -86,7 +87,7 @@ def _entry(file: zipfile.ZipFile, name: str, most_bytes: int, source: str) -> by
         raise PretrainedError(f'{source} holds {name} {len(found)} times, not once; save the model again with Keras')
     if found[0].file_size > most_bytes:
         raise PretrainedError(f'{source}: {name} has {found[0].file_size / 1e6:.0f} MB, which is too much; not loaded')
-    return file.read(found[0])  # at most file_size bytes, whatever the compressed ones would give
+    return read_entry(file, found[0])
 
 
 def _config_in_h5(content: bytes) -> str:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 16  # so that little is lost when a connection stalls
 _CONNECT_S, _READ_S = 10, 30
 _TRIES_OF_A_REQUEST = 3
 
