@@ -91,7 +91,7 @@ def add_train_flags(parser: argparse.ArgumentParser) -> None:
     add_compile_cache(parser)
     fields = parser.add_argument_group(
         'fields of the config',
-        '--config.SECTION.FIELD=VALUE changes a field, as for chimp-train: --config.train.epochs=4',
+        '--config.SECTION.FIELD=VALUE changes a field, such as --config.train.epochs=4',
     )
     for path, value in _fields(standard.get_config()):
         if path not in _SET:
