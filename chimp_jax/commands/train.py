@@ -106,11 +106,15 @@ def _train(request: TrainRequest, config: ConfigDict) -> int:
     """Trains the members that are not finished. Returns 0, or 1 if the training fails."""
     from chimp_jax import train, trainer
 
-    if not log.isEnabledFor(logging.DEBUG):
-        trainer.log.setLevel(logging.WARNING)  # the progress line has epoch and error
+    ours = logging.getLogger('chimp_jax')
+    level = ours.level
+    if level > logging.DEBUG:
+        ours.setLevel(logging.WARNING)  # the progress line has epoch and error
     try:
         train.train_recipes([config], epath.Path(request.out))
     except trainer.TrainingError as error:
         print(f'train failed: {error}', file=sys.stderr)
         return 1
+    finally:
+        ours.setLevel(level)
     return 0

@@ -224,8 +224,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_and_skipped_steps_are_recorde
         save(*arguments)
         raise Killed
 
-    monkeypatch.setattr(checkpoint, 'save', save_and_die)
-    for _ in range(3):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, 'save', save_and_die)
         with pytest.raises(Killed):
             train.train_recipe(config, tmp_path / 'killed', folds=[1])
     train.train_recipe(config, tmp_path / 'killed', folds=[1])
