@@ -73,6 +73,7 @@ def read_config(folder: epath.Path) -> ConfigDict:
     config['model'].setdefault('regions', False)  # members before version 1.2 had no region branch
     config['data'].setdefault('most_animals', 3)
     config['data'].setdefault('composite_probability', 0.0)
+    config['train'].setdefault('frozen', '')  # members before version 1.3 trained all weights
     return ConfigDict(config)
 
 

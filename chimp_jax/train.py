@@ -24,6 +24,7 @@ from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
 from chimp_jax.members import read_config
 from chimp_jax.models.distance_model import compute_dtype
 from chimp_jax.trainer import Trainer, TrainingError
+from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
 from data_prep.progress import Progress
 from data_prep.records import split_sizes
@@ -62,6 +63,7 @@ def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
     """Raises ValueError if a config cannot be trained, as far as it can be known without records."""
     for config in configs:
         compute_dtype(config.model.dtype)
+        check_frozen(config)
         check_owner(epath.Path(workdir) / config.recipe, config)
 
 

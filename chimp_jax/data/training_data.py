@@ -56,9 +56,7 @@ class TrainingData:
     @functools.cached_property
     def index(self) -> input_pipeline.TrainingIndex:
         """The index of all records. Each process reads its own part of them."""
-        n_records = split_sizes(self.records, self.stream)['train']
-        mine = input_pipeline.share_records(np.ones(n_records, int), jax.process_count())[jax.process_index()]
-        part = input_pipeline.index_records(self._read(*mine), self.plan.windows, self.plan.animals)
+        part = input_pipeline.index_records(self._read(*self.own_part), self.plan.windows, self.plan.animals)
         distances = [known.tolist() for known in part.distance_m]
         everywhere = processes.gather([part.video_id, part.n_examples.tolist(), distances, part.n_left_out.tolist()])
         video_id, n_examples, distance_m, n_left_out = (sum(lists, []) for lists in zip(*everywhere, strict=True))
@@ -67,6 +65,26 @@ class TrainingData:
         if index.n_left_out.any():
             log.warning('%s: %s', self.records, self._describe_left_out(index.n_left_out))
         return index
+
+    @property
+    def own_part(self) -> tuple[int, int]:
+        """The range (first, stop) of the records that this process reads if each reads an equal part."""
+        n_records = split_sizes(self.records, self.stream)['train']
+        return input_pipeline.share_records(np.ones(n_records, int), jax.process_count())[jax.process_index()]
+
+    def read(self, first: int, stop: int) -> Iterator[Record]:
+        """Yields the records first..stop-1, of all folds."""
+        return to_records(self._read(first, stop).prefetch(8))
+
+    def own_ranges(self, fold: Fold) -> dict[int, tuple[int, int]]:
+        """Returns {share: range (first, stop) of the records} for the training clips of this process' shares."""
+        ranges = input_pipeline.share_records(self.index.counts(fold.training), self.plan.n_shares)
+        return {share: ranges[share] for share in self.own_shares}
+
+    def validation_range(self, fold: Fold) -> tuple[int, int]:
+        """Returns the range (first, stop) of the records with this process' validation clips."""
+        ranges = input_pipeline.share_records(self.index.counts(fold.validation), jax.process_count())
+        return ranges[jax.process_index()]
 
     def _describe_left_out(self, n_left_out: np.ndarray) -> str:
         several = f'{n_left_out.sum()} labels in {np.sum(n_left_out > 0)} clips are left out of training'
@@ -94,15 +112,13 @@ class TrainingData:
 
     def batches(self, fold: Fold, epoch: int) -> Iterator[dict[str, np.ndarray]]:
         """Yields this process' part of the batches of an epoch, see input_pipeline.training_batches."""
-        ranges = input_pipeline.share_records(self.index.counts(fold.training), self.plan.n_shares)
-        shares = {share: self._clips_of(fold.training, *ranges[share]) for share in self.own_shares}
+        shares = {share: self._clips_of(fold.training, *part) for share, part in self.own_ranges(fold).items()}
         batches = input_pipeline.training_batches(shares, self.plan, seed=self.seed + fold.number, epoch=epoch)
         return itertools.islice(batches, self.n_steps(fold))  # another process' share may end before ours
 
     def validation_records(self, fold: Fold) -> Iterator[Record]:
         """Yields this process' part of the validation clips."""
-        ranges = input_pipeline.share_records(self.index.counts(fold.validation), jax.process_count())
-        return to_records(self._clips_of(fold.validation, *ranges[jax.process_index()]).prefetch(8))
+        return to_records(self._clips_of(fold.validation, *self.validation_range(fold)).prefetch(8))
 
     def _clips_of(self, video_ids: Collection[str], first: int, stop: int) -> tf.data.Dataset:
         return input_pipeline.of_clips(self._read(first, stop), video_ids)

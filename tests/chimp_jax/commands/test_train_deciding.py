@@ -117,7 +117,7 @@ def test_fields_of_the_config_are_flags(labels):
 
 @pytest.mark.parametrize(
     'flag',
-    ['--config.train.epochs=4.5', '--config.train.batchsize=3', '--config.model.regions=2', '--config.data.stream=down'],
+    ['--config.train.epochs=4.5', '--config.train.batchsize=3', '--config.model.regions=2', '--config.recipe=x'],
 )
 def test_a_wrong_field_ends_with_code_2(labels, flag, capsys):
     with pytest.raises(SystemExit) as raised:
