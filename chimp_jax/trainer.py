@@ -246,7 +246,7 @@ def _counted(
         raise TrainingError(f'the loss is not finite at {where}')
     if skipped.in_a_row >= MOST_SKIPPED and optim.loss_scale_is_least(loss_scale):
         raise TrainingError(
-            f'gradients overflow float16 in {skipped.in_a_row} steps in a row, although the loss scale is at its least; '
+            f'gradients overflow float16 in {skipped.in_a_row} steps in a row, and the loss scale is at its least; '
             f'set model.dtype=float32 or a lower train.learning_rate; the last of them is {where}'
         )
     return Mean(0.0, 0.0)

@@ -13,6 +13,7 @@ OUT/data/problems.csv, and the job continues. chimp-train trains other recipes o
 
 import argparse
 import logging
+import sys
 
 from etils import epath
 from ml_collections import ConfigDict
@@ -50,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
         code = _train(request, config)
         if code:
             return code
-        from chimp_jax.commands.training.results import result_lines
+        from chimp_jax.commands.training.results import describe_result
 
-        print('\n'.join(result_lines(request, config, decided, problems)))
+        print('\n'.join(describe_result(request, config, decided, problems)))
     return 3 if problems else 0
 
 
@@ -105,11 +106,15 @@ def _train(request: TrainRequest, config: ConfigDict) -> int:
     """Trains the members that are not finished. Returns 0, or 1 if the training fails."""
     from chimp_jax import train, trainer
 
-    if not log.isEnabledFor(logging.DEBUG):
-        trainer.log.setLevel(logging.WARNING)  # the progress line has epoch and error
+    ours = logging.getLogger('chimp_jax')
+    level = ours.level
+    if level > logging.DEBUG:
+        ours.setLevel(logging.WARNING)  # the progress line has epoch and error
     try:
         train.train_recipes([config], epath.Path(request.out))
     except trainer.TrainingError as error:
-        print(f'train failed: {error}')
+        print(f'train failed: {error}', file=sys.stderr)
         return 1
+    finally:
+        ours.setLevel(level)
     return 0

@@ -203,13 +203,14 @@ class Killed(Exception):
 
 
 def start_at(monkeypatch, scale):
-    monkeypatch.setattr(optim, 'make_loss_scale', lambda make=optim.make_loss_scale: make().replace(scale=scale))
+    make = optim.make_loss_scale
+    monkeypatch.setattr(optim, 'make_loss_scale', lambda: make().replace(scale=jnp.float32(scale)))
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_and_skipped_steps_are_recorded(config, tmp_path, monkeypatch):
-    """The scale starts at 2**20. From 2**18 on the first product of the gradient overflows: all three steps of epoch 1."""
-    start_at(monkeypatch, jnp.float32(2.0**20))
-    config.train.epochs = 4
+    """The scale starts at 2**20. The first product of the gradient overflows from 2**18 on: in all steps of epoch 1."""
+    start_at(monkeypatch, 2.0**20)
+    config.train.epochs = 3
     train.train_recipe(config, tmp_path / 'whole', folds=[1])
     metrics = pd.read_csv(tmp_path / 'whole' / RECIPE / 'fold_1' / 'metrics.csv')
     n_steps = metrics['step'].iloc[0]
@@ -223,15 +224,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one_and_skipped_steps_are_recorde
         save(*arguments)
         raise Killed
 
-    monkeypatch.setattr(checkpoint, 'save', save_and_die)
-    for _ in range(4):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, 'save', save_and_die)
         with pytest.raises(Killed):
             train.train_recipe(config, tmp_path / 'killed', folds=[1])
     train.train_recipe(config, tmp_path / 'killed', folds=[1])
     whole, killed = (tmp_path / run / RECIPE / 'fold_1' for run in ('whole', 'killed'))
     for name in ('metrics.csv', 'oof.csv', 'member.json'):
         assert filecmp.cmp(whole / name, killed / name, shallow=False), name
-    weights = [checkpoint.restore_weights(folder / 'checkpoints', 4) for folder in (whole, killed)]
+    weights = [checkpoint.restore_weights(folder / 'checkpoints', 3) for folder in (whole, killed)]
     jax.tree.map(np.testing.assert_array_equal, *weights)
     (events,) = whole.glob('events.out.tfevents.*')
     tags = {value.tag for event in tf.compat.v1.train.summary_iterator(str(events)) for value in event.summary.value}

@@ -11,7 +11,7 @@ from ml_collections.config_dict import ConfigDict
 
 from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.commands.training import config_files  # noqa: F401  (before the config file)
-from chimp_jax.configs import demo as standard
+from chimp_jax.configs import laptop as standard
 from chimp_jax.configs.recipes import parse_recipe
 from data_prep.inputs.categories import split_names
 from data_prep.job import Job
@@ -91,7 +91,7 @@ def add_train_flags(parser: argparse.ArgumentParser) -> None:
     add_compile_cache(parser)
     fields = parser.add_argument_group(
         'fields of the config',
-        '--config.SECTION.FIELD=VALUE changes a field, as for chimp-train: --config.train.epochs=4',
+        '--config.SECTION.FIELD=VALUE changes a field, such as --config.train.epochs=4',
     )
     for path, value in _fields(standard.get_config()):
         if path not in _SET:

@@ -33,7 +33,7 @@ def read_oof_rows(request: TrainRequest, config: ConfigDict) -> OutOfFold:
     return make_out_of_fold(members, combined.oof, estimate_m, combined.labels.to_numpy(float))
 
 
-def result_lines(request: TrainRequest, config: ConfigDict, decided: Decided, problems: list[Problem]) -> list[str]:
+def describe_result(request: TrainRequest, config: ConfigDict, decided: Decided, problems: list[Problem]) -> list[str]:
     """Returns what the screen shows at the end."""
     oof = read_oof_rows(request, config)
     intervals = oof.fit_intervals(COVERAGE)
