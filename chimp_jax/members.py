@@ -73,6 +73,8 @@ def read_config(folder: epath.Path) -> ConfigDict:
     config['model'].setdefault('regions', False)  # members before version 1.2 had no region branch
     config['data'].setdefault('most_animals', 3)
     config['data'].setdefault('composite_probability', 0.0)
+    for name, value in (('teacher', ''), ('teacher_share', 0.5), ('unlabelled', '')):  # older members
+        config['data'].setdefault(name, value)
     return ConfigDict(config)
 
 
