@@ -11,7 +11,7 @@ import small
 from chimp_jax.data.folds import load_folds
 from chimp_jax.data.teacher import held_seconds, read_teacher, with_every_second
 from chimp_jax.data.training_data import TrainingData
-from data_prep.records import write_records
+from data_prep.records import read_records, write_records
 
 HEADER = 'video_id,time,distance,out_of_fold'
 
@@ -143,13 +143,21 @@ def test_a_student_trains_on_its_fold_and_on_clips_without_labels(folder, caplog
     # Fold 0 validates clips 0, 1 and 2, of the sites s0 to s2, so it does not learn m.mp4 of s1.
     found = {}
     for batch in data.batches(folds[0], epoch=1):
-        for name, time, distance, mask in zip(*(batch[k] for k in ('video_id', 'time', 'distance', 'mask')), strict=True):
+        for name, time, distance, mask in zip(
+            *(batch[k] for k in ('video_id', 'time', 'distance', 'mask')), strict=True
+        ):
             assert mask.tolist() == [1]
             found[name.decode(), int(time[0])] = float(distance[0])
-    labels = {r.video_id: r.target_distance_m for r in small_records(folder)}
+    labels = {r.video_id: r.target_distance_m for r in read_records(folder, 'full', 'train')}
     expected = {(f'clip {n}.mp4', 2 * k): labels[f'clip {n}.mp4'][k] for n in (3, 4, 5) for k in range(4)}
     expected['clip 3.mp4', 2] = (expected['clip 3.mp4', 2] + 30) / 2
-    expected |= {('clip 3.mp4', 3): 30.0, ('y.mp4', 3): 40.0, ('y.mp4', 4): 40.0, ('n.mp4', 3): 40.0, ('n.mp4', 4): 40.0}
+    expected |= {
+        ('clip 3.mp4', 3): 30.0,
+        ('y.mp4', 3): 40.0,
+        ('y.mp4', 4): 40.0,
+        ('n.mp4', 3): 40.0,
+        ('n.mp4', 4): 40.0,
+    }
     expected = {key: float(metres) for key, metres in expected.items() if np.isfinite(metres)}
     assert found == pytest.approx(expected)
     said = [line for line in caplog.messages if 'teacher.csv: ' in line]
@@ -159,19 +167,15 @@ def test_a_student_trains_on_its_fold_and_on_clips_without_labels(folder, caplog
         '5 clips of the records have no row; 1 rows have no distance; '
         '1 clips are in two folders of records and are read from the first'
     ]
-    assert any('fold 0: 2 of 3 clips without labels are learned; the others come from sites' in m for m in caplog.messages)
+    assert any(
+        'fold 0: 2 of 3 clips without labels are learned; the others come from sites' in m for m in caplog.messages
+    )
     assert any('the site of 1 is unknown' in line for line in caplog.messages)
-
-
-def small_records(folder):
-    from data_prep.records import read_records
-
-    return list(read_records(folder, 'full', 'train'))
 
 
 def test_validation_knows_no_teacher(folder):
     data, folds = student(folder, ROWS)
-    labels = {r.video_id: r for r in small_records(folder)}
+    labels = {r.video_id: r for r in read_records(folder, 'full', 'train')}
     read = list(data.validation_records(folds[0]))
     assert sorted(r.video_id for r in read) == ['clip 0.mp4', 'clip 1.mp4', 'clip 2.mp4']
     for one in read:
@@ -194,13 +198,17 @@ def test_predictions_of_seen_clips_and_foreign_tables_are_refused(folder, rows, 
         data.n_steps(folds[0])
 
 
-def test_clips_without_labels_require_a_teacher_and_a_split(folder):
+def test_clips_without_labels_require_a_teacher_and_a_split(folder, tmp_path):
     config = small.config(folder)
     config.data.unlabelled = str(folder / 'more')
     with pytest.raises(ValueError, match='set --config.data.teacher too'):
         TrainingData(config.data, batch_size=1, seed=0)
     config.data.update(teacher=str(table(folder, ROWS)), unlabelled=str(folder))
     assert TrainingData(config.data, batch_size=1, seed=0).sources.n_records == 12  # 6 + 3, and the 3 again
+    write_records({'train': ['q.mp4']}, {'q.mp4': small.record('q.mp4', 8, [0], 0)}.get, tmp_path, 'full')
+    config.data.unlabelled = str(tmp_path)
+    with pytest.raises(ValueError, match='has no clips without labels .split test.; prepare them with'):
+        TrainingData(config.data, batch_size=1, seed=0)
 
 
 def test_without_a_teacher_the_split_test_is_not_read(folder):
