@@ -75,6 +75,7 @@ def read_config(folder: epath.Path) -> ConfigDict:
     config['data'].setdefault('composite_probability', 0.0)
     for name, value in (('teacher', ''), ('teacher_share', 0.5), ('unlabelled', '')):  # older members
         config['data'].setdefault(name, value)
+    config['train'].setdefault('frozen', '')  # members before version 1.3 trained all weights
     return ConfigDict(config)
 
 

@@ -42,6 +42,11 @@ def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -
     return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), out_axes=(0, None), devices=devices)
 
 
+def map_tokens_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
+    """Returns step(weights, batch) -> tokens, split as the batch is."""
+    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), devices=devices)
+
+
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
     """Returns the tree on every device, placed as the mapped steps return it: another placement compiles them twice."""
     return jax.device_put(tree, _sharding(devices))

@@ -19,6 +19,7 @@ from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.members import Member
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
+from chimp_jax.models.regions import Pooled
 from chimp_jax.steps import Mean
 from data_prep.records import Record
 
@@ -43,6 +44,8 @@ class Scorer:
         self.frames_per_device = frames_per_device(size_px)
         encode = functools.partial(steps.encode_step, model=model, one_by_one=self.devices[0].platform == 'cpu')
         self._encode = parallel.map_encode_step(encode, self.devices)
+        self._look = parallel.map_encode_step(functools.partial(encode, method='look'), self.devices)
+        self._tokens = parallel.map_tokens_step(functools.partial(steps.tokens_step, model=model), self.devices)
         self._eval = parallel.map_eval_step(
             functools.partial(steps.eval_step, model=model, axis_name=REPLICA_AXIS), self.devices
         )
@@ -56,20 +59,46 @@ class Scorer:
 
         With boxes [F, A, 5] of these frames the result is their tokens [F * (1 + A), 1280], frame by frame.
         """
+        if not len(chosen):
+            return np.zeros((0, FEATURES), np.float32)
+        return self._dealt(self._encode, weights, frames, chosen, boxes).reshape(-1, FEATURES)
+
+    def look(self, weights, frames: np.ndarray, chosen: np.ndarray, boxes: np.ndarray | None = None) -> tuple:
+        """Returns DistanceModel.look of the chosen frames, at least one: features [F, 1280], what boxes pool or None.
+
+        The weights need not hold more than the backbone.
+        """
+        return self._dealt(self._look, weights, frames, chosen, boxes)
+
+    def _dealt(self, step, weights, frames: np.ndarray, chosen: np.ndarray, boxes: np.ndarray | None) -> Any:
+        """Returns the results of a mapped encode step for the chosen frames, as arrays [F, ...] of the host."""
         # The frames are dealt out in turn, so all devices have equally much to do if a call is not full.
         place = np.arange(self.frames_per_device * len(self.devices)).reshape(-1, len(self.devices)).T
-        features, waiting = [np.zeros((0, FEATURES), np.float32)], []
+        results, waiting = [], []
         for i in range(0, len(chosen), place.size):
             some = np.arange(i, min(i + place.size, len(chosen)))
             there = place < len(some)
             some = some[np.where(there, place, 0)]
             their_boxes = None if boxes is None else boxes[some]
-            waiting.append(self._encode(weights, frames[chosen[some]], there, their_boxes))
+            waiting.append(step(weights, frames[chosen[some]], there, their_boxes))
             if len(waiting) == 2:  # one call late, so that the devices always have their next call
-                features.append(_collect(waiting.pop(0)))
-        features += map(_collect, waiting)
-        tokens = 1 if boxes is None else 1 + boxes.shape[1]
-        return np.concatenate(features)[: len(chosen) * tokens]
+                results.append(_collect(waiting.pop(0)))
+        results += map(_collect, waiting)
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(chosen)], *results)
+
+    def tokens(self, weights, features: np.ndarray, pooled: Pooled, boxes: np.ndarray) -> np.ndarray:
+        """The results of `look` for F frames with boxes [F, A, 5] -> what `encode` returns, tokens [F * (1 + A), 1280].
+
+        The weights need not hold the backbone.
+        """
+        size = self.frames_per_device * len(self.devices)
+        found = [np.zeros((0, FEATURES), np.float32)]
+        for i in range(0, len(features), size):
+            batch = {'features': features, 'pooled': pooled, 'boxes': boxes}
+            batch = jax.tree.map(lambda x, first=i: _pad(x[first : first + size], size), batch)
+            tokens = parallel.join(self._tokens(weights, parallel.split(batch, len(self.devices))))
+            found.append(tokens[: len(features) - i].reshape(-1, FEATURES))
+        return np.concatenate(found)
 
     def distances(
         self, weights, features: np.ndarray, window: np.ndarray, distance_m: np.ndarray
@@ -159,12 +188,9 @@ def target_boxes(pieces: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True)))
 
 
-def _collect(dealt: jax.Array) -> np.ndarray:
-    """Features [D, B, 1280] of frames that were dealt out in turn -> [B * D, 1280] in the order of the frames.
-
-    Tokens [D, B, P, 1280] -> [B * D * P, 1280].
-    """
-    return np.asarray(dealt).swapaxes(0, 1).reshape(-1, FEATURES)
+def _collect(dealt: Any) -> Any:
+    """Results [D, B, ...] of frames that were dealt out in turn -> [B * D, ...] in the order of the frames."""
+    return jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:]), dealt)
 
 
 def _pad(batch: Any, size: int) -> Any:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from chimp_jax.models.distance_model import DistanceModel
-from chimp_jax.models.efficientnet import FEATURES
+from chimp_jax.models.regions import Pooled
 
 
 class Mean(NamedTuple):
@@ -74,6 +74,36 @@ class TrainState:
     plateau: Any
 
 
+def forward_frames(
+    params: Any, batch_stats: Any, part: dict[str, jax.Array], key: jax.Array, *, model: DistanceModel
+) -> tuple[jax.Array, Any]:
+    """Returns the predictions of a part of the batch in training, and the running averages after it."""
+    prediction, updated = model.apply(
+        {'params': params, 'batch_stats': batch_stats},
+        frames=part['frames'],
+        window=part['window'],
+        boxes=part['boxes'] if model.regions else None,
+        train=True,
+        mutable=['batch_stats'],
+        rngs={'dropout': key},
+    )
+    return prediction, updated['batch_stats']
+
+
+def forward_features(
+    params: Any, batch_stats: Any, part: dict[str, jax.Array], key: jax.Array, *, model: DistanceModel
+) -> tuple[jax.Array, Any]:
+    """Returns the predictions from kept features [B, S, 1280]. The backbone's variables are not needed.
+
+    For a model with regions, part also has what the boxes [B, S, A, 5] pool: bins [B, S, A, 7, 7, C] and mean
+    [B, S, A, 1280].
+    """
+    given = {name: part[name] for name in ('features', 'window')}
+    if model.regions:
+        given |= {'pooled': Pooled(part['bins'], part['mean']), 'boxes': part['boxes']}
+    return model.apply({'params': params}, **given, method='distances_of_look'), batch_stats
+
+
 def train_step(
     state: TrainState,
     batch: dict[str, jax.Array],
@@ -83,11 +113,14 @@ def train_step(
     optimizer: optax.GradientTransformation,
     axis_name: str,
     micro_batches: int = 1,
+    forward: Callable = forward_frames,
 ) -> tuple[TrainState, Mean]:
     """Computes one update on one replica's share of the batch. Returns the masked absolute error of all replicas, too.
 
     batch: frames [B, S, H, W, 3] 0..255, window [B, K, T] int32, distance [B, K] float32, mask [B, K]. For a model with
     regions also boxes [B, S, A, 5] and the other arrays of `animal_error`.
+    forward: forward_frames trains the whole network, forward_features all but the backbone; the state then has neither
+    the backbone's parameters nor batch statistics, and the batch has features in place of frames.
     learning_rate: of this update, before the plateau's factor. It is an argument, so a schedule compiles nothing again.
     micro_batches: number of parts of the share, computed one after the other to save memory. Each part acts as a
     replica: D replicas with M parts do the same as D * M replicas, if batch statistics are taken per replica.
@@ -102,20 +135,12 @@ def train_step(
         key = jax.random.fold_in(step_key, replica * micro_batches + number)
 
         def loss_sum(params):
-            prediction, updated = model.apply(
-                {'params': params, 'batch_stats': state.batch_stats},
-                frames=part['frames'],
-                window=part['window'],
-                boxes=part['boxes'] if model.regions else None,
-                train=True,
-                mutable=['batch_stats'],
-                rngs={'dropout': key},
-            )
+            prediction, batch_stats = forward(params, state.batch_stats, part, key, model=model)
             if model.regions:
                 error = animal_error(prediction, part)
             else:
                 error = absolute_error(prediction, part['distance'], part['mask'])
-            return error.total, (error, updated['batch_stats'])
+            return error.total, (error, batch_stats)
 
         gradient, (error, batch_stats) = jax.grad(loss_sum, has_aux=True)(state.params)
         return gradient, error, batch_stats
@@ -157,27 +182,36 @@ def encode_step(
     *,
     model: DistanceModel,
     one_by_one: bool = False,
-) -> jax.Array:
+    method: str = 'encode',
+) -> Any:
     """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics).
 
     there [N] bool: False for frames that only fill the call; their features are meaningless. one_by_one: loops over
     the frames, so that a frame's feature maps stay in a CPU core's cache, and skips frames that only fill.
     boxes [N, A, 5]: the result is the tokens [N, 1 + A, 1280] (DistanceModel.encode).
+    method: 'look' returns the results of DistanceModel.look instead, in which only the backbone has a part.
     """
 
     def encode(frames, boxes):
         one_each = None if boxes is None else boxes[:, None]
-        return model.apply(weights, frames=frames[:, None], boxes=one_each, method='encode')[:, 0]
+        encoded = model.apply(weights, frames=frames[:, None], boxes=one_each, method=method)
+        return jax.tree.map(lambda x: x[:, 0], encoded)
 
     if not one_by_one:
         return encode(frames, boxes)
 
     def one(numbered):
         frame, is_there, boxes = jax.tree.map(lambda x: x[None], numbered)
-        nothing = jnp.zeros((FEATURES,) if boxes is None else (1 + boxes.shape[1], FEATURES), model.dtype)
-        return jax.lax.cond(is_there[0], lambda: encode(frame, boxes)[0], lambda: nothing)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(encode, frame, boxes))
+        encoded = jax.lax.cond(is_there[0], lambda: encode(frame, boxes), lambda: nothing)
+        return jax.tree.map(lambda x: x[0], encoded)
 
     return jax.lax.map(one, (frames, there, boxes))
+
+
+def tokens_step(weights: dict[str, Any], batch: dict[str, Any], *, model: DistanceModel) -> jax.Array:
+    """features [N, 1280], pooled and boxes [N, A, 5] -> tokens [N, 1 + A, 1280], without the backbone."""
+    return model.apply(weights, **jax.tree.map(lambda x: x[:, None], batch), method='tokens')[:, 0]
 
 
 def eval_step(
@@ -195,19 +229,28 @@ def initial_state(
     plateau: optax.GradientTransformationExtraArgs,
     seed: int,
     init: Callable[[dict], dict] = lambda variables: variables,
+    trained: Callable[[Any], Any] = lambda params: params,
 ) -> TrainState:
-    """Returns a fresh state. `init` may put starting weights into the variables."""
-    # Parameters depend neither on the picture's size nor on the number of frames, so the smallest input is enough.
-    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
-    if model.regions:
-        inputs['boxes'] = jnp.zeros((1, 1, 1, 5), jnp.float32)
-    # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
-    variables = init(jax.jit(model.init)(jax.random.key(seed, impl='rbg'), **inputs))
+    """Returns a fresh state. `init` may put starting weights into the variables.
+
+    trained: returns the parameters that the optimizer changes; the others have no state there.
+    """
+    variables = init(fresh_variables(model, seed))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key_data(jax.random.key(seed)),
         params=variables['params'],
         batch_stats=variables['batch_stats'],
-        opt_state=jax.jit(optimizer.init)(variables['params']),
+        opt_state=jax.jit(optimizer.init)(trained(variables['params'])),
         plateau=plateau.init({}),
     )
+
+
+def fresh_variables(model: DistanceModel, seed: int) -> dict[str, Any]:
+    """Returns {'params', 'batch_stats'} by the initialisers of the layers."""
+    # Parameters depend neither on the picture's size nor on the number of frames, so the smallest input is enough.
+    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
+    if model.regions:
+        inputs['boxes'] = jnp.zeros((1, 1, 1, 5), jnp.float32)
+    # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
+    return jax.jit(model.init)(jax.random.key(seed, impl='rbg'), **inputs)

@@ -24,6 +24,7 @@ from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
 from chimp_jax.members import read_config
 from chimp_jax.models.distance_model import compute_dtype
 from chimp_jax.trainer import Trainer, TrainingError
+from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
 from data_prep.progress import Progress
 from data_prep.records import split_sizes
@@ -39,6 +40,7 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] |
     """
     for config in configs:
         compute_dtype(config.model.dtype)
+        check_frozen(config)
         split_sizes(config.data.records, config.data.stream)
         check_owner(epath.Path(workdir) / config.recipe, config)
     progress = _open_progress(configs, folds)

@@ -11,7 +11,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from chimp_jax import checkpoint, member_log, optim, parallel, scoring, steps
-from chimp_jax.data import chunks, input_pipeline, processes
+from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold
 from chimp_jax.data.training_data import TrainingData
 from chimp_jax.ensemble.distances import rmse
@@ -20,12 +20,11 @@ from chimp_jax.members import load_fold
 from chimp_jax.models import pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.steps import Mean
+from chimp_jax.training.frozen import FrozenTraining
+from chimp_jax.training.whole import WholeTraining
 from chimp_jax.workdir import claim_recipe
 from data_prep.progress import Progress
-from data_prep.workers.background import in_background
 
-ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
-ANIMAL_ARRAYS = (*ARRAYS, 'boxes', 'belief', 'animal_distance', 'animal_mask')  # with a region branch
 # Of oof.csv. The boxes of the targets tell later how errors depend on the place of the animal in the picture.
 ROWS = {'video_id': str, 'time': np.int32, 'animal': str, 'distance': np.float32, 'prediction': np.float32}
 ROWS |= dict.fromkeys(BOX, np.float32)
@@ -50,6 +49,8 @@ class Trainer:
         self.optimizer = optim.make_optimizer(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
         self.plateau = optim.make_plateau(learning_rate=train.learning_rate, **train.plateau)
         self.scorer = scoring.Scorer(self.model, config.data.size_px)
+        form = FrozenTraining if train.frozen else WholeTraining
+        self.form = form(self.model, self.data, self.scorer)
         self._train_step = parallel.map_train_step(
             functools.partial(
                 steps.train_step,
@@ -57,6 +58,7 @@ class Trainer:
                 optimizer=self.optimizer,
                 axis_name=REPLICA_AXIS,
                 micro_batches=train.micro_batches,
+                forward=self.form.forward,
             ),
             self.devices,
         )
@@ -70,7 +72,7 @@ class Trainer:
         n_steps = self.data.n_steps(fold)
         rates = self._rates(n_steps)
         manager = checkpoint.open_manager(folder / 'checkpoints')
-        state, history = self._start(manager, fold)
+        state, history = self._start(manager, fold, folder.parent)
         claim_recipe(folder.parent, config)  # not earlier: a config that cannot start must not keep the folder
         member_log.write_places(folder.parent, config.data.records)
         member_log.note_start(folder)
@@ -85,7 +87,7 @@ class Trainer:
             history = [*history, {'epoch': epoch, 'step': epoch * n_steps, 'train_mae': train_mae, **row}]
             if checkpoint.best_epoch(history) == epoch:
                 processes.write_shared(folder / 'oof.csv', without_empty_animal(rows).to_csv(index=False))
-            checkpoint.save(manager, state, history)
+            checkpoint.save(manager, self.form.complete(state), history)
             member_log.write_metrics(folder, history)
             member_log.write_events(events, history[-1])
             log.info('%s fold %d epoch %d: %s', config.recipe, fold.number, epoch, _describe(history[-1]))
@@ -95,21 +97,24 @@ class Trainer:
         manager.close()
         return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history, config.data.records)
 
-    def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
+    def _start(self, manager, fold: Fold, folder: epath.Path) -> tuple[steps.TrainState, list[dict]]:
         """Returns state and history of the latest checkpoint, or fresh ones with the starting weights of the config."""
         init = functools.partial(self._starting_weights, fold=fold)
         seed = self.config.seed + fold.number
-        state = steps.initial_state(self.model, self.optimizer, self.plateau, seed=seed, init=init)
+        state = steps.initial_state(
+            self.model, self.optimizer, self.plateau, seed=seed, init=init, trained=self.form.trained
+        )
         state, history = checkpoint.restore(manager, state) or (state, [])
         if history:
             log.info('fold %d resumes after epoch %d', fold.number, len(history))
         epochs = processes.gather(len(history))
         if len(set(epochs)) > 1:
             raise ValueError(f'the processes resume after epochs {epochs}; give all of them the same --workdir')
-        return parallel.replicate(state, self.devices), history
+        return parallel.replicate(self.form.begin(state, folder), self.devices), history
 
     def _starting_weights(self, fresh: dict, fold: Fold) -> dict:
         start, data = self.config.start, self.config.data
+        fresh = self.form.fresh(fresh)
         if start.output_bias not in ('zero', 'median'):
             raise ValueError(f"start.output_bias is 'zero' or 'median', not {start.output_bias!r}")
         if start.output_bias == 'median':  # before start_from: if that loads another run, its learnt bias replaces this
@@ -134,8 +139,7 @@ class Trainer:
             progress.advance(0, work=1 / n_steps, note=note)
             return total
 
-        names = ANIMAL_ARRAYS if self.model.regions else ARRAYS
-        batches = parallel.prefetch(self.data.batches(fold, epoch), names, self.devices)
+        batches = parallel.prefetch(self.form.batches(fold, epoch), self.form.arrays, self.devices)
         for step, (arrays, batch) in enumerate(batches, int(state.step)):
             state, more = self._train_step(state, arrays, rates[step])
             waiting.append((step, batch, more))
@@ -145,17 +149,11 @@ class Trainer:
 
     def _validate(self, state: steps.TrainState, fold: Fold) -> tuple[dict, pd.DataFrame]:
         """Returns the row of metrics.csv and the rows of oof.csv: the labelled targets with their predictions."""
-        weights = self.scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
-        data = self.config.data
-        groups = chunks.in_chunks(chunks.split_long(self.data.validation_records(fold)))
-        decode = functools.partial(input_pipeline.decode_records, size_px=data.size_px)
+        whole = self.form.complete(state)
+        weights = self.scorer.place({'params': whole.params, 'batch_stats': whole.batch_stats})
         parts, error = [], Mean(0.0, 0.0)
-        for records, frames in in_background(decode, groups, overlap=True):  # the next chunk, while this one is scored
-            rows = scoring.target_rows(records)
-            most = self.data.plan.animals.most
-            plan = chunks.plan_windows(records, [True] * len(records), data.n_frames, data.step_s, most)
-            prediction, more = self.scorer.score(weights, frames, plan, rows['distance'].to_numpy())
-            parts.append(rows.assign(prediction=prediction).join(scoring.target_boxes(records)))
+        for rows, more in self.form.validate(weights, fold):
+            parts.append(rows)
             error += more
         mine = {name: [value for part in parts for value in part[name].tolist()] for name in ROWS}
         everywhere = processes.gather([mine, [error.total, error.count]])

@@ -55,6 +55,9 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     start.output_bias = 'zero'  # 'median': start at the median training distance, which saves about 100 updates
 
     config.train = train = ml_collections.ConfigDict()
+    train.frozen = ''  # published: all weights are trained. 'backbone': each frame and its mirror image are encoded
+    # once and kept as features beside the records; all other weights are trained on them. Half of the windows are
+    # mirrored; the recipe's other augmentations would need other pictures and are not applied
     train.batch_size = 96  # windows per update, over all devices
     train.micro_batches = 1  # parts of a device's windows, one after the other, for small memories. Each part has its
     # own batch statistics, as if it were a device: 8 parts on one device make the update of a v3-8

@@ -129,10 +129,11 @@ class TrainingIndex(NamedTuple):
         return np.where([video_id in video_ids for video_id in self.video_id], self.n_examples, 0)
 
     def without(self, is_left_out: np.ndarray) -> 'TrainingIndex':
-        """Returns the index in which these records, [n] bool, have nothing to train on. Positions stay."""
+        """Returns the index in which these records, [n] bool, have no name and nothing to train on. Positions stay."""
+        names = ['' if out else name for name, out in zip(self.video_id, is_left_out, strict=True)]
         counts = {name: np.where(is_left_out, 0, getattr(self, name)) for name in _COUNTS}
         distance_m = [known[: 0 if out else None] for known, out in zip(self.distance_m, is_left_out, strict=True)]
-        return self._replace(**counts, distance_m=distance_m)
+        return self._replace(**counts, video_id=names, distance_m=distance_m)
 
     def to_lists(self) -> list[list]:
         """Returns the columns as lists, for JSON."""
@@ -163,10 +164,10 @@ def index_records(
     rows = []
     names = (*_fields_of_examples(animals, teacher), 'site')
     for record in records.map(lambda r: {name: r[name] for name in names}).as_numpy_iterator():
-        fields, n_taught = _taught({name: _as_text(value) for name, value in record.items()}, cut, teacher)
-        found = cut_examples(fields, cut, animals)
+        fields = {name: _as_text(value) for name, value in record.items()}
+        found = cut_examples(fields, cut, animals, teacher=teacher)
         n_examples = len(found.examples)
-        rows.append((fields['video_id'], n_examples, found.label_m, found.n_left_out, n_taught, fields['site']))
+        rows.append((fields['video_id'], n_examples, found.label_m, found.n_left_out, found.n_taught, fields['site']))
     return TrainingIndex.of_lists([list(zip(*rows, strict=True)) or [[]] * len(TrainingIndex._fields)])
 
 
@@ -206,8 +207,7 @@ def _cut_examples(record: dict, plan: BatchPlan, draw: int) -> tf.data.Dataset:
 
     def cut_record(*values):
         fields = {name: _as_text(value) for name, value in zip(names, values, strict=True)}
-        fields, _ = _taught(fields, cut, plan.teacher)
-        examples = cut_examples(fields, cut, plan.animals, draw if composites else None).examples
+        examples = cut_examples(fields, cut, plan.animals, draw if composites else None, plan.teacher).examples
         flat = [one._asdict() | dict(zip(pasted, one.pasted, strict=True)) for one in examples]
         return [
             np.array([one[name] for one in flat], dtype.as_numpy_dtype).reshape(-1, *shape)
@@ -229,11 +229,6 @@ def _cut_examples(record: dict, plan: BatchPlan, draw: int) -> tf.data.Dataset:
 def _fields_of_examples(animals: AnimalCut, teacher: Teacher | None) -> tuple[str, ...]:
     """Returns the names of the fields of a record that make its examples."""
     return ('video_id', *_LABELS, *(_ANIMALS if animals.most else _TARGETS if teacher else ()))
-
-
-def _taught(fields: dict, cut: WindowCut, teacher: Teacher | None) -> tuple[dict, int]:
-    """Returns the fields of a record with the teacher's distances, and the number of the teacher's rows in them."""
-    return teacher.teach(fields, cut.n_frames, cut.step_s) if teacher else (fields, 0)
 
 
 def _as_text(value):

@@ -69,9 +69,8 @@ class TrainingData:
     @functools.cached_property
     def index(self) -> input_pipeline.TrainingIndex:
         """The index of all records. Each process reads its own part of them."""
-        plan, n_records = self.plan, self.sources.n_records
-        mine = input_pipeline.share_records(np.ones(n_records, int), jax.process_count())[jax.process_index()]
-        part = input_pipeline.index_records(self.sources.read(*mine), plan.windows, plan.animals, plan.teacher)
+        plan = self.plan
+        part = input_pipeline.index_records(self.sources.read(*self.own_part), plan.windows, plan.animals, plan.teacher)
         index = input_pipeline.TrainingIndex.of_lists(processes.gather(part.to_lists()))
         is_repeated = np.array(repeated(index.video_id))
         index = index.without(is_repeated)
@@ -81,6 +80,28 @@ class TrainingData:
             plan.teacher.check_labelled(set(index.video_id[: self.sources.n_labelled]))
             log.info('%s', describe_lesson(plan.teacher, index, self.sources.n_labelled, int(is_repeated.sum())))
         return index
+
+    @property
+    def own_part(self) -> tuple[int, int]:
+        """The range (first, stop) of the records that this process reads if each reads an equal part."""
+        each = np.ones(self.sources.n_records, int)
+        return input_pipeline.share_records(each, jax.process_count())[jax.process_index()]
+
+    def read(self, first: int, stop: int) -> Iterator[Record]:
+        """Yields the records first..stop-1, of all folds, without those that nothing is learned from."""
+        index, n_labelled = self.index, self.sources.n_labelled
+        taught = (name for name, n_taught in zip(index.video_id, index.n_taught, strict=True) if n_taught)
+        return to_records(self._clips_of({*index.video_id[:n_labelled], *taught}, first, stop).prefetch(8))
+
+    def own_ranges(self, fold: Fold) -> dict[int, tuple[int, int]]:
+        """Returns {share: range (first, stop) of the records} for the training clips of this process' shares."""
+        ranges = input_pipeline.share_records(self.index.counts(self.training_clips(fold)), self.plan.n_shares)
+        return {share: ranges[share] for share in self.own_shares}
+
+    def validation_range(self, fold: Fold) -> tuple[int, int]:
+        """Returns the range (first, stop) of the records with this process' validation clips."""
+        ranges = input_pipeline.share_records(self.index.counts(fold.validation), jax.process_count())
+        return ranges[jax.process_index()]
 
     def _describe_left_out(self, n_left_out: np.ndarray) -> str:
         several = f'{n_left_out.sum()} labels in {np.sum(n_left_out > 0)} clips are left out of training'
@@ -130,15 +151,13 @@ class TrainingData:
     def batches(self, fold: Fold, epoch: int) -> Iterator[dict[str, np.ndarray]]:
         """Yields this process' part of the batches of an epoch, see input_pipeline.training_batches."""
         clips = self.training_clips(fold)
-        ranges = input_pipeline.share_records(self.index.counts(clips), self.plan.n_shares)
-        shares = {share: self._clips_of(clips, *ranges[share]) for share in self.own_shares}
+        shares = {share: self._clips_of(clips, *part) for share, part in self.own_ranges(fold).items()}
         batches = input_pipeline.training_batches(shares, self.plan, seed=self.seed + fold.number, epoch=epoch)
         return itertools.islice(batches, self.n_steps(fold))  # another process' share may end before ours
 
     def validation_records(self, fold: Fold) -> Iterator[Record]:
         """Yields this process' part of the validation clips."""
-        ranges = input_pipeline.share_records(self.index.counts(fold.validation), jax.process_count())
-        return to_records(self._clips_of(fold.validation, *ranges[jax.process_index()]).prefetch(8))
+        return to_records(self._clips_of(fold.validation, *self.validation_range(fold)).prefetch(8))
 
     def _clips_of(self, video_ids: Collection[str], first: int, stop: int) -> tf.data.Dataset:
         return self.sources.read(first, stop, self.sources.chosen(self.index.video_id, video_ids))
