@@ -89,6 +89,8 @@ def as_config(config: dict[str, Any]) -> ConfigDict:
     config['model'].setdefault('regions', False)  # members before version 1.2 had no region branch
     config['data'].setdefault('most_animals', 3)
     config['data'].setdefault('composite_probability', 0.0)
+    for name, value in (('teacher', ''), ('teacher_share', 0.5), ('unlabelled', '')):  # older members
+        config['data'].setdefault(name, value)
     config['train'].setdefault('frozen', '')  # members before version 1.3 trained all weights
     return ConfigDict(config)
 

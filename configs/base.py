@@ -28,6 +28,11 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     data.frames_per_example = 0  # distinct frames that these windows may need; 0: the frames of one window
     data.shares = 1  # parts of the clips, read apart, with equal parts of each batch; a multiple of the processes
     data.shuffle_windows = 2048  # windows in the shuffle buffer, as JPEG: about 0.4 MB each at full size
+    # A student learns the distances of an ensemble (configs/student.py).
+    data.teacher = ''  # table of these distances, which `chimp-distance score --split teacher` writes; '': none
+    data.teacher_share = 0.5  # of the teacher's distance in the mixture with a label: the teacher has less noise, the
+    # label no bias. A second without a label has the teacher's distance alone
+    data.unlabelled = ''  # another folder of data_prep.build, whose clips without labels the student learns too
     # The next two matter only with model.regions.
     data.most_animals = 3  # slots of animals in an example and in a frame; more animals get the whole frame's distance
     data.composite_probability = 0.0  # of an example to get a second animal, pasted from another second of its clip

@@ -81,12 +81,12 @@ def member_graphs(member: Member) -> dict:
 
 def _exporter():
     try:
-        from chimp_jax.models import onnx_export
+        from chimp_jax.models.onnx_files import export
     except ImportError as error:
         raise ValueError(
             f'export requires the extra onnx ({error}); install it with: pip install chimp_jax[onnx]'
         ) from None
-    return onnx_export
+    return export
 
 
 def load_member(folder) -> Member:

@@ -25,7 +25,7 @@ def cut_share(video_ids: Iterable[str], plan: BatchPlan, kept: KeptFeatures, mir
     for video_id in video_ids:
         record = kept.records[video_id]
         row = kept.frame_rows(record)
-        for example in cut_examples(vars(record), plan.windows, plan.animals).examples:
+        for example in cut_examples(vars(record), plan.windows, plan.animals, teacher=plan.teacher).examples:
             frame = row[example.frame]
             found['video_id'].append(video_id.encode())
             found['frame'].append([frame + side * kept.n_frames for side in range(1 + mirrored)])

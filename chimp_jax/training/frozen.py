@@ -1,6 +1,5 @@
 """Training of all but the backbone, on features that are kept beside the records (config.train.frozen)."""
 
-import itertools
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -124,7 +123,7 @@ class FrozenTraining:
         data = self.data
         if self._shares is None or self._shares[0] != fold:
             cut = {
-                share: cut_share(self._clips_of(fold.training, *part), data.plan, self.kept, self.mirrored)
+                share: cut_share(self._clips_of(data.training_clips(fold), *part), data.plan, self.kept, self.mirrored)
                 for share, part in data.own_ranges(fold).items()
             }
             self._shares = fold, cut
@@ -158,4 +157,4 @@ class FrozenTraining:
         return self.scorer.tokens(weights, features, pooled, windows.boxes)
 
     def _clips_of(self, video_ids: Collection[str], first: int, stop: int) -> Iterator[str]:
-        return (video_id for video_id in itertools.islice(self.kept.records, first, stop) if video_id in video_ids)
+        return (video_id for video_id in self.data.index.video_id[first:stop] if video_id in video_ids)
