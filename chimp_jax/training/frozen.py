@@ -103,7 +103,7 @@ class FrozenTraining:
     def _read_or_encode(self, digest: str, workdir: epath.Path) -> KeptFeatures:
         data, size_px = self.data, self.data.plan.size_px
         about = feature_files.describe_features(self.model, size_px, self.mirrored, digest)
-        folder = feature_files.open_folder(data.records, workdir, data.stream, about)
+        folder = feature_files.open_folder(data.records, workdir, data.sources.stream, about)
         n_channels = count_channels(self.model, self._backbone, size_px)
         encoder = Encoder(self.scorer, self.scorer.place(self._backbone), size_px, self.mirrored, n_channels)
         if jax.process_count() > 1:  # each encodes a part; then all read all
