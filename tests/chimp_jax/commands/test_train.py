@@ -114,18 +114,22 @@ def test_without_sites_the_folds_are_by_clip_and_the_intervals_say_so(clips, tmp
 
 
 @pytest.mark.parametrize(
-    'more,told',
+    'sites,more,told',
     [
-        (['--folds=7'], 'usable labels of 6 clips, and 7 folds require 7; label more clips, or give --folds=6'),
-        (['--config.train.batch_size=64'], 'trains on about 15 of the 30 labels, fewer than a batch of 64; label more'),
-        (['--config.model.dtype=float64'], "model.dtype is 'float32', 'bfloat16' or 'float16', not 'float64'"),
-        (['--detections=nowhere.json'], 'nowhere.json does not exist'),
+        (False, ['--folds=7'], 'usable labels of 6 clips, and 7 folds require 7; label more clips, or give --folds=6'),
+        (
+            True,
+            ['--config.train.batch_size=64'],
+            'trains on about 15 of the 30 labels, fewer than a batch of 64; label more',
+        ),
+        (True, ['--config.model.dtype=float64'], "model.dtype is 'float32', 'bfloat16' or 'float16', not 'float64'"),
+        (True, ['--detections=nowhere.json'], 'nowhere.json does not exist'),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_the_work(clips, tmp_path, capsys, monkeypatch, more, told):
+def test_what_cannot_be_trained_is_refused_before_the_work(clips, tmp_path, capsys, monkeypatch, sites, more, told):
     monkeypatch.setattr(local, 'store_clips', None)
     labels = tmp_path / 'labels.csv'
-    write_labels(labels)
+    write_labels(labels, sites=sites)
     assert run(labels, clips, *more) == 1
     error = capsys.readouterr().err
     assert told in error and len(error.splitlines()) == 1
