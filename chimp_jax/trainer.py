@@ -96,6 +96,7 @@ class Trainer:
         member_log.note_start(folder)
         events = member_log.open_events(folder)
         member_log.write_metrics(folder, history)  # a kill between the checkpoint and this file left it one row short
+        progress.start_clock()  # keeping features may have taken minutes
         progress.skip(len(history), work=len(history))
         skipped = Skipped()
         while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):

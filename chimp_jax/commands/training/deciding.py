@@ -111,7 +111,7 @@ def tell_problems(problems: Sequence[Problem], labels: str) -> None:
     for problem in problems[:MOST_NAMED]:
         print(f'problem: {problem.row or problem.video_id}: {problem.video_id}: {problem.reason}')
     if len(problems) > MOST_NAMED:
-        print(f'problem: {len(problems) - MOST_NAMED} more rows or clips of {labels}, see problems.csv in the records')
+        print(f'problem: {len(problems) - MOST_NAMED} more rows or clips of {labels}')
 
 
 def _has_box(boxes: pd.Series) -> bool:
