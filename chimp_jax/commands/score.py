@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     log.info('%d members: %s', len(found), ', '.join(member.name for member in found))
     parts = out.parent / f'{out.name}.parts'
     with hold(parts):
-        predictions = predict_targets(request, found, parts)
+        predictions = predict_requested(request, found, parts)
         lost = results.read_lost(request.records, 'train' if split == predict.OOF else split)
         rows = make_rows(predictions, combined, lost, order)
         columns = [*KEY, 'distance']
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     return finish(out, rows)
 
 
-def predict_targets(request: ScoreRequest, found: list[members.Member], parts: epath.Path) -> predict.Predictions:
+def predict_requested(request: ScoreRequest, found: list[members.Member], parts: epath.Path) -> predict.Predictions:
     """Returns the predictions of the members for the split of the request."""
     operations = predict.operations(request.tta)
     if request.split == predict.TEACHER:
