@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     out = options.out or f'{PurePosixPath(options.clip).stem}-second-{options.second}.png'
     try:
-        s3_paths.prepare([options.clip])
+        s3_paths.connect([options.clip])
         with s3_paths.as_os_errors():
             found = inspect_clip(options.clip, options.second)
         draw(os.path.basename(options.clip), found).savefig(out, dpi=100)

@@ -13,7 +13,7 @@ from data_prep.records import Record
 BOXES_PER_CALL = 4  # of a frame; a frame with more is encoded several times
 
 
-class ClipLook(NamedTuple):
+class FramesToEncode(NamedTuple):
     """F distinct frames and M distinct boxes of a clip.
 
     record: the clip's record with the SHA-256 of each picture in place of the picture. frame [F]: the first position of
@@ -42,7 +42,7 @@ class Calls(NamedTuple):
     slot: np.ndarray
 
 
-def look_at(record: Record, with_boxes: bool) -> ClipLook:
+def frames_to_encode(record: Record, with_boxes: bool) -> FramesToEncode:
     """Returns what is to be encoded. with_boxes: for a model with a region branch."""
     digests = [hashlib.sha256(jpeg).digest() for jpeg in record.frame_jpeg]
     first = first_of_equal(digests)
@@ -56,10 +56,10 @@ def look_at(record: Record, with_boxes: bool) -> ClipLook:
     whole = hashlib.sha256(b''.join(digests[place] for place in frame))
     whole.update(box_frame.astype('<i4').tobytes() + box.astype('<f4').tobytes())
     record = dataclasses.replace(record, frame_jpeg=digests)
-    return ClipLook(record, frame, row.reshape(-1), box_frame, box, whole.hexdigest())
+    return FramesToEncode(record, frame, row.reshape(-1), box_frame, box, whole.hexdigest())
 
 
-def plan_calls(look: ClipLook) -> Calls:
+def plan_calls(look: FramesToEncode) -> Calls:
     """Returns the calls that encode all frames and boxes of a clip."""
     n_frames = len(look.frame)
     count = np.bincount(look.box_frame, minlength=n_frames)

@@ -42,7 +42,7 @@ def backbone_digest(variables: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def describe_features(model: DistanceModel, size_px: int, mirrored: bool, backbone_sha256: str) -> dict:
+def describe_kept(model: DistanceModel, size_px: int, mirrored: bool, backbone_sha256: str) -> dict:
     """Returns everything that features depend on besides the records, for about.json."""
     settings = {name: str(getattr(model, name)) for name in ('backbone', 'normalization', 'stages')}
     dtype = np.dtype(model.dtype).name

@@ -102,7 +102,7 @@ class FrozenTraining:
 
     def _read_or_encode(self, digest: str, workdir: epath.Path) -> KeptFeatures:
         data, size_px = self.data, self.data.plan.size_px
-        about = feature_files.describe_features(self.model, size_px, self.mirrored, digest)
+        about = feature_files.describe_kept(self.model, size_px, self.mirrored, digest)
         folder = feature_files.open_folder(data.records, workdir, data.sources.stream, about)
         n_channels = count_channels(self.model, self._backbone, size_px)
         encoder = Encoder(self.scorer, self.scorer.place(self._backbone), size_px, self.mirrored, n_channels)

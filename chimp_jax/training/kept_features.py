@@ -16,7 +16,7 @@ from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
 from chimp_jax.models.regions import BINS, Pooled
 from chimp_jax.scoring import Scorer
-from chimp_jax.training.clip_look import BOXES_PER_CALL, Calls, ClipLook, look_at, plan_calls
+from chimp_jax.training.clip_look import BOXES_PER_CALL, Calls, FramesToEncode, frames_to_encode, plan_calls
 from chimp_jax.training.feature_files import read_features, write_features
 from data_prep.progress import Progress
 from data_prep.records import Record
@@ -51,7 +51,7 @@ class KeptFeatures:
     the SHA-256 of each picture in place of the picture.
     """
 
-    def __init__(self, looks: Mapping[str, ClipLook], encoded: MutableMapping[str, np.ndarray], encoder: Encoder):
+    def __init__(self, looks: Mapping[str, FramesToEncode], encoded: MutableMapping[str, np.ndarray], encoder: Encoder):
         """encoded: {video_id: the numbers in the clip's file}. It is emptied, to save memory."""
         self.records = {video_id: look.record for video_id, look in looks.items()}
         self.n_frames = sum(len(look.frame) for look in looks.values())
@@ -93,7 +93,7 @@ class KeptFeatures:
         return Pooled(numbers[..., :n_bins].reshape(*box_row.shape, *self._bins_shape), numbers[..., n_bins:])
 
 
-def split_numbers(look: ClipLook, numbers: np.ndarray, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
+def split_numbers(look: FramesToEncode, numbers: np.ndarray, encoder: Encoder) -> tuple[np.ndarray, np.ndarray]:
     """Returns features [sides, F, 1280] and numbers of boxes [sides, M, ...] of a clip's file."""
     n = encoder.n_sides * len(look.frame) * FEATURES
     features = numbers[:n].reshape(encoder.n_sides, len(look.frame), FEATURES)
@@ -118,9 +118,9 @@ def keep_features(records: Iterable[Record], n_clips: int, folder: epath.Path, e
     looks, encoded = {}, {}
     with Progress('encode frames once', n_clips, work=float(n_clips), passing=True) as progress:
 
-        def missing() -> Iterator[tuple[Record, ClipLook]]:
+        def missing() -> Iterator[tuple[Record, FramesToEncode]]:
             for record in records:
-                look = look_at(record, with_boxes=encoder.n_channels > 0)
+                look = frames_to_encode(record, with_boxes=encoder.n_channels > 0)
                 looks[record.video_id] = look
                 n_numbers = encoder.n_sides * (len(look.frame) * FEATURES + len(look.box) * encoder.box_numbers)
                 found = read_features(folder / f'{look.digest}.f32', n_numbers)
@@ -139,13 +139,13 @@ def keep_features(records: Iterable[Record], n_clips: int, folder: epath.Path, e
     return KeptFeatures(looks, encoded, encoder)
 
 
-def _decode(missing: tuple[Record, ClipLook], size_px: int) -> np.ndarray:
+def _decode(missing: tuple[Record, FramesToEncode], size_px: int) -> np.ndarray:
     """Returns the distinct frames of a clip [F, size, size, 3] uint8."""
     record, look = missing
     return input_pipeline.decode_records([record], size_px)[look.frame]
 
 
-def _encode(look: ClipLook, frames: np.ndarray, encoder: Encoder) -> np.ndarray:
+def _encode(look: FramesToEncode, frames: np.ndarray, encoder: Encoder) -> np.ndarray:
     """Returns the numbers of a clip's file, float32 [n]: `split_numbers` divides them."""
     calls = plan_calls(look)
     sides = [(frames, calls.boxes)]

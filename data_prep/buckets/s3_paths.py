@@ -23,7 +23,7 @@ def require_s3(what: str) -> None:
         raise ValueError(f"{what} requires {' and '.join(missing)}; install the extra s3: pip install '.[s3]'")
 
 
-def prepare(inputs: Iterable[str | None], out: str | None = None) -> None:
+def connect(inputs: Iterable[str | None], out: str | None = None) -> None:
     """Makes s3:// paths readable in this process and in those that it starts; does nothing without such a path.
 
     Call it before the first use of an epath.Path, because epath decides once how it reads buckets. Without credentials

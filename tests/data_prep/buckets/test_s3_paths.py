@@ -122,7 +122,7 @@ def test_missing_packages(monkeypatch, absent):
         'gcsfs': 'gs:// and s3:// in one command require gcsfs',
     }
     with pytest.raises(ValueError, match=message[absent].replace('[', r'\[')):
-        s3_paths.prepare(paths)
+        s3_paths.connect(paths)
     before = dict(os.environ)
-    s3_paths.prepare(['clips', None, 'gs://c/d'], out='gs://c/out')  # needs nothing
+    s3_paths.connect(['clips', None, 'gs://c/d'], out='gs://c/out')  # needs nothing
     assert dict(os.environ) == before
