@@ -18,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
     'module,recipe',
     [
         (base, 'full-a4p50-f9s2'),
-        (demo, 'down-a1p50-f7s1'),
         *((deep_chimpact, r) for r in recipes.PUBLISHED),
     ],
 )
