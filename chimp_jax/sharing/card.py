@@ -56,25 +56,28 @@ def _training_data(folder: epath.Path, rows: pd.DataFrame, members: Sequence[Mem
         )
     if rows.empty:
         lines.append('Unknown here: the members have no out-of-fold predictions.')
-    else:
-        known = rows['distance'].dropna()
-        lines.append(
-            f'{len(rows)} distances of {rows["video_id"].nunique()} clips in the folds of these members, from '
-            f'{known.min():g} to {known.max():g} m, median {known.median():g} m.'
-        )
-    path = folder / CLIPS
-    if path.exists():
-        table = read_table(path, ['video_id', 'site', 'park'])
-        n_unknown = int((table['site'] == '').sum())
-        unknown = f'; {n_unknown} clips have no known site' if n_unknown else ''
-        sites = table.loc[table['site'] != '', 'site'].nunique()
-        lines.append(f'Sites: {sites}, with {len(table)} clips{unknown}.')
+        return lines
+    known, clips = rows['distance'].dropna(), set(rows['video_id'])
+    lines.append(
+        f'{len(rows)} distances of {len(clips)} clips in the folds of these members, from {known.min():g} to '
+        f'{known.max():g} m, median {known.median():g} m. {_sites_line(folder / CLIPS, clips)}'
+    )
     if anonymous:
         lines.append(
             'The names of clips, sites, parks and animals are replaced, and paths are left out. Distances and seconds '
             'are the original ones.'
         )
     return lines
+
+
+def _sites_line(path: epath.Path, clips: set[str]) -> str:
+    if not path.exists():
+        return 'Their sites are unknown.'
+    table = read_table(path, ['video_id', 'site', 'park']).set_index('video_id')
+    site = table['site'].reindex(sorted(clips)).fillna('')
+    n_unknown = int((site == '').sum())
+    unknown = f'; {n_unknown} clips have no known site' if n_unknown else ''
+    return f'They are from {site[site != ""].nunique()} sites{unknown}.'
 
 
 def _settings(config) -> list[tuple[str, object]]:

@@ -47,20 +47,16 @@ def download(url: str, path: Path, most_bytes: int, fault_of_start: Callable[[by
         raise DownloadError(f'{url} is no address of a file; give one that begins with https://')
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _known_part(path, url)
-    request = urllib.request.Request(url, headers={'User-Agent': 'chimp_jax', 'Accept-Encoding': 'identity'})
-    if part.mark:
-        request.add_header('Range', f'bytes={part.n_bytes}-')
-        request.add_header('If-Range', part.mark)
     try:
-        with _opener().open(request, timeout=TIMEOUT_S) as answer:
+        with _opener().open(_request(url, part), timeout=TIMEOUT_S) as answer:
             _receive(answer, url, part, most_bytes, fault_of_start)
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and part.mark:
-            _discard(part.path)  # the parts do not belong to this content
-            raise DownloadError(
-                f'{url}: the earlier part does not fit; run the same command again to start anew'
-            ) from None
+            if error.headers.get('Content-Range', '') != f'bytes */{part.n_bytes}':
+                _discard(part.path)  # the part does not belong to this content
+                return download(url, path, most_bytes, fault_of_start)
+            return _finish(part.path, path)  # the earlier run was killed behind the last byte
         raise DownloadError(
             f'{url}: the server answers {error.code} {error.reason}; check the address in a browser and give it with '
             '--url'
@@ -73,8 +69,20 @@ def download(url: str, path: Path, most_bytes: int, fault_of_start: Callable[[by
         if isinstance(error, DownloadError):
             raise
         raise DownloadError(f'{url} gives no readable answer: {_one_line(error)}; give another address') from None
-    part.path.replace(path)
-    _note_of(part.path).unlink(missing_ok=True)
+    _finish(part.path, path)
+
+
+def _finish(part: Path, path: Path) -> None:
+    part.replace(path)
+    _note_of(part).unlink(missing_ok=True)
+
+
+def _request(url: str, part: _Part) -> urllib.request.Request:
+    request = urllib.request.Request(url, headers={'User-Agent': 'chimp_jax', 'Accept-Encoding': 'identity'})
+    if part.mark:
+        request.add_header('Range', f'bytes={part.n_bytes}-')
+        request.add_header('If-Range', part.mark)
+    return request
 
 
 def _opener() -> urllib.request.OpenerDirector:

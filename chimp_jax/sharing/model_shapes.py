@@ -1,5 +1,6 @@
 """The names and shapes of a model's weights, to check weights from elsewhere before they become a member."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,11 @@ def fitted_variables(model_fields: Mapping[str, Any], arrays: dict[str, np.ndarr
 
 def weight_shapes(model_fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Returns {flat name: shape} of all weights of a model. Computes and stores no number of them."""
-    model = DistanceModel(**model_fields)
+    return _shapes_of(DistanceModel(**model_fields))
+
+
+@functools.lru_cache(maxsize=4)  # the members of a package have few models, and tracing one takes seconds
+def _shapes_of(model: DistanceModel) -> dict[str, tuple[int, ...]]:
     inputs = {
         'frames': jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.uint8),
         'window': jax.ShapeDtypeStruct((1, 1, 1), jnp.int32),

@@ -52,12 +52,11 @@ class PackageError(ValueError):
 
 
 class Writer:
-    """Writes the entries of a package into an open file, the manifest last."""
+    """Writes the entries of a package into an open zip file."""
 
-    def __init__(self, file, about: dict):
+    def __init__(self, opened: zipfile.ZipFile, about: dict):
         """about: further fields of the manifest."""
-        self._zip = zipfile.ZipFile(file, 'w')
-        self._about = about
+        self._zip, self._about = opened, about
         self._entries: dict[str, dict] = {}
 
     def add(self, name: str, content: str | bytes) -> None:
@@ -65,10 +64,10 @@ class Writer:
         self._entries[name] = {'bytes': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
         self._write(name, content)
 
-    def close(self) -> None:
+    def finish(self) -> None:
+        """Writes the manifest."""
         manifest = {'format': FORMAT, 'version': VERSION} | self._about | {'entries': self._entries}
         self._write(MANIFEST, (json.dumps(manifest, indent=2) + '\n').encode())
-        self._zip.close()
 
     def _write(self, name: str, content: bytes) -> None:
         info = zipfile.ZipInfo(name)  # of 1980: the date of writing is in the manifest

@@ -1,6 +1,7 @@
 """Writes the finished members of a folder into one package."""
 
 import datetime
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -41,15 +42,19 @@ def pack(runs, out: Path, anonymous: bool) -> Packed:
     done = {member.folder for member in members}
     unfinished = [str(folder) for folder in sorted(epath.Path(runs).glob('*/fold_*')) if folder not in done]
     about = {'date': datetime.date.today().isoformat(), 'anonymous': anonymous, 'versions': program_versions()}
-    with unfinished_file(out) as path, path.open('wb') as file, Progress('pack', len(members), 'members') as progress:
-        writer = Writer(file, about)
+    with (
+        unfinished_file(out) as path,
+        zipfile.ZipFile(path, 'w') as opened,
+        Progress('pack', len(members), 'members') as progress,
+    ):
+        writer = Writer(opened, about)
         for recipe in sorted({member.recipe for member in members}):
             theirs = [member for member in members if member.recipe == recipe]
             _add_recipe(writer, theirs, names)
             for member in theirs:
                 _add_member(writer, member, names)
                 progress.advance(1)
-        writer.close()
+        writer.finish()
     return Packed([member.name for member in members], unfinished)
 
 
