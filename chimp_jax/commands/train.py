@@ -25,12 +25,17 @@ from data_prep.inputs.labels import Problem
 from data_prep.lock import hold
 from data_prep.plan import Plan
 
+WARMUP_SHARE = 0.2  # of all updates, at most
+
 log = logging.getLogger(__name__)
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='chimp-distance train', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog='chimp-distance train',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --config.train.epoch is a mistake
     )
     add_train_flags(parser)
     return parser
@@ -45,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         config = decided_config(request, config, decided)
         _check_config(request, config, decided)
         for warning in decided.warnings:
-            print(f'warning: {warning}')
+            log.info('warning: %s', warning)
         keep_decided(request, decided, request.config().data.n_folds)
         problems = prepare(request, decided, plan)
         code = _train(request, config)
@@ -71,6 +76,9 @@ def decided_config(request: TrainRequest, config: ConfigDict, decided: Decided) 
         )
     if 'model.regions' not in request.overrides:
         config.model.regions = decided.regions
+    if 'train.warmup_steps' not in request.overrides:  # few labels make few steps
+        most = WARMUP_SHARE * (_in_training(decided) // config.train.batch_size * config.train.epochs)
+        config.train.warmup_steps = min(config.train.warmup_steps, int(most))
     return config.lock()
 
 
@@ -94,12 +102,17 @@ def _check_config(request: TrainRequest, config: ConfigDict, decided: Decided) -
     train.check_configs([config], request.out)
     if config.start.init == 'lite0':
         pretrained.lite0_path()
-    in_training = decided.n_labels * (decided.n_folds - 1) // decided.n_folds
+    in_training = _in_training(decided)
     if in_training < config.train.batch_size:
         raise ValueError(
             f'a member trains on about {in_training} of the {decided.n_labels} labels, fewer than a batch of '
             f'{config.train.batch_size}; label more seconds, or give --config.train.batch_size'
         )
+
+
+def _in_training(decided: Decided) -> int:
+    """Returns about how many labels a member trains on."""
+    return decided.n_labels * (decided.n_folds - 1) // decided.n_folds
 
 
 def _train(request: TrainRequest, config: ConfigDict) -> int:

@@ -1,6 +1,7 @@
 """What is decided before the work: the folds, the region branch, and whether the labels suffice."""
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ DECIDED = 'train.json'  # in the folder of the members
 LEAST_SITES = 3  # for folds by site: with two, a member has seen a single site
 FEW_LABELS = 50
 MOST_NAMED = 5  # problems that the screen names
+
+log = logging.getLogger(__name__)
 
 
 class Decided(NamedTuple):
@@ -107,11 +110,11 @@ def choose_folds_by(n_sites: int, n_folds: int) -> tuple[str, int, list[str]]:
 
 
 def tell_problems(problems: Sequence[Problem], labels: str) -> None:
-    """Prints the first problems with file, row and reason, and the number of the others."""
+    """Logs the first problems with file, row and reason, and the number of the others."""
     for problem in problems[:MOST_NAMED]:
-        print(f'problem: {problem.row or problem.video_id}: {problem.video_id}: {problem.reason}')
+        log.info('problem: %s: %s: %s', problem.row or problem.video_id, problem.video_id, problem.reason)
     if len(problems) > MOST_NAMED:
-        print(f'problem: {len(problems) - MOST_NAMED} more rows or clips of {labels}')
+        log.info('problem: %d more rows or clips of %s', len(problems) - MOST_NAMED, labels)
 
 
 def _has_box(boxes: pd.Series) -> bool:

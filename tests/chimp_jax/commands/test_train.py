@@ -48,7 +48,8 @@ def write_labels(path, changed=None, sites=True) -> None:
 
 
 @pytest.fixture(autouse=True)
-def small_model(monkeypatch):
+def small_model(monkeypatch, caplog):
+    caplog.set_level(logging.INFO, 'chimp_jax')
     for module in (trainer, scoring):
         monkeypatch.setattr(module, 'DistanceModel', small.model)
 
@@ -59,7 +60,7 @@ def run(labels, clips, *more) -> int:
     )
 
 
-def test_one_command_trains_members_and_tells_their_errors(clips, tmp_path, monkeypatch, capsys):
+def test_one_command_trains_members_and_tells_their_errors(clips, tmp_path, monkeypatch, capsys, caplog):
     labels = tmp_path / 'labels.csv'
     write_labels(labels, {3: 'north/0.mp4,1,far,north', 8: 'north/9.mp4,1,3,north'})  # a bad row, a missing clip
     save = checkpoint.save
@@ -72,7 +73,8 @@ def test_one_command_trains_members_and_tells_their_errors(clips, tmp_path, monk
         patch.setattr(checkpoint, 'save', save_and_die)
         with pytest.raises(KeyboardInterrupt):
             run(labels, clips)
-    first = capsys.readouterr().out
+    first = caplog.text
+    capsys.readouterr()
     assert "problem: labels.csv:3: north/0.mp4: the distance 'far' is not a number" in first
     assert 'problem: labels.csv:8: north/9.mp4: ' in first
     assert 'warning: 28 usable labels are few' in first
@@ -103,7 +105,7 @@ def test_one_command_trains_members_and_tells_their_errors(clips, tmp_path, monk
     assert 'train.epochs (1 there, 2 here)' in capsys.readouterr().err
 
 
-def test_without_sites_the_folds_are_by_clip_and_the_intervals_say_so(clips, tmp_path, capsys):
+def test_without_sites_the_folds_are_by_clip_and_the_intervals_say_so(clips, tmp_path, capsys, caplog):
     labels = tmp_path / 'labels.csv'
     write_labels(labels, sites=False)
     assert run(labels, clips) == 0
