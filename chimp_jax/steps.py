@@ -5,6 +5,7 @@ The arguments that are mapped (state, batch, ...) are positional, because pmap a
 their axes. All other arguments and all calls of the model have keywords.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -295,4 +296,9 @@ def fresh_variables(model: DistanceModel, seed: int) -> dict[str, Any]:
     if model.regions:
         inputs['boxes'] = jnp.zeros((1, 1, 1, 5), jnp.float32)
     # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
-    return jax.jit(model.init)(jax.random.key(seed, impl='rbg'), **inputs)
+    return _init(model, jax.random.key(seed, impl='rbg'), inputs)
+
+
+@functools.partial(jax.jit, static_argnums=0)  # here and not within a function, so that all folds share what is traced
+def _init(model: DistanceModel, key: jax.Array, inputs: dict[str, jax.Array]) -> dict[str, Any]:
+    return model.init(key, **inputs)
