@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and their checksums."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,8 +21,13 @@ def write_whole(path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     # The content may hold file names that are not UTF-8.
-    unfinished.write_bytes(content.encode(errors='backslashreplace') if isinstance(content, str) else content)
-    unfinished.replace(path)
+    try:
+        unfinished.write_bytes(content.encode(errors='backslashreplace') if isinstance(content, str) else content)
+        unfinished.replace(path)
+    except OSError:  # a full disk: the next run has another process number and would leave a second file
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path, content) -> None:
