@@ -14,6 +14,7 @@ import sys
 from types import ModuleType
 
 from chimp_jax import runtime
+from data_prep.buckets import s3_paths
 from data_prep.files import RESUME, failure_line
 from data_prep.workers.guard import WorkerError
 
@@ -126,8 +127,12 @@ def _parse(arguments: list[str]) -> tuple[str, ModuleType, argparse.Namespace]:
 
 def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
     del options.verbose  # of the process, not of the command
+    values = vars(options).values()
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     try:
-        return command.run(options)
+        s3_paths.prepare(filter(lambda text: isinstance(text, str), texts), out=getattr(options, 'out', None))
+        with s3_paths.as_os_errors():
+            return command.run(options)
     except ValueError as refusal:
         print(f'{name} failed: {failure_line(refusal)}', file=sys.stderr)
     except (OSError, WorkerError) as failure:

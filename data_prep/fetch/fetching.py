@@ -112,7 +112,7 @@ def _download(request, objects, sized: list[tuple[WantedFile, int]], places, out
     free = shutil.disk_usage(parts).free
     if free < to_do:
         raise ValueError(
-            f'{request.out} has {free / 1e9:.1f} GB of free space, and {to_do / 1e9:.1f} GB are required; free some, '
+            f'{request.out} has {free / 1e6:.0f} MB of free space, and {to_do / 1e6:.0f} MB are required; free some, '
             'choose another --out, or fetch less with --videos or --stream'
         )
     failed = sum(outcome.status == 'failed' for outcome in outcomes.values())

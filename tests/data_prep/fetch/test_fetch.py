@@ -185,11 +185,11 @@ def test_no_server(folder, capsys):
 
 
 def test_too_little_space_is_refused_before_the_download(server, folder, capsys, monkeypatch):
-    usage = shutil._ntuple_diskusage(0, 0, 500_000)
+    usage = shutil._ntuple_diskusage(0, 0, 400_000)
     monkeypatch.setattr(fetching.shutil, 'disk_usage', lambda _: usage)
     relay = Relay(server.address, cut_after=0, n_cuts=0)
     assert run(relay, '--stream', 'full') == 1
-    assert 'clips has 0.0 GB of free space, and 0.0 GB are required; free some' in capsys.readouterr().err
+    assert 'clips has 0 MB of free space, and 1 MB are required; free some' in capsys.readouterr().err
     assert relay.ranges() == []
     assert run(relay, '--stream', 'full', '--videos', '1') == 0  # 300,000 bytes
 
