@@ -11,7 +11,7 @@ from chimp_jax.data import augment, input_pipeline
 from chimp_jax.data.batch_plan import NO_ANIMALS, AnimalCut, Augmentation, BatchPlan, WindowCut
 from chimp_jax.scoring import Scorer
 from chimp_jax.training import feature_batches, kept_features
-from chimp_jax.training.clip_look import look_at, plan_calls
+from chimp_jax.training.clip_look import frames_to_encode, plan_calls
 from chimp_jax.training.kept_features import Encoder
 
 WINDOWS = WindowCut(n_frames=3, step_s=1, windows_per_example=2, frames_per_example=5)
@@ -42,7 +42,7 @@ def kept(regions: bool):
     encoder = Encoder(scorer, scorer.place(variables), small.SIZE_PX, mirrored=True, n_channels=channels)
     looks, encoded = {}, {}
     for record in records:
-        looks[record.video_id] = look = look_at(record, regions)
+        looks[record.video_id] = look = frames_to_encode(record, regions)
         encoded[record.video_id] = kept_features._encode(look, kept_features._decode((record, look), 32), encoder)
     return model, variables, records, kept_features.KeptFeatures(looks, encoded, encoder)
 
@@ -118,7 +118,7 @@ def test_half_of_the_examples_are_mirrored():
 def test_equal_pictures_and_boxes_are_encoded_once():
     record = small.with_animals(small.record('a.mp4', 6, [0, 2], 0))
     record.frame_jpeg[3] = record.frame_jpeg[1]  # photos of a burst may share their frames
-    look = look_at(record, with_boxes=True)
+    look = frames_to_encode(record, with_boxes=True)
     assert look.frame.tolist() == [0, 1, 2, 4, 5] and look.row.tolist() == [0, 1, 2, 1, 3, 4]
     # Animal a is at LEFT up to second 2 and at LOW later; the distinct frame of seconds 1 and 3 has both, and b.
     assert np.bincount(look.box_frame).tolist() == [2, 3, 2, 2, 2]
@@ -134,7 +134,7 @@ def test_a_frame_of_many_boxes_is_encoded_several_times():
     object.__setattr__(record, 'box_time_s', np.ones(9, np.float32))
     object.__setattr__(record, 'box_confidence', np.full(9, 0.5, np.float32))
     object.__setattr__(record, 'box_animal', [f'n{i}' for i in range(9)])
-    look = look_at(record, with_boxes=True)
+    look = frames_to_encode(record, with_boxes=True)
     n = len(look.box)
     calls = plan_calls(look)
     assert n >= 9 and calls.boxes.shape == (len(calls.frame), 4, 5)
