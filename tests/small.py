@@ -137,5 +137,5 @@ def config(data, recipe: str = 'full-a1p50-f7s1', **train):
     """The published recipe, small."""
     config = base.get_config(recipe)
     config.data.update(records=str(data), size_px=SIZE_PX, n_folds=2, shuffle_windows=16)
-    config.train.update(batch_size=4, epochs=3, **train)
+    config.train.update({'batch_size': 4, 'epochs': 3, **train})
     return config

@@ -130,7 +130,7 @@ def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
     values = vars(options).values()
     texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     try:
-        s3_paths.prepare(filter(lambda text: isinstance(text, str), texts), out=getattr(options, 'out', None))
+        s3_paths.connect(filter(lambda text: isinstance(text, str), texts), out=getattr(options, 'out', None))
         with s3_paths.as_os_errors():
             return command.run(options)
     except ValueError as refusal:
