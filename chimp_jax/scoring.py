@@ -180,9 +180,8 @@ class Panel:
         self._placed: dict[str, dict] = {}
         self._backbones: dict[str, str] = {}  # by folder of the member: SHA-256
         self._bytes_left = _bytes_for_weights(self.devices)
-        self._pictures: Callable[[], np.ndarray | None] = lambda: (
-            None
-        )  # the frames of the last call, if they still exist
+        # The frames of the last call, if they still exist.
+        self._frames: Callable[[], np.ndarray | None] = lambda: None
         self._looked: dict[tuple, _Looked] = {}  # of these frames
 
     @property
