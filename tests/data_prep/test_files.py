@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from data_prep.files import fingerprint, unchanged
+from data_prep.files import fingerprint, unchanged, write_whole
 
 MB = 1 << 20
 
