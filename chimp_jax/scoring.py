@@ -5,8 +5,10 @@ that is not full is padded and masked, and every prediction carries its key.
 """
 
 import functools
+import hashlib
 import os
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +28,7 @@ from data_prep.records import Record
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 32
+MOST_BACKBONES = 4  # whose results for a chunk are kept for members with the same backbone
 # The share of memory for weights: on a CPU of the machine's memory, which its devices share, else of each device's.
 SHARE_OF_MEMORY = 0.2
 SHARE_OF_ACCELERATOR = 0.5
@@ -40,11 +43,11 @@ class Scorer:
     """A model's encode and eval steps, compiled for the devices. Weights are arguments."""
 
     def __init__(self, model: DistanceModel, size_px: int, devices: Sequence[jax.Device] | None = None):
+        self.model = model
         self.devices = list(devices or jax.local_devices())
         self.frames_per_device = frames_per_device(size_px)
         encode = functools.partial(steps.encode_step, model=model, one_by_one=self.devices[0].platform == 'cpu')
         self._encode = parallel.map_encode_step(encode, self.devices)
-        self._look = parallel.map_encode_step(functools.partial(encode, method='look'), self.devices)
         self._tokens = parallel.map_tokens_step(functools.partial(steps.tokens_step, model=model), self.devices)
         self._eval = parallel.map_eval_step(
             functools.partial(steps.eval_step, model=model, axis_name=REPLICA_AXIS), self.devices
@@ -61,17 +64,15 @@ class Scorer:
         """
         if not len(chosen):
             return np.zeros((0, FEATURES), np.float32)
-        return self._dealt(self._encode, weights, frames, chosen, boxes).reshape(-1, FEATURES)
+        return self.tokens(weights, *self.look(weights, frames, chosen, boxes), boxes)
 
-    def look(self, weights, frames: np.ndarray, chosen: np.ndarray, boxes: np.ndarray | None = None) -> tuple:
-        """Returns DistanceModel.look of the chosen frames, at least one: features [F, 1280], what boxes pool or None.
+    def look(
+        self, weights, frames: np.ndarray, chosen: np.ndarray, boxes: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Pooled | None]:
+        """Returns DistanceModel.look of F chosen frames, F > 0: features [F, 1280], what their boxes pool or None.
 
         The weights need not hold more than the backbone.
         """
-        return self._dealt(self._look, weights, frames, chosen, boxes)
-
-    def _dealt(self, step, weights, frames: np.ndarray, chosen: np.ndarray, boxes: np.ndarray | None) -> Any:
-        """Returns the results of a mapped encode step for the chosen frames, as arrays [F, ...] of the host."""
         # The frames are dealt out in turn, so all devices have equally much to do if a call is not full.
         place = np.arange(self.frames_per_device * len(self.devices)).reshape(-1, len(self.devices)).T
         results, waiting = [], []
@@ -80,17 +81,16 @@ class Scorer:
             there = place < len(some)
             some = some[np.where(there, place, 0)]
             their_boxes = None if boxes is None else boxes[some]
-            waiting.append(step(weights, frames[chosen[some]], there, their_boxes))
+            waiting.append(self._encode(weights, frames[chosen[some]], there, their_boxes))
             if len(waiting) == 2:  # one call late, so that the devices always have their next call
                 results.append(_collect(waiting.pop(0)))
         results += map(_collect, waiting)
         return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(chosen)], *results)
 
-    def tokens(self, weights, features: np.ndarray, pooled: Pooled, boxes: np.ndarray) -> np.ndarray:
-        """The results of `look` for F frames with boxes [F, A, 5] -> what `encode` returns, tokens [F * (1 + A), 1280].
-
-        The weights need not hold the backbone.
-        """
+    def tokens(self, weights, features: np.ndarray, pooled: Pooled | None, boxes: np.ndarray | None) -> np.ndarray:
+        """The results of `look` for F frames -> what `encode` returns. The weights need not hold the backbone."""
+        if boxes is None:
+            return features
         size = self.frames_per_device * len(self.devices)
         found = [np.zeros((0, FEATURES), np.float32)]
         for i in range(0, len(features), size):
@@ -129,14 +129,44 @@ class Scorer:
         return self.distances(weights, features, plan.window, distance_m)
 
 
+class _Looked:
+    """The results of `look` for some of N frames, by the position of the frame."""
+
+    def __init__(self, n_frames: int):
+        self._done = np.zeros(n_frames, bool)
+        self._results: Any = None
+
+    def missing(self, chosen: np.ndarray) -> np.ndarray:
+        """Returns the places in chosen [F] of the frames without results."""
+        return np.nonzero(~self._done[chosen])[0]
+
+    def add(self, frames: np.ndarray, results: Any) -> None:
+        if self._results is None:
+            self._results = jax.tree.map(lambda x: np.zeros((len(self._done), *x.shape[1:]), x.dtype), results)
+        for stored, new in zip(jax.tree.leaves(self._results), jax.tree.leaves(results), strict=True):
+            stored[frames] = new
+        self._done[frames] = True
+
+    def of(self, chosen: np.ndarray) -> tuple[np.ndarray, Pooled | None]:
+        return jax.tree.map(lambda x: x[chosen], self._results)
+
+
 class Panel:
-    """Scores chunks of frames by any member. Members with the same model share the compiled steps."""
+    """Scores chunks of frames by any member. Members with the same model share the compiled steps.
+
+    Members with the same backbone, as after training with config.train.frozen, share the encoded frames of a chunk.
+    """
 
     def __init__(self, devices: Sequence[jax.Device] | None = None):
         self.devices = list(devices or jax.local_devices())
         self._scorers: dict[str, Scorer] = {}
         self._placed: dict[str, dict] = {}
+        self._backbones: dict[str, str] = {}  # by folder of the member: SHA-256
         self._bytes_left = _bytes_for_weights(self.devices)
+        self._pictures: Callable[[], np.ndarray | None] = lambda: (
+            None
+        )  # the frames of the last call, if they still exist
+        self._looked: dict[tuple, _Looked] = {}  # of these frames
 
     @property
     def leaves_the_cpu_free(self) -> bool:
@@ -144,10 +174,34 @@ class Panel:
         return self.devices[0].platform != 'cpu'
 
     def score(self, member: Member, frames: np.ndarray, plan: WindowPlan) -> np.ndarray:
-        """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped."""
+        """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped.
+
+        Consecutive calls with the same array of frames share what equal backbones encode. Their plans give a frame the
+        same boxes if they have equally many places for boxes.
+        """
+        if not len(plan.window):
+            return np.zeros(0, np.float32)
         scorer = self._scorer(member)
+        weights = self._weights(member, scorer)
+        n_slots = 0 if plan.boxes is None else plan.boxes.shape[1]
+        backbone = str(encoding_settings(scorer.model)), self._backbones[str(member.folder)], n_slots
+        looked = self._looked_at(frames, backbone)
+        missing = looked.missing(plan.frame)
+        if len(missing):
+            chosen, boxes = plan.frame[missing], None if plan.boxes is None else plan.boxes[missing]
+            looked.add(chosen, scorer.look(weights, frames, chosen, boxes))
+        tokens = scorer.tokens(weights, *looked.of(plan.frame), plan.boxes)
         unknown = np.full(len(plan.window), np.nan, np.float32)
-        return scorer.score(self._weights(member, scorer), frames, plan, unknown)[0]
+        return scorer.distances(weights, tokens, plan.window, unknown)[0]
+
+    def _looked_at(self, frames: np.ndarray, backbone: tuple) -> _Looked:
+        if self._frames() is not frames:
+            self._frames, self._looked = weakref.ref(frames), {}
+        found = self._looked.pop(backbone, None) or _Looked(len(frames))
+        self._looked[backbone] = found  # the last one now
+        if len(self._looked) > MOST_BACKBONES:
+            del self._looked[next(iter(self._looked))]
+        return found
 
     def _scorer(self, member: Member) -> Scorer:
         model, size_px = DistanceModel(**member.config.model), member.config.data.size_px
@@ -161,12 +215,34 @@ class Panel:
         name = str(member.folder)
         if name in self._placed:
             return self._placed[name]
-        weights = scorer.place(member.weights())
+        weights = member.weights()
+        self._backbones[name] = backbone_digest(weights)
+        weights = scorer.place(weights)
         n_bytes = len(self.devices) * sum(x.nbytes for x in jax.tree.leaves(weights))
         if n_bytes <= self._bytes_left:
             self._placed[name] = weights
             self._bytes_left -= n_bytes
         return weights
+
+
+def encoding_settings(model: DistanceModel) -> dict[str, Any]:
+    """Returns what the results of `look` depend on besides the weights, the frames and the boxes."""
+    texts = {name: str(getattr(model, name)) for name in ('backbone', 'normalization', 'stages')}
+    return texts | {'dtype': np.dtype(model.dtype).name, 'regions': model.regions}
+
+
+def backbone_of(weights: dict[str, Any]) -> dict[str, Any]:
+    """Returns the backbone's part of {'params', 'batch_stats'}."""
+    return {name: {'encoder': weights[name]['encoder']} for name in ('params', 'batch_stats')}
+
+
+def backbone_digest(weights: dict[str, Any]) -> str:
+    """Returns the SHA-256 of the names and bytes of the backbone's parameters and batch statistics."""
+    digest = hashlib.sha256()
+    for path, array in jax.tree.leaves_with_path(backbone_of(weights)):
+        digest.update(jax.tree_util.keystr(path, simple=True).encode())
+        digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def target_rows(pieces: Sequence[Record]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ The arguments that are mapped (state, batch, ...) are positional, because pmap a
 their axes. All other arguments and all calls of the model have keywords.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -213,19 +214,17 @@ def encode_step(
     *,
     model: DistanceModel,
     one_by_one: bool = False,
-    method: str = 'encode',
-) -> Any:
-    """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics).
+) -> tuple[jax.Array, Pooled | None]:
+    """frames [N, H, W, 3] uint8 -> features [N, 1280] and, with boxes [N, A, 5], what they pool (DistanceModel.look).
 
-    there [N] bool: False for frames that only fill the call; their features are meaningless. one_by_one: loops over
-    the frames, so that a frame's feature maps stay in a CPU core's cache, and skips frames that only fill.
-    boxes [N, A, 5]: the result is the tokens [N, 1 + A, 1280] (DistanceModel.encode).
-    method: 'look' returns the results of DistanceModel.look instead, in which only the backbone has a part.
+    Each frame is on its own: running batch statistics. The weights need not hold more than the backbone.
+    there [N] bool: False for frames that only fill the call; their results are meaningless. one_by_one: loops over the
+    frames, so that a frame's feature maps stay in a CPU core's cache, and skips frames that only fill.
     """
 
     def encode(frames, boxes):
         one_each = None if boxes is None else boxes[:, None]
-        encoded = model.apply(weights, frames=frames[:, None], boxes=one_each, method=method)
+        encoded = model.apply(weights, frames=frames[:, None], boxes=one_each, method='look')
         return jax.tree.map(lambda x: x[:, 0], encoded)
 
     if not one_by_one:
@@ -285,4 +284,9 @@ def fresh_variables(model: DistanceModel, seed: int) -> dict[str, Any]:
     if model.regions:
         inputs['boxes'] = jnp.zeros((1, 1, 1, 5), jnp.float32)
     # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
-    return jax.jit(model.init)(jax.random.key(seed, impl='rbg'), **inputs)
+    return _init(model, jax.random.key(seed, impl='rbg'), inputs)
+
+
+@functools.partial(jax.jit, static_argnums=0)  # here and not within a function, so that all folds share what is traced
+def _init(model: DistanceModel, key: jax.Array, inputs: dict[str, jax.Array]) -> dict[str, Any]:
+    return model.init(key, **inputs)

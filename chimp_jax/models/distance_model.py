@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from chimp_jax.models.efficientnet import STAGES, EfficientNet, Stage
 from chimp_jax.models.regions import Pooled, RegionBranch, pool_boxes
+from chimp_jax.ops.recurrence import last_output
 
 REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -115,17 +116,7 @@ class LSTM(nn.Module):
 
     def after_product(self, inputs: jax.Array) -> jax.Array:
         """Returns the output of the last step for the gates' inputs [N, T, 4 U] -> [N, U]."""
-        recurrent = self._weight('recurrent_kernel')
-
-        def step(carry, x):
-            hidden, cell = carry
-            i, f, c, o = jnp.split(x + hidden @ recurrent, 4, axis=-1)
-            cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(c)
-            return (nn.sigmoid(o) * jnp.tanh(cell), cell), None
-
-        start = jnp.zeros((len(inputs), self.units), self.dtype)
-        (hidden, _), _ = jax.lax.scan(step, (start, start), inputs.swapaxes(0, 1))
-        return hidden
+        return last_output(inputs.swapaxes(0, 1), self._weight('recurrent_kernel'))
 
     def _weight(self, name: str) -> jax.Array:
         return self.get_variable('params', name).astype(self.dtype)

@@ -12,13 +12,12 @@ written, the features are kept in WORKDIR/features.
 import hashlib
 import json
 import logging
-from typing import Any
 
-import jax
 import numpy as np
 from etils import epath
 
 from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.scoring import encoding_settings
 from data_prep.files import RESUME, failure_line, write_json, write_whole
 
 FORMAT = 1  # of the files; another one if their content changes
@@ -28,26 +27,10 @@ _DIGEST_BYTES = 32
 log = logging.getLogger(__name__)
 
 
-def backbone_of(variables: dict[str, Any]) -> dict[str, Any]:
-    """Returns the backbone's part of {'params', 'batch_stats'}."""
-    return {name: {'encoder': variables[name]['encoder']} for name in ('params', 'batch_stats')}
-
-
-def backbone_digest(variables: dict[str, Any]) -> str:
-    """Returns the SHA-256 of the names and bytes of the backbone's parameters and batch statistics."""
-    digest = hashlib.sha256()
-    for path, array in jax.tree.leaves_with_path(backbone_of(variables)):
-        digest.update(jax.tree_util.keystr(path, simple=True).encode())
-        digest.update(np.ascontiguousarray(array, np.float32).tobytes())
-    return digest.hexdigest()
-
-
 def describe_features(model: DistanceModel, size_px: int, mirrored: bool, backbone_sha256: str) -> dict:
     """Returns everything that features depend on besides the records, for about.json."""
-    settings = {name: str(getattr(model, name)) for name in ('backbone', 'normalization', 'stages')}
-    dtype = np.dtype(model.dtype).name
-    flags = {'size_px': size_px, 'dtype': dtype, 'regions': model.regions, 'mirrored': mirrored}
-    return {'format': FORMAT, **settings, **flags, 'backbone_sha256': backbone_sha256}
+    settings = {'size_px': size_px, 'mirrored': mirrored, 'backbone_sha256': backbone_sha256}
+    return {'format': FORMAT} | encoding_settings(model) | settings
 
 
 def open_folder(records, workdir, stream: str, about: dict) -> epath.Path:

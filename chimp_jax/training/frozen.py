@@ -75,7 +75,7 @@ class FrozenTraining:
         Starting weights may not fill a backbone: those of Lite0 lack B0's squeeze-excite layers.
         """
         if self._fresh_backbone is None:
-            self._fresh_backbone = feature_files.backbone_of(steps.fresh_variables(self.model, self.data.seed))
+            self._fresh_backbone = scoring.backbone_of(steps.fresh_variables(self.model, self.data.seed))
         encoders = {name: tree[BACKBONE] for name, tree in self._fresh_backbone.items()}
         return {name: {**variables[name], BACKBONE: encoders[name]} for name in variables}
 
@@ -89,8 +89,8 @@ class FrozenTraining:
         state: with all variables, on the host. folder: of the recipe's members.
         """
         variables = {'params': state.params, 'batch_stats': state.batch_stats}
-        self._backbone = feature_files.backbone_of(variables)
-        digest = feature_files.backbone_digest(variables)
+        self._backbone = scoring.backbone_of(variables)
+        digest = scoring.backbone_digest(variables)
         if self._kept is None or self._kept[0] != digest:
             self._kept = self._shares = None  # frees their memory first
             self._kept = digest, self._read_or_encode(digest, folder.parent)

@@ -74,7 +74,7 @@ def test_any_number_of_frames_and_windows():
     weights = scorer.place(fresh_weights(0))
     frames = np.random.default_rng(0).integers(0, 256, (257, 32, 32, 3), dtype=np.uint8)
     all_at_once = jax.jit(functools.partial(steps.encode_step, model=small.model()))
-    expected = all_at_once(fresh_weights(0), frames, np.ones(257, bool))
+    expected, _ = all_at_once(fresh_weights(0), frames, np.ones(257, bool))
     for n in (1, 31, 32, 33, 257):
         features = scorer.encode(weights, frames[:n], np.arange(n))
         assert features.shape == (n, 1280)
@@ -88,8 +88,8 @@ def test_any_number_of_frames_and_windows():
 def test_frames_that_only_fill_a_call_are_passed_over():
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     there = np.array([True, False, True])
-    looped = steps.encode_step(fresh_weights(0), frames, there, model=small.model(), one_by_one=True)
-    whole = steps.encode_step(fresh_weights(0), frames, there, model=small.model())
+    looped, _ = steps.encode_step(fresh_weights(0), frames, there, model=small.model(), one_by_one=True)
+    whole, _ = steps.encode_step(fresh_weights(0), frames, there, model=small.model())
     np.testing.assert_allclose(looped[::2], whole[::2], rtol=1e-5, atol=1e-6)
     assert not looped[1].any() and whole[1].any()
 
