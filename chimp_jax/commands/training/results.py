@@ -99,8 +99,14 @@ def _left_out_lines(request: TrainRequest, n_used: int, problems: list[Problem])
 
 def left_out_reasons(lost: pd.DataFrame, problems: list[Problem]) -> collections.Counter:
     """Returns {reason: number of labels}. lost: targets without a record. problems: also rows that are no targets."""
-    told = set(lost['video_id'])
-    bad_rows = [problem.reason for problem in problems if problem.stage == 'labels' and problem.video_id not in told]
+    told = (
+        lost.groupby('video_id')['reason'].agg(tuple).to_dict()
+    )  # a clip with two sites is a problem of the labels, too
+    bad_rows = [
+        problem.reason
+        for problem in problems
+        if problem.stage == 'labels' and not problem.reason.startswith(told.get(problem.video_id, ('\n',)))
+    ]
     return collections.Counter([*lost['reason'], *bad_rows])
 
 
