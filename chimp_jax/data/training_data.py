@@ -34,7 +34,8 @@ class TrainingData:
 
         regions: whether the model has a distance for each animal (config.model.regions).
         """
-        self.records, self.by_site, self.seed = data.records, data.folds == 'site', seed
+        self.records, self.stream, self.seed = data.records, data.stream, seed
+        self.by_site = data.folds == 'site'
         teacher = read_teacher(data.teacher, data.teacher_share) if data.teacher else None
         if data.unlabelled and not teacher:
             raise ValueError(

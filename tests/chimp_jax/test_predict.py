@@ -296,3 +296,28 @@ def test_backbone_calls_saved_on_the_challenges_targets(n_frames, step_s, saved)
     assert round(direct / shared, 1) == saved
     if (n_frames, step_s) == (7, 1):
         assert (direct, shared) == (83_524, 32_923)
+
+
+def test_a_teacher_predicts_training_clips_out_of_fold_and_every_second(trained, tmp_path):
+    folder, _ = trained
+    tables = {}
+    for split in ('teacher', 'oof', 'test'):
+        out = tmp_path / f'{split}.csv'
+        assert run(folder, out, '--split', split, '--weights', 'mean', '--details') == 0
+        tables[split] = pd.read_csv(out).set_index(SECOND).sort_index()
+    taught = tables.pop('teacher')
+    # Each training clip has targets at 0, 2, 4 and 6 s, and so 3 seconds between them. a/x.avi ends at 8 s and has
+    # targets at 0, 4 and 11 s; all seconds of y.mp4 are targets.
+    counts = taught.groupby(level=0).size().to_dict()
+    assert counts == {f'clip {i}.mp4': 7 for i in range(6)} | {'a/x.avi': 10, 'b/x.avi': 1, 'y.mp4': 12}
+    assert set(taught['out_of_fold']) == {'yes'} and np.isfinite(taught['distance']).all()
+    for split, n_members in (('oof', 2), ('test', 4)):
+        same = taught.loc[tables[split].index]
+        assert set(same['members']) == {n_members}
+        np.testing.assert_allclose(same['distance'], tables[split]['distance'], rtol=1e-5)
+
+
+def test_more_clips_are_for_a_teacher_only(trained, tmp_path, capsys):
+    folder, _ = trained
+    assert run(folder, tmp_path / 'a.csv', '--unlabelled', str(folder)) == 1
+    assert 'requires --split teacher' in capsys.readouterr().err
