@@ -41,7 +41,6 @@ class TrainingData:
             raise ValueError(
                 f'data.unlabelled={data.unlabelled}: its clips have no distances yet; set --config.data.teacher too'
             )
-        self.sources = find_sources(data.records, data.unlabelled, data.stream, with_unlabelled=teacher is not None)
         self.plan = BatchPlan(
             windows=WindowCut(
                 n_frames=data.n_frames,
@@ -57,6 +56,7 @@ class TrainingData:
             animals=_animal_cut(data.most_animals, data.composite_probability, regions),
             teacher=teacher,
         )
+        self.sources = find_sources(data.records, data.unlabelled, data.stream, with_unlabelled=teacher is not None)
         self._training_clips: dict[int, frozenset[str]] = {}
         process, n_processes = jax.process_index(), jax.process_count()
         if data.shares % n_processes:
