@@ -121,8 +121,8 @@ def int8_graph(member: Member, graphs: dict, records, most_error_m: float) -> di
     said = f'int8 changes the distances of {len(change_m)} windows by {mean_m:.3f} m on average'
     if not mean_m <= most_error_m:  # written so that NaN fails too
         raise ValueError(
-            f'{member.folder}: {said}, more than --most_error={most_error_m:g}; export float32, train a student with '
-            '--config.model.backbone=efficientnet_lite0, which is made for int8, or give a larger --most_error'
+            f'{member.folder}: {said}, more than --most_error={most_error_m:g}; export without --int8, '
+            'or give a larger --most_error'
         )
     print(f'{said}, by {largest_m:.3f} m at most')
     noted = {prop.key: prop.value for prop in quantized.metadata_props}

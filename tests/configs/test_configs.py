@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from chimp_jax.models.distance_model import DistanceModel
-from configs import base, deep_chimpact, demo, recipes
+from configs import base, deep_chimpact, demo, recipes, student
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -138,3 +138,11 @@ def test_the_command_says_what_is_wrong_in_a_line(arguments, said, tmp_path):
     assert done.returncode != 0
     assert said in done.stderr.strip().splitlines()[-1]
     assert 'Traceback' not in done.stderr
+
+
+def test_a_student_shares_the_frames_of_four_seconds():
+    data = student.get_config('full-a4p50-f9s2').data
+    # 9 frames, 2 s apart, reach 8 s to each side of 4 seconds in a row: 8 + 4 + 8 distinct seconds.
+    assert (data.windows_per_example, data.frames_per_example, data.folds) == (4, 20, 'site')
+    with pytest.raises(ValueError, match='name a model ID in place of all'):
+        student.get_config('all')

@@ -18,7 +18,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from chimp_jax.models.efficientnet import FEATURES
 
-FRAMES_PER_CALL = 8  # the maps of so many frames are in memory during calibration
+FRAMES_PER_CALL = 8  # whose maps are in memory at once; calibration keeps the ends of their ranges alone
 
 
 class Windows(NamedTuple):
@@ -57,7 +57,6 @@ def quantize_backbone(backbone: onnx.ModelProto, calibration: Windows) -> onnx.M
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={'CalibMaxIntermediateOutputs': 1},  # calls whose maps are kept
         )
         found = onnx.load(quantized)
     onnx.helper.set_model_props(found, {prop.key: prop.value for prop in backbone.metadata_props})
