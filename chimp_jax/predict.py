@@ -80,16 +80,16 @@ def predict_split(
 
 
 def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
-    """Returns {member: its validation clips}. Raises ValueError for members of other folds than the records'."""
+    """Returns {member: its validation clips}. Raises ValueError for members of unknown or other folds."""
     validated = {}
     for member in members:
-        data = member.config.data
-        folds = load_folds(records, data.folds, data.n_folds)
         if not member.folds_sha256:
             raise ValueError(
                 f'{member.folder} does not tell the folds that it was trained with, so it may have seen the clips to '
                 "predict; predict other clips, or import its weights with --folds published if they are the original's"
             )
+        data = member.config.data
+        folds = load_folds(records, data.folds, data.n_folds)
         if member.folds_sha256 != folds_digest(folds):
             raise ValueError(
                 f'{member.folder} was trained on other folds than those of {records}/folds.csv, so it may have seen '
