@@ -52,16 +52,13 @@ def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
             '--n_folds=2',
         ],
     }
-    # The second recipe starts from the members of the first (fold k from fold k), so one epoch is enough.
-    starts = ([], [f'--config.start.init={runs}/{RECIPES[0]}', '--config.train.epochs=1'])
-    for recipe, start in zip(RECIPES, starts, strict=True):
+    for recipe in RECIPES:
         steps[f'train {recipe}'] = [
             *python,
             'train.py',
             f'--config=configs/demo.py:{recipe}',
             f'--workdir={runs}',
             f'--config.data.records={data}',
-            *start,
             *(QUICK_TRAINING if quick else []),
         ]
     steps['predict'] = [

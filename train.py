@@ -3,7 +3,7 @@
 `python train.py --help` lists the flags. The console script chimp-train is the same command.
 """
 
-from chimp_jax.commands import train
+from chimp_jax.commands.training import chimp_train
 
 if __name__ == '__main__':
-    train.start()
+    chimp_train.start()

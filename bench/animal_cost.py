@@ -3,9 +3,9 @@
     python -m bench.animal_cost [--frames 32] [--rounds 5] [--size_px 512]
 
 A member with config.model.regions encodes the frames without boxes, with one box and with three boxes in each frame. It
-then computes one window for each frame, and three. The sides take turns, and the least time of each counts. On a CPU
-the clock counts the seconds of all cores (CPU time), so that other programs on the machine disturb less. The shares of
-operations are those of XLA's cost analysis.
+also computes windows, as many as tokens, which is what one more animal requires in each second. The works take turns,
+and the least time of each counts. On a CPU the clock counts the seconds of all cores (CPU time), so that other programs
+on the machine disturb less. The shares of operations are those of XLA's cost analysis.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import numpy as np  # noqa: E402
 
 from chimp_jax import optim, steps  # noqa: E402
 from chimp_jax.models.distance_model import DistanceModel  # noqa: E402
-from chimp_jax.scoring import WINDOWS_PER_CALL, Scorer  # noqa: E402
+from chimp_jax.scoring import TOKENS_PER_CALL, Scorer  # noqa: E402
 from configs import base  # noqa: E402
 
 BOX = (0.3, 0.4, 0.6, 0.8, 0.9)
@@ -58,13 +58,16 @@ def least_seconds(works: dict[str, Callable[[], Any]], rounds: int, clock: Calla
 
 
 def operations(model: DistanceModel, weights: dict[str, Any], size_px: int, n_frames: int) -> dict[str, float]:
-    """Returns the operations of a frame by number of boxes, and of a window, by XLA's cost analysis."""
+    """Returns the operations of a frame by number of boxes, of a window and of its product, by XLA's cost analysis."""
 
     def encode(weights, frames, boxes):
         return model.apply(weights, frames=frames, boxes=boxes, method='encode')
 
     def distance(weights, windows):
         return model.apply(weights, windows=windows, method='distance')
+
+    def product(weights, features):
+        return model.apply(weights, features=features, method='product')
 
     frame = np.zeros((1, 1, size_px, size_px, 3), np.uint8)
     counted = {}
@@ -75,6 +78,8 @@ def operations(model: DistanceModel, weights: dict[str, Any], size_px: int, n_fr
     # The loop over the steps counts as one step, so a window is the sum of windows of one step.
     lowered = jax.jit(distance).lower(weights, np.zeros((1, 1, 1280), np.float32))
     counted['window'] = n_frames * lowered.cost_analysis()['flops']
+    lowered = jax.jit(product).lower(weights, np.zeros((1, 1280), np.float32))
+    counted['product'] = lowered.cost_analysis()['flops']
     return counted
 
 
@@ -91,9 +96,9 @@ def main() -> None:
     placed = scorer.place(weights)
     frames = np.random.default_rng(0).integers(0, 256, (n, options.size_px, options.size_px, 3), dtype=np.uint8)
     # Full calls: a window that fills a call costs as much as one that counts.
-    n_windows = 4 * WINDOWS_PER_CALL * len(scorer.devices)
-    features = np.random.default_rng(1).normal(size=(n, 1280)).astype(np.float32)
-    window = np.random.default_rng(2).integers(0, n, (n_windows, t))
+    n_windows = TOKENS_PER_CALL * len(scorer.devices)
+    features = np.random.default_rng(1).normal(size=(n_windows, 1280)).astype(np.float32)
+    window = np.random.default_rng(2).integers(0, n_windows, (n_windows, t))
     unknown = np.full(n_windows, np.nan, np.float32)
 
     def encoding(animals: int) -> Callable[[], Any]:
@@ -111,9 +116,10 @@ def main() -> None:
     print(f'a window of {t} tokens: {1000 * each:.2f} ms, {each / frame:.2%} of a frame')
     counted = operations(model, weights, options.size_px, t)
     whole = counted['frame, 0 boxes']
+    once = counted['window'] - (t - 1) * counted['product']  # one product for each window and token
     print(
         f'operations: frame {whole / 1e9:.2f} G; an animal {(counted["frame, 3 boxes"] - whole) / 3 / whole:.2%} '
-        f'of it, a window {counted["window"] / whole:.2%}'
+        f'of it, a window {counted["window"] / whole:.2%}, with one product for each token {once / whole:.2%}'
     )
 
 

@@ -108,8 +108,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--size_px', type=int, required=True)
     options = parser.parse_args()
-    from chimp_jax.models.onnx_detector import detector_graph
-    from chimp_jax.models.onnx_graph import backbone_graph
+    from chimp_jax.models.onnx_files.detector import detector_graph
+    from chimp_jax.models.onnx_files.graph import backbone_graph
 
     if options.network == 'detector':
         graph = detector_graph(fresh_detector(), options.size_px)

@@ -1,8 +1,8 @@
 """Checkpoints of a member, by orbax: the best epoch and the latest two, each with its training history.
 
 A checkpoint holds four items: `weights` (params and batch_stats, all that prediction needs), `rest` (the optimizer, the
-plateau, the step and the key), `history` (one row per epoch) and `digests` of the arrays. A checkpoint appears whole or
-not at all. The digests reveal a checkpoint that the disk has damaged later.
+plateau, the step, the key, and in float16 the loss scale), `history` (one row per epoch) and `digests` of the arrays. A
+checkpoint appears whole or not at all. The digests reveal a checkpoint that the disk has damaged later.
 """
 
 import hashlib
@@ -49,8 +49,7 @@ def open_manager(directory) -> ocp.CheckpointManager:
 
 def save(manager: ocp.CheckpointManager, state: TrainState, history: list[dict]) -> None:
     """Writes the state after the last epoch of the history, then deletes all but the best and the latest."""
-    rest = {name: jax.device_get(value) for name, value in vars(state).items()}
-    weights = {name: rest.pop(name) for name in WEIGHTS}
+    weights, rest = _items(state)
     manager.save(
         history[-1]['epoch'],
         args=ocp.args.Composite(
@@ -125,8 +124,7 @@ def restore_weights(directory, epoch: int) -> dict[str, Any]:
 def _read(directory: epath.Path, epoch: int, like: TrainState) -> tuple[TrainState, list[dict]]:
     """Returns the state and the history of one checkpoint whose best epoch can be read, too."""
     folder = directory / str(epoch)
-    rest = {name: jax.device_get(value) for name, value in vars(like).items()}
-    weights = {name: rest.pop(name) for name in WEIGHTS}
+    weights, rest = _items(like)
     try:
         arrays = _read_arrays(folder, 'weights', weights) | _read_arrays(folder, 'rest', rest)
         state, history = TrainState(**arrays), ocp.JsonCheckpointHandler().restore(folder / 'history')
@@ -137,6 +135,12 @@ def _read(directory: epath.Path, epoch: int, like: TrainState) -> tuple[TrainSta
     except Exception as error:
         raise _explained(folder, error) from error
     return state, history
+
+
+def _items(state: TrainState) -> tuple[dict, dict]:
+    """Returns the items `weights` and `rest` of a checkpoint. A state without a loss scale has no place for one."""
+    rest = {name: jax.device_get(value) for name, value in vars(state).items() if value is not None}
+    return {name: rest.pop(name) for name in WEIGHTS}, rest
 
 
 def _read_arrays(folder: epath.Path, item: str, like: Any) -> Any:

@@ -74,21 +74,24 @@ def find_members(runs) -> list[Member]:
 def read_config(folder: epath.Path) -> ConfigDict:
     """Returns the config in FOLDER/config.json, with the fields that configs have today.
 
-    Version 0.1 kept config.start (`init` and `output_bias`) in config.model, and accepted two dtypes that are refused
-    today. Its weights are float32 whatever the dtype, so members of these dtypes are computed in float32.
+    Version 0.1 kept config.start (`init` and `output_bias`) in config.model. It accepted float64, and float16 without
+    loss scaling. Its weights are float32 whatever the dtype, so its members of these dtypes are computed in float32.
     """
     return as_config(json.loads((folder / 'config.json').read_text()))
 
 
 def as_config(config: dict[str, Any]) -> ConfigDict:
     """Returns the content of a config.json with the fields that configs have today. See read_config."""
-    if config['model'].get('dtype') in ('float16', 'float64'):
-        config['model']['dtype'] = 'float32'
     if 'start' not in config:
+        if config['model'].get('dtype') in ('float16', 'float64'):
+            config['model']['dtype'] = 'float32'
         config['start'] = {name: config['model'].pop(name) for name in ('init', 'output_bias')}
     config['model'].setdefault('regions', False)  # members before version 1.2 had no region branch
     config['data'].setdefault('most_animals', 3)
     config['data'].setdefault('composite_probability', 0.0)
+    for name, value in (('teacher', ''), ('teacher_share', 0.5), ('unlabelled', '')):  # older members
+        config['data'].setdefault(name, value)
+    config['train'].setdefault('frozen', '')  # members before version 1.3 trained all weights
     return ConfigDict(config)
 
 

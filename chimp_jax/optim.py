@@ -1,4 +1,4 @@
-"""Keras' Adam, and the plateau that lowers its learning rate.
+"""Keras' Adam, the plateau that lowers its learning rate, and the loss scale of float16.
 
 The plateau is optax.contrib.reduce_on_plateau. It gets the validation loss once per epoch, outside the chain of
 updates. Inside the chain it would count updates, and flax's TrainState would pass it no loss. A test holds its sequence
@@ -8,6 +8,7 @@ equal to keras.callbacks.ReduceLROnPlateau.
 import jax
 import jax.numpy as jnp
 import optax
+from flax.training.dynamic_scale import DynamicScale
 
 
 def make_optimizer(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
@@ -66,3 +67,32 @@ def make_plateau(
 def next_plateau(plateau: optax.GradientTransformationExtraArgs, state, validation_loss: float):
     """Returns the state after one more epoch. `state.scale` is the factor on the learning rate."""
     return plateau.update({}, state, value=validation_loss)[1]
+
+
+def make_loss_scale() -> DynamicScale:
+    """Returns a fresh loss scale for float16, in which gradients below 6e-8 would be 0 and above 65504 infinite.
+
+    The numbers are those of Keras' mixed float16: the scale starts at 2**15, doubles after 2000 finite steps in a row,
+    and halves after a step whose gradients are not finite. It does not fall below 1, as in TensorFlow 2.4. Here it
+    multiplies the sum over a replica's windows instead of the mean, so it settles lower and skips a few steps more.
+    """
+    return DynamicScale(
+        growth_interval=1999,  # flax doubles the scale one finite step after these
+        fin_steps=jnp.zeros((), jnp.int32),
+        scale=jnp.full((), 2.0**15, jnp.float32),
+        minimum_scale=1.0,
+    )
+
+
+def next_loss_scale(loss_scale: DynamicScale, finite: jax.Array) -> DynamicScale:
+    """Returns the scale of the next step. finite: bool, whether this step is finite on all replicas.
+
+    flax's rule is inside its gradient, which it takes on one replica. So it is given a gradient that is finite or not.
+    """
+    known = jnp.where(finite, 1.0, jnp.nan)
+    return loss_scale.value_and_grad(lambda x: x * known)(jnp.ones(())).dynamic_scale
+
+
+def loss_scale_is_least(loss_scale: DynamicScale) -> bool:
+    """Returns whether the scale cannot become smaller."""
+    return float(loss_scale.scale) <= loss_scale.minimum_scale

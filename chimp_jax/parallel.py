@@ -37,9 +37,19 @@ def map_encode_step(step: Callable, devices: Sequence[jax.Device] | None = None)
     return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0, 0, 0), devices=devices)
 
 
+def map_product_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
+    """Returns step(weights, features) -> products, split as the features are."""
+    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), devices=devices)
+
+
 def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """Returns step(weights, batch) -> (predictions, split as the batch is; metrics of the whole batch)."""
     return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), out_axes=(0, None), devices=devices)
+
+
+def map_tokens_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
+    """Returns step(weights, batch) -> tokens, split as the batch is."""
+    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), devices=devices)
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:

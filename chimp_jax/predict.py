@@ -8,7 +8,7 @@ member that is added later is scored alone.
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,9 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.data import augment, chunks, input_pipeline
-from chimp_jax.data.folds import folds_digest, load_folds
+from chimp_jax.data.folds import Fold, folds_digest, load_folds
+from chimp_jax.data.sources import find_sources
+from chimp_jax.data.teacher import with_every_second
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND, first_key, with_animal, without_empty_animal
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_rows
@@ -29,6 +31,7 @@ from data_prep.workers.background import in_background
 LABEL = ('label', '')  # the column of the known distances, beside the columns of the members
 SHARED = ('shared', '')  # the column that tells whether the distance of a row may be of another animal
 OOF = 'oof'  # a split: the training clips, out of fold
+TEACHER = 'teacher'  # a split: every second of all clips, the training clips out of fold
 NONE = 'none'  # the frames without a change: the first operation of every test-time augmentation
 
 
@@ -79,6 +82,38 @@ def predict_split(
     return predict_records(members, read, parts, Panel(), progress, operations, validates)
 
 
+class _Unseen(NamedTuple):
+    """The clips that a member was not trained on: the validation clips of its fold, and all without labels."""
+
+    validation: frozenset[str]
+    labelled: frozenset[str]
+
+    def __contains__(self, video_id: str) -> bool:
+        return video_id in self.validation or video_id not in self.labelled
+
+
+def predict_for_student(
+    members: Sequence[Member], records, unlabelled, parts, operations: Sequence[str] = (NONE,)
+) -> Predictions:
+    """Predicts the targets of all splits, and every second between them, by the members not trained on the clip.
+
+    unlabelled: another folder of records, whose split `test` is predicted too; '' for none. If several splits have a
+    clip, the first is read. Raises ValueError as predict_split.
+    """
+    validates = oof_clips(members, records)
+    labelled = frozenset().union(*(fold.validation for fold in _folds_of(members[0], records)))
+    unseen = {name: _Unseen(clips, labelled) for name, clips in validates.items()}
+    streams = sorted({member.config.data.stream for member in members})
+    sources = {stream: find_sources(records, unlabelled, stream, with_unlabelled=True) for stream in streams}
+    n_clips = [sources[member.config.data.stream].n_records for member in members]
+    progress = Progress('predict', max(n_clips), work=sum(n_clips) * len(operations))
+
+    def read(stream: str) -> Iterator[Record]:
+        return map(with_every_second, sources[stream].records())
+
+    return predict_records(members, read, parts, Panel(), progress, operations, unseen)
+
+
 def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
     """Returns {member: its validation clips}. Raises ValueError for members of unknown or other folds."""
     validated = {}
@@ -88,8 +123,7 @@ def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
                 f'{member.folder} does not tell the folds that it was trained with, so it may have seen the clips to '
                 "predict; predict other clips, or import its weights with --folds published if they are the original's"
             )
-        data = member.config.data
-        folds = load_folds(records, data.folds, data.n_folds)
+        folds = _folds_of(member, records)
         if member.folds_sha256 != folds_digest(folds):
             raise ValueError(
                 f'{member.folder} was trained on other folds than those of {records}/folds.csv, so it may have seen '
@@ -99,6 +133,11 @@ def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
     return validated
 
 
+def _folds_of(member: Member, records) -> list[Fold]:
+    data = member.config.data
+    return load_folds(records, data.folds, data.n_folds)
+
+
 def predict_records(
     members: Sequence[Member],
     read: Callable[[str], Iterable[Record]],
@@ -106,7 +145,7 @@ def predict_records(
     panel: Panel,
     progress: Progress,
     operations: Sequence[str] = (NONE,),
-    validates: Mapping[str, frozenset[str]] | None = None,
+    validates: Mapping[str, Container[str]] | None = None,
 ) -> Predictions:
     """Predicts all targets of the records of each stream, read(stream), by the members.
 
@@ -156,7 +195,7 @@ class _Asking(NamedTuple):
     members: list[Member]
     fingerprints: list[str]  # of the members
     operations: Sequence[str]
-    validates: Mapping[str, frozenset[str]] | None
+    validates: Mapping[str, Container[str]] | None
     parts: epath.Path
 
     @property

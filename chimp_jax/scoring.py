@@ -5,8 +5,10 @@ that is not full is padded and masked, and every prediction carries its key.
 """
 
 import functools
+import hashlib
 import os
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -19,12 +21,15 @@ from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.members import Member
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
+from chimp_jax.models.regions import Pooled
 from chimp_jax.steps import Mean
 from data_prep.records import Record
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
-WINDOWS_PER_CALL = 32
+WINDOWS_PER_CALL = 64  # of each device; with 32, a window costs a CPU twice as much (bench/animal_cost.py)
+TOKENS_PER_CALL = 256  # of the LSTM's product, on each device
+MOST_BACKBONES = 4  # whose results for a chunk are kept for members with the same backbone
 # The share of memory for weights: on a CPU of the machine's memory, which its devices share, else of each device's.
 SHARE_OF_MEMORY = 0.2
 SHARE_OF_ACCELERATOR = 0.5
@@ -39,12 +44,19 @@ class Scorer:
     """A model's encode and eval steps, compiled for the devices. Weights are arguments."""
 
     def __init__(self, model: DistanceModel, size_px: int, devices: Sequence[jax.Device] | None = None):
+        self.model = model
         self.devices = list(devices or jax.local_devices())
         self.frames_per_device = frames_per_device(size_px)
-        encode = functools.partial(steps.encode_step, model=model, one_by_one=self.devices[0].platform == 'cpu')
+        on_cpu = self.devices[0].platform == 'cpu'
+        encode = functools.partial(steps.encode_step, model=model, one_by_one=on_cpu)
         self._encode = parallel.map_encode_step(encode, self.devices)
+        # A token is in up to T windows. On a CPU, one product for each token halves the work of a window. An
+        # accelerator would instead wait for the products, which are three times as large as the tokens.
+        product = functools.partial(steps.product_step, model=model)
+        self._product = parallel.map_product_step(product, self.devices) if on_cpu else None
+        self._tokens = parallel.map_tokens_step(functools.partial(steps.tokens_step, model=model), self.devices)
         self._eval = parallel.map_eval_step(
-            functools.partial(steps.eval_step, model=model, axis_name=REPLICA_AXIS), self.devices
+            functools.partial(steps.eval_step, model=model, axis_name=REPLICA_AXIS, multiplied=on_cpu), self.devices
         )
 
     def place(self, weights: dict[str, Any]) -> dict[str, Any]:
@@ -56,9 +68,20 @@ class Scorer:
 
         With boxes [F, A, 5] of these frames the result is their tokens [F * (1 + A), 1280], frame by frame.
         """
+        if not len(chosen):
+            return np.zeros((0, FEATURES), np.float32)
+        return self.tokens(weights, *self.look(weights, frames, chosen, boxes), boxes)
+
+    def look(
+        self, weights, frames: np.ndarray, chosen: np.ndarray, boxes: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Pooled | None]:
+        """Returns DistanceModel.look of F chosen frames, F > 0: features [F, 1280], what their boxes pool or None.
+
+        The weights need not hold more than the backbone.
+        """
         # The frames are dealt out in turn, so all devices have equally much to do if a call is not full.
         place = np.arange(self.frames_per_device * len(self.devices)).reshape(-1, len(self.devices)).T
-        features, waiting = [np.zeros((0, FEATURES), np.float32)], []
+        results, waiting = [], []
         for i in range(0, len(chosen), place.size):
             some = np.arange(i, min(i + place.size, len(chosen)))
             there = place < len(some)
@@ -66,15 +89,29 @@ class Scorer:
             their_boxes = None if boxes is None else boxes[some]
             waiting.append(self._encode(weights, frames[chosen[some]], there, their_boxes))
             if len(waiting) == 2:  # one call late, so that the devices always have their next call
-                features.append(_collect(waiting.pop(0)))
-        features += map(_collect, waiting)
-        tokens = 1 if boxes is None else 1 + boxes.shape[1]
-        return np.concatenate(features)[: len(chosen) * tokens]
+                results.append(_collect(waiting.pop(0)))
+        results += map(_collect, waiting)
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(chosen)], *results)
+
+    def tokens(self, weights, features: np.ndarray, pooled: Pooled | None, boxes: np.ndarray | None) -> np.ndarray:
+        """The results of `look` for F frames -> what `encode` returns. The weights need not hold the backbone."""
+        if boxes is None:
+            return features
+        size = self.frames_per_device * len(self.devices)
+        found = [np.zeros((0, FEATURES), np.float32)]
+        for i in range(0, len(features), size):
+            batch = {'features': features, 'pooled': pooled, 'boxes': boxes}
+            batch = jax.tree.map(lambda x, first=i: _pad(x[first : first + size], size), batch)
+            tokens = parallel.join(self._tokens(weights, parallel.split(batch, len(self.devices))))
+            found.append(tokens[: len(features) - i].reshape(-1, FEATURES))
+        return np.concatenate(found)
 
     def distances(
         self, weights, features: np.ndarray, window: np.ndarray, distance_m: np.ndarray
     ) -> tuple[np.ndarray, Mean]:
         """features (or tokens) [F, 1280], windows [N, T] of positions in F, labels [N] (NaN: unknown) -> as `score`."""
+        if self._product:
+            features = self._products(weights, features)
         size = WINDOWS_PER_CALL * len(self.devices)
         predictions, error = [np.zeros(0, np.float32)], Mean(0.0, 0.0)
         for i in range(0, len(window), size):
@@ -90,6 +127,15 @@ class Scorer:
             error += Mean(float(more.total), float(more.count))
         return np.concatenate(predictions), error
 
+    def _products(self, weights, features: np.ndarray) -> np.ndarray:
+        """features [F, 1280] -> the LSTM's product with each [F, 4 U], for any F but 0, which has no windows."""
+        size, products = TOKENS_PER_CALL * len(self.devices), []
+        for i in range(0, len(features), size):
+            some = features[i : i + size]
+            product = self._product(weights, parallel.split(_pad(some, size), len(self.devices)))
+            products.append(parallel.join(product)[: len(some)])
+        return np.concatenate(products) if products else features
+
     def score(self, weights, frames: np.ndarray, plan: WindowPlan, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
         """The planned windows [N, T] of a chunk's frames, labels [N] -> metres [N] and the masked error.
 
@@ -100,14 +146,43 @@ class Scorer:
         return self.distances(weights, features, plan.window, distance_m)
 
 
+class _Looked:
+    """The results of `look` for some of N frames, by the position of the frame."""
+
+    def __init__(self, n_frames: int):
+        self._done = np.zeros(n_frames, bool)
+        self._results: Any = None
+
+    def missing(self, chosen: np.ndarray) -> np.ndarray:
+        """Returns the places in chosen [F] of the frames without results."""
+        return np.nonzero(~self._done[chosen])[0]
+
+    def add(self, frames: np.ndarray, results: Any) -> None:
+        if self._results is None:
+            self._results = jax.tree.map(lambda x: np.zeros((len(self._done), *x.shape[1:]), x.dtype), results)
+        for stored, new in zip(jax.tree.leaves(self._results), jax.tree.leaves(results), strict=True):
+            stored[frames] = new
+        self._done[frames] = True
+
+    def of(self, chosen: np.ndarray) -> tuple[np.ndarray, Pooled | None]:
+        return jax.tree.map(lambda x: x[chosen], self._results)
+
+
 class Panel:
-    """Scores chunks of frames by any member. Members with the same model share the compiled steps."""
+    """Scores chunks of frames by any member. Members with the same model share the compiled steps.
+
+    Members with the same backbone, as after training with config.train.frozen, share the encoded frames of a chunk.
+    """
 
     def __init__(self, devices: Sequence[jax.Device] | None = None):
         self.devices = list(devices or jax.local_devices())
         self._scorers: dict[str, Scorer] = {}
         self._placed: dict[str, dict] = {}
+        self._backbones: dict[str, str] = {}  # by folder of the member: SHA-256
         self._bytes_left = _bytes_for_weights(self.devices)
+        # The frames of the last call, if they still exist.
+        self._frames: Callable[[], np.ndarray | None] = lambda: None
+        self._looked: dict[tuple, _Looked] = {}  # of these frames
 
     @property
     def leaves_the_cpu_free(self) -> bool:
@@ -115,10 +190,34 @@ class Panel:
         return self.devices[0].platform != 'cpu'
 
     def score(self, member: Member, frames: np.ndarray, plan: WindowPlan) -> np.ndarray:
-        """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped."""
+        """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped.
+
+        Consecutive calls with the same array of frames share what equal backbones encode. Their plans give a frame the
+        same boxes if they have equally many places for boxes.
+        """
+        if not len(plan.window):
+            return np.zeros(0, np.float32)
         scorer = self._scorer(member)
+        weights = self._weights(member, scorer)
+        n_slots = 0 if plan.boxes is None else plan.boxes.shape[1]
+        backbone = str(encoding_settings(scorer.model)), self._backbones[str(member.folder)], n_slots
+        looked = self._looked_at(frames, backbone)
+        missing = looked.missing(plan.frame)
+        if len(missing):
+            chosen, boxes = plan.frame[missing], None if plan.boxes is None else plan.boxes[missing]
+            looked.add(chosen, scorer.look(weights, frames, chosen, boxes))
+        tokens = scorer.tokens(weights, *looked.of(plan.frame), plan.boxes)
         unknown = np.full(len(plan.window), np.nan, np.float32)
-        return scorer.score(self._weights(member, scorer), frames, plan, unknown)[0]
+        return scorer.distances(weights, tokens, plan.window, unknown)[0]
+
+    def _looked_at(self, frames: np.ndarray, backbone: tuple) -> _Looked:
+        if self._frames() is not frames:
+            self._frames, self._looked = weakref.ref(frames), {}
+        found = self._looked.pop(backbone, None) or _Looked(len(frames))
+        self._looked[backbone] = found  # the last one now
+        if len(self._looked) > MOST_BACKBONES:
+            del self._looked[next(iter(self._looked))]
+        return found
 
     def _scorer(self, member: Member) -> Scorer:
         model, size_px = DistanceModel(**member.config.model), member.config.data.size_px
@@ -132,12 +231,34 @@ class Panel:
         name = str(member.folder)
         if name in self._placed:
             return self._placed[name]
-        weights = scorer.place(member.weights())
+        weights = member.weights()
+        self._backbones[name] = backbone_digest(weights)
+        weights = scorer.place(weights)
         n_bytes = len(self.devices) * sum(x.nbytes for x in jax.tree.leaves(weights))
         if n_bytes <= self._bytes_left:
             self._placed[name] = weights
             self._bytes_left -= n_bytes
         return weights
+
+
+def encoding_settings(model: DistanceModel) -> dict[str, Any]:
+    """Returns what the results of `look` depend on besides the weights, the frames and the boxes."""
+    texts = {name: str(getattr(model, name)) for name in ('backbone', 'normalization', 'stages')}
+    return texts | {'dtype': np.dtype(model.dtype).name, 'regions': model.regions}
+
+
+def backbone_of(weights: dict[str, Any]) -> dict[str, Any]:
+    """Returns the backbone's part of {'params', 'batch_stats'}."""
+    return {name: {'encoder': weights[name]['encoder']} for name in ('params', 'batch_stats')}
+
+
+def backbone_digest(weights: dict[str, Any]) -> str:
+    """Returns the SHA-256 of the names and bytes of the backbone's parameters and batch statistics."""
+    digest = hashlib.sha256()
+    for path, array in jax.tree.leaves_with_path(backbone_of(weights)):
+        digest.update(jax.tree_util.keystr(path, simple=True).encode())
+        digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def target_rows(pieces: Sequence[Record]) -> pd.DataFrame:
@@ -159,12 +280,9 @@ def target_boxes(pieces: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(BOX, (x1, y1, x2 - x1, y2 - y1), strict=True)))
 
 
-def _collect(dealt: jax.Array) -> np.ndarray:
-    """Features [D, B, 1280] of frames that were dealt out in turn -> [B * D, 1280] in the order of the frames.
-
-    Tokens [D, B, P, 1280] -> [B * D * P, 1280].
-    """
-    return np.asarray(dealt).swapaxes(0, 1).reshape(-1, FEATURES)
+def _collect(dealt: Any) -> Any:
+    """Results [D, B, ...] of frames that were dealt out in turn -> [B * D, ...] in the order of the frames."""
+    return jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:]), dealt)
 
 
 def _pad(batch: Any, size: int) -> Any:

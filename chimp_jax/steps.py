@@ -5,6 +5,7 @@ The arguments that are mapped (state, batch, ...) are positional, because pmap a
 their axes. All other arguments and all calls of the model have keywords.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,9 +13,11 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from flax.training.dynamic_scale import DynamicScale
 
-from chimp_jax.models.distance_model import DistanceModel
-from chimp_jax.models.efficientnet import FEATURES
+from chimp_jax import optim
+from chimp_jax.models.distance_model import DistanceModel, compute_dtype
+from chimp_jax.models.regions import Pooled
 
 
 class Mean(NamedTuple):
@@ -64,6 +67,7 @@ class TrainState:
     """Everything that training carries from update to update, a plain tree.
 
     plateau.scale is the factor on the learning rate. The plateau's state changes between epochs only.
+    loss_scale: the factor on the loss, in float16 only.
     """
 
     step: jax.Array
@@ -72,6 +76,37 @@ class TrainState:
     batch_stats: Any
     opt_state: optax.OptState
     plateau: Any
+    loss_scale: DynamicScale | None = None
+
+
+def forward_frames(
+    params: Any, batch_stats: Any, part: dict[str, jax.Array], key: jax.Array, *, model: DistanceModel
+) -> tuple[jax.Array, Any]:
+    """Returns the predictions of a part of the batch in training, and the running averages after it."""
+    prediction, updated = model.apply(
+        {'params': params, 'batch_stats': batch_stats},
+        frames=part['frames'],
+        window=part['window'],
+        boxes=part['boxes'] if model.regions else None,
+        train=True,
+        mutable=['batch_stats'],
+        rngs={'dropout': key},
+    )
+    return prediction, updated['batch_stats']
+
+
+def forward_features(
+    params: Any, batch_stats: Any, part: dict[str, jax.Array], key: jax.Array, *, model: DistanceModel
+) -> tuple[jax.Array, Any]:
+    """Returns the predictions from kept features [B, S, 1280]. The backbone's variables are not needed.
+
+    For a model with regions, part also has what the boxes [B, S, A, 5] pool: bins [B, S, A, 7, 7, C] and mean
+    [B, S, A, 1280].
+    """
+    given = {name: part[name] for name in ('features', 'window')}
+    if model.regions:
+        given |= {'pooled': Pooled(part['bins'], part['mean']), 'boxes': part['boxes']}
+    return model.apply({'params': params}, **given, method='distances_of_look'), batch_stats
 
 
 def train_step(
@@ -83,17 +118,22 @@ def train_step(
     optimizer: optax.GradientTransformation,
     axis_name: str,
     micro_batches: int = 1,
+    forward: Callable = forward_frames,
 ) -> tuple[TrainState, Mean]:
     """Computes one update on one replica's share of the batch. Returns the masked absolute error of all replicas, too.
 
     batch: frames [B, S, H, W, 3] 0..255, window [B, K, T] int32, distance [B, K] float32, mask [B, K]. For a model with
     regions also boxes [B, S, A, 5] and the other arrays of `animal_error`.
+    forward: forward_frames trains the whole network, forward_features all but the backbone; the state then has neither
+    the backbone's parameters nor batch statistics, and the batch has features in place of frames.
     learning_rate: of this update, before the plateau's factor. It is an argument, so a schedule compiles nothing again.
     micro_batches: number of parts of the share, computed one after the other to save memory. Each part acts as a
     replica: D replicas with M parts do the same as D * M replicas, if batch statistics are taken per replica.
     The gradient is the gradient of the mean over all replicas' windows. Batch statistics are taken per part, as
     published. The running averages are their mean over all parts. Averaging at each update or once before evaluation
     is equivalent, because averaging is linear.
+    With a loss scale, a step that is not finite on one of the replicas is skipped on all: only the step's number and
+    the scale change, and the total of the error is NaN.
     """
     replica = jax.lax.axis_index(axis_name)
     step_key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -102,22 +142,14 @@ def train_step(
         key = jax.random.fold_in(step_key, replica * micro_batches + number)
 
         def loss_sum(params):
-            prediction, updated = model.apply(
-                {'params': params, 'batch_stats': state.batch_stats},
-                frames=part['frames'],
-                window=part['window'],
-                boxes=part['boxes'] if model.regions else None,
-                train=True,
-                mutable=['batch_stats'],
-                rngs={'dropout': key},
-            )
+            prediction, batch_stats = forward(params, state.batch_stats, part, key, model=model)
             if model.regions:
                 error = animal_error(prediction, part)
             else:
                 error = absolute_error(prediction, part['distance'], part['mask'])
-            return error.total, (error, updated['batch_stats'])
+            return error.total, (error, batch_stats)
 
-        gradient, (error, batch_stats) = jax.grad(loss_sum, has_aux=True)(state.params)
+        gradient, (error, batch_stats) = _gradient(loss_sum, state.params, state.loss_scale)
         return gradient, error, batch_stats
 
     gradient, error, batch_stats = _sum_over_parts(part_sums, batch, micro_batches)
@@ -132,7 +164,32 @@ def train_step(
         batch_stats=jax.lax.pmean(batch_stats, axis_name),
         opt_state=opt_state,
     )
+    if state.loss_scale is not None:
+        finite = _all_finite((gradient, new_state.batch_stats, error))
+        new_state = _unless_skipped(new_state, state, finite)
+        error = error._replace(total=jnp.where(finite, error.total, jnp.nan))
     return new_state, error
+
+
+def _gradient(loss_sum: Callable, params: Any, loss_scale: DynamicScale | None) -> tuple[Any, Any]:
+    """Returns the gradient in float32, and what loss_sum returns besides the loss. The scale acts within only."""
+    if loss_scale is None:
+        return jax.grad(loss_sum, has_aux=True)(params)
+    result = loss_scale.value_and_grad(loss_sum, has_aux=True)(params)
+    return result.grad, result.aux[1]
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    return jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _unless_skipped(new: TrainState, old: TrainState, finite: jax.Array) -> TrainState:
+    """Returns the new state if the step is finite, else the old one after the step. Both have the next loss scale.
+
+    The step's number is the place in the schedule and in the order of the batches, so a skipped step counts.
+    """
+    kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
+    return kept.replace(step=new.step, loss_scale=optim.next_loss_scale(old.loss_scale, finite))
 
 
 def _sum_over_parts(part_sums: Callable, batch: Any, n_parts: int) -> Any:
@@ -157,34 +214,51 @@ def encode_step(
     *,
     model: DistanceModel,
     one_by_one: bool = False,
-) -> jax.Array:
-    """frames [N, H, W, 3] uint8 -> features [N, 1280], each frame on its own (running batch statistics).
+) -> tuple[jax.Array, Pooled | None]:
+    """frames [N, H, W, 3] uint8 -> features [N, 1280] and, with boxes [N, A, 5], what they pool (DistanceModel.look).
 
-    there [N] bool: False for frames that only fill the call; their features are meaningless. one_by_one: loops over
-    the frames, so that a frame's feature maps stay in a CPU core's cache, and skips frames that only fill.
-    boxes [N, A, 5]: the result is the tokens [N, 1 + A, 1280] (DistanceModel.encode).
+    Each frame is on its own: running batch statistics. The weights need not hold more than the backbone.
+    there [N] bool: False for frames that only fill the call; their results are meaningless. one_by_one: loops over the
+    frames, so that a frame's feature maps stay in a CPU core's cache, and skips frames that only fill.
     """
 
     def encode(frames, boxes):
         one_each = None if boxes is None else boxes[:, None]
-        return model.apply(weights, frames=frames[:, None], boxes=one_each, method='encode')[:, 0]
+        encoded = model.apply(weights, frames=frames[:, None], boxes=one_each, method='look')
+        return jax.tree.map(lambda x: x[:, 0], encoded)
 
     if not one_by_one:
         return encode(frames, boxes)
 
     def one(numbered):
         frame, is_there, boxes = jax.tree.map(lambda x: x[None], numbered)
-        nothing = jnp.zeros((FEATURES,) if boxes is None else (1 + boxes.shape[1], FEATURES), model.dtype)
-        return jax.lax.cond(is_there[0], lambda: encode(frame, boxes)[0], lambda: nothing)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(encode, frame, boxes))
+        encoded = jax.lax.cond(is_there[0], lambda: encode(frame, boxes), lambda: nothing)
+        return jax.tree.map(lambda x: x[0], encoded)
 
     return jax.lax.map(one, (frames, there, boxes))
 
 
+def product_step(weights: dict[str, Any], features: jax.Array, *, model: DistanceModel) -> jax.Array:
+    """features [N, 1280] -> the LSTM's product with each, [N, 4 U], which `eval_step` takes if `multiplied`."""
+    return model.apply(weights, features=features, method='product')
+
+
+def tokens_step(weights: dict[str, Any], batch: dict[str, Any], *, model: DistanceModel) -> jax.Array:
+    """features [N, 1280], pooled and boxes [N, A, 5] -> tokens [N, 1 + A, 1280], without the backbone."""
+    return model.apply(weights, **jax.tree.map(lambda x: x[:, None], batch), method='tokens')[:, 0]
+
+
 def eval_step(
-    weights: dict[str, Any], batch: dict[str, jax.Array], *, model: DistanceModel, axis_name: str
+    weights: dict[str, Any],
+    batch: dict[str, jax.Array],
+    *,
+    model: DistanceModel,
+    axis_name: str,
+    multiplied: bool = False,
 ) -> tuple[jax.Array, Mean]:
     """features [N, T, 1280], distance [N], mask [N] -> metres [N], and the masked absolute error over all replicas."""
-    prediction = model.apply(weights, windows=batch['features'], method='distance')
+    prediction = model.apply(weights, windows=batch['features'], multiplied=multiplied, method='distance')
     error = absolute_error(prediction, batch['distance'], batch['mask'])
     return prediction, jax.tree.map(lambda x: jax.lax.psum(x, axis_name), error)
 
@@ -195,19 +269,34 @@ def initial_state(
     plateau: optax.GradientTransformationExtraArgs,
     seed: int,
     init: Callable[[dict], dict] = lambda variables: variables,
+    trained: Callable[[Any], Any] = lambda params: params,
 ) -> TrainState:
-    """Returns a fresh state. `init` may put starting weights into the variables."""
-    # Parameters depend neither on the picture's size nor on the number of frames, so the smallest input is enough.
-    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
-    if model.regions:
-        inputs['boxes'] = jnp.zeros((1, 1, 1, 5), jnp.float32)
-    # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
-    variables = init(jax.jit(model.init)(jax.random.key(seed, impl='rbg'), **inputs))
+    """Returns a fresh state. `init` may put starting weights into the variables.
+
+    trained: returns the parameters that the optimizer changes; the others have no state there.
+    """
+    variables = init(fresh_variables(model, seed))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=jax.random.key_data(jax.random.key(seed)),
         params=variables['params'],
         batch_stats=variables['batch_stats'],
-        opt_state=jax.jit(optimizer.init)(variables['params']),
+        opt_state=jax.jit(optimizer.init)(trained(variables['params'])),
         plateau=plateau.init({}),
+        loss_scale=optim.make_loss_scale() if compute_dtype(model.dtype) == jnp.float16 else None,
     )
+
+
+def fresh_variables(model: DistanceModel, seed: int) -> dict[str, Any]:
+    """Returns {'params', 'batch_stats'} by the initialisers of the layers."""
+    # Parameters depend neither on the picture's size nor on the number of frames, so the smallest input is enough.
+    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
+    if model.regions:
+        inputs['boxes'] = jnp.zeros((1, 1, 1, 5), jnp.float32)
+    # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
+    return _init(model, jax.random.key(seed, impl='rbg'), inputs)
+
+
+@functools.partial(jax.jit, static_argnums=0)  # here and not within a function, so that all folds share what is traced
+def _init(model: DistanceModel, key: jax.Array, inputs: dict[str, jax.Array]) -> dict[str, Any]:
+    return model.init(key, **inputs)

@@ -24,6 +24,7 @@ from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
 from chimp_jax.members import read_config
 from chimp_jax.models.distance_model import compute_dtype
 from chimp_jax.trainer import Trainer, TrainingError
+from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
 from data_prep.progress import Progress
 from data_prep.records import split_sizes
@@ -37,10 +38,9 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] |
     If the training of one recipe fails (a loss that is not finite), the others still run. Raises ValueError before any
     training if a config or the data do not fit, TrainingError with the failed recipes after all others have run.
     """
+    check_configs(configs, workdir)
     for config in configs:
-        compute_dtype(config.model.dtype)
         split_sizes(config.data.records, config.data.stream)
-        check_owner(epath.Path(workdir) / config.recipe, config)
     progress = _open_progress(configs, folds)
     failed = []
     for number, config in enumerate(configs, 1):
@@ -57,6 +57,14 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] |
     if failed:
         raise TrainingError('; '.join(failed))
     return table
+
+
+def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
+    """Raises ValueError if a config cannot be trained, as far as it can be known without records."""
+    for config in configs:
+        compute_dtype(config.model.dtype)
+        check_frozen(config)
+        check_owner(epath.Path(workdir) / config.recipe, config)
 
 
 def train_recipe(

@@ -1,5 +1,6 @@
 """Training of one member: all epochs, resumable by epoch."""
 
+import dataclasses
 import functools
 import logging
 import math
@@ -8,10 +9,11 @@ import jax
 import numpy as np
 import pandas as pd
 from etils import epath
+from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict
 
 from chimp_jax import checkpoint, member_log, optim, parallel, scoring, steps
-from chimp_jax.data import chunks, input_pipeline, processes
+from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold
 from chimp_jax.data.training_data import TrainingData
 from chimp_jax.ensemble.distances import rmse
@@ -20,21 +22,36 @@ from chimp_jax.members import load_fold
 from chimp_jax.models import pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.steps import Mean
+from chimp_jax.training.frozen import FrozenTraining
+from chimp_jax.training.whole import WholeTraining
 from chimp_jax.workdir import claim_recipe
 from data_prep.progress import Progress
-from data_prep.workers.background import in_background
 
-ARRAYS = ('frames', 'window', 'distance', 'mask')  # of a batch, that go to the devices
-ANIMAL_ARRAYS = (*ARRAYS, 'boxes', 'belief', 'animal_distance', 'animal_mask')  # with a region branch
 # Of oof.csv. The boxes of the targets tell later how errors depend on the place of the animal in the picture.
 ROWS = {'video_id': str, 'time': np.int32, 'animal': str, 'distance': np.float32, 'prediction': np.float32}
 ROWS |= dict.fromkeys(BOX, np.float32)
+
+# Skipped steps in a row, with the loss scale at its least, that end a training in float16. From its start at 2**15 the
+# scale is at its least, 1, after 15 of them.
+MOST_SKIPPED = 25
 
 log = logging.getLogger(__name__)
 
 
 class TrainingError(Exception):
     """Training cannot continue. The message is one line for the user."""
+
+
+@dataclasses.dataclass
+class Skipped:
+    """Counts the steps that training in float16 skips: in the epoch, and in a row since this process started."""
+
+    in_epoch: int = 0
+    in_a_row: int = 0
+
+    def count(self, skipped: bool) -> None:
+        self.in_epoch += skipped
+        self.in_a_row = self.in_a_row + 1 if skipped else 0
 
 
 class Trainer:
@@ -50,6 +67,8 @@ class Trainer:
         self.optimizer = optim.make_optimizer(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
         self.plateau = optim.make_plateau(learning_rate=train.learning_rate, **train.plateau)
         self.scorer = scoring.Scorer(self.model, config.data.size_px)
+        form = FrozenTraining if train.frozen else WholeTraining
+        self.form = form(self.model, self.data, self.scorer)
         self._train_step = parallel.map_train_step(
             functools.partial(
                 steps.train_step,
@@ -57,6 +76,7 @@ class Trainer:
                 optimizer=self.optimizer,
                 axis_name=REPLICA_AXIS,
                 micro_batches=train.micro_batches,
+                forward=self.form.forward,
             ),
             self.devices,
         )
@@ -70,22 +90,26 @@ class Trainer:
         n_steps = self.data.n_steps(fold)
         rates = self._rates(n_steps)
         manager = checkpoint.open_manager(folder / 'checkpoints')
-        state, history = self._start(manager, fold)
+        state, history = self._start(manager, fold, folder.parent)
         claim_recipe(folder.parent, config)  # not earlier: a config that cannot start must not keep the folder
         member_log.write_places(folder.parent, config.data.records)
         member_log.note_start(folder)
         events = member_log.open_events(folder)
         member_log.write_metrics(folder, history)  # a kill between the checkpoint and this file left it one row short
+        progress.start_clock()  # keeping features may have taken minutes
         progress.skip(len(history), work=len(history))
+        skipped = Skipped()
         while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):
-            epoch = len(history) + 1
-            state, train_mae = self._train_epoch(state, fold, rates, epoch, progress)
+            epoch, skipped.in_epoch = len(history) + 1, 0
+            state, train_mae = self._train_epoch(state, fold, rates, epoch, progress, skipped)
             row, rows = self._validate(state, fold)
+            if state.loss_scale is not None:
+                row |= {'skipped_steps': skipped.in_epoch, 'loss_scale': float(state.loss_scale.scale)}
             state = state.replace(plateau=optim.next_plateau(self.plateau, state.plateau, row['val_mae']))
             history = [*history, {'epoch': epoch, 'step': epoch * n_steps, 'train_mae': train_mae, **row}]
             if checkpoint.best_epoch(history) == epoch:
                 processes.write_shared(folder / 'oof.csv', without_empty_animal(rows).to_csv(index=False))
-            checkpoint.save(manager, state, history)
+            checkpoint.save(manager, self.form.complete(state), history)
             member_log.write_metrics(folder, history)
             member_log.write_events(events, history[-1])
             log.info('%s fold %d epoch %d: %s', config.recipe, fold.number, epoch, _describe(history[-1]))
@@ -95,21 +119,24 @@ class Trainer:
         manager.close()
         return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history, config.data.records)
 
-    def _start(self, manager, fold: Fold) -> tuple[steps.TrainState, list[dict]]:
+    def _start(self, manager, fold: Fold, folder: epath.Path) -> tuple[steps.TrainState, list[dict]]:
         """Returns state and history of the latest checkpoint, or fresh ones with the starting weights of the config."""
         init = functools.partial(self._starting_weights, fold=fold)
         seed = self.config.seed + fold.number
-        state = steps.initial_state(self.model, self.optimizer, self.plateau, seed=seed, init=init)
+        state = steps.initial_state(
+            self.model, self.optimizer, self.plateau, seed=seed, init=init, trained=self.form.trained
+        )
         state, history = checkpoint.restore(manager, state) or (state, [])
         if history:
             log.info('fold %d resumes after epoch %d', fold.number, len(history))
         epochs = processes.gather(len(history))
         if len(set(epochs)) > 1:
             raise ValueError(f'the processes resume after epochs {epochs}; give all of them the same --workdir')
-        return parallel.replicate(state, self.devices), history
+        return parallel.replicate(self.form.begin(state, folder), self.devices), history
 
     def _starting_weights(self, fresh: dict, fold: Fold) -> dict:
         start, data = self.config.start, self.config.data
+        fresh = self.form.fresh(fresh)
         if start.output_bias not in ('zero', 'median'):
             raise ValueError(f"start.output_bias is 'zero' or 'median', not {start.output_bias!r}")
         if start.output_bias == 'median':  # before start_from: if that loads another run, its learnt bias replaces this
@@ -122,20 +149,19 @@ class Trainer:
         return pretrained.start_fold(fresh, start.init, fold.number, data.folds, read_run)
 
     def _train_epoch(
-        self, state: steps.TrainState, fold: Fold, rates: np.ndarray, epoch: int, progress: Progress
+        self, state: steps.TrainState, fold: Fold, rates: np.ndarray, epoch: int, progress: Progress, skipped: Skipped
     ) -> tuple[steps.TrainState, float]:
-        """Returns the state after the epoch, and the mean training error in metres."""
+        """Returns the state after the epoch, and the mean training error in metres of the steps that count."""
         error, waiting = Mean(0.0, 0.0), []
         n_steps = self.data.n_steps(fold)
 
         def read(step, batch, more):
-            total = error + _finite(more, step, rates[step], batch)
+            total = error + _counted(more, step, rates[step], batch, state.loss_scale, skipped)
             note = f'{self.config.recipe} fold {fold.number} epoch {epoch}, MAE {total.value():.2f} m'
             progress.advance(0, work=1 / n_steps, note=note)
             return total
 
-        names = ANIMAL_ARRAYS if self.model.regions else ARRAYS
-        batches = parallel.prefetch(self.data.batches(fold, epoch), names, self.devices)
+        batches = parallel.prefetch(self.form.batches(fold, epoch), self.form.arrays, self.devices)
         for step, (arrays, batch) in enumerate(batches, int(state.step)):
             state, more = self._train_step(state, arrays, rates[step])
             waiting.append((step, batch, more))
@@ -145,17 +171,11 @@ class Trainer:
 
     def _validate(self, state: steps.TrainState, fold: Fold) -> tuple[dict, pd.DataFrame]:
         """Returns the row of metrics.csv and the rows of oof.csv: the labelled targets with their predictions."""
-        weights = self.scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
-        data = self.config.data
-        groups = chunks.in_chunks(chunks.split_long(self.data.validation_records(fold)))
-        decode = functools.partial(input_pipeline.decode_records, size_px=data.size_px)
+        whole = self.form.complete(state)
+        weights = self.scorer.place({'params': whole.params, 'batch_stats': whole.batch_stats})
         parts, error = [], Mean(0.0, 0.0)
-        for records, frames in in_background(decode, groups, overlap=True):  # the next chunk, while this one is scored
-            rows = scoring.target_rows(records)
-            most = self.data.plan.animals.most
-            plan = chunks.plan_windows(records, [True] * len(records), data.n_frames, data.step_s, most)
-            prediction, more = self.scorer.score(weights, frames, plan, rows['distance'].to_numpy())
-            parts.append(rows.assign(prediction=prediction).join(scoring.target_boxes(records)))
+        for rows, more in self.form.validate(weights, fold):
+            parts.append(rows)
             error += more
         mine = {name: [value for part in parts for value in part[name].tolist()] for name in ROWS}
         everywhere = processes.gather([mine, [error.total, error.count]])
@@ -169,8 +189,9 @@ class Trainer:
             'plateau_rate': rate,
         }
         if not math.isfinite(row['val_mae']):
+            remedy = '; float16 may overflow: set model.dtype=float32' if state.loss_scale is not None else ''
             raise TrainingError(
-                f'the validation error is not finite after step {int(state.step)}, learning rate {rate:.3g}'
+                f'the validation error is not finite after step {int(state.step)}, learning rate {rate:.3g}{remedy}'
             )
         return row, rows
 
@@ -209,12 +230,27 @@ def _devices(n_examples: int, micro_batches: int) -> list[jax.Device]:
     return devices[:used]
 
 
-def _finite(error: Mean, step: int, rate: float, batch: dict) -> Mean:
-    """Returns the error, on the host. Raises TrainingError if it is not finite."""
+def _counted(
+    error: Mean, step: int, rate: float, batch: dict, loss_scale: DynamicScale | None, skipped: Skipped
+) -> Mean:
+    """Returns the error, on the host; nothing for a step that was skipped, which counts as such.
+
+    loss_scale: after the latest step. Raises TrainingError if the error is not finite without a loss scale, or if the
+    smallest scale does not help.
+    """
     error = Mean(float(error.total), float(error.count))
-    if not math.isfinite(error.total):
-        raise TrainingError(f'the loss is not finite at step {step}, learning rate {rate:.3g}; {_keys(batch)}')
-    return error
+    skipped.count(not math.isfinite(error.total))
+    if not skipped.in_a_row:
+        return error
+    where = f'step {step}, learning rate {rate:.3g}; {_keys(batch)}'
+    if loss_scale is None:
+        raise TrainingError(f'the loss is not finite at {where}')
+    if skipped.in_a_row >= MOST_SKIPPED and optim.loss_scale_is_least(loss_scale):
+        raise TrainingError(
+            f'gradients overflow float16 in {skipped.in_a_row} steps in a row, and the loss scale is at its least; '
+            f'set model.dtype=float32 or a lower train.learning_rate; the last of them is {where}'
+        )
+    return Mean(0.0, 0.0)
 
 
 def _keys(batch: dict) -> str:

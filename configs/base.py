@@ -28,12 +28,18 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     data.frames_per_example = 0  # distinct frames that these windows may need; 0: the frames of one window
     data.shares = 1  # parts of the clips, read apart, with equal parts of each batch; a multiple of the processes
     data.shuffle_windows = 2048  # windows in the shuffle buffer, as JPEG: about 0.4 MB each at full size
+    # A student learns the distances of an ensemble (configs/student.py).
+    data.teacher = ''  # table of these distances, which `chimp-distance score --split teacher` writes; '': none
+    data.teacher_share = 0.5  # of the teacher's distance in the mixture with a label: the teacher has less noise, the
+    # label no bias. A second without a label has the teacher's distance alone
+    data.unlabelled = ''  # another folder of data_prep.build, whose clips without labels the student learns too
     # The next two matter only with model.regions.
     data.most_animals = 3  # slots of animals in an example and in a frame; more animals get the whole frame's distance
     data.composite_probability = 0.0  # of an example to get a second animal, pasted from another second of its clip
 
     config.model = model = ml_collections.ConfigDict()  # the fields of DistanceModel
-    model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU; parameters and metres stay float32
+    model.dtype = 'float32'  # of the computation: 'bfloat16' on TPU, 'float16' with loss scaling on GPUs without
+    # bfloat16; parameters and metres stay float32
     model.backbone = 'efficientnet_b0'  # as published, or 'efficientnet_lite0': no squeeze-excite, ReLU6
     model.normalization = 'unit'  # 'unit': x / 255 as published; 'imagenet': ImageNet's mean and deviation
     model.drop_connect = 0.2  # rate at the last block, growing linearly from 0
@@ -50,6 +56,9 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     start.output_bias = 'zero'  # 'median': start at the median training distance, which saves about 100 updates
 
     config.train = train = ml_collections.ConfigDict()
+    train.frozen = ''  # published: all weights are trained. 'backbone': each frame and its mirror image are encoded
+    # once and kept as features beside the records; all other weights are trained on them. Half of the windows are
+    # mirrored; the recipe's other augmentations would need other pictures and are not applied
     train.batch_size = 96  # windows per update, over all devices
     train.micro_batches = 1  # parts of a device's windows, one after the other, for small memories. Each part has its
     # own batch statistics, as if it were a device: 8 parts on one device make the update of a v3-8

@@ -1,4 +1,4 @@
-"""Lists the folders of clips, local or gs://, and copies a remote clip to a local file. A photo is a clip too.
+"""Lists the folders of clips, local or in a bucket, and copies a remote clip to a local file. A photo is a clip too.
 
 A clip's identity, its video_id, is its path below the root, with forward slashes, spelled as in the folder. Tables and
 other tools may spell it otherwise: `Archive.video_id_of` and `Names.video_id_of` return the video_id that they mean.
@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from etils import epath
+
+from data_prep.buckets import s3_paths
 
 _VIDEO_SUFFIXES = frozenset(
     '.mp4 .avi .asf .mov .mkv .m4v .wmv .mpg .mpeg .ts .flv .webm .3gp .mts .m2ts .mod .vob .ogv .h264 .divx'.split()
@@ -236,6 +238,11 @@ def _files_below(root: epath.Path) -> Iterator[str]:
 
     Follows links, but no link in a circle.
     """
+    if str(root).startswith(s3_paths.PREFIX):
+        for name in s3_paths.names_below(str(root)):
+            if not any(map(_is_system_folder, name.split('/')[:-1])):
+                yield name
+        return
     if '://' in str(root):
         base = str(root).partition('://')[2].rstrip('/')
         for folder, _, names in root.walk():

@@ -10,6 +10,8 @@ split `test`.
 OUT gets chimp_records/{down,full}/, folds.csv, clips.csv, problems.csv, lost.csv (targets that no record contains) and
 dataset.json.
 
+Clips and tables may be local or in a bucket (gs://, s3://), OUT local or in gs://. s3:// requires the extra s3.
+
 Exit code 0 without problems, 3 if problems.csv has rows, 1 if the command fails. Run the same command again to resume.
 """
 
@@ -22,12 +24,14 @@ import platform
 import shlex
 import sys
 import time
+from collections.abc import Callable
 
 import absl.logging
 import pandas as pd
 from etils import epath
 
 from data_prep import lock
+from data_prep.buckets import s3_paths
 from data_prep.files import RESUME, failure_line, fingerprint, sha256, unchanged, write_json, write_whole
 from data_prep.folds import balance_lines, fold_balance, read_fold_table, read_or_make_folds
 from data_prep.inputs.categories import split_names
@@ -42,30 +46,38 @@ from data_prep.workers.frame_store import Outcome
 from data_prep.workers.outcome_tables import clip_table, count_by_split, count_line, unrecorded_targets
 
 FILES = 'files.json'  # {video_id: [fingerprint of its files, their paths]}, to notice changed clips
+_say = functools.partial(print, flush=True)
 _PACKAGES = ('av', 'numpy', 'pandas', 'pillow', 'tensorflow-datasets')
 
 
-def build(job: Job) -> list[Problem]:
+def build(
+    job: Job, plan: Plan | None = None, tell: Callable[[str], None] = _say, passing: bool = False
+) -> list[Problem]:
     """Makes the data set and returns its problems. Does nothing if the data set is complete.
+
+    plan: of the job, if it is known already. tell: shows a line about the work. passing: of the progress line, see
+    Progress.
 
     Raises ValueError if the job cannot be done, FolderInUse if another run works in the folder, OSError or
     guard.WorkerError if the machine is at fault.
     """
     options = result_options(job)
     with lock.hold(job.out):
-        return _build(job, epath.Path(job.out), options)
+        return _build(job, epath.Path(job.out), options, plan, tell, passing)
 
 
-def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
+def _build(
+    job: Job, out: epath.Path, options: dict, plan: Plan | None, tell: Callable[[str], None], passing: bool
+) -> list[Problem]:
     compare_options(out, options)
     if (out / 'dataset.json').exists():
-        print(f'{out} is complete; nothing to do')
+        tell(f'{out} is complete; nothing to do')
         _finish_frames(out, job.delete_frames)
-        return _read_problems(out) + _changed_clips(out)
+        return _read_problems(out) + _changed_clips(out, tell)
     beam_options = None if job.runner == 'local' else beam.pipeline_options(job.runner, job.runner_options)
-    plan = make_plan(job)
+    plan = plan or make_plan(job)
     for note in plan.notes():
-        print(f'note: {note}')
+        tell(f'note: {note}')
     if plan.problems():
         _write_problems(out, plan.problems())  # first, so that no later error hides the reasons
     if job.strict and plan.problems():
@@ -75,16 +87,16 @@ def _build(job: Job, out: epath.Path, options: dict) -> list[Problem]:
     except ValueError as error:
         raise ValueError('; '.join([str(error), *_refused(out, plan.problems())])) from None
     keep_options(out, options)
-    outcomes = _decode(job, plan, out, beam_options)
+    outcomes = _decode(job, plan, out, beam_options, tell, passing)
     problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
     _write_problems(out, problems)
     write_whole(out / LOST, unrecorded_targets(plan, outcomes, str(out / 'frames')).to_csv(index=False))
     clips = clip_table(plan, outcomes)
     if clips.empty:
         raise ValueError('; '.join(['no clip gave a record', *_refused(out, problems)]))
-    balance = _balance(out, plan.labels, clips, job)
-    print(count_line(clips))
-    counts = _make_records(clips, out, beam_options)
+    balance = _balance(out, plan.labels, clips, job, tell)
+    tell(count_line(clips))
+    counts = _make_records(clips, out, beam_options, tell)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
     write_json(out / FILES, _fingerprints(plan, outcomes))
     write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance))
@@ -98,17 +110,21 @@ def _make_folds(out: epath.Path, labels: pd.DataFrame | None, job: Job) -> None:
         read_or_make_folds(out / 'folds.csv', labels, job.n_folds, job.seed)
 
 
-def _balance(out: epath.Path, labels: pd.DataFrame | None, clips: pd.DataFrame, job: Job) -> dict:
-    """Prints and returns the sizes of the folds. Only the clips that have records count."""
+def _balance(
+    out: epath.Path, labels: pd.DataFrame | None, clips: pd.DataFrame, job: Job, tell: Callable[[str], None]
+) -> dict:
+    """Tells and returns the sizes of the folds. Only the clips that have records count."""
     if labels is None:
         return {}
     usable = labels[labels['video_id'].isin(clips['video_id'])]
     balance = fold_balance(usable, read_fold_table(out / 'folds.csv'), job.n_folds)
-    print('\n'.join(balance_lines(balance)))
+    tell('\n'.join(balance_lines(balance)))
     return balance
 
 
-def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Outcome]:
+def _decode(
+    job: Job, plan: Plan, out: epath.Path, beam_options, tell: Callable[[str], None], passing: bool
+) -> dict[str, Outcome]:
     """Writes the frames of all clips into the frame store, the slow stage. Returns {video_id: outcome}."""
     frames = str(out / 'frames')
     tasks = make_tasks(plan, job)
@@ -116,18 +132,20 @@ def _decode(job: Job, plan: Plan, out: epath.Path, beam_options) -> dict[str, Ou
     done = {task.video_id: done[task.video_id] for task in tasks if local.still_valid(done.get(task.video_id), task)}
     pending = [task for task in tasks if task.video_id not in done]
     where = job.runner if beam_options else f'{job.workers} workers'
-    print(f'{len(tasks)} clips, {len(tasks) - len(pending)} of them decoded before; {where}', flush=True)
+    tell(f'{len(tasks)} clips, {len(tasks) - len(pending)} of them decoded before; {where}')
     if beam_options:
         beam.store_clips_by_beam(pending, frames, beam_options)
     else:
         n_problems = len(plan.problems()) + sum(outcome.problem is not None for outcome in done.values())
-        with local.make_progress(pending, n_problems) as progress:
+        with local.make_progress(pending, n_problems, passing) as progress:
             local.store_clips(pending, frames, job.workers, progress)
     outcomes = frame_store.read_outcomes(frames)
     return {task.video_id: outcomes[task.video_id] for task in tasks}
 
 
-def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[str, dict[str, int]]:
+def _make_records(
+    clips: pd.DataFrame, out: epath.Path, beam_options, tell: Callable[[str], None]
+) -> dict[str, dict[str, int]]:
     """Writes the records from the frame store, the quick stage. Returns {stream: {split: number of clips}}."""
     by_split = {split: rows.tolist() for split, rows in clips.groupby('split', sort=False)['video_id']}
     counts = {}
@@ -136,7 +154,7 @@ def _make_records(clips: pd.DataFrame, out: epath.Path, beam_options) -> dict[st
         started = time.monotonic()
         load = functools.partial(frame_store.load, str(out / 'frames'), stream)
         counts[stream] = write_records(by_split, load, out, stream, beam_options)
-        print(f'records {stream}: {counts[stream]}, {time.monotonic() - started:.0f} s', flush=True)
+        tell(f'records {stream}: {counts[stream]}, {time.monotonic() - started:.0f} s')
     return counts
 
 
@@ -197,7 +215,7 @@ def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[st
     }
 
 
-def _changed_clips(out: epath.Path) -> list[Problem]:
+def _changed_clips(out: epath.Path, tell: Callable[[str], None]) -> list[Problem]:
     """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now."""
     known = json.loads((out / FILES).read_text())
     changed = [
@@ -206,7 +224,7 @@ def _changed_clips(out: epath.Path) -> list[Problem]:
         if files and all(epath.Path(path).exists() for path in paths) and not unchanged(files, paths)
     ]
     if changed:
-        print(
+        tell(
             f'{len(changed)} clips have changed since {out} was made, the first: {changed[0]}; to use the new files, '
             f'delete {out} or give another --out, and run the command again'
         )
@@ -234,8 +252,8 @@ def _parse(arguments: list[str] | None) -> Job:
     add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
     add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
     add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=standard.burst_gap_s, help=BURST_GAP)
-    add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local or gs://')
-    add('--clips_full', nargs='+', default=(), help='folders with the original clips, local or gs://')
+    add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local, gs:// or s3://')
+    add('--clips_full', nargs='+', default=(), help='folders with the original clips, local, gs:// or s3://')
     add('--out', required=True, help='folder of the data set, local or gs://')
     add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as ffmpeg -r 1 cuts them')
     add('--gamma', default=standard.gamma, help='gamma correction. auto: of overexposed clips; always; never')
@@ -259,7 +277,9 @@ def main(arguments: list[str] | None = None) -> int:
     absl.logging.set_verbosity('error')
     try:
         job = _parse(arguments)
-        problems = build(job)
+        s3_paths.connect((*job.clips_down, *job.clips_full, job.tables, job.detections), out=job.out)
+        with s3_paths.as_os_errors():
+            problems = build(job)
     except ValueError as error:
         print(f'build failed: {failure_line(error)}', file=sys.stderr)
         return 1

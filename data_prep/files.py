@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from etils import epath
 
+from data_prep.buckets import s3_paths
+
 _PART_BYTES = 1 << 16
 
 RESUME = 'correct this and run the same command again to resume'  # after a failure of the machine
@@ -45,11 +47,11 @@ def write_json(path, content) -> None:
 
 
 def fingerprint(paths: Iterable, whole: bool = False) -> str:
-    """Returns a text by which `unchanged` recognises the content of files, local or gs://, present or missing.
+    """Returns a text by which `unchanged` recognises the content of files, local or in a bucket, present or missing.
 
     It depends on their sizes and on their first, middle and last 64 KB; if whole, on all bytes. The time of a local
     file does not count, because a copy of the same clip has another. A remote file is not read: its size and time
-    count.
+    count, or its size and ETag in S3.
     """
     kind = 'whole' if whole else 'parts'
     return f'{kind} {hashlib.sha256(repr([_content(epath.Path(p), whole) for p in paths]).encode()).hexdigest()[:20]}'
@@ -62,6 +64,8 @@ def unchanged(known: str, paths: Iterable) -> bool:
 
 def _content(path: epath.Path, whole: bool) -> tuple:
     try:
+        if str(path).startswith(s3_paths.PREFIX):
+            return s3_paths.object_version(str(path))
         if '://' in str(path):
             return path.stat().length, path.stat().mtime
         if whole:

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 from data_prep.archive import local_copy  # noqa: E402
+from data_prep.buckets import s3_paths  # noqa: E402
 from data_prep.decoding import exposure  # noqa: E402
 from data_prep.decoding.container import ClipError  # noqa: E402
 from data_prep.decoding.decode import ClipInfo, decode_seconds  # noqa: E402
@@ -97,13 +98,15 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('clip', help='video file, local or gs://')
+    parser.add_argument('clip', help='video file, local, gs:// or s3://')
     parser.add_argument('--second', type=int, default=0, help='whole second to draw, from 0')
     parser.add_argument('--out', help='picture to write (.png, .jpg, .pdf, .svg), by default STEM-second-N.png')
     options = parser.parse_args(arguments)
     out = options.out or f'{PurePosixPath(options.clip).stem}-second-{options.second}.png'
     try:
-        found = inspect_clip(options.clip, options.second)
+        s3_paths.connect([options.clip])
+        with s3_paths.as_os_errors():
+            found = inspect_clip(options.clip, options.second)
         draw(os.path.basename(options.clip), found).savefig(out, dpi=100)
     except (ClipError, OSError, ValueError) as error:
         print(f'inspect failed: {options.clip}: {error}', file=sys.stderr)

@@ -85,6 +85,12 @@ class Progress:
         if self._done >= self._total:
             self.close()
 
+    def start_clock(self) -> None:
+        """Forgets the time so far, in which another step prepared the work, unless pieces are finished already."""
+        if self._done == self._done_before and not self._worked and not self._bar.disable:
+            self._started_s = time.monotonic()
+            self._bar.unpause()
+
     def close(self) -> None:
         """Draws the line for the last time."""
         self._bar.close()

@@ -18,9 +18,10 @@ from data_prep.windows import stored_seconds
 SIZE_PX = 32
 
 
-def model(regions: bool = False, **_config_model) -> DistanceModel:
+def model(regions: bool = False, dtype: str = 'float32', **_config_model) -> DistanceModel:
     """In the place of DistanceModel: the published model on two blocks, which compile in seconds."""
-    return DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(2, 3, 2, 32, 16, 1),), regions=regions)
+    stages = (Stage(2, 3, 2, 32, 16, 1),)
+    return DistanceModel(dtype=dtype, lstm_units=8, dense_units=6, stages=stages, regions=regions)
 
 
 def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
@@ -136,5 +137,5 @@ def config(data, recipe: str = 'full-a1p50-f7s1', **train):
     """The published recipe, small."""
     config = base.get_config(recipe)
     config.data.update(records=str(data), size_px=SIZE_PX, n_folds=2, shuffle_windows=16)
-    config.train.update(batch_size=4, epochs=3, **train)
+    config.train.update({'batch_size': 4, 'epochs': 3, **train})
     return config

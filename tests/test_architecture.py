@@ -23,7 +23,8 @@ ROOMS = (
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 # Every command has these functions.
 PER_COMMAND = {'make_parser', 'run', 'main', 'start'}
-COMMANDS = ('chimp_jax.commands.', 'data_prep.build', 'data_prep.inspect_clip', 'data_prep.simulate', 'demo')
+COMMANDS = ('chimp_jax.commands.', 'data_prep.build', 'data_prep.fetch', 'data_prep.inspect_clip')
+COMMANDS += ('data_prep.simulate', 'demo')
 # Names that the configs of ml_collections must have.
 PER_CONFIG = {'get_config'}
 

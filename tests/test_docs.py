@@ -28,8 +28,12 @@ NO_SYMBOL = {'csv', 'html', 'js', 'json', 'jpg', 'lock', 'md', 'mp4', 'onnx', 'p
 FOREIGN_FLAGS = {'--sdk_container_image', '--no-deps'}  # of Apache Beam and pip
 TRAINING_FLAGS = {'--config', '--help'}  # defined only when the command runs
 OLD_FIELDS = {'config.model.init', 'config.model.output_bias'}  # of version 0.1; the docs name their successors
-ENTRANCES = {'demo.py': 'demo', 'predict.py': 'chimp_jax.commands.entry', 'train.py': 'chimp_jax.commands.train'}
-SCRIPTS = {'chimp-distance': 'chimp_jax.commands.entry', 'chimp-train': 'chimp_jax.commands.train'}
+ENTRANCES = {
+    'demo.py': 'demo',
+    'predict.py': 'chimp_jax.commands.entry',
+    'train.py': 'chimp_jax.commands.training.chimp_train',
+}
+SCRIPTS = {'chimp-distance': 'chimp_jax.commands.entry', 'chimp-train': 'chimp_jax.commands.training.chimp_train'}
 
 
 def spans(text: str) -> list[str]:
@@ -177,7 +181,7 @@ def flag_faults(line: str, whole: bool) -> Iterator[str]:
         return
     if not module_symbol(module):
         yield f'no module {module}'
-    elif module == 'chimp_jax.commands.train':
+    elif module == 'chimp_jax.commands.training.chimp_train':
         importlib.import_module(module)
         known = {f'--{name}' for name in flags.FLAGS} | TRAINING_FLAGS
         for name in names:
@@ -198,7 +202,7 @@ def flag_faults(line: str, whole: bool) -> Iterator[str]:
 @functools.cache
 def all_flags() -> set[str]:
     """Returns every text in the code that looks like a flag, and every flag of training."""
-    importlib.import_module('chimp_jax.commands.train')
+    importlib.import_module('chimp_jax.commands.training.chimp_train')
     trees = [ast.parse(path.read_text()) for path in CODE if ROOT / 'tests' not in path.parents]
     texts = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     return {text for text in texts if isinstance(text, str) and text.startswith('--')} | {f'--{n}' for n in flags.FLAGS}

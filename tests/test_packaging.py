@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = {'base': ('test', 'pretrained', 'onnx'), 'tpu': ('test', 'tpu'), 'beam': ('test', 'beam')}
+LOCKS = {'base': ('test', 'pretrained', 'onnx', 's3', 's3_test'), 'tpu': ('test', 'tpu'), 'beam': ('test', 'beam')}
 LOCKS['bench'] = ('bench', 'pretrained')
 
 SETUP = configparser.ConfigParser()

@@ -137,6 +137,10 @@ def describe_basis(
     ]
     if any(member.config.data.folds != 'site' for member in members):
         lines.append('folds by clip: members saw other clips of the same sites, so all errors are optimistic')
+    if any(member.config.data.get('teacher') for member in members):
+        lines.append(
+            'a member is a student: its teachers knew labels of these rows, so all errors are a little optimistic'
+        )
     if published:
         lines.append("published: not fitted here; its author fitted the weights on the challenge's OOF rows")
     return lines

@@ -14,10 +14,12 @@ import sys
 from types import ModuleType
 
 from chimp_jax import runtime
+from data_prep.buckets import s3_paths
 from data_prep.files import RESUME, failure_line
 from data_prep.workers.guard import WorkerError
 
 COMMANDS = {
+    'train': 'trains members on labelled clips: records, folds, training and errors in one go',
     'estimate': 'distances for all clips of a folder',
     'report': 'an HTML page to look through the estimates and to correct them',
     'evaluate': 'errors of the estimates, if some distances are known',
@@ -94,7 +96,15 @@ def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f'  {name:{width}}  {purpose}' for name, purpose in COMMANDS.items()]
     usage = 'usage: chimp-distance COMMAND ...     (chimp-distance COMMAND --help lists the flags of a command)'
-    return '\n'.join([usage, '', *lines, '', 'chimp-train trains members. --version prints the version.'])
+    return '\n'.join(
+        [
+            usage,
+            '',
+            *lines,
+            '',
+            'chimp-train trains recipes on prepared records. --version prints the version.',
+        ]
+    )
 
 
 def _version() -> str:
@@ -117,8 +127,12 @@ def _parse(arguments: list[str]) -> tuple[str, ModuleType, argparse.Namespace]:
 
 def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
     del options.verbose  # of the process, not of the command
+    values = vars(options).values()
+    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     try:
-        return command.run(options)
+        s3_paths.connect(filter(lambda text: isinstance(text, str), texts), out=getattr(options, 'out', None))
+        with s3_paths.as_os_errors():
+            return command.run(options)
     except ValueError as refusal:
         print(f'{name} failed: {failure_line(refusal)}', file=sys.stderr)
     except (OSError, WorkerError) as failure:

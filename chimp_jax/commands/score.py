@@ -4,6 +4,11 @@
 
 Every member below RUNS predicts all targets of the split. A recipe is the mean of its folds, and --weights combines the
 recipes. With --split oof each member predicts the training clips that it was not trained on.
+
+    chimp-distance score --members RUNS --records DATA --split teacher [--unlabelled MORE] --out teacher.csv
+
+writes what a student learns (configs/student.py): distances for every second between the first and the last target of
+each clip, of the training clips out of fold, and of the clips without labels by all members.
 """
 
 import argparse
@@ -17,6 +22,7 @@ from etils import epath
 from chimp_jax import members, predict
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache
+from chimp_jax.data.teacher import OUT_OF_FOLD, YES
 from chimp_jax.ensemble import distances, results
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means, without_empty_animal
 from data_prep.files import write_whole
@@ -31,7 +37,8 @@ class ScoreRequest:
 
     members: str  # folder of train.py --workdir
     records: str  # folder of data_prep.build
-    split: str  # test, train or oof
+    split: str  # test, train, oof or teacher
+    unlabelled: str | None  # with teacher: another folder of data_prep.build
     out: str  # CSV or .parquet
     submission_format: str | None
     details: bool
@@ -39,6 +46,13 @@ class ScoreRequest:
     weights: str | None  # None: the default of combining.choose_combination
     round: str | None
     compile_cache: str | None
+
+    def __post_init__(self):
+        """Raises ValueError if the flags do not fit each other."""
+        if self.unlabelled and self.split != predict.TEACHER:
+            raise ValueError(
+                f'--unlabelled={self.unlabelled} requires --split teacher; for others give it as --records'
+            )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,7 +65,8 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('--members', required=True, help='folder of train.py --workdir')
     add('--records', required=True, help='folder that data_prep.build wrote')
-    add('--split', default='test', help='test, train, or oof: the training clips, out of fold (default: test)')
+    add('--split', default='test', help='test, train, oof: the training clips, out of fold, or teacher (default: test)')
+    add('--unlabelled', help='with --split teacher: another folder that data_prep.build wrote, of clips without labels')
     add('--out', required=True, help='CSV or .parquet to write: video_id, time, distance in metres')
     add('--submission_format', '--submission-format', help='CSV with the rows to write, in their order')
     add('--details', action='store_true', help='adds the distance of each recipe, spread, number of members, status')
@@ -64,23 +79,34 @@ def make_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     request = ScoreRequest(**vars(options))
     out, split = epath.Path(request.out), request.split
-    operations = predict.operations(request.tta)
+    predict.operations(request.tta)  # refuses an unknown one before any work
     order = results.read_order(request.submission_format) if request.submission_format else None
     found = members.find_members(request.members)
     combined = combining.choose_combination(found, request.weights, request.round)
     log.info('%d members: %s', len(found), ', '.join(member.name for member in found))
     parts = out.parent / f'{out.name}.parts'
     with hold(parts):
-        predictions = predict.predict_split(found, request.records, split, parts, operations)
+        predictions = predict_requested(request, found, parts)
         lost = results.read_lost(request.records, 'train' if split == predict.OOF else split)
         rows = make_rows(predictions, combined, lost, order)
-        results.write_table(out, without_empty_animal(rows if request.details else rows[[*KEY, 'distance']]))
+        columns = [*KEY, 'distance']
+        if split == predict.TEACHER:
+            rows, columns = rows.assign(**{OUT_OF_FOLD: YES}), [*columns, OUT_OF_FOLD]
+        results.write_table(out, without_empty_animal(rows if request.details else rows[columns]))
         write_whole(parts / 'weights.json', combined.combination.to_json())
     lines = [*describe_calls(predictions.calls), *combined.describe(), *describe_errors(combined, predictions)]
     print('\n'.join(lines))
     if order is not None and not request.details:
         print(describe_submission(out, request.submission_format))
     return finish(out, rows)
+
+
+def predict_requested(request: ScoreRequest, found: list[members.Member], parts: epath.Path) -> predict.Predictions:
+    """Returns the predictions of the members for the split of the request."""
+    operations = predict.operations(request.tta)
+    if request.split == predict.TEACHER:
+        return predict.predict_for_student(found, request.records, request.unlabelled or '', parts, operations)
+    return predict.predict_split(found, request.records, request.split, parts, operations)
 
 
 def make_rows(

@@ -1,105 +1,133 @@
-"""Trains members: python train.py --config=configs/deep_chimpact.py:full-a4p50-f7s1 --workdir=runs
+"""Trains members on labelled clips, on this machine, in one go:
 
-Any field of the config can be overridden: --config.train.batch_size=32 --config.model.dtype=bfloat16.
-All twelve published recipes: --config=configs/deep_chimpact.py:all. Some of them: --recipes='full-*,down-a4p50-f7s1'.
-A model ID alone stands for the published recipe: --config=full-a4p50-f7s1.
+    chimp-distance train labels.csv --clips CLIPS --out runs
+
+labels.csv has the columns video_id (path below the clips folder), time (s), distance (m) and site. The command prepares
+the records (OUT/data), deals the sites to folds, trains a member for each fold, and tells the error at sites that the
+members have not seen, with the intervals that `estimate` will give. Without sites, or with too few of them, the folds
+are by clip. If seconds have several labelled animals with boxes, the members give a distance for each animal.
+
+Run the same command again to resume after an interruption. Rows and clips that cannot be used are listed in
+OUT/data/problems.csv, and the job continues. chimp-train trains other recipes on the same records.
 """
 
-import importlib.util
-import re
+import argparse
+import logging
 import sys
-from pathlib import Path
 
-from absl import app, flags
-from ml_collections import config_flags
+from etils import epath
+from ml_collections import ConfigDict
 
-from chimp_jax import configs, runtime
-from chimp_jax.configs import base, recipes
+from chimp_jax.commands.training.deciding import Decided, keep_decided, read_or_decide
+from chimp_jax.commands.training.request import TrainRequest, add_train_flags, make_request
+from data_prep.build import build
+from data_prep.inputs.labels import Problem
+from data_prep.lock import hold
+from data_prep.plan import Plan
 
-CONFIG = config_flags.DEFINE_config_file('config', help_string='FILE.py:MODEL-ID, FILE.py:all, MODEL-ID or all.')
-flags.register_validator('config', bool, message='requires a model ID, for example --config=full-a4p50-f7s1')
-WORKDIR = flags.DEFINE_string('workdir', 'runs', 'Folder of the members; local or gs://.')
-RECIPES = flags.DEFINE_list('recipes', None, 'With :all, model IDs or patterns such as full-*; all by default.')
-FOLDS = flags.DEFINE_list('folds', None, 'Numbers of the folds to train, comma-separated; all by default.')
-COMPILE_CACHE = flags.DEFINE_string('compile_cache', None, f'DIR|off: {runtime.COMPILE_CACHE}.')
-VERBOSE = flags.DEFINE_bool('verbose', False, 'Also shows lines for developers: XLA flags, compilations.')
-MULTIHOST = flags.DEFINE_bool('multihost', False, 'One training on several machines: the same command on each.')
+WARMUP_SHARE = 0.2  # of all updates, at most
 
-PUBLISHED = Path(configs.__file__).parent / 'deep_chimpact.py'  # stands for a model ID without a file
-CONFIG_FLAGS = ('--config', '-config')
-
-if importlib.util.find_spec('configs') is None:  # config files import it; an installation has it as chimp_jax.configs
-    sys.modules['configs'] = configs
+log = logging.getLogger(__name__)
 
 
-def parse(argv: list[str]) -> list[str]:
-    """Parses the flags. A malformed model ID or an unknown field exits with one line and the nearest name."""
-    try:
-        return flags.FLAGS(_name_the_file(argv))
-    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        # config_flags quotes a KeyError twice, and puts the whole stack of a failing config file into its message.
-        text = str(error).strip('"\'').replace('\\n', ' ').replace('\\', '')
-        reason = text.splitlines()[-1].removeprefix('ValueError: ') if 'Traceback' in text else ' '.join(text.split())
-        raise SystemExit(f'train.py: {_with_fields(reason, argv)}') from None
-
-
-def _with_fields(reason: str, argv: list[str]) -> str:
-    """Returns the reason. If an unknown field is the reason, adds the nearest name or the fields of its section."""
-    near = re.fullmatch(r'\W*(\w+)\W+Did you mean "(\w+)".*', reason)
-    reason = near[1] if near else reason
-    for argument in argv:
-        path = argument.partition('=')[0].split('.')
-        if path[0] == '--config' and reason in path:
-            what = f'{".".join(path)}: there is no field {reason!r}'
-            if near:
-                return f'{what}; did you mean {near[2]!r}?'
-            section = base.get_config()
-            for name in path[1 : path.index(reason)]:
-                section = section[name]
-            return f'{what}; the fields there are {", ".join(section)}'
-    return reason
-
-
-def _name_the_file(argv: list[str]) -> list[str]:
-    """Returns the arguments with --config=FILE.py:MODEL-ID in place of --config=MODEL-ID."""
-    named = []
-    for before, argument in zip(['', *argv[:-1]], argv, strict=True):
-        flag, joined, value = argument.partition('=')
-        if flag in CONFIG_FLAGS and joined:
-            named.append(f'{flag}={_with_file(value)}')
-        else:
-            named.append(_with_file(argument) if before in CONFIG_FLAGS else argument)
-    return named
-
-
-def _with_file(value: str) -> str:
-    return value if not value or '.py' in value else f'{PUBLISHED}:{value}'
-
-
-def main(_) -> None:
-    from chimp_jax import train
-
-    runtime.start_logging(VERBOSE.value, times=True)
-    config = flags.FLAGS.config.lock()
-    try:
-        if MULTIHOST.value:
-            runtime.start_processes()
-        train.log.debug('%s', runtime.use_compile_cache(COMPILE_CACHE.value))
-        if FOLDS.value and not all(fold.strip().isdigit() for fold in FOLDS.value):
-            raise ValueError(f'--folds={",".join(FOLDS.value)}: give numbers such as 0,1')
-        folds = [int(fold) for fold in FOLDS.value] if FOLDS.value else None
-        table = train.train_recipes(recipes.each_recipe(config, RECIPES.value), WORKDIR.value, folds)
-    except (ValueError, OSError, train.TrainingError) as error:
-        raise SystemExit(f'train.py: {error}') from None
-    train.log.info(
-        'cross-validation MAE, metres (also in %s/cv_mae.csv):\n%s', WORKDIR.value, table.round(4).to_string()
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='chimp-distance train',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --config.train.epoch is a mistake
     )
+    add_train_flags(parser)
+    return parser
 
 
-def start() -> None:
-    """Runs the command in a process of its own."""
-    runtime.configure()
-    sys.modules['__main__'].__doc__ = __doc__  # absl's --help prints the docstring and the flags of the main module
-    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    app.run(main, argv=sys.argv, flags_parser=parse)
+def run(options: argparse.Namespace) -> int:
+    """Check, decide, prepare, train, tell."""
+    request = make_request(options)
+    config = request.config()
+    with hold(request.out):
+        decided, plan = read_or_decide(request, config.data.n_folds)
+        config = decided_config(request, config, decided)
+        _check_config(request, config, decided)
+        for warning in decided.warnings:
+            log.info('warning: %s', warning)
+        keep_decided(request, decided, request.config().data.n_folds)
+        problems = prepare(request, decided, plan)
+        code = _train(request, config)
+        if code:
+            return code
+        from chimp_jax.commands.training.results import describe_result
+
+        print('\n'.join(describe_result(request, config, decided, problems)))
+    return 3 if problems else 0
+
+
+def decided_config(request: TrainRequest, config: ConfigDict, decided: Decided) -> ConfigDict:
+    """Returns the config to train. A field that the user set takes precedence, if it can be done.
+
+    Raises ValueError if it cannot.
+    """
+    config.data.n_folds = decided.n_folds
+    if 'data.folds' not in request.overrides:
+        config.data.folds = decided.folds
+    elif (config.data.folds, decided.folds) == ('site', 'clip'):
+        raise ValueError(
+            f'--config.data.folds=site requires labels of more sites: {decided.warnings[0]}; leave the flag out'
+        )
+    if 'model.regions' not in request.overrides:
+        config.model.regions = decided.regions
+    if 'train.warmup_steps' not in request.overrides:  # few labels make few steps
+        most = WARMUP_SHARE * (_in_training(decided) // config.train.batch_size * config.train.epochs)
+        config.train.warmup_steps = min(config.train.warmup_steps, int(most))
+    return config.lock()
+
+
+def prepare(request: TrainRequest, decided: Decided, plan: Plan | None) -> list[Problem]:
+    """Makes the records and returns their problems. Raises ValueError if clips have changed since they were made."""
+    problems = build(request.job(decided.n_folds), plan, tell=log.debug, passing=True)
+    changed = [problem for problem in problems if problem.stage == 'files']
+    if changed:
+        raise ValueError(
+            f'{len(changed)} clips have changed since {request.data} was made, the first: {changed[0].video_id}; give '
+            f'another --out, or delete {request.out}'
+        )
+    return problems
+
+
+def _check_config(request: TrainRequest, config: ConfigDict, decided: Decided) -> None:
+    """Raises ValueError if the config cannot be trained, as far as it can be known before the records are made."""
+    from chimp_jax import train
+    from chimp_jax.models import pretrained
+
+    train.check_configs([config], request.out)
+    if config.start.init == 'lite0':
+        pretrained.lite0_path()
+    in_training = _in_training(decided)
+    if in_training < config.train.batch_size:
+        raise ValueError(
+            f'a member trains on about {in_training} of the {decided.n_labels} labels, fewer than a batch of '
+            f'{config.train.batch_size}; label more seconds, or give --config.train.batch_size'
+        )
+
+
+def _in_training(decided: Decided) -> int:
+    """Returns about how many labels a member trains on."""
+    return decided.n_labels * (decided.n_folds - 1) // decided.n_folds
+
+
+def _train(request: TrainRequest, config: ConfigDict) -> int:
+    """Trains the members that are not finished. Returns 0, or 1 if the training fails."""
+    from chimp_jax import train, trainer
+
+    ours = logging.getLogger('chimp_jax')
+    level = ours.level
+    if level > logging.DEBUG:
+        ours.setLevel(logging.WARNING)  # the progress line has epoch and error
+    try:
+        train.train_recipes([config], epath.Path(request.out))
+    except trainer.TrainingError as error:
+        print(f'train failed: {error}', file=sys.stderr)
+        return 1
+    finally:
+        ours.setLevel(level)
+    return 0

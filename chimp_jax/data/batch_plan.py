@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from chimp_jax.data.teacher import Teacher
+
 
 class WindowCut(NamedTuple):
     """How the targets of a clip become examples (data_prep.windows.plan_examples)."""
@@ -39,6 +41,7 @@ class BatchPlan(NamedTuple):
     n_shares: int  # parts of the clips; each gives an equal part of every batch
     shuffle_windows: int  # windows in the shuffle buffers of all shares together
     animals: AnimalCut = NO_ANIMALS
+    teacher: Teacher | None = None  # whose distances are mixed with the labels; None: labels alone
 
     @property
     def examples_per_share(self) -> int:

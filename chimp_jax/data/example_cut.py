@@ -12,6 +12,7 @@ import numpy as np
 from chimp_jax.animals import slots
 from chimp_jax.data import compositing
 from chimp_jax.data.batch_plan import AnimalCut, WindowCut
+from chimp_jax.data.teacher import Teacher
 from data_prep import windows
 
 # The belief in a box has this limit. The rest of each label trains the whole frame's distance, which is needed in
@@ -40,21 +41,29 @@ class Example(NamedTuple):
 
 
 class RecordExamples(NamedTuple):
-    """The examples of a record; the labels that they train on, in metres; the number of labels that they leave out."""
+    """The examples of a record; the distances that they train on, in metres; the number of those that they leave out.
+
+    n_taught: the teacher's rows among these distances.
+    """
 
     examples: list[Example]
     label_m: np.ndarray
     n_left_out: int
+    n_taught: int = 0
 
 
-def cut_examples(fields: Mapping, cut: WindowCut, animals: AnimalCut, draw: int | None = None) -> RecordExamples:
+def cut_examples(
+    fields: Mapping, cut: WindowCut, animals: AnimalCut, draw: int | None = None, teacher: Teacher | None = None
+) -> RecordExamples:
     """Returns the examples of a record. fields: of the record, its frames are not needed.
 
     Targets of one second share a window. Without slots (animals.most = 0) a second with several labelled animals is
     left out, because the model gives one distance a second. With slots, labels of such a second are left out if no box
     in the window shows the animal, or if the animal has no slot.
-    draw: the number of the random choices of compositing, None for no compositing.
+    draw: the number of the random choices of compositing, None for no compositing. teacher: whose distances are mixed
+    with the labels, None for labels alone.
     """
+    fields, n_taught = teacher.teach(fields, cut.n_frames, cut.step_s) if teacher else (fields, 0)
     times_s = fields['frame_time_s']
     tracks = slots.tracks_at(slots.ClipBoxes.of_record(fields), times_s) if animals.most else slots.no_tracks(times_s)
     labels, n_left_out = find_labels(fields, tracks, cut, animals.most > 0)
@@ -69,7 +78,7 @@ def cut_examples(fields: Mapping, cut: WindowCut, animals: AnimalCut, draw: int 
             if random.random() < animals.composite_probability:
                 example = _composited(labels, tracks, times_s, target, track, example, random)
         examples.append(example)
-    return RecordExamples(examples, labels.distance_m, n_left_out)
+    return RecordExamples(examples, labels.distance_m, n_left_out, n_taught)
 
 
 def find_labels(

@@ -16,11 +16,13 @@ from chimp_jax.data import augment, compositing
 from chimp_jax.data.batch_plan import NO_ANIMALS, AnimalCut, Augmentation, BatchPlan, WindowCut
 from chimp_jax.data.chunks import first_of_equal
 from chimp_jax.data.example_cut import cut_examples
+from chimp_jax.data.teacher import Teacher
 from data_prep.records import Record
 
 GLOBAL_SEED = 87654321  # TensorFlow's own, if nobody sets one
 _LABELS = ('frame_time_s', 'target_time_s', 'target_distance_m')  # the fields of a record that make its examples
-_ANIMALS = ('target_box', 'target_animal', 'box_time_s', 'box', 'box_confidence', 'box_animal')  # with slots also these
+_TARGETS = ('target_box', 'target_animal')  # with a teacher also these
+_ANIMALS = (*_TARGETS, 'box_time_s', 'box', 'box_confidence', 'box_animal')  # with slots also these
 
 
 def decode_frame(jpeg: tf.Tensor, size_px: int) -> tf.Tensor:
@@ -109,17 +111,43 @@ def training_batches(
     return dataset.with_options(options).as_numpy_iterator()
 
 
+_COUNTS = ('n_examples', 'n_left_out', 'n_taught')
+
+
 class TrainingIndex(NamedTuple):
     """What each record holds for training, in the order of the records."""
 
     video_id: list[str]
     n_examples: np.ndarray  # int64, as example_cut.cut_examples makes them of the targets with a known distance
-    distance_m: list[np.ndarray]  # the known ones that examples have
+    distance_m: list[np.ndarray]  # the known ones that examples have, with a teacher the mixed ones
     n_left_out: np.ndarray  # int64, the known ones that no example has
+    n_taught: np.ndarray  # int64, the teacher's rows among the known ones
+    site: list[str]  # '' if unknown
 
     def counts(self, video_ids: Collection[str]) -> np.ndarray:
         """Returns n_examples, 0 for clips that are not among these."""
         return np.where([video_id in video_ids for video_id in self.video_id], self.n_examples, 0)
+
+    def without(self, is_left_out: np.ndarray) -> 'TrainingIndex':
+        """Returns the index in which these records, [n] bool, have no name and nothing to train on. Positions stay."""
+        names = ['' if out else name for name, out in zip(self.video_id, is_left_out, strict=True)]
+        counts = {name: np.where(is_left_out, 0, getattr(self, name)) for name in _COUNTS}
+        distance_m = [known[: 0 if out else None] for known, out in zip(self.distance_m, is_left_out, strict=True)]
+        return self._replace(**counts, video_id=names, distance_m=distance_m)
+
+    def to_lists(self) -> list[list]:
+        """Returns the columns as lists, for JSON."""
+        return [
+            [known.tolist() for known in self.distance_m] if name == 'distance_m' else np.asarray(column).tolist()
+            for name, column in self._asdict().items()
+        ]
+
+    @classmethod
+    def of_lists(cls, parts: Sequence[list[list]]) -> 'TrainingIndex':
+        """Returns the index of the records of all parts, each the result of to_lists."""
+        index = cls(*(list(itertools.chain(*columns)) for columns in zip(*parts, strict=True)))
+        counts = {name: np.array(getattr(index, name), np.int64) for name in _COUNTS}
+        return index._replace(**counts, distance_m=[np.array(known, np.float32) for known in index.distance_m])
 
     def median_m(self, video_ids: Collection[str]) -> float:
         """Returns the median distance of these clips, metres. Raises ValueError if none is known."""
@@ -129,20 +157,18 @@ class TrainingIndex(NamedTuple):
         return float(np.median(np.concatenate(known)))
 
 
-def index_records(records: tf.data.Dataset, cut: WindowCut, animals: AnimalCut = NO_ANIMALS) -> TrainingIndex:
+def index_records(
+    records: tf.data.Dataset, cut: WindowCut, animals: AnimalCut = NO_ANIMALS, teacher: Teacher | None = None
+) -> TrainingIndex:
     """Reads all records once, without their frames."""
-    found = TrainingIndex([], [], [], [])
-    names = ('video_id', *_LABELS, *(_ANIMALS if animals.most else ()))
+    rows = []
+    names = (*_fields_of_examples(animals, teacher), 'site')
     for record in records.map(lambda r: {name: r[name] for name in names}).as_numpy_iterator():
         fields = {name: _as_text(value) for name, value in record.items()}
-        of_record = cut_examples(fields, cut, animals)
-        found.video_id.append(fields['video_id'])
-        found.n_examples.append(len(of_record.examples))
-        found.distance_m.append(of_record.label_m)
-        found.n_left_out.append(of_record.n_left_out)
-    return found._replace(
-        n_examples=np.array(found.n_examples, np.int64), n_left_out=np.array(found.n_left_out, np.int64)
-    )
+        found = cut_examples(fields, cut, animals, teacher=teacher)
+        n_examples = len(found.examples)
+        rows.append((fields['video_id'], n_examples, found.label_m, found.n_left_out, found.n_taught, fields['site']))
+    return TrainingIndex.of_lists([list(zip(*rows, strict=True)) or [[]] * len(TrainingIndex._fields)])
 
 
 def share_records(n_examples: np.ndarray, n_shares: int) -> list[tuple[int, int]]:
@@ -160,7 +186,7 @@ def _decode_frames(jpegs: tf.Tensor, size_px: int) -> tf.Tensor:
 
 
 def _cut_examples(record: dict, plan: BatchPlan, draw: int) -> tf.data.Dataset:
-    """A record -> its labelled examples, frames still as JPEG."""
+    """A record -> its examples with labels or a teacher's distances, frames still as JPEG."""
     cut, most = plan.windows, plan.animals.most
     s, k = cut.frames_per_example, cut.windows_per_example
     arrays = {
@@ -177,11 +203,11 @@ def _cut_examples(record: dict, plan: BatchPlan, draw: int) -> tf.data.Dataset:
     pasted = {'paste_frame': ((s,), tf.int32), 'paste_box': ((s, 5), tf.float32), 'paste_cover': ((s, 5), tf.float32)}
     if composites:
         arrays |= pasted
-    names = ('video_id', *_LABELS, *(_ANIMALS if most else ()))
+    names = _fields_of_examples(plan.animals, plan.teacher)
 
     def cut_record(*values):
         fields = {name: _as_text(value) for name, value in zip(names, values, strict=True)}
-        examples = cut_examples(fields, cut, plan.animals, draw if composites else None).examples
+        examples = cut_examples(fields, cut, plan.animals, draw if composites else None, plan.teacher).examples
         flat = [one._asdict() | dict(zip(pasted, one.pasted, strict=True)) for one in examples]
         return [
             np.array([one[name] for one in flat], dtype.as_numpy_dtype).reshape(-1, *shape)
@@ -198,6 +224,11 @@ def _cut_examples(record: dict, plan: BatchPlan, draw: int) -> tf.data.Dataset:
         jpegs = tf.gather(record['frame_jpeg'], tf.maximum(source, 0))
         found['paste_jpeg'] = tf.where(source >= 0, jpegs, '')
     return tf.data.Dataset.from_tensor_slices(found)
+
+
+def _fields_of_examples(animals: AnimalCut, teacher: Teacher | None) -> tuple[str, ...]:
+    """Returns the names of the fields of a record that make its examples."""
+    return ('video_id', *_LABELS, *(_ANIMALS if animals.most else _TARGETS if teacher else ()))
 
 
 def _as_text(value):

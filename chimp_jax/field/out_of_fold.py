@@ -1,5 +1,6 @@
 """The ensemble's out-of-fold (OOF) rows: what is known about its error, from the folders of the members."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,6 +16,11 @@ from data_prep.inputs.tables import read_table
 
 log = logging.getLogger(__name__)
 
+_TAUGHT = (
+    'a member is a student of members that knew labels of its out-of-fold rows, so these rows are a little optimistic '
+    'and errors at new sites may be larger than the intervals'
+)
+
 
 class OutOfFold(NamedTuple):
     """OOF rows of the ensemble, [n] each."""
@@ -26,6 +32,7 @@ class OutOfFold(NamedTuple):
     clip: np.ndarray  # video_id
     foot: np.ndarray  # [n, 2] column and row of the foot of the animal's box as shares of the picture, NaN if unknown
     folds: str  # one of intervals.FOLDS
+    taught: bool = False  # whether a member is a student (configs/student.py)
 
     def mae_m(self) -> float:
         """Returns the mean absolute error, metres."""
@@ -45,7 +52,8 @@ class OutOfFold(NamedTuple):
         return {'mae_m': round(self.mae_m(), 4), 'bands': told} | ({'warning': warning} if warning else {})
 
     def fit_intervals(self, coverage: float) -> intervals.Intervals:
-        return intervals.fit_intervals(self.estimate_m, self.label_m, self.spread_m, self.site, coverage, self.folds)
+        fit = intervals.fit_intervals(self.estimate_m, self.label_m, self.spread_m, self.site, coverage, self.folds)
+        return dataclasses.replace(fit, note='; '.join(filter(None, [fit.note, _TAUGHT]))) if self.taught else fit
 
     def fit_error_model(self) -> ErrorModel:
         return fit_error_model(self.estimate_m, self.label_m, self.foot, self.site, self.clip)
@@ -77,6 +85,7 @@ def make_out_of_fold(
         clip=video_id,
         foot=read_oof_feet(members, recipes.index),
         folds=kinds.pop() if len(kinds) == 1 else intervals.MIXED,
+        taught=any(member.config.data.get('teacher') for member in members),
     )
 
 

@@ -1,7 +1,8 @@
 """The published model: EfficientNet-B0 on every frame, an LSTM over the window, a dense head (Ivanov 2021, section 6).
 
 The model has two halves, so that a frame that several windows share is encoded once: `encode` turns frames into
-features, and `distance` turns windows of features into metres. Training calls both by `__call__`.
+features, and `distance` turns windows of features into metres. Training calls both by `__call__`. Training with a
+frozen backbone calls `look` once for each frame, and `distances_of_look` in each update.
 
 With `regions`, a frame has a token for the whole frame, which is the published feature, and one for each animal
 (regions.py). LSTM and head take windows of either.
@@ -14,12 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from chimp_jax.models.efficientnet import STAGES, EfficientNet, Stage
-from chimp_jax.models.regions import RegionBranch
+from chimp_jax.models.regions import Pooled, RegionBranch, pool_boxes
+from chimp_jax.ops.recurrence import last_output
 
 REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-DTYPES = ('float32', 'bfloat16')  # of the computation
+DTYPES = ('float32', 'bfloat16', 'float16')  # of the computation
 
 
 def compute_dtype(name: Any) -> Any:
@@ -29,10 +31,7 @@ def compute_dtype(name: Any) -> Any:
     except TypeError:
         found = None
     if found is None or found.name not in DTYPES:
-        raise ValueError(
-            f'model.dtype is {" or ".join(map(repr, DTYPES))}, not {str(name)!r}; float16 would require loss scaling, '
-            'which this project lacks'
-        )
+        raise ValueError(f'model.dtype is {", ".join(map(repr, DTYPES[:-1]))} or {DTYPES[-1]!r}, not {str(name)!r}')
     return jnp.dtype(found.name)  # in the byte order of this machine
 
 
@@ -104,23 +103,23 @@ class LSTM(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
-        n, _, f = features.shape
-        u = self.units
-        kernel = self.param('kernel', nn.initializers.glorot_uniform(), (f, 4 * u))
-        recurrent = self.param('recurrent_kernel', nn.initializers.orthogonal(), (u, 4 * u)).astype(self.dtype)
-        bias = self.param('bias', lambda _: jnp.zeros(4 * u).at[u : 2 * u].set(1.0))
+        f, u = features.shape[-1], self.units
+        self.param('kernel', nn.initializers.glorot_uniform(), (f, 4 * u))
+        self.param('recurrent_kernel', nn.initializers.orthogonal(), (u, 4 * u))
+        self.param('bias', lambda _: jnp.zeros(4 * u).at[u : 2 * u].set(1.0))
         # One product for the inputs of all steps. Only the recurrent product must wait for the step before.
-        inputs = features.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        return self.after_product(self.product(features))
 
-        def step(carry, x):
-            hidden, cell = carry
-            i, f, c, o = jnp.split(x + hidden @ recurrent, 4, axis=-1)
-            cell = nn.sigmoid(f) * cell + nn.sigmoid(i) * jnp.tanh(c)
-            return (nn.sigmoid(o) * jnp.tanh(cell), cell), None
+    def product(self, features: jax.Array) -> jax.Array:
+        """Returns the gates' inputs of each step, which the steps before do not change: [..., F] -> [..., 4 U]."""
+        return features.astype(self.dtype) @ self._weight('kernel') + self._weight('bias')
 
-        start = jnp.zeros((n, u), self.dtype)
-        (hidden, _), _ = jax.lax.scan(step, (start, start), inputs.swapaxes(0, 1))
-        return hidden
+    def after_product(self, inputs: jax.Array) -> jax.Array:
+        """Returns the output of the last step for the gates' inputs [N, T, 4 U] -> [N, U]."""
+        return last_output(inputs.swapaxes(0, 1), self._weight('recurrent_kernel'))
+
+    def _weight(self, name: str) -> jax.Array:
+        return self.get_variable('params', name).astype(self.dtype)
 
 
 class DistanceModel(nn.Module):
@@ -172,8 +171,7 @@ class DistanceModel(nn.Module):
             return self._distances(tokens[:, :, None], window)[..., 0]
         # The whole frames' windows are a call of their own, so their products have the published shapes and bits.
         whole, animals = self._distances(tokens[:, :, :1], window), self._distances(tokens[:, :, 1:], window)
-        seen = jax.vmap(lambda table, index: table[index].any(axis=1))(boxes[..., 4] > 0, window)
-        return jnp.concatenate([whole, jnp.where(seen, animals, whole)], axis=-1)
+        return _with_unseen(whole, animals, window, boxes)
 
     def _distances(self, tokens: jax.Array, window: jax.Array) -> jax.Array:
         """tokens [B, S, P, 1280], window [B, K, T] -> the distance of each of the P places, [B, K, P] metres."""
@@ -182,22 +180,66 @@ class DistanceModel(nn.Module):
         places = windows.shape[2]
         return self.distance(windows=windows.reshape(b * k * places, t, -1)).reshape(b, k, places)
 
+    def distances_of_look(
+        self, features: jax.Array, window: jax.Array, pooled: Pooled | None = None, boxes: jax.Array | None = None
+    ) -> jax.Array:
+        """Predicts distances from the results of `look` [B, S, ...]: window [B, K, T] -> as `__call__`.
+
+        The LSTM's product of the inputs is computed once for each frame, and all windows of an example share it. So the
+        last bits may differ from those of `__call__`.
+        """
+        tokens = features[:, :, None] if boxes is None else self.tokens(features=features, pooled=pooled, boxes=boxes)
+        inputs = self.lstm.product(tokens)
+        # A product with zeros and ones in place of indexing: its gradient is a product, too, and not a scatter.
+        chosen = jax.nn.one_hot(window, inputs.shape[1], dtype=inputs.dtype)
+        windows = jnp.einsum('bkts,bspu->bkptu', chosen, inputs, precision='highest')
+        metres = self._head(self.lstm.after_product(windows.reshape(-1, *windows.shape[3:])))
+        metres = metres.reshape(windows.shape[:3])
+        return metres[..., 0] if boxes is None else _with_unseen(metres[..., :1], metres[..., 1:], window, boxes)
+
     def encode(self, frames: jax.Array, boxes: jax.Array | None = None, train: bool = False) -> jax.Array:
         """Encodes frames [B, S, H, W, 3] uint8 -> features [B, S, 1280].
 
         With boxes [B, S, A, 5] the result is [B, S, 1 + A, 1280]: the frame's feature, then a token for each box. A
         model without `regions` raises ValueError for boxes.
         """
+        features, pooled = self.look(frames=frames, boxes=boxes, train=train)
+        return features if boxes is None else self.tokens(features=features, pooled=pooled, boxes=boxes)
+
+    def look(
+        self, frames: jax.Array, boxes: jax.Array | None = None, train: bool = False
+    ) -> tuple[jax.Array, Pooled | None]:
+        """Runs the backbone alone: frames [B, S, H, W, 3] uint8 -> features [B, S, 1280], what boxes pool (or None)."""
         pixels = normalize(frames, kind=self.normalization, dtype=jnp.dtype(self.dtype))
         encoded = self.encoder(frames=pixels, train=train)
         if not self.regions:
             if boxes is not None:
                 raise ValueError('boxes require a model with model.regions=True')
-            return encoded
+            return encoded, None
         features, middle, top = encoded
-        return features if boxes is None else self.region_branch(features=features, middle=middle, top=top, boxes=boxes)
+        return features, None if boxes is None else pool_boxes(middle, top, boxes)
 
-    def distance(self, windows: jax.Array) -> jax.Array:
-        """Predicts the distance of each window of features: [N, T, 1280] -> [N] metres, float32."""
-        hidden = nn.relu(self.dense(inputs=self.lstm(features=windows)))
+    def tokens(self, features: jax.Array, pooled: Pooled, boxes: jax.Array) -> jax.Array:
+        """features [B, S, 1280] and what boxes [B, S, A, 5] pool -> tokens [B, S, 1 + A, 1280]."""
+        return self.region_branch(features=features, pooled=pooled, boxes=boxes)
+
+    def product(self, features: jax.Array) -> jax.Array:
+        """Returns LSTM.product of features [N, 1280] -> [N, 4 U]: the part that windows with a common token share."""
+        return self.lstm.product(features)
+
+    def distance(self, windows: jax.Array, multiplied: bool = False) -> jax.Array:
+        """Predicts the distance of each window of features: [N, T, 1280] -> [N] metres, float32.
+
+        multiplied: the windows [N, T, 4 U] hold the results of `product`.
+        """
+        return self._head(self.lstm.after_product(windows) if multiplied else self.lstm(features=windows))
+
+    def _head(self, hidden: jax.Array) -> jax.Array:
+        hidden = nn.relu(self.dense(inputs=hidden))
         return self.output(inputs=hidden.astype(jnp.float32))[:, 0]
+
+
+def _with_unseen(whole: jax.Array, animals: jax.Array, window: jax.Array, boxes: jax.Array) -> jax.Array:
+    """whole [B, K, 1], animals [B, K, A] metres -> [B, K, 1 + A]. A slot without a box in the window gets `whole`."""
+    seen = jax.vmap(lambda table, index: table[index].any(axis=1))(boxes[..., 4] > 0, window)
+    return jnp.concatenate([whole, jnp.where(seen, animals, whole)], axis=-1)

@@ -7,7 +7,7 @@ Boxes [..., A, 5] hold x1, y1, x2, y2 as shares of the picture (0..1, from the u
 confidence of 0 means no box. All shapes are static, and pooling is a matrix product per axis, without a gather.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -50,6 +50,18 @@ def roi_align(maps: jax.Array, boxes: jax.Array, bins: int, samples: int) -> jax
     return jnp.einsum('...axw,...aywc->...ayxc', columns, jnp.einsum('...ayh,...hwc->...aywc', rows, maps))
 
 
+class Pooled(NamedTuple):
+    """What the maps of a frame show in its boxes: all that the region branch needs of them."""
+
+    bins: jax.Array  # [..., A, 7, 7, C] of the middle map
+    mean: jax.Array  # [..., A, 1280] of the top map
+
+
+def pool_boxes(middle: jax.Array, top: jax.Array, boxes: jax.Array) -> Pooled:
+    """Pools the boxes [..., A, 5] from the maps: middle [..., H, W, C] at stride 16, top [..., h, w, 1280]."""
+    return Pooled(roi_align(middle, boxes, BINS, BIN_SAMPLES), roi_align(top, boxes, 1, TOP_SAMPLES)[..., 0, 0, :])
+
+
 def box_geometry(boxes: jax.Array) -> jax.Array:
     """Returns seven numbers of each box [..., A, 5] -> [..., A, 7], float32.
 
@@ -66,25 +78,24 @@ def box_geometry(boxes: jax.Array) -> jax.Array:
 class RegionBranch(nn.Module):
     """Makes the tokens of frames: the whole frame's, then one for each of A boxes.
 
-    features [..., 1280], middle [..., H, W, C] (the map at stride 16), top [..., h, w, 1280] (the map whose mean is the
-    feature), boxes [..., A, 5] -> [..., 1 + A, 1280]. Without a box, a token is the frame's feature.
+    features [..., 1280], what is pooled from boxes [..., A, 5] -> [..., 1 + A, 1280]. Without a box, a token is the
+    frame's feature.
     """
 
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features: jax.Array, middle: jax.Array, top: jax.Array, boxes: jax.Array) -> jax.Array:
+    def __call__(self, features: jax.Array, pooled: Pooled, boxes: jax.Array) -> jax.Array:
         def dense(width: int, name: str, **settings) -> nn.Dense:
             return nn.Dense(width, dtype=self.dtype, name=name, **settings)
 
-        # Pooling first: the layer then works on 49 bins of each animal instead of the whole map.
-        bins = nn.relu(dense(BIN_CHANNELS, 'reduce')(inputs=roi_align(middle, boxes, BINS, BIN_SAMPLES)))
+        # After pooling, the layer works on 49 bins of each animal instead of the whole map.
+        bins = nn.relu(dense(BIN_CHANNELS, 'reduce')(inputs=pooled.bins))
         bins = bins.reshape(*bins.shape[:-3], BINS * BINS * BIN_CHANNELS)
-        mean = roi_align(top, boxes, 1, TOP_SAMPLES)[..., 0, 0, :]
         # One layer for each source, so that seven numbers of geometry start with as much weight as thousands of pixels.
         hidden = nn.relu(
             dense(HIDDEN, 'bins', use_bias=False)(inputs=bins)
-            + dense(HIDDEN, 'mean', use_bias=False)(inputs=mean)
+            + dense(HIDDEN, 'mean', use_bias=False)(inputs=pooled.mean)
             + dense(HIDDEN, 'geometry')(inputs=box_geometry(boxes))
         )
         zeros = nn.initializers.zeros

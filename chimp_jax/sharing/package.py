@@ -77,7 +77,7 @@ class Writer:
         self._zip.writestr(info, content)
 
 
-class Package(NamedTuple):
+class OpenPackage(NamedTuple):
     """An open package whose list of entries has been checked."""
 
     path: str
@@ -109,7 +109,7 @@ class Package(NamedTuple):
         return _parsed(self.read(name), f'{name} in {self.path}')
 
 
-def open_package(file: io.BufferedIOBase, path: str) -> Package:
+def open_package(file: io.BufferedIOBase, path: str) -> OpenPackage:
     """Opens a package and checks its list of entries: names, kinds, number, sizes. Raises PackageError."""
     try:
         opened = zipfile.ZipFile(file)
@@ -120,7 +120,7 @@ def open_package(file: io.BufferedIOBase, path: str) -> Package:
     _check_entries(entries, n_bytes, path)
     manifest = _parsed(_read_entry(opened, MANIFEST, path), f'{MANIFEST} in {path}')
     _check_manifest(manifest, entries, path)
-    return Package(path, opened, manifest)
+    return OpenPackage(path, opened, manifest)
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], n_bytes: int, path: str) -> None:
@@ -208,7 +208,7 @@ def _one_line(error: BaseException) -> str:
     return ' '.join(str(error).split())[:200] or type(error).__name__
 
 
-def check_all(package: Package) -> Iterator[str]:
+def check_all(package: OpenPackage) -> Iterator[str]:
     """Yields the name of each entry after its content has been compared with the manifest. Raises PackageError."""
     for name in sorted(package.manifest['entries']):
         package.read(name)

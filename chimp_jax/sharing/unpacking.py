@@ -27,7 +27,7 @@ from chimp_jax.sharing.new_member import (
     is_finished_member,
     write_member,
 )
-from chimp_jax.sharing.package import WEIGHTS, Package, PackageError, check_all, open_file, open_package
+from chimp_jax.sharing.package import WEIGHTS, OpenPackage, PackageError, check_all, open_file, open_package
 from chimp_jax.workdir import check_owner
 from data_prep.files import failure_line, sha256, write_whole
 from data_prep.inputs.tables import read_table
@@ -82,7 +82,7 @@ def _name(recipe: str, fold: int) -> str:
     return f'{recipe}/fold_{fold}'
 
 
-def _is_there(package: Package, out: epath.Path, recipe: str, fold: int) -> bool:
+def _is_there(package: OpenPackage, out: epath.Path, recipe: str, fold: int) -> bool:
     """Returns whether an equal member is in OUT. Raises ValueError if the member cannot be used or added."""
     mine = read_member(package, recipe, fold)
     folder = out / recipe / f'fold_{fold}'
@@ -110,7 +110,7 @@ def _difference(member: Member, mine: NewMember) -> str:
     return '' if equal else 'the weights'
 
 
-def _check_places(package: Package, folder: epath.Path, recipe: str) -> None:
+def _check_places(package: OpenPackage, folder: epath.Path, recipe: str) -> None:
     """Raises ValueError if the sites of the recipe's clips are other ones in the folder, or cannot be read."""
     name, path = f'{recipe}/{CLIPS}', folder / CLIPS
     content = package.read(name) if package.has(name) else None
@@ -120,7 +120,7 @@ def _check_places(package: Package, folder: epath.Path, recipe: str) -> None:
         raise ValueError(f"{path} is another table than the package's; {_REMEDY}")
 
 
-def _add_member(package: Package, out: epath.Path, recipe: str, fold: int, origin: dict) -> None:
+def _add_member(package: OpenPackage, out: epath.Path, recipe: str, fold: int, origin: dict) -> None:
     mine = read_member(package, recipe, fold)
     folder = out / recipe / f'fold_{fold}'
     before = package.read_json(f'{_name(recipe, fold)}/{PROVENANCE}') if mine.provenance else None
@@ -134,7 +134,7 @@ def _add_member(package: Package, out: epath.Path, recipe: str, fold: int, origi
         write_member(folder, mine._replace(provenance=provenance | ({'before': before} if before else {})))
 
 
-def read_member(package: Package, recipe: str, fold: int) -> NewMember:
+def read_member(package: OpenPackage, recipe: str, fold: int) -> NewMember:
     """Returns a member of a package after all its parts have been checked. Raises ValueError, in one line."""
     place = _name(recipe, fold)
     config = _checked_config(package.read_json(f'{recipe}/config.json'), recipe, package.path)

@@ -149,6 +149,8 @@ def read_header(task: tuple[str, list[str], int, bool, float | None]) -> Header 
         return Header(end_s, copies[used].frame_rate, times_s)
     except ClipError as error:
         return str(error)
+    except ConnectionError:  # of a bucket, not of the clip
+        raise
     except Exception as error:  # PyAV raises at least nine types on damaged clips
         return reason(error)
 

@@ -19,10 +19,11 @@ class Size:
     big_clips: tuple[int, int]
     seconds: tuple[float, float]
     big_seconds: tuple[float, float]
+    frame_rates: tuple[int, ...] = (4, 4, 5, 6, 8)  # one of them is drawn for each small clip
 
 
 SIZES = {
-    'full': Size((40, 16), (195, 55), (8, 4), (15, 27), (40, 43)),
+    'full': Size((40, 16), (199, 57), (4, 2), (15, 27), (40, 43), (2, 2, 3, 3, 4)),
     'short': Size((12, 10), (60, 30), (0, 0), (8, 8.5), (8, 8.5)),
     'quick': Size((12, 6), (26, 10), (1, 1), (8, 10), (10, 10)),
     'tiny': Size((4, 3), (12, 6), (0, 0), (8, 8.5), (8, 8.5)),
@@ -75,7 +76,7 @@ def plan_clips(seed: int, difficulty: str, size: Size, most_animals: int | None 
             overexposed = site.overexposes and turn in (1, 3)
             if codec == 'mpeg4' and turn == 2:
                 codec = 'mjpeg'  # never overexposed: its luma ends at white
-            small_rate = Fraction(int(rng.choice([4, 4, 5, 6, 8])))
+            small_rate = Fraction(int(rng.choice(size.frame_rates)))
             rate = (Fraction(25), Fraction(30000, 1001), Fraction(30))[k % 3] if big else small_rate
             seconds = rng.uniform(*(size.big_seconds if big else size.seconds))
             plans.append(

@@ -17,9 +17,12 @@ from data_prep.workers.frame_store import Outcome, clip_row, store
 STORE_CLIP = 'data_prep.workers.local:store_clip'
 
 
-def make_progress(tasks: Sequence[ClipTask], n_problems: int) -> Progress:
-    """Returns the progress line of store_clips. n_problems: problems that are known already."""
-    return Progress('decoded', len(tasks), problems=n_problems, work=sum(map(work_of, tasks)))
+def make_progress(tasks: Sequence[ClipTask], n_problems: int, passing: bool = False) -> Progress:
+    """Returns the progress line of store_clips. n_problems: problems that are known already.
+
+    passing: of the line, see Progress.
+    """
+    return Progress('decoded', len(tasks), problems=n_problems, work=sum(map(work_of, tasks)), passing=passing)
 
 
 def store_clips(tasks: Sequence[ClipTask], frames: str, workers: int, progress: Progress | None = None) -> None:

@@ -90,9 +90,17 @@ def test_a_damaged_member_is_named(tmp_path, text):
 
 
 @pytest.mark.parametrize('stored, read', [('float16', 'float32'), ('float64', 'float32'), ('bfloat16', 'bfloat16')])
-def test_members_of_dtypes_that_are_refused_today_are_computed_in_float32(tmp_path, stored, read):
+def test_members_of_version_0_1_without_loss_scaling_are_computed_in_float32(tmp_path, stored, read):
     config = write_runs(tmp_path) / TWO / 'config.json'
     content = json.loads(config.read_text())
-    content['model'] = {**content.get('model', {}), 'dtype': stored}
+    content['model'] |= content.pop('start') | {'dtype': stored}  # as version 0.1 kept them
+    config.write_text(json.dumps(content))
+    assert {member.config.model.dtype for member in members.find_members(tmp_path) if member.recipe == TWO} == {read}
+
+
+def test_members_of_today_are_computed_in_their_float16(tmp_path):
+    config = write_runs(tmp_path) / TWO / 'config.json'
+    content = json.loads(config.read_text())
+    content['model']['dtype'] = read = 'float16'
     config.write_text(json.dumps(content))
     assert {member.config.model.dtype for member in members.find_members(tmp_path) if member.recipe == TWO} == {read}

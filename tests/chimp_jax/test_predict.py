@@ -74,7 +74,7 @@ def test_any_number_of_frames_and_windows():
     weights = scorer.place(fresh_weights(0))
     frames = np.random.default_rng(0).integers(0, 256, (257, 32, 32, 3), dtype=np.uint8)
     all_at_once = jax.jit(functools.partial(steps.encode_step, model=small.model()))
-    expected = all_at_once(fresh_weights(0), frames, np.ones(257, bool))
+    expected, _ = all_at_once(fresh_weights(0), frames, np.ones(257, bool))
     for n in (1, 31, 32, 33, 257):
         features = scorer.encode(weights, frames[:n], np.arange(n))
         assert features.shape == (n, 1280)
@@ -88,8 +88,8 @@ def test_any_number_of_frames_and_windows():
 def test_frames_that_only_fill_a_call_are_passed_over():
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     there = np.array([True, False, True])
-    looped = steps.encode_step(fresh_weights(0), frames, there, model=small.model(), one_by_one=True)
-    whole = steps.encode_step(fresh_weights(0), frames, there, model=small.model())
+    looped, _ = steps.encode_step(fresh_weights(0), frames, there, model=small.model(), one_by_one=True)
+    whole, _ = steps.encode_step(fresh_weights(0), frames, there, model=small.model())
     np.testing.assert_allclose(looped[::2], whole[::2], rtol=1e-5, atol=1e-6)
     assert not looped[1].any() and whole[1].any()
 
@@ -296,3 +296,28 @@ def test_backbone_calls_saved_on_the_challenges_targets(n_frames, step_s, saved)
     assert round(direct / shared, 1) == saved
     if (n_frames, step_s) == (7, 1):
         assert (direct, shared) == (83_524, 32_923)
+
+
+def test_a_teacher_predicts_training_clips_out_of_fold_and_every_second(trained, tmp_path):
+    folder, _ = trained
+    tables = {}
+    for split in ('teacher', 'oof', 'test'):
+        out = tmp_path / f'{split}.csv'
+        assert run(folder, out, '--split', split, '--weights', 'mean', '--details') == 0
+        tables[split] = pd.read_csv(out).set_index(SECOND).sort_index()
+    taught = tables.pop('teacher')
+    # Each training clip has targets at 0, 2, 4 and 6 s, and so 3 seconds between them. a/x.avi ends at 8 s and has
+    # targets at 0, 4 and 11 s; all seconds of y.mp4 are targets.
+    counts = taught.groupby(level=0).size().to_dict()
+    assert counts == {f'clip {i}.mp4': 7 for i in range(6)} | {'a/x.avi': 10, 'b/x.avi': 1, 'y.mp4': 12}
+    assert set(taught['out_of_fold']) == {'yes'} and np.isfinite(taught['distance']).all()
+    for split, n_members in (('oof', 2), ('test', 4)):
+        same = taught.loc[tables[split].index]
+        assert set(same['members']) == {n_members}
+        np.testing.assert_allclose(same['distance'], tables[split]['distance'], rtol=1e-5)
+
+
+def test_more_clips_are_for_a_teacher_only(trained, tmp_path, capsys):
+    folder, _ = trained
+    assert run(folder, tmp_path / 'a.csv', '--unlabelled', str(folder)) == 1
+    assert 'requires --split teacher' in capsys.readouterr().err

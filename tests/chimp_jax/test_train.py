@@ -99,9 +99,9 @@ def test_what_does_not_fit_one_recipe_is_refused_before_any_is_trained(data, tmp
         train.train_recipes(configs, tmp_path)
     with pytest.raises(ValueError, match='there are 0 to 1'):
         train.train_recipes(configs[:1], tmp_path, folds=[2])
-    for dtype in ('mixed_float16', 'float16', 'float64'):
+    for dtype in ('mixed_float16', 'float64'):
         configs[0].model.dtype = dtype
-        with pytest.raises(ValueError, match=f"^model.dtype is 'float32' or 'bfloat16', not '{dtype}'; float16 would"):
+        with pytest.raises(ValueError, match=f"^model.dtype is 'float32', 'bfloat16' or 'float16', not '{dtype}'$"):
             train.train_recipes(configs[:1], tmp_path)
     configs[0].model.dtype = 'float32'
     configs[1].data.records = str(tmp_path / 'nowhere')

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from data_prep.files import fingerprint, unchanged
+from data_prep.files import fingerprint, unchanged, write_whole
 
 MB = 1 << 20
 
@@ -71,3 +71,10 @@ def test_of_a_remote_file_size_and_time_count(remote):
     local.write_bytes(b'abcd')
     os.utime(local, (1, 1))
     assert not unchanged(known, [path])
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / 'taken').mkdir()
+    with pytest.raises(OSError):
+        write_whole(tmp_path / 'taken', 'text')
+    assert [path.name for path in tmp_path.iterdir()] == ['taken']

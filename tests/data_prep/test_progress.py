@@ -95,6 +95,18 @@ def test_pieces_done_by_a_run_before_do_not_count_as_fast(clock, capsys):
     ]
 
 
+def test_the_time_before_the_work_does_not_count(clock, capsys):
+    line = Progress('train', 100, 'epochs', work=100.0)
+    clock.now_s += 3600
+    line.start_clock()
+    for _ in range(3):
+        clock.now_s += 10
+        line.advance(1, work=1.0)
+    line.start_clock()  # too late: pieces are finished
+    # 3 epochs in 30 s, so 97 epochs take 16 min.
+    assert lines(capsys)[-1] == 'train: 3 of 100 epochs, 0.1 epochs/s, 3 %, about 16 min left'
+
+
 def test_nothing_to_do_shows_nothing(clock, capsys):
     Progress('decoded', 0).close()
     Progress('decoded', 0, work=0.0).close()

@@ -226,12 +226,12 @@ def test_full_size_is_what_the_demo_asks_for():
     plans = simulate_plan.plan_clips(0, 'easy', simulate_plan.SIZES['full'])
     small = [plan for plan in plans if plan.width_px == 320]
     big = [plan for plan in plans if plan.width_px == 1280]
-    assert (len(small), len(big)) == (250, 12)
+    assert (len(small), len(big)) == (256, 6)
     assert len({plan.video_id for plan in plans}) == len(plans)
     assert all(re.fullmatch(r'[a-z]{4}\.(mp4|avi)', plan.video_id) for plan in plans)
     assert {plan.frame_rate for plan in big} == {25, 30, Fraction(30000, 1001)}
-    assert all(4 <= plan.frame_rate <= 8 for plan in small)
-    assert all(14.7 <= plan.n_frames / plan.frame_rate <= 30 for plan in small)
+    assert all(2 <= plan.frame_rate <= 4 for plan in small)
+    assert all(14.5 <= plan.n_frames / plan.frame_rate <= 30 for plan in small)
     assert all(39.9 <= plan.n_frames / plan.frame_rate <= 60 for plan in big)
     assert {(plan.video_id[-4:], plan.codec) for plan in plans} == {
         ('.mp4', 'libx264'),

@@ -1,6 +1,7 @@
 """The entrance: the list of commands, the nearest name, and what flags without a command mean."""
 
 import importlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,15 @@ def test_a_second_run_into_one_folder_stops_with_one_line(tmp_path, capsys, name
     assert text.startswith(f'{name} failed: another run works in {folder} (process {other.pid} on ')
     assert text.count('\n') == 1
     assert not folder.exists()  # the first run made it, left it empty and removed it
+
+
+def test_s3_needs_its_packages_and_takes_no_results(capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 's3fs' else find(name))
+    for clips, out, message in (
+        ('s3://bucket/clips', 'out', 's3://bucket/clips requires '),
+        ('clips', 's3://bucket/out', '--out s3://bucket/out: results cannot be written to S3; give a local folder'),
+    ):
+        assert entry.main(['estimate', clips, '--members', 'runs', '--out', out]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f'estimate failed: {message}') and error.count('\n') == 1

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     """Runs the console script's function outside the checkout's folder."""
-    start = f'import sys; sys.path.insert(0, {str(ROOT)!r}); from chimp_jax.commands import train; train.start()'
+    module = 'chimp_jax.commands.training.chimp_train'
+    start = f'import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}; {module}.start()'
     return subprocess.run([sys.executable, '-c', start, *arguments], capture_output=True, text=True, cwd=cwd)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import STAGES, EfficientNet
-from chimp_jax.models.regions import RegionBranch, box_geometry, roi_align, sampling_weights
+from chimp_jax.models.regions import RegionBranch, box_geometry, pool_boxes, roi_align, sampling_weights
 
 
 def test_sampling_weights_by_hand():
@@ -106,20 +106,26 @@ def test_regions_are_pooled_from_the_last_map_of_at_most_stride_16(stages, middl
     assert top.shape[1] == {1: 32, 4: 4, 6: 2, 7: 2}[len(stages)]
 
 
+def pooled(inputs) -> dict:
+    """The arguments of the branch."""
+    maps = {name: jnp.asarray(inputs[name]) for name in ('middle', 'top', 'boxes')}
+    return {'features': inputs['features'], 'pooled': pool_boxes(**maps), 'boxes': inputs['boxes']}
+
+
 def random_branch(seed=0):
     """A branch with random weights in all layers, its inputs for two frames, and its output."""
     rng = np.random.default_rng(seed)
     top = rng.uniform(0, 1, (2, 4, 4, 1280)).astype(np.float32)
     inputs = {'features': top.mean((1, 2)), 'middle': rng.normal(size=(2, 8, 8, 6)).astype(np.float32), 'top': top}
     inputs['boxes'] = np.float32([[[0.1, 0.2, 0.5, 0.7, 0.8], [0, 0, 0, 0, 0]], [[0, 0, 0, 0, 0], [0, 0.5, 1, 1, 0.3]]])
-    fresh = RegionBranch().init(jax.random.key(0), **inputs)
+    fresh = RegionBranch().init(jax.random.key(0), **pooled(inputs))
     variables = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32), fresh)
     return fresh, variables, inputs
 
 
 def test_tokens_follow_the_definition():
     _, variables, inputs = random_branch()
-    tokens = np.asarray(RegionBranch().apply(variables, **inputs))
+    tokens = np.asarray(RegionBranch().apply(variables, **pooled(inputs)))
     p = variables['params']
     for frame, slot in ((0, 0), (1, 1)):
         box, feature = inputs['boxes'][frame, slot], inputs['features'][frame]
@@ -137,12 +143,12 @@ def test_tokens_follow_the_definition():
 
 def test_a_slot_without_a_box_has_the_frames_token_and_all_do_at_the_start():
     fresh, variables, inputs = random_branch()
-    tokens = np.asarray(RegionBranch().apply(variables, **inputs))
+    tokens = np.asarray(RegionBranch().apply(variables, **pooled(inputs)))
     features = inputs['features']
     np.testing.assert_array_equal(tokens[:, 0], features)
     np.testing.assert_array_equal(tokens[0, 2], features[0])
     np.testing.assert_array_equal(tokens[1, 1], features[1])
-    at_start = np.asarray(RegionBranch().apply(fresh, **inputs))
+    at_start = np.asarray(RegionBranch().apply(fresh, **pooled(inputs)))
     np.testing.assert_array_equal(at_start, np.repeat(features[:, None], 3, axis=1))
 
 

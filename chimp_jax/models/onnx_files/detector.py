@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from chimp_jax.models.onnx_nodes import OnnxGraph
+from chimp_jax.models.onnx_files.nodes import OnnxGraph
 from chimp_jax.models.yolox import STRIDES, grid
 
 

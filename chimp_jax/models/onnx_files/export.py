@@ -9,8 +9,8 @@ import onnxruntime
 
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
-from chimp_jax.models.onnx_detector import detector_graph
-from chimp_jax.models.onnx_graph import backbone_graph, head_graph
+from chimp_jax.models.onnx_files.detector import detector_graph
+from chimp_jax.models.onnx_files.graph import backbone_graph, head_graph
 from chimp_jax.models.yolox import YoloX
 
 TOLERANCE = 1e-4  # of the largest value, or of a least unit if all values are smaller

@@ -12,9 +12,10 @@ import small
 
 from chimp_jax import checkpoint, optim, steps
 from chimp_jax.commands import entry
-from chimp_jax.models import onnx_export, onnx_graph
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
+from chimp_jax.models.onnx_files import export as onnx_export
+from chimp_jax.models.onnx_files import graph as onnx_graph
 from configs import base
 
 # Strides and kernels of both kinds, with and without expansion and skip, on odd and even maps.

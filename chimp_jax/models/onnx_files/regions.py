@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto
 
-from chimp_jax.models.onnx_nodes import OnnxGraph
+from chimp_jax.models.onnx_files.nodes import OnnxGraph
 from chimp_jax.models.regions import BIN_SAMPLES, BINS, FEET_CUT_OFF, LEAST_HEIGHT, TOP_SAMPLES
 
 

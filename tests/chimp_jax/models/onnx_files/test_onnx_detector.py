@@ -7,7 +7,9 @@ import pytest
 from yolox_twin import YoloXTwin
 
 from chimp_jax.commands import entry
-from chimp_jax.models import detector, detector_weights, onnx_detector, onnx_export
+from chimp_jax.models import detector, detector_weights
+from chimp_jax.models.onnx_files import detector as onnx_detector
+from chimp_jax.models.onnx_files import export as onnx_export
 
 SIZE_PX = 64
 N_CELLS = 8 * 8 + 4 * 4 + 2 * 2

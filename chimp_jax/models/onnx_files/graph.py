@@ -17,8 +17,8 @@ from onnx import TensorProto, helper
 
 from chimp_jax.models.distance_model import IMAGENET_MEAN, IMAGENET_STD, DistanceModel
 from chimp_jax.models.efficientnet import BACKBONES, FEATURES, MIDDLE_STRIDE
-from chimp_jax.models.onnx_nodes import OnnxGraph
-from chimp_jax.models.onnx_regions import SquareMap, add_tokens
+from chimp_jax.models.onnx_files.nodes import OnnxGraph
+from chimp_jax.models.onnx_files.regions import SquareMap, add_tokens
 from chimp_jax.ops.depthwise import same_padding
 from chimp_jax.ops.normalization import BN_EPSILON
 

@@ -1,0 +1,104 @@
+"""Where training finds its records: the labelled clips, and for a student also clips without labels."""
+
+import functools
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from chimp_jax.data import input_pipeline
+from data_prep.records import Record, read_dataset, split_sizes, to_records
+
+LABELLED, UNLABELLED = 'train', 'test'  # splits
+
+
+class Source(NamedTuple):
+    """A split of records. first, stop: the positions of its records among those of all sources."""
+
+    folder: str
+    split: str
+    first: int
+    stop: int
+
+
+class Sources(NamedTuple):
+    """The records of several splits, one after the other. The first split has the labelled clips."""
+
+    stream: str
+    sources: tuple[Source, ...]
+
+    @property
+    def n_records(self) -> int:
+        return self.sources[-1].stop
+
+    @property
+    def n_labelled(self) -> int:
+        return self.sources[0].stop
+
+    def read(self, first: int, stop: int, clips: Sequence[Collection[str]] | None = None) -> tf.data.Dataset:
+        """Returns the records first..stop-1, without the distances of clips that are to be without labels.
+
+        clips: the video_ids to read of each source; None: all records.
+        """
+        parts = []
+        for number, source in enumerate(self.sources):
+            begin, end = (min(max(place, source.first), source.stop) - source.first for place in (first, stop))
+            part = read_dataset(source.folder, self.stream, source.split, begin, end)
+            if clips is not None:
+                part = input_pipeline.of_clips(part, clips[number]) if clips[number] else part.take(0)
+            parts.append(part if source.split == LABELLED else part.map(_without_labels))
+        return functools.reduce(lambda a, b: a.concatenate(b), parts)
+
+    def records(self) -> Iterator[Record]:
+        """Yields the records of all sources; of a clip that several sources hold, the first one."""
+        seen: set[str] = set()
+        for record in to_records(self.read(0, self.n_records)):
+            if record.video_id not in seen:
+                seen.add(record.video_id)
+                yield record
+
+    def chosen(self, video_id: Sequence[str], wanted: Collection[str]) -> list[set[str]]:
+        """Returns the wanted clips of each source. A clip that several sources hold belongs to the first of them.
+
+        video_id: of all records.
+        """
+        found, seen = [], set()
+        for source in self.sources:
+            here = set(video_id[source.first : source.stop]) - seen
+            found.append(here & set(wanted))
+            seen |= here
+        return found
+
+
+def find_sources(records, unlabelled, stream: str, with_unlabelled: bool) -> Sources:
+    """Returns the split `train` of the records, and with_unlabelled also the splits `test` that there are.
+
+    unlabelled: another folder of data_prep.build, '' for none. Raises ValueError if a folder lacks the stream, or the
+    second folder a split `test`.
+    """
+    folders = [(records, LABELLED)]
+    if with_unlabelled and UNLABELLED in split_sizes(records, stream):
+        folders.append((records, UNLABELLED))
+    if with_unlabelled and unlabelled:
+        if UNLABELLED not in split_sizes(unlabelled, stream):
+            raise ValueError(
+                f'{unlabelled} has no clips without labels (split {UNLABELLED}); prepare them with python -m '
+                'data_prep.build and no table of labels'
+            )
+        folders.append((unlabelled, UNLABELLED))
+    sources: list[Source] = []
+    for folder, split in folders:
+        first = sources[-1].stop if sources else 0
+        sources.append(Source(str(folder), split, first, first + split_sizes(folder, stream)[split]))
+    return Sources(stream, tuple(sources))
+
+
+def _without_labels(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    distance_m = record['target_distance_m']
+    return record | {'target_distance_m': tf.fill(tf.shape(distance_m), tf.constant(float('nan'), distance_m.dtype))}
+
+
+def repeated(video_id: Sequence[str]) -> list[bool]:
+    """Returns for each record whether an earlier one has the same clip."""
+    seen: set[str] = set()
+    return [name in seen or bool(seen.add(name)) for name in video_id]

@@ -1,0 +1,1 @@
+"""Models as files for other engines: ONNX graphs, in float32 and in int8."""

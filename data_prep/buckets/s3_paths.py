@@ -1,0 +1,87 @@
+"""s3:// paths: what etils.epath requires to read them, and what it cannot do with them.
+
+epath reads s3:// through s3fs if EPATH_USE_TF is `false`; TensorFlow has no access to S3. The environment carries the
+settings to worker processes. Credentials and the address of another server come from where AWS's own tools find them:
+AWS_ACCESS_KEY_ID, ~/.aws, AWS_ENDPOINT_URL.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Iterator
+
+PREFIX = 's3://'
+_PACKAGES = ('botocore', 's3fs')
+_BLOCK_BYTES = 4 << 20  # s3fs reads 50 MiB for each header of a clip by default
+_SETTINGS = 'FSSPEC_S3'  # s3fs takes its options from this variable
+
+
+def require_s3(what: str) -> None:
+    """Raises ValueError if the packages for S3 are missing. what: begins the message."""
+    if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
+        raise ValueError(f"{what} requires {' and '.join(missing)}; install the extra s3: pip install '.[s3]'")
+
+
+def connect(inputs: Iterable[str | None], out: str | None = None) -> None:
+    """Makes s3:// paths readable in this process and in those that it starts; does nothing without such a path.
+
+    Call it before the first use of an epath.Path, because epath decides once how it reads buckets. Without credentials
+    buckets are read anonymously.
+    Raises ValueError if `out` is in S3, if the packages are missing, or if gs:// and s3:// cannot be read together.
+    """
+    if out and out.startswith(PREFIX):
+        raise ValueError(f'--out {out}: results cannot be written to S3; give a local folder or gs://')
+    paths = [path for path in inputs if path]
+    if not any(path.startswith(PREFIX) for path in paths):
+        return
+    require_s3(next(path for path in paths if path.startswith(PREFIX)))
+    if any(path.startswith('gs://') for path in (*paths, out or '')) and importlib.util.find_spec('gcsfs') is None:
+        raise ValueError('gs:// and s3:// in one command require gcsfs; install it with: pip install gcsfs')
+    import fsspec.config
+
+    os.environ['EPATH_USE_TF'] = 'false'
+    settings = {'default_block_size': _BLOCK_BYTES} | fsspec.config.conf.get('s3', {})
+    if 'anon' not in settings and not _has_credentials():
+        settings['anon'] = True
+    fsspec.config.conf['s3'] = settings
+    os.environ[_SETTINGS] = json.dumps(settings)
+
+
+def _has_credentials() -> bool:
+    import botocore.exceptions
+    import botocore.session
+
+    try:
+        return botocore.session.Session().get_credentials() is not None
+    except botocore.exceptions.BotoCoreError as error:
+        raise ValueError(f'the settings of AWS cannot be used: {error}; correct AWS_PROFILE or ~/.aws') from None
+
+
+def names_below(root: str) -> Iterator[str]:
+    """Yields the paths of all objects below an s3:// folder, relative to it, sorted."""
+    import fsspec
+
+    base = root.removeprefix(PREFIX).rstrip('/') + '/'
+    for path in fsspec.filesystem('s3').find(root):
+        if not path.endswith('/'):  # the empty object by which some tools mark a folder
+            yield path.removeprefix(base)
+
+
+def object_version(path: str) -> tuple[int, str]:
+    """Returns the size of an object and its ETag, which changes with its content. Raises OSError if it is missing."""
+    import fsspec
+
+    info = fsspec.filesystem('s3').info(path, refresh=True)
+    return info['size'], info.get('ETag', '')
+
+
+@contextlib.contextmanager
+def as_os_errors() -> Iterator[None]:
+    """Raises a failure of the network or of the AWS settings as ConnectionError in one line. Needs no packages."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(('botocore.', 'aiobotocore.', 'aiohttp.')):
+            raise
+        raise ConnectionError(f'S3: {" ".join(str(error).split())}; check the network and AWS_ENDPOINT_URL') from None

@@ -1,0 +1,1 @@
+"""Fetches the challenge's clips from their public bucket."""
