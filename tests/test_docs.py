@@ -142,15 +142,18 @@ def parser_of(module: str, arguments: list[str]) -> argparse.ArgumentParser:
     def stop(parser, *_, **__):
         raise ParserFound(parser)
 
-    main = importlib.import_module(module).main
+    found = importlib.import_module(module)
+    if hasattr(found, '__path__'):  # python -m PACKAGE runs its __main__
+        found = importlib.import_module(f'{module}.__main__')
+    main = found.main
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, 'parse_args', stop)
         patch.setattr(argparse.ArgumentParser, 'parse_known_args', stop)
         patch.setattr(sys, 'argv', [module, *arguments])
         try:
             main(arguments) if inspect.signature(main).parameters else main()
-        except ParserFound as found:
-            return found.args[0]
+        except ParserFound as parsed:
+            return parsed.args[0]
     raise AssertionError(f'{module} parses no arguments')
 
 
