@@ -115,15 +115,15 @@ def predict_for_student(
 
 
 def oof_clips(members: Sequence[Member], records) -> dict[str, frozenset[str]]:
-    """Returns {member: its validation clips}. Raises ValueError for members of other folds than the records'."""
+    """Returns {member: its validation clips}. Raises ValueError for members of unknown or other folds."""
     validated = {}
     for member in members:
-        folds = _folds_of(member, records)
         if not member.folds_sha256:
             raise ValueError(
                 f'{member.folder} does not tell the folds that it was trained with, so it may have seen the clips to '
                 "predict; predict other clips, or import its weights with --folds published if they are the original's"
             )
+        folds = _folds_of(member, records)
         if member.folds_sha256 != folds_digest(folds):
             raise ValueError(
                 f'{member.folder} was trained on other folds than those of {records}/folds.csv, so it may have seen '

@@ -230,6 +230,8 @@ def _print(found: Evaluation, how: pd.Series) -> None:
             log.info('%d %s: %s', len(names), kind, named(names))
     blocks = [screen_lines(found.table), detection_lines(found.detection), matched_lines(how)]
     print('\n\n'.join('\n'.join(lines) for lines in blocks if lines))
+    if found.table['coverage'].isna().all():
+        print('\nThe estimates have no intervals, so no share of covered distances can be given.')
     if found.warning:
         print(f'\nwarning: {found.warning}')
     if found.unclear:

@@ -38,7 +38,9 @@ class NewNames:
 def anonymous_config(text: str) -> str:
     """Returns the content of a config.json without paths, which may tell places and persons."""
     config = json.loads(text)
-    config['data']['records'] = NOT_TOLD
+    for name in ('records', 'unlabelled', 'teacher'):
+        if config['data'].get(name):
+            config['data'][name] = NOT_TOLD
     return json.dumps(_without_paths(config), indent=2) + '\n'
 
 

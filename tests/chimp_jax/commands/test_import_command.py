@@ -51,8 +51,9 @@ def test_estimate_and_evaluate_say_that_there_are_no_intervals(imported, clips, 
     assert summary['combination'] == {'method': 'mean', 'weights': {RECIPE: 1.0}}
     truth = rows[['video_id', 'time']].assign(distance=rows['distance'] + 0.5)
     truth.to_csv(tmp_path / 'truth.csv', index=False)
-    assert entry.main(['evaluate', str(tmp_path / 'out' / 'distances.csv'), str(tmp_path / 'truth.csv')]) == 0
-    assert '0.50' in capsys.readouterr().out
+    assert entry.main(['evaluate', str(tmp_path / 'out'), '--truth', str(tmp_path / 'truth.csv')]) == 0
+    told = capsys.readouterr().out
+    assert 'wrong by 0.50 m on average' in told and 'The estimates have no intervals' in told
     assert entry.main(['report', str(tmp_path / 'out')]) == 0
     assert 'No intervals. The members have no' in (tmp_path / 'out' / 'report.html').read_text()
 
