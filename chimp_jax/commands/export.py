@@ -126,7 +126,7 @@ def int8_graph(member: Member, graphs: dict, records, most_error_m: float) -> di
         )
     print(f'{said}, by {largest_m:.3f} m at most')
     noted = {prop.key: prop.value for prop in quantized.metadata_props}
-    noted |= {'precision': 'int8', 'int8_mean_change_m': f'{mean_m:.4f}', 'int8_largest_change_m': f'{largest_m:.4f}'}
+    noted |= {'precision': 'int8', 'int8_mean_change_m': f'{mean_m:.3g}', 'int8_largest_change_m': f'{largest_m:.3g}'}
     int8.onnx.helper.set_model_props(quantized, noted)
     return {'.backbone.int8.onnx': quantized}
 
