@@ -1,4 +1,19 @@
-"""A recipe for 300 to 3,000 labels and no accelerator."""
+"""A recipe for 300 to 3,000 labels and no accelerator: `chimp-distance train` uses it.
+
+    python train.py --config=configs/laptop.py:full-a2p50-f7s1 --workdir=runs --config.data.records=data
+
+Differences from the published recipe, with the reasons:
+
+- The backbone keeps its ImageNet weights (train.frozen). Each frame is encoded once, so an epoch costs the LSTM and the
+  dense head alone. On simulated clips of unseen sites this was as good as training all weights in five minutes.
+- EfficientNet-Lite0 with its own weights. They come as a Python package, and they fit it as they are; B0 would start
+  with squeeze-excite layers that no picture has trained.
+- 128 px. More pixels help less than more clips, and encoding costs in proportion to the pixels.
+- Folds by site, because the next clips come from other stations.
+- Two windows of neighbouring labels share their frames. Small batches, warm-up, decay and the median as the first
+  answer suit the few hundred updates of such a training.
+- Ten epochs: from about the fourth to the tenth on, the error on other sites falls no more. The best epoch counts.
+"""
 
 from ml_collections.config_dict import ConfigDict
 
@@ -12,6 +27,6 @@ def get_config(recipe: str = 'full-a2p50-f7s1') -> ConfigDict:
     config.data.update(windows_per_example=2, frames_per_example=9)
     config.model.update(backbone='efficientnet_lite0')
     config.start.update(init='lite0', output_bias='median')
-    config.train.update(frozen='backbone', batch_size=32, epochs=20, learning_rate=5e-4, warmup_steps=30)
+    config.train.update(frozen='backbone', batch_size=32, epochs=10, learning_rate=5e-4, warmup_steps=30)
     config.train.update(decay_fraction=0.4)
     return config
