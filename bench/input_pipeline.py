@@ -26,7 +26,7 @@ from PIL import Image  # noqa: E402
 
 from chimp_jax import parallel, steps  # noqa: E402
 from chimp_jax.data.folds import folds_digest, load_folds  # noqa: E402
-from chimp_jax.trainer import Trainer  # noqa: E402
+from chimp_jax.trainer import Skipped, Trainer  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
 
@@ -123,7 +123,7 @@ def together(trainer: Trainer, state, fold, n_steps: int) -> float:
             marks.append(time.perf_counter())
 
     rates = np.full(10_000, 1e-3, np.float32)
-    trainer._train_epoch(state, fold, rates, 2, Marks())
+    trainer._train_epoch(state, fold, rates, 2, Marks(), Skipped())
     return (marks[n_steps] - marks[0]) / n_steps
 
 
