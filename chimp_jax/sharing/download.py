@@ -199,7 +199,7 @@ def _extent(answer, url: str, part: _Part) -> tuple[int, int | None]:
 
 
 def _mark_of(answer) -> str:
-    """Returns what identifies the content in If-Range: a strong ETag or the date, '' if there is none."""
+    """Returns what identifies the content in If-Range: a strong ETag or the date, '' without one."""
     tag = answer.headers.get('ETag', '')
     return tag if tag.startswith('"') else answer.headers.get('Last-Modified', '')
 

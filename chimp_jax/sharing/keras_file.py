@@ -91,7 +91,7 @@ def _entry(file: zipfile.ZipFile, name: str, most_bytes: int, source: str) -> by
 
 
 def _config_in_h5(content: bytes) -> str:
-    """Returns the description of the model in a saved whole model, '' if there is none."""
+    """Returns the description of the model in a saved whole model, '' without one."""
     try:
         with h5py.File(io.BytesIO(content)) as file:
             config = file.attrs.get('model_config', '')

@@ -97,7 +97,7 @@ class OpenPackage(NamedTuple):
         return name in self.manifest['entries']
 
     def read(self, name: str) -> bytes:
-        """Returns the content of an entry. Raises PackageError if it is missing or not what the manifest says."""
+        """Returns the content of an entry. Raises PackageError if it is missing or differs from the manifest."""
         if not self.has(name):
             raise PackageError(f'{self.path} lacks {name}; {_AGAIN}')
         content = _read_entry(self.zip, name, self.path)

@@ -60,7 +60,7 @@ def _note_of(path: Path) -> Path:
 
 
 def _kept_sha256(path: Path) -> str | None:
-    """Returns the SHA-256 of a fetched file, None if there is none or if it has changed since."""
+    """Returns the SHA-256 of a fetched file, None if it is missing or has changed since."""
     try:
         digest = sha256(path)
         return digest if json.loads(_note_of(path).read_text())['sha256'] == digest else None
