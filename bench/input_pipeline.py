@@ -26,7 +26,7 @@ from PIL import Image  # noqa: E402
 
 from chimp_jax import parallel, steps  # noqa: E402
 from chimp_jax.data.folds import folds_digest, load_folds  # noqa: E402
-from chimp_jax.trainer import ARRAYS, Trainer  # noqa: E402
+from chimp_jax.trainer import Skipped, Trainer  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
 
@@ -102,7 +102,7 @@ def measure(trainer: Trainer, fold, n_steps: int) -> dict[str, float]:
 
     fresh = steps.initial_state(trainer.model, trainer.optimizer, trainer.plateau, seed=0)
     state, rate = parallel.replicate(fresh, trainer.devices), np.float32(1e-3)
-    arrays, _ = next(parallel.prefetch([batch], ARRAYS, trainer.devices))
+    arrays, _ = next(parallel.prefetch([batch], trainer.form.arrays, trainer.devices))
     state, error = trainer._train_step(state, arrays, rate)  # compiles
     jax.block_until_ready(error)
     began = time.perf_counter()
@@ -123,7 +123,7 @@ def together(trainer: Trainer, state, fold, n_steps: int) -> float:
             marks.append(time.perf_counter())
 
     rates = np.full(10_000, 1e-3, np.float32)
-    trainer._train_epoch(state, fold, rates, 2, Marks())
+    trainer._train_epoch(state, fold, rates, 2, Marks(), Skipped())
     return (marks[n_steps] - marks[0]) / n_steps
 
 

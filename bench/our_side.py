@@ -25,7 +25,7 @@ from chimp_jax.models.detector import Detector  # noqa: E402
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel  # noqa: E402
 from chimp_jax.models.yolox import YoloX  # noqa: E402
 from chimp_jax.scoring import Scorer  # noqa: E402
-from chimp_jax.trainer import ARRAYS  # noqa: E402
+from chimp_jax.training.whole import LABELS  # noqa: E402
 from configs import base  # noqa: E402
 
 
@@ -95,7 +95,7 @@ def update(options: dict[str, Any]) -> Callable[[], None]:
 
     def work() -> None:
         nonlocal placed
-        ((pictures, _),) = parallel.prefetch([dict(arrays)], ARRAYS, devices)
+        ((pictures, _),) = parallel.prefetch([dict(arrays)], ('frames', *LABELS), devices)
         placed, error = mapped(placed, pictures, np.float32(1e-3))
         float(error.total)
 

@@ -18,11 +18,15 @@ HOLDS = (
 
 
 def test_every_command_has_a_file_with_its_flags():
-    for name in entry.COMMANDS:
-        parser = importlib.import_module(f'chimp_jax.commands.{name}').make_parser()
+    places = [entry.PLACES.get(name, name) for name in entry.COMMANDS]
+    for name, place in zip(entry.COMMANDS, places, strict=True):
+        parser = importlib.import_module(f'chimp_jax.commands.{place}').make_parser()
         assert parser.prog == f'chimp-distance {name}'
-    shared = {'__init__', 'arguments', 'combining', 'entry', 'train'}  # train is chimp-train
-    assert FILES - shared == set(entry.COMMANDS)
+    shared = {'__init__', 'arguments', 'combining', 'entry'}
+    assert FILES - shared == {place for place in places if '.' not in place}
+    assert {path.stem for path in (Path(entry.__file__).parent / 'sharing').glob('*.py')} - shared == {
+        place.partition('.')[2] for place in places if '.' in place
+    }
 
 
 @pytest.mark.parametrize('arguments, code', [([], 2), (['--help'], 0), (['-h'], 0)])
