@@ -59,6 +59,8 @@ def commands(folder: Path, quick: bool) -> dict[str, list[str]]:
             f'--config=configs/demo.py:{recipe}',
             f'--workdir={runs}',
             f'--config.data.records={data}',
+            # A frame of the downsampled copy has fewer pixels, so it is encoded smaller.
+            *(['--config.data.size_px=96'] if recipe.startswith('down') else []),
             *(QUICK_TRAINING if quick else []),
         ]
     steps['predict'] = [

@@ -2,8 +2,7 @@
 
     python train.py --config=configs/demo.py:full-a2p50-f7s1 --workdir=demo/runs
 
-It is configs/laptop.py with two folds and few epochs: after four, the errors on other sites grow again. A frame of the
-downsampled copy has fewer pixels, so it is encoded smaller.
+It is configs/laptop.py with two folds and few epochs: after four, the errors on other sites grow again.
 """
 
 from ml_collections.config_dict import ConfigDict
@@ -15,7 +14,5 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     """Returns the config of a model ID, or of `all`."""
     config = laptop.get_config(recipe)
     config.data.update(records='demo/data', n_folds=2)
-    if config.data.stream == 'down':
-        config.data.size_px = 96
     config.train.update(epochs=4, warmup_steps=15, decay_fraction=0.5)
     return config
