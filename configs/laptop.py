@@ -24,8 +24,8 @@ def get_config(recipe: str = 'full-a2p50-f7s1') -> ConfigDict:
     """Returns the config of a model ID, or of `all`."""
     config = base.get_config(recipe)
     config.data.update(size_px=128, folds='site')
-    # The windows of labels two seconds apart. For `all`, whose windows have 7 or 9 frames, the longer ones count.
-    config.data.update(windows_per_example=2, frames_per_example=(config.data.n_frames or 9) + 2)
+    # Two windows of 9 frames whose labels are two seconds apart need 11 frames.
+    config.data.update(windows_per_example=2, frames_per_example=11)
     config.model.update(backbone='efficientnet_lite0')
     config.start.update(init='lite0', output_bias='median')
     config.train.update(frozen='backbone', batch_size=32, epochs=10, learning_rate=5e-4, warmup_steps=30)
