@@ -24,6 +24,7 @@ ANIMAL_SCORES = ('mae_one_m', 'mae_many_m', 'mae_copied_m', 'swap_share', 'idf1'
 # --quick runs the same steps on fewer clips, for one epoch, on smaller frames. It only shows that the steps work.
 QUICK_TRAINING = [
     '--config.train.epochs=1',
+    '--config.train.batch_size=12',  # a fold has some dozen labels
     '--config.train.warmup_steps=2',
     '--config.data.size_px=64',
 ]
