@@ -5,14 +5,15 @@
 Differences from the published recipe, with the reasons:
 
 - The backbone keeps its ImageNet weights (train.frozen). Each frame is encoded once, so an epoch costs the LSTM and the
-  dense head alone. On simulated clips of unseen sites this was as good as training all weights in five minutes.
+  dense head alone.
 - EfficientNet-Lite0 with its own weights. They come as a Python package, and they fit it as they are; B0 would start
   with squeeze-excite layers that no picture has trained.
-- 128 px. More pixels help less than more clips, and encoding costs in proportion to the pixels.
+- 128 px. More pixels would help, but encoding costs in proportion to them.
 - Folds by site, because the next clips come from other stations.
 - Two windows of neighbouring labels share their frames. Small batches, warm-up, decay and the median as the first
   answer suit the few hundred updates of such a training.
-- Ten epochs: from about the fourth to the tenth on, the error on other sites falls no more. The best epoch counts.
+- Ten epochs. On simulated clips the error on other sites stopped falling between the fourth and the tenth. The best
+  epoch counts.
 """
 
 from ml_collections.config_dict import ConfigDict

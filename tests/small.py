@@ -1,14 +1,18 @@
 """A small data set and a small model for tests of training and prediction."""
 
+import contextlib
 import dataclasses
+import filecmp
 import io
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from chimp_jax import train, trainer
+from chimp_jax import checkpoint, train, trainer
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
 from configs import base
@@ -139,3 +143,29 @@ def config(data, recipe: str = 'full-a1p50-f7s1', **train):
     config.data.update(records=str(data), size_px=SIZE_PX, n_folds=2, shuffle_windows=16)
     config.train.update({'batch_size': 4, 'epochs': 3, **train})
     return config
+
+
+class Killed(BaseException):
+    """Ends a training as a kill does: no code of the product catches it."""
+
+
+@contextlib.contextmanager
+def killed_after_saving(n_epochs: float = math.inf) -> Iterator[list[int]]:
+    """Within, a training that saves a checkpoint of fewer than n_epochs epochs is killed. Yields the epochs saved."""
+    save, saved = checkpoint.save, []
+
+    def save_and_die(manager, state, history):
+        save(manager, state, history)
+        saved.append(len(history))
+        if len(history) < n_epochs:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, 'save', save_and_die)
+        yield saved
+
+
+def check_same_results(a, b) -> None:
+    """Asserts that two folders of a member have the same bytes in the files of a finished training."""
+    for name in ('metrics.csv', 'oof.csv', 'member.json'):
+        assert filecmp.cmp(a / name, b / name, shallow=False), name

@@ -8,7 +8,8 @@ members have not seen, with the intervals that `estimate` will give. Without sit
 are by clip. If seconds have several labelled animals with boxes, the members give a distance for each animal.
 
 Run the same command again to resume after an interruption. Rows and clips that cannot be used are listed in
-OUT/data/problems.csv, and the job continues. chimp-train trains other recipes on the same records.
+OUT/data/problems.csv, and the job continues. The exit code is 3 if there are such rows or clips, or if a warning doubts
+the result. chimp-train trains other recipes on the same records.
 """
 
 import argparse
@@ -56,10 +57,11 @@ def run(options: argparse.Namespace) -> int:
         code = _train(request, config)
         if code:
             return code
-        from chimp_jax.commands.training.results import describe_result
+        from chimp_jax.commands.training.results import WARNING, describe_result
 
-        print('\n'.join(describe_result(request, config, decided, problems)))
-    return 3 if problems else 0
+        lines = describe_result(request, config, decided, problems)
+        print('\n'.join(lines))
+    return 3 if problems or any(line.startswith(WARNING) for line in lines) else 0
 
 
 def decided_config(request: TrainRequest, config: ConfigDict, decided: Decided) -> ConfigDict:

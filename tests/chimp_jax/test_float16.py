@@ -1,6 +1,5 @@
 """Training in float16: the loss scale, skipped steps on eight devices, resumed runs."""
 
-import filecmp
 import functools
 import json
 
@@ -198,10 +197,6 @@ def config(data, monkeypatch):
     return config
 
 
-class Killed(Exception):
-    pass
-
-
 def start_at(monkeypatch, scale):
     make = optim.make_loss_scale
     monkeypatch.setattr(optim, 'make_loss_scale', lambda: make().replace(scale=jnp.float32(scale)))
@@ -218,20 +213,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one_and_skipped_steps_are_recorde
     # Each skipped step halves the scale, and 2000 finite steps in a row do not come.
     np.testing.assert_array_equal(metrics['loss_scale'], 2.0 ** (20 - metrics['skipped_steps'].cumsum()))
     assert np.isfinite(metrics['train_mae'].iloc[-1]) and metrics['skipped_steps'].iloc[-1] < n_steps
-    save = checkpoint.save
-
-    def save_and_die(*arguments):
-        save(*arguments)
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, 'save', save_and_die)
-        with pytest.raises(Killed):
-            train.train_recipe(config, tmp_path / 'killed', folds=[1])
+    with small.killed_after_saving(), pytest.raises(small.Killed):
+        train.train_recipe(config, tmp_path / 'killed', folds=[1])
     train.train_recipe(config, tmp_path / 'killed', folds=[1])
     whole, killed = (tmp_path / run / RECIPE / 'fold_1' for run in ('whole', 'killed'))
-    for name in ('metrics.csv', 'oof.csv', 'member.json'):
-        assert filecmp.cmp(whole / name, killed / name, shallow=False), name
+    small.check_same_results(whole, killed)
     weights = [checkpoint.restore_weights(folder / 'checkpoints', 3) for folder in (whole, killed)]
     jax.tree.map(np.testing.assert_array_equal, *weights)
     (events,) = whole.glob('events.out.tfevents.*')

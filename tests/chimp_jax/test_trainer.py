@@ -1,7 +1,6 @@
 """Training from records to members: resumes exactly, skips what is finished, refuses what does not fit."""
 
 import dataclasses
-import filecmp
 import json
 import re
 
@@ -30,35 +29,21 @@ def small_model(monkeypatch):
     monkeypatch.setattr(trainer, 'DistanceModel', small.model)
 
 
-class Killed(Exception):
-    pass
-
-
 def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path, monkeypatch):
     config = small.config(data)
     members = train.train_recipe(config, tmp_path / 'whole', folds=[1])
     assert members['fold'].tolist() == [1] and np.isfinite(members['val_mae']).all()
 
-    saves = []
-    save = checkpoint.save
-
-    def save_and_die(manager, state, history):
-        save(manager, state, history)
-        saves.append(len(history))
-        if len(saves) < 3:
-            raise Killed
-
-    monkeypatch.setattr(checkpoint, 'save', save_and_die)
-    for _ in range(2):
-        with pytest.raises(Killed):
-            train.train_recipe(config, tmp_path / 'killed', folds=[1])
-    resumed = train.train_recipe(config, tmp_path / 'killed', folds=[1])
-    assert saves == [1, 2, 3]
+    with small.killed_after_saving(3) as saved:
+        for _ in range(2):
+            with pytest.raises(small.Killed):
+                train.train_recipe(config, tmp_path / 'killed', folds=[1])
+        resumed = train.train_recipe(config, tmp_path / 'killed', folds=[1])
+    assert saved == [1, 2, 3]
     pd.testing.assert_frame_equal(members, resumed)
     for fold, best in zip(members['fold'], members['best_epoch'], strict=True):
         a, b = (tmp_path / run / RECIPE / f'fold_{fold}' for run in ('whole', 'killed'))
-        for name in ('metrics.csv', 'oof.csv', 'member.json'):
-            assert filecmp.cmp(a / name, b / name, shallow=False), name
+        small.check_same_results(a, b)
         for epoch in {best, 3}:  # the best and the latest are kept
             weights = [checkpoint.restore_weights(path / 'checkpoints', epoch) for path in (a, b)]
             jax.tree.map(np.testing.assert_array_equal, *weights)
@@ -73,20 +58,11 @@ def test_a_member_of_animals_resumes_as_an_uninterrupted_one(tmp_path, monkeypat
     config.data.update(most_animals=3, composite_probability=0.5)
     config.train.epochs = 2
     train.train_recipe(config, tmp_path / 'whole', folds=[1])
-    save = checkpoint.save
-
-    def save_and_die(*arguments):
-        save(*arguments)
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, 'save', save_and_die)
-        with pytest.raises(Killed):
-            train.train_recipe(config, tmp_path / 'killed', folds=[1])
+    with small.killed_after_saving(), pytest.raises(small.Killed):
+        train.train_recipe(config, tmp_path / 'killed', folds=[1])
     train.train_recipe(config, tmp_path / 'killed', folds=[1])
     whole, killed = (tmp_path / run / RECIPE / 'fold_1' for run in ('whole', 'killed'))
-    for name in ('metrics.csv', 'oof.csv', 'member.json'):
-        assert filecmp.cmp(whole / name, killed / name, shallow=False), name
+    small.check_same_results(whole, killed)
     oof = pd.read_csv(whole / 'oof.csv').set_index(['video_id', 'time', 'animal'])
     expected = {
         (r.video_id, int(t), name): d
@@ -284,10 +260,10 @@ def test_metrics_are_whole_after_a_kill_between_the_last_checkpoint_and_them(dat
 
     def die(folder, history):
         if history:
-            raise Killed
+            raise small.Killed
 
     monkeypatch.setattr(member_log, 'write_metrics', die)
-    with pytest.raises(Killed):
+    with pytest.raises(small.Killed):
         train.train_recipe(config, tmp_path, folds=[0])
     monkeypatch.setattr(member_log, 'write_metrics', write)
     train.train_recipe(config, tmp_path, folds=[0])
@@ -343,16 +319,8 @@ def test_one_bar_counts_the_epochs_of_all_members(data, tmp_path, monkeypatch):
         '_validate',
         lambda *_: ({'val_mae': next(worse), 'val_rmse': 1.0, 'plateau_rate': 1e-3}, pd.DataFrame({'animal': []})),
     )
-    save = checkpoint.save
-
-    def save_and_die(*arguments):
-        save(*arguments)
-        raise Killed
-
-    monkeypatch.setattr(checkpoint, 'save', save_and_die)
-    with pytest.raises(Killed):
+    with small.killed_after_saving(), pytest.raises(small.Killed):
         train.train_recipes([config], tmp_path, folds=[1])
-    monkeypatch.setattr(checkpoint, 'save', save)
     finished = {'recipe': RECIPE, 'fold': 0, 'best_epoch': 1, 'val_mae': 2.0}
     write_whole(tmp_path / RECIPE / 'fold_0' / 'member.json', json.dumps(finished))
     train.train_recipes([config], tmp_path)

@@ -20,6 +20,7 @@ from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
 from data_prep.records import LOST
 
+WARNING = 'warning: '  # what a line begins with that doubts the result
 COVERAGE = 0.9  # of the intervals that the screen shows; estimate's default
 _MOST_REASONS = 8
 _HEAD = ('distance', 'labels', 'MAE', 'bias', f'{COVERAGE:.0%} interval', 'covered')
@@ -44,7 +45,7 @@ def describe_result(request: TrainRequest, config: ConfigDict, decided: Decided,
         *interval_lines(oof, intervals),
         '',
         *_left_out_lines(request, len(oof.label_m), problems),
-        *(f'warning: {warning}' for warning in decided.warnings),
+        *(f'{WARNING}{warning}' for warning in decided.warnings),
         'next:',
         *_next_lines(request),
     ]
@@ -58,7 +59,10 @@ def error_lines(oof: OutOfFold, fold: np.ndarray, kind: str) -> list[str]:
         f'{constant_m:.2f} m'
     )
     if mae_m >= constant_m:
-        return [line, 'warning: the members are no better than a constant; do not use them. Label more clips and sites']
+        return [
+            line,
+            f'{WARNING}the members are no better than a constant; do not use them. Label more clips and sites',
+        ]
     return [f'{line} ({mae_m / constant_m:.2f} of it)']
 
 
@@ -69,7 +73,7 @@ def interval_lines(oof: OutOfFold, intervals: Intervals) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
     lines = ['  '.join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     told = 'covered: share of the labels inside intervals that were fitted on other sites'
-    return [*lines, told, *([f'warning: {intervals.note}'] if intervals.note else [])]
+    return [*lines, told, *([f'{WARNING}{intervals.note}'] if intervals.note else [])]
 
 
 def _cells(row) -> tuple[str, ...]:

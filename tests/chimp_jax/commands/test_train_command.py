@@ -9,7 +9,7 @@ import pytest
 import small
 from make_clips import numbered_frames, write_clip
 
-from chimp_jax import checkpoint, scoring, train, trainer
+from chimp_jax import scoring, train, trainer
 from chimp_jax.commands import entry
 from data_prep import plan
 from data_prep.workers import local
@@ -63,16 +63,8 @@ def run(labels, clips, *more) -> int:
 def test_one_command_trains_members_and_tells_their_errors(clips, tmp_path, monkeypatch, capsys, caplog):
     labels = tmp_path / 'labels.csv'
     write_labels(labels, {3: 'north/0.mp4,1,far,north', 8: 'north/9.mp4,1,3,north'})  # a bad row, a missing clip
-    save = checkpoint.save
-
-    def save_and_die(*arguments):
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, 'save', save_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            run(labels, clips)
+    with small.killed_after_saving(), pytest.raises(small.Killed):
+        run(labels, clips)
     first = caplog.text
     capsys.readouterr()
     assert "problem: labels.csv:3: north/0.mp4: the distance 'far' is not a number" in first
@@ -108,7 +100,7 @@ def test_one_command_trains_members_and_tells_their_errors(clips, tmp_path, monk
 def test_without_sites_the_folds_are_by_clip_and_the_intervals_say_so(clips, tmp_path, capsys, caplog):
     labels = tmp_path / 'labels.csv'
     write_labels(labels, sites=False)
-    assert run(labels, clips) == 0
+    assert run(labels, clips) == 3
     told = capsys.readouterr().out
     assert 'warning: the labels name no site (column site), so the folds are by clip' in told
     assert 'out-of-fold error by clip folds' in told and 'trained with folds by clip' in told

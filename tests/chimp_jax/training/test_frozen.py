@@ -67,24 +67,12 @@ def test_the_backbone_stays_and_a_killed_run_ends_as_a_whole_one(data, tmp_path,
     stored = ' '.join(jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(rest))
     assert names and 'lstm' in stored and 'encoder' not in stored  # no Adam state of the backbone
 
-    class Killed(Exception):
-        pass
-
-    save = checkpoint.save
-
-    def save_and_die(manager, state, history):
-        save(manager, state, history)
-        if len(history) < 3:
-            raise Killed
-
-    monkeypatch.setattr(checkpoint, 'save', save_and_die)
-    for _ in range(2):
-        with pytest.raises(Killed):
-            train.train_recipe(frozen(data), tmp_path / 'killed', folds=[1])
-    train.train_recipe(frozen(data), tmp_path / 'killed', folds=[1])
-    for name in ('metrics.csv', 'oof.csv', 'member.json'):
-        a, b = (tmp_path / run / RECIPE / 'fold_1' / name for run in ('whole', 'killed'))
-        assert filecmp.cmp(a, b, shallow=False), name
+    with small.killed_after_saving(3):
+        for _ in range(2):
+            with pytest.raises(small.Killed):
+                train.train_recipe(frozen(data), tmp_path / 'killed', folds=[1])
+        train.train_recipe(frozen(data), tmp_path / 'killed', folds=[1])
+    small.check_same_results(*(tmp_path / run / RECIPE / 'fold_1' for run in ('whole', 'killed')))
     jax.tree.map(np.testing.assert_array_equal, last, weights(tmp_path / 'killed', epoch=3))
 
 
