@@ -19,6 +19,13 @@ jax.config.update('jax_compilation_cache_dir', str(Path(tempfile.gettempdir()) /
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 
 
+@pytest.fixture(autouse=True, scope='module')
+def free_programs():
+    """Frees the compiled programs of a file of tests: a process that keeps all of them takes 7 GB, and may abort."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def remote(tmp_path, monkeypatch):
     """A folder whose subfolders are gs:// buckets, for this process and for workers that it starts."""
