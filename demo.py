@@ -104,7 +104,6 @@ def animal_steps(folder: Path, quick: bool) -> dict[str, list[str]]:
             'train.py',
             f'--config=configs/demo_animals.py:{RECIPES[1]}',
             f'--workdir={runs}',
-            '--folds=0',
             f'--config.data.records={data}',
             f'--config.start.init={folder}/runs/{RECIPES[1]}',
             *([*QUICK_TRAINING, '--config.train.warmup_steps=0'] if quick else []),

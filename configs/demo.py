@@ -2,7 +2,8 @@
 
     python train.py --config=configs/demo.py:full-a2p50-f7s1 --workdir=demo/runs
 
-It is configs/laptop.py with two folds and few epochs: after four, the errors on other sites grow again.
+It is configs/laptop.py with two folds, few epochs and an LSTM of 256 units in place of 1024, with which an epoch takes a
+fifth of the time.
 """
 
 from ml_collections.config_dict import ConfigDict
@@ -14,5 +15,6 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     """Returns the config of a model ID, or of `all`."""
     config = laptop.get_config(recipe)
     config.data.update(records='demo/data', n_folds=2)
+    config.model.update(lstm_units=256)
     config.train.update(epochs=4, warmup_steps=15, decay_fraction=0.5)
     return config

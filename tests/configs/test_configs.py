@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 from chimp_jax.models.distance_model import DistanceModel
-from configs import base, deep_chimpact, demo, recipes, student
+from configs import base, deep_chimpact, laptop, recipes, student
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,9 +31,9 @@ def test_every_config_builds_the_published_model(module, recipe):
     assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == 13_798_645
 
 
-def test_the_laptops_configs_differ_from_the_published_model_in_the_backbone():
+def test_the_laptops_config_differs_from_the_published_model_in_the_backbone():
     """The paper's EfficientNet-Lite0 has 4,652,008 parameters, 1,281,000 of them in its classifier of 1,000 classes."""
-    model = DistanceModel(**demo.get_config('down-a1p50-f7s1').model)
+    model = DistanceModel(**laptop.get_config('down-a1p50-f7s1').model)
     inputs = {'frames': jnp.zeros((1, 7, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 7), jnp.int32)}
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), **inputs))
     count = {name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in variables.items()}
