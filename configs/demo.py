@@ -2,8 +2,8 @@
 
     python train.py --config=configs/demo.py:full-a2p50-f7s1 --workdir=demo/runs
 
-It is configs/laptop.py with two folds and few epochs. The LSTM has 256 units in place of 1024, so an epoch takes a fifth
-of the time.
+It is configs/laptop.py with two folds and few epochs. The LSTM has 256 units in place of 1024, so an epoch takes
+a fifth of the time.
 """
 
 from ml_collections.config_dict import ConfigDict
