@@ -17,6 +17,7 @@ from bench import demo_report
 from chimp_jax import runtime
 from chimp_jax.ensemble.distances import mae, rmse
 from chimp_jax.ensemble.prediction_tables import SECOND
+from data_prep import stopping
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
 RECIPES = ('down-a2p50-f7s1', 'full-a2p50-f7s1')
@@ -194,4 +195,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    stopping.run('demo', main)

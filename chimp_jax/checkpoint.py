@@ -17,6 +17,7 @@ from etils import epath
 
 from chimp_jax.data import processes
 from chimp_jax.steps import TrainState
+from data_prep.files import flush_all
 
 WEIGHTS = ('params', 'batch_stats')
 LATEST = 2  # if the latest is damaged, the one before it replaces it
@@ -59,6 +60,7 @@ def save(manager: ocp.CheckpointManager, state: TrainState, history: list[dict])
             digests=ocp.args.JsonSave({'weights': _digest(weights), 'rest': _digest(rest)}),
         ),
     )
+    flush_all(manager.directory / str(history[-1]['epoch']))  # before the older ones are deleted
     # Orbax has policies for this. They read the metrics of every checkpoint, so one damaged file makes them fail.
     kept = {best_epoch(history), *sorted(manager.all_steps())[-LATEST:]}
     for epoch in set(manager.all_steps()) - kept:
@@ -75,6 +77,7 @@ def save_weights(directory, epoch: int, weights: dict[str, Any]) -> None:
         manager.delete(known)
     items = {'weights': ocp.args.StandardSave(weights), 'digests': ocp.args.JsonSave({'weights': _digest(weights)})}
     manager.save(epoch, args=ocp.args.Composite(**items))
+    flush_all(manager.directory / str(epoch))
     manager.close()
 
 

@@ -23,7 +23,7 @@ from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_boxes
-from data_prep.files import fingerprint, unchanged, write_whole
+from data_prep.files import fingerprint, read_json, unchanged, write_whole
 from data_prep.progress import Progress
 from data_prep.records import Record
 from data_prep.workers import frame_store, local
@@ -159,7 +159,8 @@ def _finished(folder: epath.Path, tasks: Sequence[ClipTask]) -> list[dict]:
     by_name = {task.video_id: task for task in tasks}
     found = {}
     for path in sorted(folder.glob(f'*{CLIPS}')):
-        for clip in json.loads(path.read_text()):
+        rows = folder / (path.name.removesuffix(CLIPS) + ROWS)
+        for clip in (read_json(path) or []) if _is_whole(rows) else []:
             task = by_name.get(clip['video_id'])
             if task and clip.get('request') == _request(task):
                 found.setdefault(task.video_id, []).append(clip | {'batch': path.name.removesuffix(CLIPS)})
@@ -170,6 +171,11 @@ def _finished(folder: epath.Path, tasks: Sequence[ClipTask]) -> list[dict]:
 
     with ThreadPoolExecutor(16) as threads:
         return [clip for clip in threads.map(valid, found) if clip]
+
+
+def _is_whole(rows: epath.Path) -> bool:
+    """Returns whether a Parquet file has its end."""
+    return rows.exists() and rows.read_bytes().endswith(b'PAR1')
 
 
 def _read(folder: epath.Path, finished: Sequence[dict], members: Sequence[Member]) -> Streamed:

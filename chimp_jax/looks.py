@@ -20,7 +20,7 @@ from PIL import Image
 
 from chimp_jax.stations import movement
 from data_prep.archive import is_photo
-from data_prep.files import fingerprint, unchanged, write_whole
+from data_prep.files import fingerprint, read_json, unchanged, write_whole
 from data_prep.progress import Progress
 from data_prep.workers.detector_frames import DetectorFrames, FramesTask, frames_of_clips
 
@@ -28,6 +28,7 @@ FORMAT_VERSION = '1.5'  # of MegaDetector's results, the first with frame_number
 _VERSION = '1'  # of the saved looks
 _SCRATCH = 'scratch-'
 _MOST_PICTURES = 15  # of a clip that are read for its background; more change the median little
+_PNG_END = b'IEND\xaeB`\x82'  # the last chunk
 _PICTURE_BYTES = 256 << 20  # of pictures that are in memory together
 
 Detect = Callable[[Sequence[np.ndarray]], Sequence[tuple[np.ndarray, np.ndarray]]]
@@ -181,11 +182,11 @@ def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, de
 def _saved(folder: epath.Path, video_id: str, path: str) -> ClipLook | None:
     """Returns the saved look at a clip, None if it is missing or the clip's file has changed."""
     file = folder / f'{_hash(video_id)}.json'
-    if not file.exists():
-        return None
-    content = json.loads(file.read_text())
+    content = read_json(file)
     background = file.with_suffix('.png')
-    if not unchanged(content.pop('files'), [path]) or not (content['problem'] or background.exists()):
+    if content is None or not unchanged(content.pop('files'), [path]):
+        return None
+    if not content['problem'] and not (background.exists() and background.read_bytes().endswith(_PNG_END)):
         return None
     return ClipLook(**content)._replace(background='' if content['problem'] else str(background))
 

@@ -16,6 +16,7 @@ from etils import epath
 
 from chimp_jax import checkpoint
 from chimp_jax.data.processes import write_shared
+from data_prep.files import read_json
 from data_prep.inputs.tables import read_table
 
 PACKAGES = ('chimp_jax', 'jax', 'jaxlib', 'libtpu', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow')
@@ -66,14 +67,13 @@ def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, histor
 
 
 def _are_simulated(records: epath.Path) -> bool:
-    path = records / 'dataset.json'
-    return path.exists() and json.loads(path.read_text()).get('simulated') is True
+    return (read_json(records / 'dataset.json') or {}).get('simulated') is True
 
 
 def note_start(folder: epath.Path) -> None:
     """Appends a row to FOLDER/run.json, a list with one row per start or resume of the training."""
     path = folder / 'run.json'
-    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = read_json(path) or []
     write_shared(path, json.dumps([*rows, describe_start()], indent=2) + '\n')
 
 

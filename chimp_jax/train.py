@@ -10,7 +10,6 @@ runs/<recipe>/fold_<k>/member.json     written last, when training has finished
 runs/<recipe>/fold_<k>/running.lock    present while a run trains this member
 """
 
-import json
 import logging
 from collections.abc import Sequence
 
@@ -21,11 +20,12 @@ from ml_collections import ConfigDict
 
 from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
-from chimp_jax.members import read_config
+from chimp_jax.members import as_config
 from chimp_jax.models.distance_model import compute_dtype
 from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
+from data_prep.files import read_json
 from data_prep.progress import Progress
 from data_prep.records import split_sizes
 
@@ -106,8 +106,9 @@ def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
     workdir = epath.Path(workdir)
     known = {config.recipe: config.data for config in configs}
     for path in sorted(workdir.glob('*/config.json')):
-        stored = read_config(path.parent)
-        known.setdefault(stored.recipe, stored.data)
+        if content := read_json(path):
+            stored = as_config(content)
+            known.setdefault(stored.recipe, stored.data)
     rows = []
     for recipe, data in known.items():
         members = map(_finished, (workdir / recipe).glob('fold_*'))
@@ -118,8 +119,7 @@ def cv_table(configs: Sequence[ConfigDict], workdir) -> pd.DataFrame:
 
 def _finished(folder: epath.Path) -> dict | None:
     """Returns the content of a member's member.json, None if the member is not finished."""
-    marker = folder / 'member.json'
-    return json.loads(marker.read_text()) if marker.exists() else None
+    return read_json(folder / 'member.json')
 
 
 def _open_progress(configs: Sequence[ConfigDict], folds: Sequence[int] | None) -> Progress:

@@ -6,7 +6,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from chimp_jax.data.processes import write_shared
-from chimp_jax.members import read_config
+from chimp_jax.members import as_config
+from data_prep.files import read_json
 
 REMEDY = 'set these fields as they are there to go on with it, or choose another --workdir'
 
@@ -15,14 +16,14 @@ def claim_recipe(folder: epath.Path, config: ConfigDict, remedy: str = REMEDY) -
     """Writes config.json into the folder. Raises ValueError if the folder belongs to another config."""
     check_owner(folder, config, remedy)
     path = folder / 'config.json'
-    if not path.exists():
+    if read_json(path) is None:
         write_shared(path, json.dumps(_plain(config), indent=2) + '\n')
 
 
 def check_owner(folder: epath.Path, config: ConfigDict, remedy: str = REMEDY) -> None:
     """Raises ValueError with the fields that differ and the remedy if the folder belongs to another config."""
-    there = _plain(read_config(folder)) if (folder / 'config.json').exists() else {}
-    different = sorted(_different_fields(there, _plain(config))) if there else []
+    stored = read_json(folder / 'config.json')
+    different = sorted(_different_fields(_plain(as_config(stored)), _plain(config))) if stored else []
     if different:
         raise ValueError(f'{folder} belongs to another config, which differs in {", ".join(different)}; {remedy}')
 

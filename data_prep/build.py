@@ -18,7 +18,6 @@ Exit code 0 without problems, 3 if problems.csv has rows, 1 if the command fails
 import argparse
 import functools
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
@@ -30,9 +29,19 @@ import absl.logging
 import pandas as pd
 from etils import epath
 
-from data_prep import lock
+from data_prep import lock, stopping
 from data_prep.buckets import s3_paths
-from data_prep.files import RESUME, failure_line, fingerprint, sha256, unchanged, write_json, write_whole
+from data_prep.files import (
+    RESUME,
+    failure_line,
+    fingerprint,
+    flush_all,
+    read_json,
+    sha256,
+    unchanged,
+    write_json,
+    write_whole,
+)
 from data_prep.folds import balance_lines, fold_balance, read_fold_table, read_or_make_folds
 from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
@@ -70,10 +79,11 @@ def _build(
     job: Job, out: epath.Path, options: dict, plan: Plan | None, tell: Callable[[str], None], passing: bool
 ) -> list[Problem]:
     compare_options(out, options)
-    if (out / 'dataset.json').exists():
+    known = read_json(out / FILES)  # written before dataset.json
+    if known is not None and read_json(out / 'dataset.json'):
         tell(f'{out} is complete; nothing to do')
         _finish_frames(out, job.delete_frames)
-        return _read_problems(out) + _changed_clips(out, tell)
+        return _read_problems(out) + _changed_clips(out, known, tell)
     beam_options = None if job.runner == 'local' else beam.pipeline_options(job.runner, job.runner_options)
     plan = plan or make_plan(job)
     for note in plan.notes():
@@ -154,6 +164,7 @@ def _make_records(
         started = time.monotonic()
         load = functools.partial(frame_store.load, str(out / 'frames'), stream)
         counts[stream] = write_records(by_split, load, out, stream, beam_options)
+        flush_all(out / NAME / stream)
         tell(f'records {stream}: {counts[stream]}, {time.monotonic() - started:.0f} s')
     return counts
 
@@ -215,9 +226,11 @@ def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[st
     }
 
 
-def _changed_clips(out: epath.Path, tell: Callable[[str], None]) -> list[Problem]:
-    """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now."""
-    known = json.loads((out / FILES).read_text())
+def _changed_clips(out: epath.Path, known: dict[str, list[str]], tell: Callable[[str], None]) -> list[Problem]:
+    """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now.
+
+    known: the content of FILES.
+    """
     changed = [
         name
         for name, (files, *paths) in known.items()
@@ -295,4 +308,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    raise SystemExit(stopping.run('build', main))

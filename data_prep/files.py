@@ -1,10 +1,13 @@
 """Files that appear whole or not at all, and their checksums."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from etils import epath
 
@@ -12,11 +15,16 @@ from data_prep.buckets import s3_paths
 
 _PART_BYTES = 1 << 16
 
+log = logging.getLogger(__name__)
+
 RESUME = 'correct this and run the same command again to resume'  # after a failure of the machine
 
 
 def write_whole(path, content: str | bytes) -> None:
-    """Writes a file under a temporary name, then renames it: a killed run leaves the old file or the new one."""
+    """Writes a file under a temporary name, then renames it.
+
+    A killed run or a power cut leaves the old file or the new one.
+    """
     with unfinished_file(path) as unfinished:
         # The content may hold file names that are not UTF-8.
         unfinished.write_bytes(content.encode(errors='backslashreplace') if isinstance(content, str) else content)
@@ -33,7 +41,7 @@ def unfinished_file(path) -> Iterator[epath.Path]:
     unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     try:
         yield unfinished
-        unfinished.replace(path)
+        put_in_place(unfinished, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
@@ -42,8 +50,60 @@ def unfinished_file(path) -> Iterator[epath.Path]:
         raise
 
 
+def put_in_place(finished, path) -> None:
+    """Renames a finished file. Both its content and its name survive a power cut."""
+    flush(finished)
+    epath.Path(finished).replace(path)
+    flush(epath.Path(path).parent)
+
+
+def flush(path) -> None:
+    """Waits until a local file, or the list of names of a local folder, is on the disk and survives a power cut.
+
+    A file system without this service, such as some network shares, keeps its own promise. Raises OSError if the disk
+    fails.
+    """
+    if '://' in str(path):
+        return
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+    finally:
+        os.close(opened)
+
+
+def flush_all(folder) -> None:
+    """Flushes a folder with everything below it, which another library wrote, before a marker vouches for it."""
+    folder = epath.Path(folder)
+    if '://' in str(folder):
+        return
+    for place, _, names in os.walk(folder):
+        for name in names:
+            flush(os.path.join(place, name))
+        flush(place)
+    flush(folder.parent)
+
+
 def write_json(path, content) -> None:
     write_whole(path, json.dumps(content, indent=2) + '\n')
+
+
+def read_json(path) -> Any:
+    """Returns the content of a JSON file that this project wrote to know what is done, None if it is missing.
+
+    A damaged file counts as missing, with a warning: what it vouched for is made again.
+    """
+    path = epath.Path(path)
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:  # not JSON, or not UTF-8
+        log.warning('%s is damaged (%d bytes, not JSON); it is made again', path, path.stat().length)
+        return None
 
 
 def fingerprint(paths: Iterable, whole: bool = False) -> str:

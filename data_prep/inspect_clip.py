@@ -15,6 +15,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
+from data_prep import stopping  # noqa: E402
 from data_prep.archive import local_copy  # noqa: E402
 from data_prep.buckets import s3_paths  # noqa: E402
 from data_prep.decoding import exposure  # noqa: E402
@@ -120,4 +121,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    raise SystemExit(stopping.run('inspect', main))

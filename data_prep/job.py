@@ -1,12 +1,11 @@
 """The options of data_prep.build, and the check that a folder was begun with the same options."""
 
-import json
 from dataclasses import dataclass
 
 from etils import epath
 
 from data_prep.decoding.timestamps import SAMPLINGS
-from data_prep.files import sha256, write_json
+from data_prep.files import read_json, sha256, write_json
 from data_prep.inputs.labels import TABLES
 from data_prep.inputs.photos import check_gap
 from data_prep.records import VERSION
@@ -85,10 +84,9 @@ def result_options(job: Job) -> dict:
 
 def compare_options(out: epath.Path, options: dict) -> None:
     """Raises ValueError if `out` was begun with other options: a data set must not mix two sets of options."""
-    path = out / 'options.json'
-    if not path.exists():
+    before = read_json(out / 'options.json')
+    if before is None:
         return
-    before = json.loads(path.read_text())
     names = [name for name in before | options if before.get(name) != options.get(name)]
     if names:
         changes = '; '.join(f'{name}: {before.get(name)} before, {options.get(name)} now' for name in names)
@@ -97,7 +95,7 @@ def compare_options(out: epath.Path, options: dict) -> None:
 
 def keep_options(out: epath.Path, options: dict) -> None:
     """Writes the options into `out`, unless they are there."""
-    if not (out / 'options.json').exists():
+    if read_json(out / 'options.json') is None:
         write_json(out / 'options.json', options)
 
 

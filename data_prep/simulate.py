@@ -10,8 +10,8 @@ from pathlib import Path
 
 import av
 
-from data_prep import lock
-from data_prep.files import RESUME, failure_line
+from data_prep import lock, stopping
+from data_prep.files import RESUME, failure_line, put_in_place
 from data_prep.progress import Progress
 from data_prep.simulator import tables
 from data_prep.simulator.frames import frames
@@ -54,7 +54,7 @@ def render_clip(plan: ClipPlan, out: Path) -> Seen:
     for (container, stream), part, path in zip(outputs, parts, paths, strict=True):
         container.mux(stream.encode(None))
         container.close()
-        os.replace(part, path)
+        put_in_place(part, path)
     write_seen(truth, seen, plan.tracked)
     return seen
 
@@ -159,4 +159,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    stopping.run('simulate', main)

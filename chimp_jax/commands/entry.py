@@ -14,6 +14,7 @@ import sys
 from types import ModuleType
 
 from chimp_jax import runtime
+from data_prep import stopping
 from data_prep.buckets import s3_paths
 from data_prep.files import RESUME, failure_line
 from data_prep.workers.guard import WorkerError
@@ -65,7 +66,7 @@ def start() -> None:
         runtime.start_logging(options.verbose, times=options.verbose)
         if 'compile_cache' in options:  # a command that runs the model
             log.debug('%s; %s', settings, runtime.use_compile_cache(options.compile_cache))
-        code = _run(name, command, options)
+        code = stopping.run(name, lambda: _run(name, command, options))
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BrokenPipeError):  # the reader has closed the pipe
             stream.flush()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.files import write_json
+from data_prep.files import put_in_place, write_json
 from data_prep.progress import Progress
 
 TIMEOUT_S = 60.0  # without any byte
@@ -73,7 +73,7 @@ def download(url: str, path: Path, most_bytes: int, fault_of_start: Callable[[by
 
 
 def _finish(part: Path, path: Path) -> None:
-    part.replace(path)
+    put_in_place(part, path)
     _note_of(part).unlink(missing_ok=True)
 
 

@@ -18,11 +18,11 @@ Exit code 0 if all files are there, 3 if some failed, 1 if the command fails. Ru
 """
 
 import argparse
-import shlex
 import sys
 from collections import Counter
 from pathlib import Path
 
+from data_prep import stopping
 from data_prep.buckets.objects import Unreachable
 from data_prep.buckets.s3_paths import require_s3
 from data_prep.fetch.access_table import BUCKETS, SETS, STREAMS_OF, count_text, read_wanted
@@ -93,12 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'fetch failed: {failure_line(error)}; {remedy}', file=sys.stderr)
     except OSError as error:
         print(f'fetch failed: {failure_line(error)}; {RESUME}', file=sys.stderr)
-    except KeyboardInterrupt:
-        again = shlex.join(['python', '-m', 'data_prep.fetch', *(sys.argv[1:] if arguments is None else arguments)])
-        print(f'\ninterrupted; to resume: {again}', file=sys.stderr)
-        return 130
     return 1
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    raise SystemExit(stopping.run('fetch', main))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep.buckets.objects import Address, ConnectionCut, ObjectFailure, PublicObjects, Unreachable
 from data_prep.fetch.access_table import WantedFile
-from data_prep.files import RESUME
+from data_prep.files import RESUME, put_in_place
 
 WAITS_S = (1, 2, 4, 8, 16)  # after each try without a new byte
 
@@ -37,7 +37,7 @@ def fetch_file(
         at_once = _complete(objects, file.address, n_bytes, part, report, stop)
         found = sha1_of(part, stop)
         if found == file.sha1:
-            part.replace(target)
+            put_in_place(part, target)
             return
         part.unlink()
         if at_once:

@@ -1,12 +1,12 @@
 """The contact sheet of the simulated clips."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from data_prep.decoding.decode import decode_seconds
+from data_prep.files import put_in_place
 from data_prep.simulator.notes import Sighting
 from data_prep.simulator.plan import NAMES, ClipPlan
 
@@ -47,7 +47,7 @@ def write_contact_sheet(out: Path, plans: list[ClipPlan], seen: dict[str, list[S
         draw.text((x + 6, y + height + 1), note, fill=(230, 230, 230), font=font)
     part = out / 'contact_sheet.png.part'
     sheet.save(part, format='PNG')
-    os.replace(part, out / 'contact_sheet.png')
+    put_in_place(part, out / 'contact_sheet.png')
 
 
 def _draw_boxes(picture: Image.Image, sightings: list[Sighting]):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from data_prep.files import write_whole
+from data_prep.files import read_json, write_whole
 from data_prep.simulator.notes import Seen, Sighting
 from data_prep.simulator.plan import ClipPlan
 
@@ -58,7 +58,7 @@ def claim_folder(out: Path, settings: dict):
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out / SETTINGS
-    if path.exists() and json.loads(path.read_text()) != settings:
+    if read_json(path) not in (None, settings):
         raise FolderError(f'{path} has other settings; choose another --out or delete the folder')
     write_whole(path, json.dumps(settings))
     for unfinished in (*out.rglob('*.part'), *out.rglob('*.tmp')):

@@ -3,11 +3,14 @@
 A file appears whole or not at all, and the outcome is written last, so a killed build resumes.
 """
 
+import functools
 import hashlib
 import io
 import itertools
 import json
+import logging
 import re
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import NamedTuple
@@ -15,8 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from data_prep.files import write_whole
-from data_prep.records import Record
+from data_prep.files import read_json, write_whole
+from data_prep.records import STREAMS, Record
+
+log = logging.getLogger(__name__)
 
 _ARRAYS = tuple('frame_time_s target_time_s target_distance_m target_box box_time_s box box_confidence'.split())
 _SIMPLE = tuple(field.name for field in fields(Record) if field.name not in (*_ARRAYS, 'frame_jpeg'))
@@ -47,14 +52,34 @@ def store(directory, outcome: Outcome, records: dict[str, Record]) -> None:
 
 
 def read_outcomes(directory) -> dict[str, Outcome]:
-    """Returns {video_id: Outcome} of the decoded clips."""
+    """Returns {video_id: Outcome} of the decoded clips, without those of which a file is damaged."""
     folder = epath.Path(directory) / 'outcome'
     if not folder.exists():
         return {}
     with ThreadPoolExecutor(16) as threads:  # for remote folders
-        texts = threads.map(epath.Path.read_text, sorted(folder.glob('*.json')))
-        outcomes = [Outcome(**json.loads(text)) for text in texts]
-    return {outcome.video_id: outcome for outcome in outcomes}
+        outcomes = threads.map(functools.partial(_read_outcome, directory), sorted(folder.glob('*.json')))
+        return {outcome.video_id: outcome for outcome in outcomes if outcome}
+
+
+def _read_outcome(directory, path: epath.Path) -> Outcome | None:
+    content = read_json(path)
+    if content is None:
+        return None
+    outcome = Outcome(**content)
+    for stream in STREAMS if outcome.row else ():
+        file = frame_path(directory, stream, outcome.video_id)
+        if not _is_whole(file):
+            log.warning('%s is missing or damaged; the clip is decoded again', file)
+            return None
+    return outcome
+
+
+def _is_whole(path: epath.Path) -> bool:
+    try:
+        with path.open('rb') as file:
+            return zipfile.is_zipfile(file)  # looks for the table of contents at the end
+    except OSError:
+        return False
 
 
 def clip_row(record: Record, doubtful: str) -> dict:

@@ -25,9 +25,10 @@ _STARTING = object()
 
 
 class WorkerDied(NamedTuple):
-    """The result of a task whose worker died; reason is one line."""
+    """The result of a task whose worker died twice, or which was not finished in time."""
 
-    reason: str
+    reason: str  # one line
+    crashed: bool = False  # False: not finished in time
 
 
 class WorkerError(Exception):
@@ -46,10 +47,27 @@ def run_guarded(
 ) -> Iterator[tuple[Any, Any]]:
     """Yields (task, result) for each task, in the order of completion.
 
-    The result is a WorkerDied if the worker died. function: 'module:name' of a function of one task; tasks and results
-    travel through pipes. deadline_s: returns the seconds that a task may take.
-    Raises WorkerError if the function raises or a worker cannot start.
+    If a worker crashes, its task runs once more at the end, alone: the system may have killed the worker because all
+    workers together had taken the memory. If its worker crashes again, or the task is late, the result is a WorkerDied.
+    function: 'module:name' of a function of one task; tasks and results travel through pipes. deadline_s: returns the
+    seconds that a task may take. Raises WorkerError if the function raises or a worker cannot start.
     """
+    lost = []
+    with contextlib.closing(_run_once(function, tasks, n_workers, deadline_s)) as first:
+        for task, result in first:
+            if _crashed(result):
+                lost.append(task)
+            else:
+                yield task, result
+    with contextlib.closing(_run_once(function, lost, 1, deadline_s)) as second:
+        for task, result in second:
+            yield task, _twice(result)
+
+
+def _run_once(
+    function: str, tasks: Iterable[Any], n_workers: int, deadline_s: Callable[[Any], float]
+) -> Iterator[tuple[Any, Any]]:
+    """Yields (task, result) as run_guarded does, but after the first crash of a task."""
     tasks = iter(tasks)
     busy: dict[Any, _Worker] = {}
     idle: list[_Worker] = []
@@ -85,7 +103,11 @@ class GuardedCall:
         self._worker: _Worker | None = None
 
     def __call__(self, task, deadline_s: float):
-        """Returns the result, or a WorkerDied. Raises WorkerError as run_guarded does."""
+        """Returns the result, or a WorkerDied after two crashes. Raises WorkerError as run_guarded does."""
+        result = self._call_once(task, deadline_s)
+        return _twice(self._call_once(task, deadline_s)) if _crashed(result) else result
+
+    def _call_once(self, task, deadline_s: float):
         self._worker = self._worker or _Worker(self._function)
         self._worker.give(task, deadline_s)
         while (result := self._worker.result()) is _STARTING:
@@ -119,6 +141,7 @@ class _Worker:
                     f'from data_prep.workers import guard; guard.work({theirs.fileno()})',
                 ],
                 pass_fds=[theirs.fileno()],
+                process_group=0,  # a terminal sends Ctrl-C to all processes of its group
                 env=os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
             )
 
@@ -152,14 +175,25 @@ class _Worker:
             raise WorkerError(f'a worker process did not start (exit code {code})')
         if code == -signal.SIGALRM:
             return WorkerDied(f'not finished after {self._deadline_s:.0f} s')
+        if code == -signal.SIGKILL:
+            return WorkerDied('its worker process was killed (SIGKILL), perhaps because memory ran out', crashed=True)
         how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
-        return WorkerDied(f'its worker process crashed ({how})')
+        return WorkerDied(f'its worker process crashed ({how})', crashed=True)
+
+
+def _crashed(result) -> bool:
+    return isinstance(result, WorkerDied) and result.crashed
+
+
+def _twice(result):
+    return result._replace(reason=f'{result.reason}, twice') if _crashed(result) else result
 
 
 def work(pipe_number: int) -> None:
     """Runs the worker's end: receives tasks and sends results until the parent closes the pipe."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):  # a job scheduler sends SIGTERM to all processes; the parent acts
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     pipe = multiprocessing.connection.Connection(pipe_number)
     pipe.send(('started', None))

@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from chimp_jax import configs, runtime
 from chimp_jax.commands.training import config_files  # noqa: F401  (config files import `configs`)
 from chimp_jax.configs import base, recipes
+from data_prep import stopping
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='FILE.py:MODEL-ID, FILE.py:all, MODEL-ID or all.')
 flags.register_validator('config', bool, message='requires a model ID, for example --config=full-a4p50-f7s1')
@@ -99,4 +100,4 @@ def start() -> None:
     sys.modules['__main__'].__doc__ = __doc__  # absl's --help prints the docstring and the flags of the main module
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    app.run(main, argv=sys.argv, flags_parser=parse)
+    stopping.run('train.py', lambda: app.run(main, argv=sys.argv, flags_parser=parse))

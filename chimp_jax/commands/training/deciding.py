@@ -9,7 +9,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.commands.training.request import TrainRequest
-from data_prep.files import write_json
+from data_prep.files import read_json, write_json
 from data_prep.inputs.labels import Problem
 from data_prep.job import result_options
 from data_prep.plan import Plan, make_plan
@@ -39,8 +39,7 @@ def read_or_decide(request: TrainRequest, n_folds: int) -> tuple[Decided, Plan |
     """
     path = epath.Path(request.out) / DECIDED
     inputs = _inputs(request, n_folds)
-    if path.exists():
-        before = json.loads(path.read_text())
+    if before := read_json(path):
         _check_inputs(request, before.pop('inputs'), inputs)
         return Decided(**before), None
     plan = make_plan(request.job(n_folds))
@@ -51,7 +50,7 @@ def read_or_decide(request: TrainRequest, n_folds: int) -> tuple[Decided, Plan |
 def keep_decided(request: TrainRequest, decided: Decided, n_folds: int) -> None:
     """Writes the decisions, unless they are there. n_folds: the number that was asked for."""
     path = epath.Path(request.out) / DECIDED
-    if not path.exists():
+    if read_json(path) is None:
         write_json(path, {'inputs': _inputs(request, n_folds), **decided._asdict()})
 
 

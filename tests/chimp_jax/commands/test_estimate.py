@@ -148,6 +148,13 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(runs, clips, tmp_path
     assert len(asked) == 6 + 3  # the first of the second batch's four predictions was saved
     for name in ('distances.csv', 'clips.csv'):
         assert (tmp_path / 'killed' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
+    kept = [path for path in (tmp_path / 'killed').rglob('*') if path.suffix in ('.json', '.parquet')]
+    assert {'.json', '.parquet'} == {path.suffix for path in kept}
+    for path in kept:  # a power cut
+        os.truncate(path, path.stat().st_size // 2)
+    estimate(runs, clips, tmp_path / 'killed', '--details')
+    for name in ('distances.csv', 'clips.csv'):
+        assert (tmp_path / 'killed' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
     asked.clear()
     with pytest.raises(KeyboardInterrupt):
         estimate(runs, clips, tmp_path / 'killed', '--every', '3')  # the next command cannot use these frames

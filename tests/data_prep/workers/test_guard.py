@@ -17,6 +17,13 @@ def behave(task: str):
     if task == 'hang':
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         time.sleep(60)
+    if task.startswith('killed once'):
+        _, marker = task.split(':')
+        if not os.path.exists(marker):
+            open(marker, 'w').close()
+            os.kill(os.getpid(), signal.SIGKILL)
+    if task == 'killed':
+        os.kill(os.getpid(), signal.SIGKILL)
     if task == 'exit':
         os._exit(7)
     if task == 'raise':
@@ -40,9 +47,34 @@ def test_results_come_from_other_processes_that_are_kept():
 
 def test_a_crash_costs_its_own_task_only():
     results = run(['a', 'crash', 'b', 'exit', 'c'])
-    assert results['crash'] == WorkerDied('its worker process crashed (SIGSEGV)')
-    assert results['exit'] == WorkerDied('its worker process crashed (exit code 7)')
+    assert results['crash'] == WorkerDied('its worker process crashed (SIGSEGV), twice', crashed=True)
+    assert results['exit'] == WorkerDied('its worker process crashed (exit code 7), twice', crashed=True)
     assert {results[task][0] for task in 'abc'} == set('abc')
+
+
+def test_a_task_whose_worker_is_killed_runs_once_more_after_the_others(tmp_path):
+    task = f'killed once:{tmp_path / "marker"}'
+    results = list(run_guarded('test_guard:behave', [task, 'a', 'b', 'killed'], 2, lambda task: 20.0))
+    assert [name for name, _ in results[:2]] in (['a', 'b'], ['b', 'a'])
+    reason = 'its worker process was killed (SIGKILL), perhaps because memory ran out, twice'
+    last = dict(results[2:])
+    assert last[task][0] == task and last['killed'] == WorkerDied(reason, crashed=True)
+
+
+def test_one_call_runs_once_more_if_its_worker_is_killed(tmp_path):
+    call = GuardedCall('test_guard:behave')
+    task = f'killed once:{tmp_path / "marker"}'
+    assert call(task, 20.0)[0] == task
+    call.close()
+
+
+def test_workers_do_not_act_on_the_signals_of_their_parent(tmp_path):
+    call = GuardedCall('test_guard:behave')
+    first = call('a', 20.0)
+    assert os.getpgid(first[1]) == first[1] != os.getpgid(0)  # Ctrl-C reaches a group
+    os.kill(first[1], signal.SIGTERM)
+    assert call('b', 20.0) == ('b', first[1])
+    call.close()
 
 
 def test_a_hang_ends_at_the_deadline_and_costs_its_own_task_only():
@@ -93,7 +125,7 @@ def test_one_task_at_a_time():
     call = GuardedCall('test_guard:behave')
     first, second = call('a', 20.0), call('b', 20.0)
     assert (first[0], second[0]) == ('a', 'b') and first[1] == second[1]
-    assert call('crash', 20.0) == WorkerDied('its worker process crashed (SIGSEGV)')
+    assert call('crash', 20.0) == WorkerDied('its worker process crashed (SIGSEGV), twice', crashed=True)
     assert call('c', 20.0)[0] == 'c'
     with pytest.raises(WorkerError, match='disk full'):
         call('raise', 20.0)
