@@ -9,7 +9,6 @@ from make_clips import numbered_frames, write_clip
 
 from data_prep import build
 from data_prep.files import flush, flush_all, read_json, write_whole
-from data_prep.records import STREAMS
 
 
 def run(clips, out, *flags) -> int:
@@ -48,7 +47,7 @@ def test_an_unfinished_data_set(clips, built, tmp_path, share, caplog):
     shutil.copytree(built, out)
     (out / 'dataset.json').unlink()
     outcome, *_ = sorted((out / 'frames' / 'outcome').glob('*-a.mp4.json'))
-    arrays = [next((out / 'frames' / stream).glob(f'*-{name}.mp4.npz')) for stream, name in zip(STREAMS, 'bc')]
+    arrays = [next((out / 'frames').glob(pattern)) for pattern in ('down/*-b.mp4.npz', 'full/*-c.mp4.npz')]
     lost = [out / 'options.json', out / 'files.json', out / 'problems.csv', outcome, *arrays]
     for path in lost:
         lose(path, share)
