@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-GRACE_S = 4.0  # for an orderly end, which deletes unfinished files; then the process ends as if it was killed
+GRACE_S = 3.0  # for an orderly end, which deletes unfinished files; then the process ends as if it was killed
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -26,6 +26,7 @@ def run(name: str, command: Callable[[], int | None]) -> int | None:
             raise KeyboardInterrupt
 
     _watch(name)
+    _silence_swallowed()
     for number in SIGNALS:
         signal.signal(number, interrupt)
     try:
@@ -46,6 +47,12 @@ def _watch(name: str) -> None:
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_end_after_signal, args=(name, reader, writer), daemon=True).start()
+
+
+def _silence_swallowed() -> None:
+    """Prints no stack trace of an interruption that came within a callback, whose errors Python cannot raise."""
+    show = sys.unraisablehook
+    sys.unraisablehook = lambda failed: None if failed.exc_type is KeyboardInterrupt else show(failed)
 
 
 def _end_after_signal(name: str, reader: socket.socket, _writer: socket.socket) -> None:

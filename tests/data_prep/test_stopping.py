@@ -25,6 +25,17 @@ def stuck():  # the interruption has no effect
         except KeyboardInterrupt:
             pass
 
+def swallowed():
+    class Closes:
+        def __del__(self):
+            time.sleep(600)
+
+    stopping.GRACE_S = 0.2
+    closes = Closes()
+    print('ready', flush=True)
+    del closes
+    time.sleep(600)
+
 def changed():
     try:
         print('ready', flush=True)
@@ -53,7 +64,9 @@ def start(behaviour: str) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize(('behaviour', 'printed'), [('orderly', 'tidied\n'), ('stuck', ''), ('changed', '')])
+@pytest.mark.parametrize(
+    ('behaviour', 'printed'), [('orderly', 'tidied\n'), ('stuck', ''), ('swallowed', ''), ('changed', '')]
+)
 def test_a_signal_ends_a_command_with_one_line(behaviour, printed, number, code):
     process = start(behaviour)
     process.send_signal(number)
