@@ -10,6 +10,7 @@ recipe. If `together` takes about as long as the slower of the two alone, decodi
 import argparse
 import io
 import itertools
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -22,11 +23,13 @@ if __name__ == '__main__':
 import jax  # noqa: E402  (JAX must start after runtime.configure)
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
+from etils import epath  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from chimp_jax import parallel, steps  # noqa: E402
 from chimp_jax.data.folds import folds_digest, load_folds  # noqa: E402
-from chimp_jax.trainer import Skipped, Trainer  # noqa: E402
+from chimp_jax.trainer import Trainer  # noqa: E402
+from chimp_jax.within_epoch import Position, Saver  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
 
@@ -119,11 +122,15 @@ def together(trainer: Trainer, state, fold, n_steps: int) -> float:
     marks = []
 
     class Marks:
+        def skip(self, count: int, *, work: float) -> None:
+            pass
+
         def advance(self, count: int, *, work: float, note: str) -> None:
             marks.append(time.perf_counter())
 
     rates = np.full(10_000, 1e-3, np.float32)
-    trainer._train_epoch(state, fold, rates, 2, Marks(), Skipped())
+    never = Saver(epath.Path(trainer.data.records), minutes=math.inf)
+    trainer._train_epoch(state, fold, rates, Position(epoch=2), Marks(), never)
     return (marks[n_steps] - marks[0]) / n_steps
 
 

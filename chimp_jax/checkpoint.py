@@ -50,21 +50,29 @@ def open_manager(directory) -> ocp.CheckpointManager:
 
 def save(manager: ocp.CheckpointManager, state: TrainState, history: list[dict]) -> None:
     """Writes the state after the last epoch of the history, then deletes all but the best and the latest."""
-    weights, rest = _items(state)
-    manager.save(
-        history[-1]['epoch'],
-        args=ocp.args.Composite(
-            weights=ocp.args.StandardSave(weights),
-            rest=ocp.args.StandardSave(rest),
-            history=ocp.args.JsonSave(history),
-            digests=ocp.args.JsonSave({'weights': _digest(weights), 'rest': _digest(rest)}),
-        ),
-    )
+    items = state_items(state) | {'history': ocp.args.JsonSave(history)}
+    manager.save(history[-1]['epoch'], args=ocp.args.Composite(**items))
     flush_all(manager.directory / str(history[-1]['epoch']))  # before the older ones are deleted
     # Orbax has policies for this. They read the metrics of every checkpoint, so one damaged file makes them fail.
     kept = {best_epoch(history), *sorted(manager.all_steps())[-LATEST:]}
     for epoch in set(manager.all_steps()) - kept:
         manager.delete(epoch)
+
+
+def state_items(state: TrainState) -> dict[str, ocp.args.CheckpointArgs]:
+    """Returns the items of a checkpoint that hold the state, with the digests of their arrays."""
+    weights, rest = _items(state)
+    return {
+        'weights': ocp.args.StandardSave(weights),
+        'rest': ocp.args.StandardSave(rest),
+        'digests': ocp.args.JsonSave({'weights': _digest(weights), 'rest': _digest(rest)}),
+    }
+
+
+def read_state(folder: epath.Path, like: TrainState) -> TrainState:
+    """Returns the state that `state_items` saved. Raises if it is damaged, see `explained`."""
+    weights, rest = _items(like)
+    return TrainState(**_read_arrays(folder, 'weights', weights), **_read_arrays(folder, 'rest', rest))
 
 
 def save_weights(directory, epoch: int, weights: dict[str, Any]) -> None:
@@ -121,22 +129,20 @@ def restore_weights(directory, epoch: int) -> dict[str, Any]:
         like = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), stored.tree)
         return _read_arrays(folder, 'weights', like)
     except Exception as error:
-        raise _explained(folder, error) from error
+        raise explained(folder, error) from error
 
 
 def _read(directory: epath.Path, epoch: int, like: TrainState) -> tuple[TrainState, list[dict]]:
     """Returns the state and the history of one checkpoint whose best epoch can be read, too."""
     folder = directory / str(epoch)
-    weights, rest = _items(like)
     try:
-        arrays = _read_arrays(folder, 'weights', weights) | _read_arrays(folder, 'rest', rest)
-        state, history = TrainState(**arrays), ocp.JsonCheckpointHandler().restore(folder / 'history')
+        state, history = read_state(folder, like), ocp.JsonCheckpointHandler().restore(folder / 'history')
         best = best_epoch(history)
         if best != epoch:
             folder = directory / str(best)
-            _read_arrays(folder, 'weights', weights)
+            _read_arrays(folder, 'weights', _items(like)[0])
     except Exception as error:
-        raise _explained(folder, error) from error
+        raise explained(folder, error) from error
     return state, history
 
 
@@ -180,7 +186,7 @@ def _set_aside(manager: ocp.CheckpointManager, epoch: int) -> None:
     manager.reload()
 
 
-def _explained(folder: epath.Path, error: Exception) -> DamagedCheckpoint | OSError:
+def explained(folder: epath.Path, error: Exception) -> DamagedCheckpoint | OSError:
     """Returns the error to raise: DamagedCheckpoint for damage, OSError for all that may pass, such as a network."""
     reason = f'{type(error).__name__}: {error}'.splitlines()[0][:200]
     if _is_damage(error):

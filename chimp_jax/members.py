@@ -92,6 +92,7 @@ def as_config(config: dict[str, Any]) -> ConfigDict:
     for name, value in (('teacher', ''), ('teacher_share', 0.5), ('unlabelled', '')):  # older members
         config['data'].setdefault(name, value)
     config['train'].setdefault('frozen', '')  # members before version 1.3 trained all weights
+    config['train'].setdefault('save_minutes', 10.0)
     return ConfigDict(config)
 
 

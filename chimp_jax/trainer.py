@@ -1,6 +1,5 @@
 """Training of one member: all epochs, resumable by epoch."""
 
-import dataclasses
 import functools
 import logging
 import math
@@ -24,6 +23,7 @@ from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.steps import Mean
 from chimp_jax.training.frozen import FrozenTraining
 from chimp_jax.training.whole import WholeTraining
+from chimp_jax.within_epoch import Position, Saver
 from chimp_jax.workdir import claim_recipe
 from data_prep.progress import Progress
 
@@ -40,18 +40,6 @@ log = logging.getLogger(__name__)
 
 class TrainingError(Exception):
     """Training cannot continue. The message is one line for the user."""
-
-
-@dataclasses.dataclass
-class Skipped:
-    """Counts the steps that training in float16 skips: in the epoch, and in a row since this process started."""
-
-    in_epoch: int = 0
-    in_a_row: int = 0
-
-    def count(self, skipped: bool) -> None:
-        self.in_epoch += skipped
-        self.in_a_row = self.in_a_row + 1 if skipped else 0
 
 
 class Trainer:
@@ -90,7 +78,8 @@ class Trainer:
         n_steps = self.data.n_steps(fold)
         rates = self._rates(n_steps)
         manager = checkpoint.open_manager(folder / 'checkpoints')
-        state, history = self._start(manager, fold, folder.parent)
+        saver = Saver(folder, config.train.save_minutes)
+        state, history, position = self._start(manager, saver, fold, folder.parent)
         claim_recipe(folder.parent, config)  # not earlier: a config that cannot start must not keep the folder
         member_log.write_places(folder.parent, config.data.records)
         member_log.note_start(folder)
@@ -98,18 +87,20 @@ class Trainer:
         member_log.write_metrics(folder, history)  # a kill between the checkpoint and this file left it one row short
         progress.start_clock()  # keeping features may have taken minutes
         progress.skip(len(history), work=len(history))
-        skipped = Skipped()
         while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):
-            epoch, skipped.in_epoch = len(history) + 1, 0
-            state, train_mae = self._train_epoch(state, fold, rates, epoch, progress, skipped)
+            epoch = len(history) + 1
+            state, position = self._train_epoch(state, fold, rates, position, progress, saver)
             row, rows = self._validate(state, fold)
             if state.loss_scale is not None:
-                row |= {'skipped_steps': skipped.in_epoch, 'loss_scale': float(state.loss_scale.scale)}
+                row |= {'skipped_steps': position.skipped_in_epoch, 'loss_scale': float(state.loss_scale.scale)}
             state = state.replace(plateau=optim.next_plateau(self.plateau, state.plateau, row['val_mae']))
+            train_mae = position.error.value()
             history = [*history, {'epoch': epoch, 'step': epoch * n_steps, 'train_mae': train_mae, **row}]
             if checkpoint.best_epoch(history) == epoch:
                 processes.write_shared(folder / 'oof.csv', without_empty_animal(rows).to_csv(index=False))
             checkpoint.save(manager, self.form.complete(state), history)
+            saver.forget()
+            position = position.of_next_epoch()
             member_log.write_metrics(folder, history)
             member_log.write_events(events, history[-1])
             log.info('%s fold %d epoch %d: %s', config.recipe, fold.number, epoch, _describe(history[-1]))
@@ -119,8 +110,10 @@ class Trainer:
         manager.close()
         return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history, config.data.records)
 
-    def _start(self, manager, fold: Fold, folder: epath.Path) -> tuple[steps.TrainState, list[dict]]:
-        """Returns state and history of the latest checkpoint, or fresh ones with the starting weights of the config."""
+    def _start(
+        self, manager, saver: Saver, fold: Fold, folder: epath.Path
+    ) -> tuple[steps.TrainState, list[dict], Position]:
+        """Returns state, history and place of the latest checkpoint, or fresh ones with the starting weights."""
         init = functools.partial(self._starting_weights, fold=fold)
         seed = self.config.seed + fold.number
         state = steps.initial_state(
@@ -132,7 +125,11 @@ class Trainer:
         epochs = processes.gather(len(history))
         if len(set(epochs)) > 1:
             raise ValueError(f'the processes resume after epochs {epochs}; give all of them the same --workdir')
-        return parallel.replicate(self.form.begin(state, folder), self.devices), history
+        position = Position(epoch=len(history) + 1)
+        if within := saver.restore(state, position.epoch):
+            state, position = within
+            log.info('fold %d resumes after step %d of epoch %d', fold.number, position.n_steps, position.epoch)
+        return parallel.replicate(self.form.begin(state, folder), self.devices), history, position
 
     def _starting_weights(self, fresh: dict, fold: Fold) -> dict:
         start, data = self.config.start, self.config.data
@@ -149,25 +146,31 @@ class Trainer:
         return pretrained.start_fold(fresh, start.init, fold.number, data.folds, read_run)
 
     def _train_epoch(
-        self, state: steps.TrainState, fold: Fold, rates: np.ndarray, epoch: int, progress: Progress, skipped: Skipped
-    ) -> tuple[steps.TrainState, float]:
-        """Returns the state after the epoch, and the mean training error in metres of the steps that count."""
-        error, waiting = Mean(0.0, 0.0), []
+        self, state: steps.TrainState, fold: Fold, rates: np.ndarray, start: Position, progress: Progress, saver: Saver
+    ) -> tuple[steps.TrainState, Position]:
+        """Returns the state after the epoch, and its end with the errors of the steps that count."""
+        position, waiting = start, []
         n_steps = self.data.n_steps(fold)
+        progress.skip(0, work=start.n_steps / n_steps)
 
         def read(step, batch, more):
-            total = error + _counted(more, step, rates[step], batch, state.loss_scale, skipped)
-            note = f'{self.config.recipe} fold {fold.number} epoch {epoch}, MAE {total.value():.2f} m'
+            after = _counted(position, more, step, rates[step], batch, state.loss_scale)
+            note = f'{self.config.recipe} fold {fold.number} epoch {after.epoch}, MAE {after.error.value():.2f} m'
             progress.advance(0, work=1 / n_steps, note=note)
-            return total
+            return after
 
-        batches = parallel.prefetch(self.form.batches(fold, epoch), self.form.arrays, self.devices)
+        batches = self.form.batches(fold, start.epoch, start.n_steps)
+        batches = parallel.prefetch(batches, self.form.arrays, self.devices)
         for step, (arrays, batch) in enumerate(batches, int(state.step)):
             state, more = self._train_step(state, arrays, rates[step])
             waiting.append((step, batch, more))
             if len(waiting) == 2:  # one step late, so that the device always has its next step
-                error = read(*waiting.pop(0))
-        return state, read(*waiting.pop()).value()
+                position = read(*waiting.pop(0))
+            n_done = position.n_steps + len(waiting)
+            if n_done < n_steps and saver.is_due(n_done):
+                position = read(*waiting.pop())
+                saver.save(self.form.complete(state), position)
+        return state, read(*waiting.pop()) if waiting else position
 
     def _validate(self, state: steps.TrainState, fold: Fold) -> tuple[dict, pd.DataFrame]:
         """Returns the row of metrics.csv and the rows of oof.csv: the labelled targets with their predictions."""
@@ -231,26 +234,26 @@ def _devices(n_examples: int, micro_batches: int) -> list[jax.Device]:
 
 
 def _counted(
-    error: Mean, step: int, rate: float, batch: dict, loss_scale: DynamicScale | None, skipped: Skipped
-) -> Mean:
-    """Returns the error, on the host; nothing for a step that was skipped, which counts as such.
+    before: Position, error: Mean, step: int, rate: float, batch: dict, loss_scale: DynamicScale | None
+) -> Position:
+    """Returns the place after a step with this error. A step that was skipped counts as such.
 
     loss_scale: after the latest step. Raises TrainingError if the error is not finite without a loss scale, or if the
     smallest scale does not help.
     """
     error = Mean(float(error.total), float(error.count))
-    skipped.count(not math.isfinite(error.total))
-    if not skipped.in_a_row:
-        return error
+    if math.isfinite(error.total):
+        return before.after_step(error)
+    skipped = before.after_skip()
     where = f'step {step}, learning rate {rate:.3g}; {_keys(batch)}'
     if loss_scale is None:
         raise TrainingError(f'the loss is not finite at {where}')
-    if skipped.in_a_row >= MOST_SKIPPED and optim.loss_scale_is_least(loss_scale):
+    if skipped.skipped_in_a_row >= MOST_SKIPPED and optim.loss_scale_is_least(loss_scale):
         raise TrainingError(
-            f'gradients overflow float16 in {skipped.in_a_row} steps in a row, and the loss scale is at its least; '
-            f'set model.dtype=float32 or a lower train.learning_rate; the last of them is {where}'
+            f'gradients overflow float16 in {skipped.skipped_in_a_row} steps in a row, and the loss scale is at its '
+            f'least; set model.dtype=float32 or a lower train.learning_rate; the last of them is {where}'
         )
-    return Mean(0.0, 0.0)
+    return skipped
 
 
 def _keys(batch: dict) -> str:

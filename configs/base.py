@@ -63,6 +63,7 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     train.micro_batches = 1  # parts of a device's windows, one after the other, for small memories. Each part has its
     # own batch statistics, as if it were a device: 8 parts on one device make the update of a v3-8
     train.epochs = 40
+    train.save_minutes = 10.0  # between two checkpoints within a long epoch: a killed run loses no more
     train.early_stop_epochs = 0  # stop after this many epochs without a new best; 0, as published: never
     train.learning_rate = 1e-3
     train.adam_b1 = 0.9

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chimp_jax import checkpoint, train, trainer
+from chimp_jax import checkpoint, train, trainer, within_epoch
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
 from configs import base
@@ -163,6 +163,21 @@ def killed_after_saving(n_epochs: float = math.inf) -> Iterator[list[int]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint, 'save', save_and_die)
         yield saved
+
+
+@contextlib.contextmanager
+def killed_within_an_epoch(n_steps: int) -> Iterator[None]:
+    """Within, a training that saves a state within an epoch, after n_steps of its steps, is killed."""
+    save = within_epoch.Saver.save
+
+    def save_and_die(self, state, position):
+        save(self, state, position)
+        if position.n_steps == n_steps:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(within_epoch.Saver, 'save', save_and_die)
+        yield
 
 
 def check_same_results(a, b) -> None:

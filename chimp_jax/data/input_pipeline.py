@@ -62,9 +62,11 @@ def of_clips(records: tf.data.Dataset, video_ids: Collection[str]) -> tf.data.Da
 
 
 def training_batches(
-    shares: Mapping[int, tf.data.Dataset], plan: BatchPlan, seed: int, epoch: int
+    shares: Mapping[int, tf.data.Dataset], plan: BatchPlan, seed: int, epoch: int, first: int = 0
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields the shuffled, augmented batches of one epoch. Examples that do not fill a batch are left out.
+
+    first: the number of the first batch; those before it are not decoded.
 
     A batch has frames [B, S, size, size, 3] float32 0..255, window [B, K, T] int32 (positions among the S frames),
     distance [B, K] float32 in metres, mask [B, K] (0 if a place is unused), and the keys video_id [B], time [B, K] (-1
@@ -95,13 +97,15 @@ def training_batches(
             example |= _moved_animals(example, plan.augmentation, drawn)
         return example | {'frames': augment.augment(frames, **plan.augmentation._asdict(), seed=drawn)}
 
+    batch_size = plan.examples_per_share * len(shares)
     turns = tf.data.Dataset.from_tensor_slices(np.repeat(np.arange(len(shares)), plan.examples_per_share))
     dataset = (
         tf.data.Dataset.choose_from_datasets(
             [share(number, shares[number]) for number in sorted(shares)], turns.repeat(), stop_on_empty_dataset=True
         )
+        .skip(first * batch_size)
         .map(finish, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(plan.examples_per_share * len(shares), drop_remainder=True)
+        .batch(batch_size, drop_remainder=True)
         .prefetch(2)
     )
     options = tf.data.Options()

@@ -149,12 +149,16 @@ class TrainingData:
             self._training_clips[fold.number] = fold.training | (allowed - fold.validation)
         return self._training_clips[fold.number]
 
-    def batches(self, fold: Fold, epoch: int) -> Iterator[dict[str, np.ndarray]]:
-        """Yields this process' part of the batches of an epoch, see input_pipeline.training_batches."""
+    def batches(self, fold: Fold, epoch: int, first: int = 0) -> Iterator[dict[str, np.ndarray]]:
+        """Yields this process' part of the batches of an epoch from number `first` on.
+
+        See input_pipeline.training_batches.
+        """
         clips = self.training_clips(fold)
         shares = {share: self._clips_of(clips, *part) for share, part in self.own_ranges(fold).items()}
-        batches = input_pipeline.training_batches(shares, self.plan, seed=self.seed + fold.number, epoch=epoch)
-        return itertools.islice(batches, self.n_steps(fold))  # another process' share may end before ours
+        seed = self.seed + fold.number
+        batches = input_pipeline.training_batches(shares, self.plan, seed=seed, epoch=epoch, first=first)
+        return itertools.islice(batches, self.n_steps(fold) - first)  # another process' share may end before ours
 
     def validation_records(self, fold: Fold) -> Iterator[Record]:
         """Yields this process' part of the validation clips."""

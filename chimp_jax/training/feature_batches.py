@@ -55,15 +55,15 @@ def feature_batches(
     shares: Mapping[int, Mapping[str, np.ndarray]],
     kept: KeptFeatures,
     plan: BatchPlan,
-    n_steps: int,
+    steps: Iterable[int],
     seed: int,
     epoch: int,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields n_steps shuffled batches of an epoch, half of the examples mirrored if the features have mirror images.
+    """Yields shuffled batches of an epoch, half of the examples mirrored if the features have mirror images.
 
-    shares: `cut_share` by number. A batch has features [B, S, 1280] in place of frames, and with slots of animals also
-    bins and mean (KeptFeatures.pooled); else it is one of input_pipeline.training_batches. Order and flips depend on
-    seed, epoch and share alone.
+    shares: `cut_share` by number. steps: the numbers of the batches, from 0. A batch has features [B, S, 1280] in place
+    of frames, and with slots of animals also bins and mean (KeptFeatures.pooled); else it is one of
+    input_pipeline.training_batches. Order and flips depend on seed, epoch and share alone.
     """
     draws = []
     for number in sorted(shares):
@@ -72,7 +72,7 @@ def feature_batches(
         order = random.permutation(n_examples)
         sides = (random.random(n_examples) < FLIP_SHARE) * (n_sides - 1)
         draws.append((shares[number], order, sides))
-    for step in range(n_steps):
+    for step in steps:
         some = slice(step * plan.examples_per_share, (step + 1) * plan.examples_per_share)
         yield _batch([(share, order[some], sides[some]) for share, order, sides in draws], kept)
 

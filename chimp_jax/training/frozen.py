@@ -118,8 +118,8 @@ class FrozenTraining:
         """The features of the backbone that `begin` was called with."""
         return self._kept[1]
 
-    def batches(self, fold: Fold, epoch: int) -> Iterator[dict[str, np.ndarray]]:
-        """Yields this process' part of the batches of an epoch, see feature_batches."""
+    def batches(self, fold: Fold, epoch: int, first: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yields this process' part of the batches of an epoch from number `first` on, see feature_batches."""
         data = self.data
         if self._shares is None or self._shares[0] != fold:
             cut = {
@@ -127,9 +127,8 @@ class FrozenTraining:
                 for share, part in data.own_ranges(fold).items()
             }
             self._shares = fold, cut
-        return feature_batches(
-            self._shares[1], self.kept, data.plan, data.n_steps(fold), seed=data.seed + fold.number, epoch=epoch
-        )
+        steps = range(first, data.n_steps(fold))
+        return feature_batches(self._shares[1], self.kept, data.plan, steps, seed=data.seed + fold.number, epoch=epoch)
 
     def validate(self, weights: dict[str, Any], fold: Fold) -> Iterator[tuple[pd.DataFrame, Mean]]:
         """Yields rows of this process' validation targets with their `prediction` and boxes, and the masked error.

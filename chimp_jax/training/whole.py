@@ -45,9 +45,9 @@ class WholeTraining:
         """Returns the state with all variables, the inverse of `begin`."""
         return state
 
-    def batches(self, fold: Fold, epoch: int) -> Iterator[dict[str, np.ndarray]]:
-        """Yields this process' part of the batches of an epoch, see input_pipeline.training_batches."""
-        return self.data.batches(fold, epoch)
+    def batches(self, fold: Fold, epoch: int, first: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yields this process' part of the batches of an epoch from number `first` on, see TrainingData.batches."""
+        return self.data.batches(fold, epoch, first)
 
     def validate(self, weights: dict[str, Any], fold: Fold) -> Iterator[tuple[pd.DataFrame, Mean]]:
         """Yields rows of this process' validation targets with their `prediction` and boxes, and the masked error.

@@ -14,6 +14,8 @@ import tensorflow as tf
 from chimp_jax import checkpoint, optim, parallel, steps, train, trainer
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import Stage
+from chimp_jax.steps import Mean
+from chimp_jax.within_epoch import Position
 
 RECIPE = 'full-a1p50-f7s1'
 MODEL = DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(1, 3, 2, 32, 16, 1),))  # compiles fast
@@ -245,10 +247,9 @@ def test_steps_that_no_scale_helps_end_the_training(config, tmp_path, monkeypatc
 
 
 def test_skips_in_a_row_count_over_epochs_until_a_step_trains():
-    skipped = trainer.Skipped()
-    for was in (True, True, False, True):
-        skipped.count(was)
-    assert (skipped.in_epoch, skipped.in_a_row) == (3, 1)
-    skipped.in_epoch = 0
-    skipped.count(True)
-    assert (skipped.in_epoch, skipped.in_a_row) == (1, 2)
+    position = Position(epoch=1)
+    for error in (None, None, Mean(3.0, 2.0), None):
+        position = position.after_step(error) if error else position.after_skip()
+    assert position == Position(epoch=1, n_steps=4, error=(3.0, 2.0), skipped_in_epoch=3, skipped_in_a_row=1)
+    position = position.of_next_epoch().after_skip()
+    assert position == Position(epoch=2, n_steps=1, error=(0.0, 0.0), skipped_in_epoch=1, skipped_in_a_row=2)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import checkpoint, member_log, steps, train, trainer
+from chimp_jax import checkpoint, member_log, steps, train, trainer, within_epoch
 from data_prep import lock
 from data_prep.files import write_whole
 
@@ -30,27 +30,30 @@ def small_model(monkeypatch):
     monkeypatch.setattr(trainer, 'DistanceModel', small.model)
 
 
-def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path, monkeypatch):
+def test_a_run_killed_after_and_within_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path, monkeypatch):
     config = small.config(data)
     members = train.train_recipe(config, tmp_path / 'whole', folds=[1])
     assert members['fold'].tolist() == [1] and np.isfinite(members['val_mae']).all()
+    assert not (tmp_path / 'whole' / RECIPE / 'fold_1' / 'within_epoch').exists()
 
-    with small.killed_after_saving(3) as saved:
-        for _ in range(2):
-            with pytest.raises(small.Killed):
-                train.train_recipe(config, tmp_path / 'killed', folds=[1])
-        lost = [
-            tmp_path / 'killed' / RECIPE / name for name in ('config.json', 'fold_1/run.json', 'fold_1/metrics.csv')
-        ]
-        for path in lost:  # a power cut
-            os.truncate(path, path.stat().st_size // 2)
+    config.train.save_minutes = 0.0
+    monkeypatch.setattr(within_epoch, 'CHECK_STEPS', 1)
+    killed = tmp_path / 'killed' / RECIPE
+    with small.killed_after_saving(2) as saved:
+        with pytest.raises(small.Killed):
+            train.train_recipe(config, tmp_path / 'killed', folds=[1])
+        with small.killed_within_an_epoch(n_steps=2), pytest.raises(small.Killed):
+            train.train_recipe(config, tmp_path / 'killed', folds=[1])
+        for path in (killed / 'config.json', killed / 'fold_1' / 'run.json', killed / 'fold_1' / 'metrics.csv'):
+            os.truncate(path, path.stat().st_size // 2)  # a power cut
+        started, batches = [], trainer.WholeTraining.batches
+        monkeypatch.setattr(trainer.WholeTraining, 'batches', lambda *a: started.append(a[2:]) or batches(*a))
         resumed = train.train_recipe(config, tmp_path / 'killed', folds=[1])
-    assert saved == [1, 2, 3]
+    assert saved == [1, 2, 3] and started == [(2, 2), (3, 0)]  # epoch and first step
     pd.testing.assert_frame_equal(members, resumed)
-    assert (tmp_path / 'killed' / RECIPE / 'config.json').read_text() == (
-        tmp_path / 'whole' / RECIPE / 'config.json'
-    ).read_text()
-    os.truncate(tmp_path / 'killed' / RECIPE / 'fold_1' / 'member.json', 0)
+    assert json.loads((killed / 'config.json').read_text()) == json.loads(config.to_json_best_effort())
+    assert not (killed / 'fold_1' / 'within_epoch').exists()
+    os.truncate(killed / 'fold_1' / 'member.json', 0)
     pd.testing.assert_frame_equal(members, train.train_recipe(config, tmp_path / 'killed', folds=[1]))
     for fold, best in zip(members['fold'], members['best_epoch'], strict=True):
         a, b = (tmp_path / run / RECIPE / f'fold_{fold}' for run in ('whole', 'killed'))
@@ -58,7 +61,7 @@ def test_a_run_killed_after_an_epoch_ends_as_an_uninterrupted_one(data, tmp_path
         for epoch in {best, 3}:  # the best and the latest are kept
             weights = [checkpoint.restore_weights(path / 'checkpoints', epoch) for path in (a, b)]
             jax.tree.map(np.testing.assert_array_equal, *weights)
-    starts = json.loads((tmp_path / 'killed' / RECIPE / 'fold_1' / 'run.json').read_text())
+    starts = json.loads((killed / 'fold_1' / 'run.json').read_text())
     assert len(starts) == 2  # a row for each start, here since the power cut
 
 

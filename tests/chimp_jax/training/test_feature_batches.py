@@ -50,7 +50,7 @@ def kept(regions: bool):
 def batches(regions: bool, epoch: int = 1, seed: int = 0, n_steps: int = 2) -> list[dict]:
     features = kept(regions)[3]
     share = feature_batches.cut_share(CLIPS, plan(3 if regions else 0), features, mirrored=True)
-    return list(feature_batches.feature_batches({0: share}, features, plan(), n_steps, seed, epoch))
+    return list(feature_batches.feature_batches({0: share}, features, plan(), range(n_steps), seed, epoch))
 
 
 @pytest.mark.parametrize('regions', [False, True])
@@ -109,7 +109,9 @@ def test_half_of_the_examples_are_mirrored():
     share = {'frame': np.stack([rows, rows + n])[..., None]} | {name: rows for name in names}
     features = type('Kept', (), {'features': np.arange(2 * n, dtype=np.float32)})
     one = plan(batch_size=2)
-    (batch,) = feature_batches.feature_batches({0: share}, features, one._replace(batch_size=2 * n), 1, seed=5, epoch=1)
+    (batch,) = feature_batches.feature_batches(
+        {0: share}, features, one._replace(batch_size=2 * n), [0], seed=5, epoch=1
+    )
     row = batch['features'][:, 0]
     np.testing.assert_array_equal(np.sort(row % n), rows)
     assert 440 < (row >= n).sum() < 560  # 500 +- 4 standard deviations of sqrt(250) = 16
