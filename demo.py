@@ -17,8 +17,8 @@ from bench import demo_report
 from chimp_jax import runtime
 from chimp_jax.ensemble.distances import mae, rmse
 from chimp_jax.ensemble.prediction_tables import SECOND
-from data_prep import stopping
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
+from data_prep.workers import stopping
 
 RECIPES = ('down-a2p50-f7s1', 'full-a2p50-f7s1')
 ANIMAL_SCORES = ('mae_one_m', 'mae_many_m', 'mae_copied_m', 'swap_share', 'idf1', 'speed_error')

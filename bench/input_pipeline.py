@@ -29,7 +29,7 @@ from PIL import Image  # noqa: E402
 from chimp_jax import parallel, steps  # noqa: E402
 from chimp_jax.data.folds import folds_digest, load_folds  # noqa: E402
 from chimp_jax.trainer import Trainer  # noqa: E402
-from chimp_jax.within_epoch import Position, Saver  # noqa: E402
+from chimp_jax.training.within_epoch import Position, Saver  # noqa: E402
 from configs import base  # noqa: E402
 from data_prep.records import Record, write_records  # noqa: E402
 

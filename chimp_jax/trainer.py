@@ -23,8 +23,9 @@ from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.steps import Mean
 from chimp_jax.training.frozen import FrozenTraining
 from chimp_jax.training.whole import WholeTraining
-from chimp_jax.within_epoch import Position, Saver
+from chimp_jax.training.within_epoch import Position, Saver
 from chimp_jax.workdir import claim_recipe
+from data_prep.files import flush_all
 from data_prep.progress import Progress
 
 # Of oof.csv. The boxes of the targets tell later how errors depend on the place of the animal in the picture.
@@ -108,6 +109,8 @@ class Trainer:
         left = config.train.epochs - len(history)  # after an early stop
         progress.skip(left, work=left)
         manager.close()
+        events.close()
+        flush_all(folder)  # member.json vouches for it
         return member_log.finish_member(folder, config.recipe, fold.number, self.folds, history, config.data.records)
 
     def _start(

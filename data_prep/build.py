@@ -29,7 +29,7 @@ import absl.logging
 import pandas as pd
 from etils import epath
 
-from data_prep import lock, stopping
+from data_prep import lock
 from data_prep.buckets import s3_paths
 from data_prep.files import (
     RESUME,
@@ -50,7 +50,7 @@ from data_prep.job import BURST_GAP, Job, compare_options, keep_options, result_
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
-from data_prep.workers import beam, frame_store, guard, local
+from data_prep.workers import beam, frame_store, guard, local, stopping
 from data_prep.workers.frame_store import Outcome
 from data_prep.workers.outcome_tables import clip_table, count_by_split, count_line, unrecorded_targets
 

@@ -15,12 +15,12 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
-from data_prep import stopping  # noqa: E402
 from data_prep.archive import local_copy  # noqa: E402
 from data_prep.buckets import s3_paths  # noqa: E402
 from data_prep.decoding import exposure  # noqa: E402
 from data_prep.decoding.container import ClipError  # noqa: E402
 from data_prep.decoding.decode import ClipInfo, decode_seconds  # noqa: E402
+from data_prep.workers import stopping  # noqa: E402
 
 
 class Inspection(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 
-from data_prep import lock, stopping
+from data_prep import lock
 from data_prep.files import RESUME, failure_line, put_in_place
 from data_prep.progress import Progress
 from data_prep.simulator import tables
@@ -18,6 +18,7 @@ from data_prep.simulator.frames import frames
 from data_prep.simulator.notes import Seen, read_seen, write_seen
 from data_prep.simulator.plan import NAMES, SIZES, ClipPlan, Size, down_width_px, plan_clips
 from data_prep.simulator.sheet import write_contact_sheet
+from data_prep.workers import stopping
 from data_prep.workers.guard import WorkerDied, WorkerError, run_guarded
 
 JOB_DEADLINE_S = 900  # for the clips of one site, which take a minute on a busy machine

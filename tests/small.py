@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chimp_jax import checkpoint, train, trainer, within_epoch
+from chimp_jax import checkpoint, train, trainer
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
+from chimp_jax.training import within_epoch
 from configs import base
 from data_prep.records import Record, write_records
 from data_prep.windows import stored_seconds

@@ -131,3 +131,16 @@ def test_no_file_is_called_utils():
 
 def test_every_file_says_what_it_is_for():
     assert not [name for name, tree in MODULES.items() if not ast.get_docstring(tree)]
+
+
+@pytest.mark.parametrize('name', [name for name in MODULES if not name.startswith(('bench', 'train', 'predict'))])
+def test_a_command_runs_through_stopping(name):
+    """Ctrl-C and SIGTERM end each command in one way. train.py and predict.py call the start of their command."""
+    entrances = [
+        node
+        for node in MODULES[name].body
+        if (isinstance(node, ast.If) and '__main__' in ast.unparse(node.test))
+        or (isinstance(node, ast.FunctionDef) and node.name == 'start')
+    ]
+    for node in entrances:
+        assert 'stopping.run(' in ast.unparse(node)

@@ -14,9 +14,9 @@ import sys
 from types import ModuleType
 
 from chimp_jax import runtime
-from data_prep import stopping
 from data_prep.buckets import s3_paths
 from data_prep.files import RESUME, failure_line
+from data_prep.workers import stopping
 from data_prep.workers.guard import WorkerError
 
 COMMANDS = {

@@ -22,12 +22,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from data_prep import stopping
 from data_prep.buckets.objects import Unreachable
 from data_prep.buckets.s3_paths import require_s3
 from data_prep.fetch.access_table import BUCKETS, SETS, STREAMS_OF, count_text, read_wanted
 from data_prep.fetch.fetching import TABLE, FetchRequest, FileOutcome, fetch_files
 from data_prep.files import RESUME, failure_line
+from data_prep.workers import stopping
 
 _ACCESS_TABLE = 'video_access_metadata.csv'
 _DOWNLOAD = (

@@ -15,7 +15,7 @@ from chimp_jax import checkpoint, optim, parallel, steps, train, trainer
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import Stage
 from chimp_jax.steps import Mean
-from chimp_jax.within_epoch import Position
+from chimp_jax.training.within_epoch import Position
 
 RECIPE = 'full-a1p50-f7s1'
 MODEL = DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(1, 3, 2, 32, 16, 1),))  # compiles fast

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 from chimp_jax import configs, runtime
 from chimp_jax.commands.training import config_files  # noqa: F401  (config files import `configs`)
 from chimp_jax.configs import base, recipes
-from data_prep import stopping
+from data_prep.workers import stopping
 
 CONFIG = config_flags.DEFINE_config_file('config', help_string='FILE.py:MODEL-ID, FILE.py:all, MODEL-ID or all.')
 flags.register_validator('config', bool, message='requires a model ID, for example --config=full-a4p50-f7s1')

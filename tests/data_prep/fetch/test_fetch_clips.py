@@ -265,12 +265,3 @@ def test_refusals(folder, capsys, flags, message):
     assert fetch.main(['--set=train', '--out=clips', *flags]) == 1
     error = capsys.readouterr().err
     assert error.startswith('fetch failed: ' + message) and error.count('\n') == 1
-
-
-def test_an_interrupted_run_tells_how_to_resume(folder, capsys, monkeypatch):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(fetch, 'fetch_files', interrupted)
-    assert fetch.main(['--set=train', '--out=my clips']) == 130
-    assert "to resume: python -m data_prep.fetch --set=train '--out=my clips'" in capsys.readouterr().err

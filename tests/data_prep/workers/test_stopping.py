@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import signal, sys, time
-from data_prep import stopping
+from data_prep.workers import stopping
 
 def orderly():
     try:
