@@ -9,7 +9,7 @@ import pytest
 import small
 from make_clips import numbered_frames, write_clip
 
-from chimp_jax import scoring, train, trainer
+from chimp_jax import members, scoring, train, trainer
 from chimp_jax.commands import entry
 from data_prep import plan
 from data_prep.workers import local
@@ -86,7 +86,7 @@ def test_one_command_trains_members_and_tells_their_errors(clips, tmp_path, monk
     assert '28 labels used, 2 left out' in told and "1: the distance 'far' is not a number" in told
     assert f'chimp-distance estimate MORE_CLIPS --members {tmp_path}/runs --out distances' in told
     assert logging.getLogger('chimp_jax').level != logging.WARNING  # as before
-    config = train.read_config(tmp_path / 'runs' / RECIPE)
+    config = members.read_config(tmp_path / 'runs' / RECIPE)
     assert (config.data.folds, config.data.n_folds, config.model.regions) == ('site', 2, False)
 
     write_labels(labels)
