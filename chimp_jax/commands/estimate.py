@@ -26,7 +26,7 @@ from chimp_jax.commands.estimating.flags import EstimateRequest, add_estimate_fl
 from chimp_jax.commands.estimating.ground import find_ground, looked_targets
 from chimp_jax.commands.estimating.inputs import Trained, read_inputs
 from chimp_jax.commands.estimating.looking import look_at_backgrounds, look_for_animals
-from chimp_jax.commands.estimating.results import list_clips, summarise, write_results
+from chimp_jax.commands.estimating.results import write_results
 from chimp_jax.commands.estimating.targets import find_moments, plan_targets
 from chimp_jax.field.summary import exit_code, result_lines
 from chimp_jax.scoring import Panel
@@ -61,12 +61,10 @@ def run(options: argparse.Namespace) -> int:
             streamed, device = looked_targets(plan, looks, ground), None
         else:
             streamed, device = predict_targets(request, inputs.trained, tasks)
-        rows, calibration, checks = estimate_distances(request, inputs, streamed, plan, tasks, ground)
-        clips = list_clips(inputs, plan, streamed, looks, ground, rows)
-        made = summarise(inputs, plan, ground, calibration, checks, rows, clips, device, request.coverage)
-        whole = write_results(request, inputs, plan, looks, followed, ground, rows, clips, made, snapshots)
-    print('\n'.join(result_lines(whole, clips, request.out)))
-    return exit_code(rows, clips, whole)
+        estimating = estimate_distances(request, inputs, streamed, plan, tasks, ground)
+        found = write_results(request, inputs, plan, looks, followed, ground, streamed, device, estimating, snapshots)
+    print('\n'.join(result_lines(found.summary, found.clips, request.out)))
+    return exit_code(found.counts, found.clips, found.summary)
 
 
 def predict_targets(request: EstimateRequest, trained: Trained, tasks: list[ClipTask]) -> tuple[Streamed, str]:

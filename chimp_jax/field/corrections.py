@@ -66,7 +66,7 @@ def apply_corrections(rows: pd.DataFrame, corrections: pd.DataFrame) -> pd.DataF
     existing = pd.MultiIndex.from_frame(with_animal(rows)[KEY])
     meant = name_animals(with_animal(corrections), existing.to_frame(index=False))
     asked = pd.MultiIndex.from_frame(meant[KEY])
-    _check_known(meant, asked.isin(existing))
+    check_rows_exist(meant, asked.isin(existing))
     result = rows.copy()
     corrected = existing.isin(asked)
     if corrected.any():
@@ -88,15 +88,16 @@ def check_corrections(
     corrections = with_animal(corrections)
     keys = zip(corrections['video_id'], corrections['time'], strict=True)
     known = np.array([time in planned.get(video_id, ()) for video_id, time in keys], bool)
-    _check_known(corrections, known)
+    check_rows_exist(corrections, known)
     rows = pd.DataFrame(columns=KEY) if animals is None else animals[KEY]
     meant = name_animals(corrections, rows)
     named_rows = pd.MultiIndex.from_frame(rows)
-    _check_known(meant, (meant['animal'] == '') | pd.MultiIndex.from_frame(meant[KEY]).isin(named_rows))
+    check_rows_exist(meant, (meant['animal'] == '') | pd.MultiIndex.from_frame(meant[KEY]).isin(named_rows))
 
 
-def _check_known(corrections: pd.DataFrame, known) -> None:
-    """Raises ValueError with the corrections that are not known [n]."""
+def check_rows_exist(corrections: pd.DataFrame, known) -> None:
+    """Raises ValueError with the corrections whose rows are not known, [n] bool."""
+    corrections = with_animal(corrections)
     lost = corrections[~np.asarray(known, bool)]
     if len(lost):
         columns = 'video_id, time and animal' if (lost['animal'] != '').any() else 'video_id and time'

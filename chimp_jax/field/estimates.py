@@ -4,7 +4,7 @@ The order of the steps: intervals around the estimates; the correction of the si
 ends of its interval; flags; a person's corrections, which replace estimate and interval.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,19 +88,66 @@ def estimate_rows(
     return pd.concat([rows[COLUMNS], recipes.reset_index(drop=True)], axis=1)
 
 
-def lost_targets(plan: Plan, tasks: Sequence[ClipTask], streamed: Streamed) -> pd.DataFrame:
-    """Returns KEY and reason of the targets without a prediction, if they can be animals."""
-    lost = [
-        (one.video_id, one.time_s, one.animal, one.reason) for targets in plan.targets.values() for one in targets.lost
-    ]
+class LostTargets(NamedTuple):
+    """What may have no prediction, by clip."""
+
+    planned: Mapping[str, list[tuple]]  # {video_id: KEY and reason of targets that were lost before the decoding}
+    asked: Mapping[str, ClipTask]  # {video_id: its task} of the clips of which single seconds were asked for
+    added: Collection[tuple[str, int]]  # (video_id, second) of the targets that are no animals
+
+
+def find_lost(plan: Plan, tasks: Sequence[ClipTask]) -> LostTargets:
+    planned: dict[str, list[tuple]] = {}
+    for targets in plan.targets.values():
+        for one in targets.lost:
+            planned.setdefault(one.video_id, []).append((one.video_id, one.time_s, one.animal, one.reason))
+    return LostTargets(planned, {task.video_id: task for task in tasks if task.target_time_s}, plan.added)
+
+
+def lost_targets(may_be_lost: LostTargets, video_ids: Collection[str], streamed: Streamed) -> pd.DataFrame:
+    """Returns KEY and reason of the targets of some clips without a prediction, if they can be animals."""
+    lost = [target for name in video_ids for target in may_be_lost.planned.get(name, ())]
     predicted = set(streamed.rows[KEY].itertuples(index=False, name=None))
     problems = streamed.clips.set_index('video_id')['problem']
-    for task in tasks:
-        times_s = task.target_time_s or []
-        keys = [(task.video_id, *key) for key in zip(times_s, task.target_animal or [''] * len(times_s), strict=True)]
+    for task in (may_be_lost.asked[name] for name in video_ids if name in may_be_lost.asked):
+        animals = task.target_animal or [''] * len(task.target_time_s)
+        keys = [(task.video_id, *key) for key in zip(task.target_time_s, animals, strict=True)]
         lost += [(*key, problems[task.video_id]) for key in keys if key not in predicted]
-    lost = [target for target in lost if target[:2] not in plan.added]
+    lost = [target for target in lost if target[:2] not in may_be_lost.added]
     return pd.DataFrame(lost, columns=[*KEY, 'reason'])
+
+
+def results_of_clips(streamed: Streamed, video_ids: Collection[str]) -> Streamed:
+    """Returns the results of some clips."""
+    rows, clips = (table[table['video_id'].isin(list(video_ids))] for table in streamed)
+    return Streamed(rows.reset_index(drop=True), clips)
+
+
+def clips_at_a_time(
+    streamed: Streamed, may_be_lost: LostTargets, n_rows: int
+) -> Iterator[tuple[Streamed, pd.DataFrame]]:
+    """Yields the results of some clips, and their targets without a prediction (KEY, reason), sorted by clip.
+
+    Takes as many clips as have n_rows rows and lost targets or, because clips stay whole, a few more. Without any clip,
+    there is one part without rows.
+    """
+    sizes = streamed.rows.groupby('video_id', sort=False).size().to_dict()
+    names, n = [], 0
+    parts = [names]
+    for name in sorted({*sizes, *may_be_lost.planned, *may_be_lost.asked}):
+        if n >= n_rows:
+            names, n = [], 0
+            parts.append(names)
+        names.append(name)
+        asked = len(may_be_lost.asked[name].target_time_s) if name in may_be_lost.asked else 0
+        n += max(sizes.get(name, 0), asked + len(may_be_lost.planned.get(name, ())))
+    start = 0
+    for names in parts:
+        stop = start + sum(sizes.get(name, 0) for name in names)
+        clips = streamed.clips[streamed.clips['video_id'].isin(names)]
+        part = Streamed(streamed.rows[start:stop].reset_index(drop=True), clips)
+        start = stop
+        yield part, lost_targets(may_be_lost, names, part)
 
 
 def mark_known(rows: pd.DataFrame, known: pd.DataFrame | None, added: Collection[tuple[str, int]]) -> pd.DataFrame:
@@ -158,7 +205,7 @@ def clip_problems(plan: Plan, streamed: Streamed) -> dict[str, str]:
 def clip_rows(
     site: pd.Series,
     streamed: Streamed,
-    rows: pd.DataFrame,
+    n_found: Mapping[str, int],
     problems: Mapping[str, str],
     watched: Collection[str] = (),
     unlooked: Mapping[str, str] | None = None,
@@ -167,10 +214,11 @@ def clip_rows(
 ) -> pd.DataFrame:
     """Returns the rows of clips.csv: one for each clip.
 
-    site: of all clips in the folder, indexed by video_id. rows: the animals of distances.csv. problems: {video_id:
-    reason} of the clips that were refused before they were decoded. watched: the clips that somebody looked at; those
-    without targets have no animal. unlooked: {video_id: reason} of the clips that the detector did not look at.
-    durations_s: of clips that were not decoded. not_clips: videos with other names than clips.
+    site: of all clips in the folder, indexed by video_id. n_found: {video_id: seconds with a distance} of the clips
+    with an animal in distances.csv. problems: {video_id: reason} of the clips that were refused before they were
+    decoded. watched: the clips that somebody looked at; those without targets have no animal. unlooked: {video_id:
+    reason} of the clips that the detector did not look at. durations_s: of clips that were not decoded. not_clips:
+    videos with other names than clips.
     """
     streams = streamed.clips.set_index('video_id')
     table = streams.reindex(sorted({*site.index, *problems, *streams.index})).assign(site=site)
@@ -180,9 +228,8 @@ def clip_rows(
     missed = pd.Series(dict(unlooked or {}), dtype=object).reindex(table.index).fillna('')
     before = pd.Series(problems, dtype=object).reindex(table.index).fillna('')
     reason = before.str.cat(table.pop('problem').fillna(''), '; ').str.strip('; ')
-    found = rows[rows['distance'].notna()].drop_duplicates(SECOND)
-    seconds = found.groupby('video_id').size().reindex(table.index).fillna(0).astype(int)
-    asked = table.index.isin(rows['video_id']) | (reason != '')
+    seconds = pd.Series(dict(n_found), dtype=float).reindex(table.index).fillna(0).astype(int)
+    asked = table.index.isin(list(n_found)) | (reason != '')
     state = np.select(
         [table.index.isin(list(not_clips)), ~asked & (missed != ''), ~asked, reason == '', seconds > 0],
         [status.NOT_A_CLIP, status.NOT_LOOKED, idle, status.OK, status.PARTLY],

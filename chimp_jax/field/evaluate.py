@@ -13,21 +13,19 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND, with_animal
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND
 from chimp_jax.field.bins import CUTPOINTS_M, bin_names, bin_of, check_cutpoints
-from chimp_jax.field.label_tables import named, read_label_table
+from chimp_jax.field.label_tables import named
 from chimp_jax.field.measured.detected import detection_table, seen_animals
 from chimp_jax.field.measured.matching import ELSEWHERE, NO_ROW, UNCLEAR, match_animals
+from chimp_jax.field.measured.reading import BOUNDS, read_both, read_clips_beside
 from chimp_jax.field.measured.screen import bias_direction, detection_lines, matched_lines, screen_lines
-from chimp_jax.field.status import CLIPS, CORRECTED, FAILED, KNOWN, NOT_A_CLIP, NOT_ASKED, NOT_LOOKED
-from data_prep.archive import Names
+from chimp_jax.field.status import CORRECTED, FAILED, KNOWN, NOT_A_CLIP, NOT_ASKED, NOT_LOOKED
 from data_prep.decoding.damage import SLACK_S
 from data_prep.files import write_json, write_whole
-from data_prep.inputs.tables import check_unique, numbers_of, read_table, seconds_of
 
 log = logging.getLogger(__name__)
 
-BOUNDS = ['distance_lower', 'distance_upper']
 _NOT_WATCHED = (FAILED, NOT_LOOKED, NOT_A_CLIP, NOT_ASKED)  # status words of clips in which nobody looked for animals
 _UNCLEAR = 'known, but no name or box tells which animal'  # in left_out
 
@@ -52,21 +50,6 @@ class Joined(NamedTuple):
     rows: pd.DataFrame
     left_out: dict[str, list[str]]
     matched: pd.DataFrame
-
-
-def read_distances(path) -> pd.DataFrame:
-    """Reads distances.csv, or any CSV video_id, time, distance -> KEY, distance, BOUNDS and BOX, status.
-
-    Missing numbers are NaN, missing texts ''. Raises ValueError, in one line with file and row, if it cannot be read or
-    has a target twice.
-    """
-    numbers = ['distance', *BOUNDS, *BOX]
-    table = with_animal(read_table(path, [*SECOND, 'distance'], numbers=['time', *numbers]))
-    found = {name: numbers_of(table, name, path) for name in numbers if name in table}
-    rows = table.assign(time=seconds_of(table, path), **found)
-    check_unique(rows, KEY, path)
-    rows = rows.reindex(columns=[*KEY, *numbers, 'status']).reset_index(drop=True)
-    return rows.assign(status=rows['status'].fillna(''))
 
 
 def join_truth(rows: pd.DataFrame, truth: pd.DataFrame) -> Joined:
@@ -192,6 +175,7 @@ class Evaluation(NamedTuple):
     warning: str  # of bias_warning
     unknown: list[str]  # known distances of clips or seconds that do not exist: 'file:line (clip at t s)'
     detection: pd.DataFrame  # of detection_table
+    n_others: int  # rows of a result in parts in other seconds than the known distances; left_out does not list them
 
     @property
     def unclear(self) -> list[str]:
@@ -202,22 +186,24 @@ class Evaluation(NamedTuple):
 def write_evaluation(distances_csv, truth_csv, cutpoints_m=CUTPOINTS_M, out=None) -> Evaluation:
     """Prints the tables of evaluate and detection_table, and writes them into the folder `out` if it is given.
 
-    The files are evaluation.json, with all, and one CSV for each table. The site of a clip comes from the table of
-    known distances, else from clips.csv beside distances_csv. Raises ValueError in one line for bad input.
+    The files are evaluation.json, with all, and one CSV for each table. The folder `distances` beside it may have the
+    rows in parts, in place of distances_csv. The site of a clip comes from the table of known distances, else from
+    clips.csv beside distances_csv. Raises ValueError in one line for bad input.
     """
     distances_csv = epath.Path(distances_csv)
     edges = check_cutpoints(cutpoints_m)
-    rows, clips = read_distances(distances_csv), _clips_beside(distances_csv)
-    truth = read_label_table(truth_csv, Names([*rows['video_id'], *clips.index]))
+    clips = read_clips_beside(distances_csv)
+    rows, truth, has_boxes, n_others = read_both(distances_csv, truth_csv, clips)
     joined, left_out, matched = join_truth(rows, truth)
     sites = joined['video_id'].map(clips['site'])
     joined['site'] = joined['site'].where(joined['site'] != '', sites.fillna(''))
     table = evaluate(joined, cutpoints_m)
     warning = bias_warning(band_errors(joined['distance'], joined['truth'], cutpoints_m))
     unknown = _unknown(truth, rows, clips)
-    seen = seen_animals(matched, rows, truth['video_id'], clips.index[clips['status'].isin(_NOT_WATCHED)])
+    not_watched = clips.index[clips['status'].isin(_NOT_WATCHED)]
+    seen = seen_animals(matched, rows, truth['video_id'], not_watched, has_boxes)
     detection = detection_table(truth[~unknown], seen[~unknown], edges)
-    found = Evaluation(table, left_out, warning, list(map(_place, truth[unknown].itertuples())), detection)
+    found = Evaluation(table, left_out, warning, list(map(_place, truth[unknown].itertuples())), detection, n_others)
     _print(found, matched['how'])
     if out is not None:
         _write(found, matched['how'], edges, epath.Path(out))
@@ -228,6 +214,8 @@ def _print(found: Evaluation, how: pd.Series) -> None:
     for kind, names in found.left_out.items():
         if names:
             log.info('%d %s: %s', len(names), kind, named(names))
+    if found.n_others:
+        log.info('%d estimated in seconds without a known distance', found.n_others)
     blocks = [screen_lines(found.table), detection_lines(found.detection), matched_lines(how)]
     print('\n\n'.join('\n'.join(lines) for lines in blocks if lines))
     if found.table['coverage'].isna().all():
@@ -245,23 +233,13 @@ def _print(found: Evaluation, how: pd.Series) -> None:
 
 def _write(found: Evaluation, how: pd.Series, edges: np.ndarray, out: epath.Path) -> None:
     content = {'cutpoints_m': edges.tolist(), 'left_out': found.left_out, 'matched': how.value_counts().to_dict()}
+    if found.n_others:
+        content['estimated in other seconds'] = found.n_others
     for name, file, table in (('table', 'evaluation', found.table), ('detection', 'detection', found.detection)):
         write_whole(out / f'{file}.csv', table.to_csv(index=False))
         content[name] = [{k: None if v != v else v for k, v in line.items()} for line in table.to_dict('records')]
     content |= {'warning': found.warning} if found.warning else {}
     write_json(out / 'evaluation.json', content | ({'no such second': found.unknown} if found.unknown else {}))
-
-
-def _clips_beside(distances_csv: epath.Path) -> pd.DataFrame:
-    """Returns site, status and duration_s (NaN if unknown) of the clips in clips.csv by video_id; else no row."""
-    path = distances_csv.parent / CLIPS
-    clips = pd.DataFrame({'video_id': []}, dtype=object)
-    if path.exists():
-        clips = read_table(path, ['video_id'], numbers=['duration_s'])
-        check_unique(clips, ['video_id'], path)
-    if 'duration_s' in clips:
-        clips['duration_s'] = numbers_of(clips, 'duration_s', path)
-    return clips.set_index('video_id').reindex(columns=['site', 'status', 'duration_s'])
 
 
 def _unknown(truth: pd.DataFrame, rows: pd.DataFrame, clips: pd.DataFrame) -> np.ndarray:

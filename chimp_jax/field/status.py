@@ -17,13 +17,13 @@ NOT_A_CLIP = 'not a clip'  # a video with another suffix than clips have
 NOT_ASKED = 'not asked'  # the table of targets does not name the clip
 PROBLEMS = (FAILED, PARTLY, NOT_LOOKED, NOT_A_CLIP)
 
-DISTANCES, CORRECTIONS = 'distances.csv', 'corrections.csv'
+DISTANCES_NAME, TRACKS_NAME = 'distances', 'tracks'  # tables that may be in parts: see chimp_jax/field/rows
+DISTANCES, CORRECTIONS = f'{DISTANCES_NAME}.csv', 'corrections.csv'
 CLIPS = 'clips.csv'  # a row for each clip; beside trained members: the sites of the training clips
 SUMMARY, OPTIONS = 'summary.json', 'options.json'
 DETECTIONS = 'detections.json'  # the boxes that --detect finds, in MegaDetector's format
-TRACKS = 'tracks.csv'  # a row for each track of an animal
 BOXES = 'boxes.csv'  # each box with its distance from the ground
-TRACKS = 'tracks.csv'  # a row for each animal that was followed; missing without boxes
+TRACKS = f'{TRACKS_NAME}.csv'  # a row for each animal that was followed; missing without boxes
 STATIONS = 'stations.json'  # the ground of each station; missing if the run had no calibration by the ground
 
 

@@ -1,9 +1,8 @@
 """summary.json of a run, and the result of a run in words for the screen."""
 
-import collections
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from etils import epath
@@ -17,6 +16,8 @@ from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 from chimp_jax.field.flags import ONE_FOR_ALL
 from chimp_jax.field.intervals import NO_INTERVALS, Intervals
+from chimp_jax.field.rows.counts import RowCounts
+from chimp_jax.field.rows.write import CSV_ROWS
 
 MOST_NAMED = 20  # clips or problems that the screen names; the files have all
 
@@ -27,7 +28,7 @@ def make_summary(
     intervals: Intervals | None,
     out_of_fold: dict | None,
     calibration: calibrate.Calibration | None,
-    rows: pd.DataFrame,
+    counts: RowCounts,
     clips: pd.DataFrame,
     device: str | None,
     simulated: bool,
@@ -37,7 +38,7 @@ def make_summary(
 
     members: their names; without members, combination and device are None. intervals, out_of_fold (of
     OutOfFold.errors): None if the members have no out-of-fold rows.
-    rows, clips: distances.csv and clips.csv. simulated: the members have seen simulated animals only. notes: of the
+    counts: of distances.csv. clips: clips.csv. simulated: the members have seen simulated animals only. notes: of the
     inputs, as the screen showed them.
     """
     summary = {
@@ -56,17 +57,15 @@ def make_summary(
         summary |= {'coverage': intervals.coverage, 'interval': intervals.note}
     if calibration is not None:
         summary['calibration'] = json.loads(calibration.table().to_json(orient='records'))
-    animals = status.animal_rows(rows)
-    if len(animals) < len(rows):
-        summary['known_distances'] = len(rows) - len(animals)
-    named = animals[animals['animal'] != '']
-    if len(named):
-        summary['tracks'] = len(named.drop_duplicates(['video_id', 'animal']))
+    if counts.n_animals < counts.n_rows:
+        summary['known_distances'] = counts.n_rows - counts.n_animals
+    if counts.n_tracks:
+        summary['tracks'] = counts.n_tracks
     return summary | {
         'clips': clips['status'].value_counts().to_dict(),
-        'targets': len(animals),
-        'distances': int(animals['distance'].notna().sum()),
-        'flags': dict(collections.Counter(' '.join(animals['flags']).split()).most_common()),
+        'targets': counts.n_animals,
+        'distances': counts.n_distances,
+        'flags': dict(counts.flags.most_common()),
         'notes': list(notes),
     }
 
@@ -99,15 +98,25 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
             f'{status.DISTANCES} gives them the status {status.KNOWN!r}, and the exports leave them out.'
         )
     lines += [describe_export(name, summary[name], out) for name in formats.FORMATS if name in summary]
+    parts = summary.get('parts', {})
     if n := summary.get('tracks'):
-        lines.append(f'{n} animals were followed; {epath.Path(out) / status.TRACKS} has a row for each')
+        lines.append(f'{n} animals were followed; {_table(out, status.TRACKS_NAME, parts)} has a row for each')
     n_clips = int((clips['seconds'] > 0).sum())
     clips_text = '1 clip' if n_clips == 1 else f'{n_clips} clips'
-    lines.append(f'{summary["distances"]} distances of {clips_text} in {epath.Path(out) / status.DISTANCES}')
+    table = _table(out, status.DISTANCES_NAME, parts)
+    lines.append(f'{summary["distances"]} distances of {clips_text} in {table}')
     return lines
 
 
-def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
+def _table(out, name: str, parts: Mapping[str, int]) -> str:
+    """Returns the place of a table for messages. parts: the number of files of each table that is no CSV file."""
+    place = epath.Path(out) / name
+    if name not in parts:
+        return f'{place}.csv'
+    return f'{place}, a folder of {parts[name]} parquet files, because a CSV file has at most {CSV_ROWS:,} rows'
+
+
+def exit_code(counts: RowCounts, clips: pd.DataFrame, summary: dict) -> int:
     """Returns 3 if a clip has a problem, a target has no distance, or a distance or an export is doubtful, else 0.
 
     Distances are doubtful if the bias of the models is large, if the models have seen simulated animals only, or if one
@@ -115,10 +124,10 @@ def exit_code(rows: pd.DataFrame, clips: pd.DataFrame, summary: dict) -> int:
     """
     doubtful = any(is_doubtful(summary[name]) for name in formats.FORMATS if name in summary)
     warned = bool(summary.get('simulated')) or 'warning' in summary.get('out_of_fold', {})
-    warned &= bool(rows['distance'].notna().any())
+    warned &= counts.n_missing < counts.n_rows
     warned |= bool(summary.get('known_problems')) or ground_is_doubtful(summary)
     warned |= bool(summary.get('flags', {}).get(ONE_FOR_ALL))
-    return 3 if len(_problems(clips)) or rows['distance'].isna().any() or doubtful or warned else 0
+    return 3 if len(_problems(clips)) or counts.n_missing or doubtful or warned else 0
 
 
 def _error_lines(out_of_fold: dict | None) -> list[str]:

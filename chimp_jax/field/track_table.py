@@ -3,6 +3,8 @@
 Speeds are for random encounter models, times in view for staying-time models.
 """
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -24,30 +26,30 @@ _EDGE = 0.01  # share of the picture's width
 _CORRECTED_SD_LOG, _UNKNOWN_SD_LOG = 0.1, 0.25
 
 
-def make_tracks(rows: pd.DataFrame, coverage: float) -> pd.DataFrame:
-    """Returns tracks.csv, with TRACK_COLUMNS, sorted by clip and animal.
+def make_tracks(pieces: Iterable[pd.DataFrame], coverage: float) -> Iterator[pd.DataFrame]:
+    """Yields tracks.csv, with TRACK_COLUMNS, sorted by clip and animal, a piece for each piece of rows.
 
-    rows: of distances.csv. Rows with the animal '' belong to no track. coverage: of the intervals in rows; those of the
-    speeds have the same. Distances in m, angles in degrees, speed in m/s: the mean along the path from the first to the
-    last second with a distance. seconds: the number of rows with a distance. time_in_view_s: from the first to the last
-    row, and one sampling interval of the clip. A track without a speed has the cause in the column reason.
+    pieces: the rows of distances.csv, each clip in one piece; they are read twice. Rows with the animal '' belong to no
+    track. coverage: of the intervals in rows; those of the speeds have the same. Distances in m, angles in degrees,
+    speed in m/s: the mean along the path from the first to the last second with a distance. seconds: the number of rows
+    with a distance. time_in_view_s: from the first to the last row, and one sampling interval of the clip. A track
+    without a speed has the cause in the column reason.
     """
-    interval_s = _sampling_intervals(rows)
-    tracks = [
-        _track(group.sort_values('time'), interval_s[video_id], coverage)
-        for (video_id, _), group in rows[rows['animal'] != ''].groupby(['video_id', 'animal'], sort=True)
-    ]
-    return pd.DataFrame(tracks, columns=TRACK_COLUMNS)
+    median_s = pd.Series(np.concatenate([_sampling_intervals(rows).to_numpy() for rows in pieces])).median()
+    for rows in pieces:
+        interval_s = _sampling_intervals(rows).fillna(median_s)
+        tracks = [
+            _track(group.sort_values('time'), interval_s[video_id], coverage)
+            for (video_id, _), group in rows[rows['animal'] != ''].groupby(['video_id', 'animal'], sort=True)
+        ]
+        yield pd.DataFrame(tracks, columns=TRACK_COLUMNS)
 
 
 def _sampling_intervals(rows: pd.DataFrame) -> pd.Series:
-    """Returns the sampling interval of each clip in seconds: the least between two of its times.
-
-    A clip with one time has the median of the other clips, NaN if all clips have one time.
-    """
+    """Returns the sampling interval of each clip in seconds: the least between two of its times, NaN with one time."""
     times = rows[SECOND].drop_duplicates().sort_values(SECOND)
-    least_s = times.groupby('video_id')['time'].agg(lambda clip: clip.diff().min()).astype(float)
-    return least_s.fillna(least_s.median())
+    gaps_s = times['time'].diff().where(times['video_id'] == times['video_id'].shift())
+    return gaps_s.groupby(times['video_id']).min().astype(float)
 
 
 def _track(rows: pd.DataFrame, interval_s: float, coverage: float) -> dict:

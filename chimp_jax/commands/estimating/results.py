@@ -2,13 +2,14 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import pandas as pd
 from etils import epath
 
 from chimp_jax.clip_stream import Streamed
-from chimp_jax.commands.estimating.distances import Checks
+from chimp_jax.commands.estimating.distances import Checks, Estimating
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.ground import GroundEstimates, pictures
 from chimp_jax.commands.estimating.inputs import Inputs
@@ -17,6 +18,9 @@ from chimp_jax.field import estimates, status, summary
 from chimp_jax.field.calibration import calibrate, fusion, ground_rows, grounds, station_file
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.snapshots import Snapshots
+from chimp_jax.field.rows.counts import RowCounts
+from chimp_jax.field.rows.read import Pieces
+from chimp_jax.field.rows.write import is_in_parts, remove_rows, written_rows
 from chimp_jax.field.track_table import make_tracks
 from chimp_jax.looks import ClipLook
 from data_prep.files import write_json
@@ -31,7 +35,7 @@ def list_clips(
     streamed: Streamed,
     looks: Mapping[str, ClipLook],
     ground: GroundEstimates | None,
-    rows: pd.DataFrame,
+    counts: RowCounts,
 ) -> pd.DataFrame:
     """Returns the rows of clips.csv."""
     problems = estimates.clip_problems(plan, streamed)
@@ -42,7 +46,7 @@ def list_clips(
     return estimates.clip_rows(
         inputs.site,
         streamed,
-        status.animal_rows(rows),
+        counts.seconds,
         problems,
         plan.watched,
         doubts | plan.unlooked,
@@ -57,7 +61,7 @@ def summarise(
     ground: GroundEstimates | None,
     calibration: calibrate.Calibration | None,
     checks: Checks,
-    rows: pd.DataFrame,
+    counts: RowCounts,
     clips: pd.DataFrame,
     device: str | None,
     coverage: float,
@@ -73,7 +77,7 @@ def summarise(
         intervals=None if trained is None else trained.intervals,
         out_of_fold=errors,
         calibration=calibration,
-        rows=rows,
+        counts=counts,
         clips=clips,
         device=device,
         simulated=trained is not None and all(member.simulated for member in trained.members),
@@ -89,6 +93,14 @@ def summarise(
     return made | ({} if ground is None else {'ground': grounds.summary_of(ground.grounds, ground.notes)})
 
 
+class Results(NamedTuple):
+    """What the screen and the exit code tell."""
+
+    summary: dict  # content of summary.json
+    clips: pd.DataFrame  # clips.csv
+    counts: RowCounts  # of distances.csv
+
+
 def write_results(
     request: EstimateRequest,
     inputs: Inputs,
@@ -96,18 +108,38 @@ def write_results(
     looks: Mapping[str, ClipLook],
     followed: pd.DataFrame,
     ground: GroundEstimates | None,
-    rows: pd.DataFrame,
-    clips: pd.DataFrame,
-    made: dict,
+    streamed: Streamed,
+    device: str | None,
+    estimating: Estimating,
     snapshots: Snapshots | None,
-) -> dict:
-    """Writes all result files. Returns the summary `made` with a part for each export.
+) -> Results:
+    """Writes all result files. followed: of animals.follow_animals. device: of the members' predictions."""
+    out, counts = epath.Path(request.out), RowCounts()
+    pieces = counts.passing(estimating.pieces)
+    kept = pieces if request.details else (piece[estimates.COLUMNS] for piece in pieces)
+    with written_rows(out, status.DISTANCES_NAME, kept) as rows:
+        clips = list_clips(inputs, plan, streamed, looks, ground, counts)
+        write_table(out / status.CLIPS, clips)
+        calibration, checks = estimating.calibration, estimating.checks
+        made = summarise(inputs, plan, ground, calibration, checks, counts, clips, device, request.coverage)
+        _write_inputs(request, looks, ground)
+        speeds, n_parts = _write_tracks(request, rows, counts)
+        n_parts |= {status.DISTANCES_NAME: len(rows.parts)} if is_in_parts(out, status.DISTANCES_NAME) else {}
+        boxes = followed[followed['confidence'] >= request.least_confidence] if request.has_boxes else None
+        exports = {
+            name: formats.write(
+                name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), speeds, boxes
+            )
+            for name in request.format
+        }
+    whole = made | ({'parts': n_parts} if n_parts else {}) | exports
+    write_json(out / status.SUMMARY, whole)
+    return Results(whole, clips, counts)
 
-    followed: of animals.follow_animals.
-    """
+
+def _write_inputs(request: EstimateRequest, looks: Mapping[str, ClipLook], ground: GroundEstimates | None) -> None:
+    """Writes what the rows were made from: the options, and the boxes and stations of the ground."""
     out = epath.Path(request.out)
-    write_table(out / status.DISTANCES, rows if request.details else rows[estimates.COLUMNS])
-    write_table(out / status.CLIPS, clips)
     # The report may run in another folder.
     paths = {name: _absolute(getattr(request, name)) for name in ('clips', 'calibrate')}
     write_json(out / status.OPTIONS, dataclasses.asdict(request) | paths)
@@ -118,21 +150,26 @@ def write_results(
     else:  # of an earlier run with other flags
         for name in (status.BOXES, status.STATIONS):
             (out / name).unlink(missing_ok=True)
-    tracks = make_tracks(status.animal_rows(rows), request.coverage)
-    if len(tracks):
-        write_table(out / status.TRACKS, tracks.round(4))
-    else:
-        (out / status.TRACKS).unlink(missing_ok=True)
-    speeds = dict(zip(zip(tracks['video_id'], tracks['animal'], strict=True), tracks['speed'], strict=True))
-    boxes = followed[followed['confidence'] >= request.least_confidence] if request.has_boxes else None
-    exports = {
-        name: formats.write(
-            name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), speeds, boxes
-        )
-        for name in request.format
-    }
-    write_json(out / status.SUMMARY, made | exports)
-    return made | exports
+
+
+def _write_tracks(
+    request: EstimateRequest, rows: Iterable[pd.DataFrame], counts: RowCounts
+) -> tuple[dict[tuple[str, str], float], dict[str, int]]:
+    """Writes the table of the tracks. Returns the speeds that --format camtrap-dp needs, and the number of parts."""
+    speeds: dict[tuple[str, str], float] = {}
+    if not counts.n_tracks:
+        remove_rows(request.out, status.TRACKS_NAME)
+        return speeds, {}
+
+    def pieces() -> Iterator[pd.DataFrame]:
+        for tracks in make_tracks(Pieces(lambda: map(status.animal_rows, rows)), request.coverage):
+            if 'camtrap-dp' in request.format:
+                keys = zip(tracks['video_id'], tracks['animal'], strict=True)
+                speeds.update(zip(keys, tracks['speed'], strict=True))
+            yield tracks.round(4)
+
+    with written_rows(request.out, status.TRACKS_NAME, pieces()) as tracks:
+        return speeds, {status.TRACKS_NAME: len(tracks.parts)} if is_in_parts(request.out, status.TRACKS_NAME) else {}
 
 
 def _absolute(path: str | None) -> str | None:

@@ -37,6 +37,7 @@ from data_prep.inputs.categories import scientific_names as mapped_names
 from data_prep.inputs.tables import csv_text
 
 _COLUMNS = ('distance_lower', 'distance_upper', 'flags', 'status', *BOX)
+MOST_ROWS = 1_000_000  # frictionless keeps the keys of a table in memory
 _NAMED = 5  # clips that a message names
 
 
@@ -50,7 +51,7 @@ class _Merged(NamedTuple):
 
 
 def merge_camtrap_dp(
-    rows: pd.DataFrame,
+    pieces: Iterable[pd.DataFrame],
     package_dir,
     out_dir,
     classified_at: str | None = None,
@@ -61,9 +62,9 @@ def merge_camtrap_dp(
 ) -> dict:
     """Writes a copy of the package into out_dir, with one more row in observations.csv for each distance.
 
-    rows: distances.csv. package_dir: the folder or the .zip of the user's package; None raises an error with the
-    remedy. classified_at: the time of the estimate, ISO 8601 with time zone; None leaves classificationTimestamp empty.
-    media_table: of read_media_table, None to match by names.
+    pieces: the rows of distances.csv, at most MOST_ROWS. package_dir: the folder or the .zip of the user's package;
+    None raises an error with the remedy. classified_at: the time of the estimate, ISO 8601 with time zone; None leaves
+    classificationTimestamp empty. media_table: of read_media_table, None to match by names.
     scientific_names: {label in lower case: scientific name} of the user, for the column `label` of rows. The name of a
     row's label takes precedence over the owner's name. The owner's name takes precedence over the name of `animal`.
     speeds: {(video_id, animal): metres per second, NaN if unknown}. track_events: adds an event-based observation for
@@ -75,10 +76,23 @@ def merge_camtrap_dp(
     datapackage.json.
     Raises ValueError with file, row and remedy, before anything is written.
     """
-    merged = _merge(
-        rows, package_dir, out_dir, classified_at, media_table, scientific_names or {}, speeds or {}, track_events
-    )
+    rows, names = _all_rows(pieces), scientific_names or {}
+    merged = _merge(rows, package_dir, out_dir, classified_at, media_table, names, speeds or {}, track_events)
     return merged.counts | {'changes of datapackage.json': _copy(merged, epath.Path(out_dir))}
+
+
+def _all_rows(pieces: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    parts, n_rows = [], 0
+    for rows in pieces:
+        n_rows += len(rows)
+        if n_rows > MOST_ROWS:
+            raise ValueError(
+                f'--format camtrap-dp: the result has more than {MOST_ROWS:,} rows, and a package of this size cannot '
+                'be checked against the standard; make a package for some of the deployments, and run estimate on the '
+                'clips of these'
+            )
+        parts.append(rows)
+    return pd.concat(parts)
 
 
 def check_view(theta_deg: float | None) -> None:

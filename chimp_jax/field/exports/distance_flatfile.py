@@ -4,29 +4,31 @@ Howe et al. (2017): a camera is a point transect that is visited every t seconds
 *snapshot moment*, the distances of all animals in view are taken. Effort is the number of moments.
 """
 
+import itertools
 import math
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping
 
-import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.field.bins import bin_of
 from chimp_jax.field.exports.distance_script import distance_script
-from chimp_jax.field.exports.flatfile_check import check_flatfile, checked_bins
-from chimp_jax.field.exports.observed import Observed, observe
+from chimp_jax.field.exports.flatfile_check import FlatFileCheck, checked_bins
+from chimp_jax.field.exports.observed import SeenInPieces
 from chimp_jax.field.exports.rows import checked_rows, short_number
 from chimp_jax.field.exports.snapshots import Snapshots, photos_of
-from data_prep.files import write_whole
+from chimp_jax.field.exports.station_lines import StationLines
+from data_prep.files import unfinished_file, write_whole
 from data_prep.inputs.tables import csv_text
 
 FLATFILE, SCRIPT = 'distance_flatfile.csv', 'distance.R'
 _LEAST_THETA_DEG = 6.0  # no camera trap sees less, and no view in radians is more (a full circle is 6.28)
+_ABOUT, _BINS = ('Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance'), ('distbegin', 'distend')
 _COVARIATES = ('video_id', 'time', 'distance_lower', 'distance_upper')
 
 
 def write_distance(
-    rows: pd.DataFrame,
+    pieces: Iterable[pd.DataFrame],
     snapshots: Snapshots,
     deployments: pd.DataFrame,
     snapshot_s: int,
@@ -39,12 +41,13 @@ def write_distance(
 ) -> dict:
     """Writes distance_flatfile.csv and distance.R into out_dir.
 
-    rows: distances.csv. snapshots: the moments of all clips; an observation is an animal at a moment. deployments:
-    the table of stations.read_deployments. snapshot_s: seconds between snapshot moments, counted from the start of each
-    clip. theta_deg: the camera's angle of view. cutpoints [K]: metres, ascending; they add distbegin and distend, with
-    bins (begin, end]. truncation: metres; with cutpoints it must be one of them. partial_effort: the effort of a
-    station is the share of it that was looked at, see station_efforts. boxes: video_id, time_s, animal of the boxes of
-    tracks; they tell which animals are in view at a moment, see observe.
+    pieces: the rows of distances.csv, sorted by clip, each clip in one piece. snapshots: the moments of all clips; an
+    observation is an animal at a moment. deployments: the table of stations.read_deployments. snapshot_s: seconds
+    between snapshot moments, counted from the start of each clip. theta_deg: the camera's angle of view. cutpoints [K]:
+    metres, ascending; they add distbegin and distend, with bins (begin, end]. truncation: metres; with cutpoints it
+    must be one of them. partial_effort: the effort of a station is the share of it that was looked at, see
+    station_efforts. boxes: video_id, time_s, animal of the boxes of tracks; they tell which animals are in view at a
+    moment, see observe.
     Returns the counts of the rows written, of the rows left out by reason, of the moments, and of several labels.
     Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
@@ -52,26 +55,59 @@ def write_distance(
     check_theta(theta_deg)
     cutpoints, truncation = checked_bins(cutpoints, truncation)
     places = station_efforts(deployments, snapshots, snapshot_s, partial_effort)
-    rows = checked_rows(rows, _COVARIATES)
-    single = photos_of(rows['video_id'])
-    observed = observe(snapshots.seen(), rows[~single], boxes)
-    kept, left_out = _kept(observed, cutpoints, truncation)
-    left_out |= {'photos': int(single.sum())} if single.any() else {}
-    header, lines = _lines(kept, places, theta_deg, cutpoints)
-    table = pd.DataFrame(lines, columns=header, index=range(2, len(lines) + 2), dtype=object)
-    counts = check_flatfile(table, cutpoints, truncation, name=FLATFILE)
     out_dir = epath.Path(out_dir)
-    write_whole(out_dir / FLATFILE, csv_text(header, lines))
+    with tempfile.TemporaryDirectory() as scratch:
+        lines = StationLines(scratch, cutpoints, truncation)
+        n_photos, n_shared = _observe(pieces, SeenInPieces(snapshots.seen(), boxes), lines)
+        with unfinished_file(out_dir / FLATFILE) as path, path.open('w') as file:
+            counts = _write_stations(file, places, lines, theta_deg)
     write_whole(out_dir / SCRIPT, distance_script(FLATFILE, theta_deg, cutpoints, truncation))
-    kinds = kept['label'].replace('', 'animal').value_counts().to_dict() if 'label' in kept else {}
-    not_watched = sorted(set(deployments['station']) - set(places))
+    left_out = {reason: n for reason, n in lines.left_out.items() if n} | ({'photos': n_photos} if n_photos else {})
     return {
         **counts,
         'left out': left_out,
-        'moments': snapshots.counts() | {'with several animals': observed.n_shared},
-        'kinds of animal': kinds if len(kinds) > 1 else {},
-        'stations not looked at': not_watched,
+        'moments': snapshots.counts() | {'with several animals': n_shared},
+        'kinds of animal': dict(lines.kinds.most_common()) if len(lines.kinds) > 1 else {},
+        'stations not looked at': sorted(set(deployments['station']) - set(places)),
     }
+
+
+def _observe(pieces: Iterable[pd.DataFrame], seen: SeenInPieces, lines: StationLines) -> tuple[int, int]:
+    """Adds the observations to the lines. Returns the number of rows that are photos, and of shared moments."""
+    n_photos = n_shared = 0
+    for piece in pieces:
+        rows = checked_rows(piece, _COVARIATES)
+        single = photos_of(rows['video_id'])
+        n_photos += int(single.sum())
+        observed = seen.observe(rows[~single])
+        n_shared += observed.n_shared
+        lines.add(observed)
+    others = seen.observe_others(rows[:0])
+    lines.add(others)
+    return n_photos, n_shared + others.n_shared
+
+
+def _write_stations(file, places: Mapping[str, tuple], lines: StationLines, theta_deg: float) -> dict:
+    """Writes the observations by station and clip, and one row for each station without any. Returns the counts."""
+    header = [*_ABOUT, *(_BINS if lines.cutpoints else ()), 'object', 'multiplier', *_COVARIATES]
+    check = FlatFileCheck(FLATFILE, lines.cutpoints, lines.truncation, bool(lines.cutpoints))
+    n_ends, fraction = 3 if lines.cutpoints else 1, short_number(theta_deg / 360, 7)  # the distance and its bin
+    file.write(csv_text(header, []))
+    written = itertools.count(2)  # the line of the next row
+    n = 0
+    for station, (region, area, effort) in places.items():
+        about = [region, short_number(area, 6), station, short_number(effort, 6)]
+        rows = (
+            [*about, *cells[:n_ends], str(number), fraction, *cells[n_ends:]]
+            for number, cells in enumerate(lines.of_station(station), start=n + 1)
+        )
+        empty = [*about, *[''] * n_ends, '', fraction, *[''] * len(_COVARIATES)]
+        first = next(rows, empty)
+        for row in itertools.chain([first], rows):
+            check.take(next(written), dict(zip(header, row, strict=True)))
+            file.write(csv_text(row, []))
+        n += check.detections.get(station, 0)
+    return check.counts()
 
 
 def check_snapshot(snapshot_s, every_s: int = 1) -> None:
@@ -153,46 +189,3 @@ def _check_clips(places: Mapping[str, tuple], snapshots: Snapshots) -> None:
             f'the station {unknown[0]!r} of {stations[unknown[0]]} is not in the deployments table; add a row for it, '
             'with active_seconds'
         )
-
-
-def _kept(observed: Observed, cutpoints, truncation) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Returns the observations with a distance in the bins, and {reason: how many rows or animals were left out}."""
-    rows = observed.rows
-    distance = rows['distance'].to_numpy(float)
-    known = ~np.isnan(distance)
-    first = cutpoints[0] if cutpoints else 0
-    last = cutpoints[-1] if cutpoints else math.inf if truncation is None else truncation
-    # The last bin includes its end, the first bin its start, like R's cut(include.lowest = TRUE).
-    near, far = known & (distance < first), known & (distance > last)
-    left_out = observed.unused | {
-        'no distance': int((~known).sum()),
-        'nearer than the first cutpoint': int(near.sum()),
-        'beyond the truncation': int(far.sum()),
-    }
-    return rows[known & ~near & ~far], {reason: n for reason, n in left_out.items() if n}
-
-
-def _lines(rows: pd.DataFrame, places: dict[str, tuple], theta_deg: float, cutpoints):
-    """Returns the header and the rows: observations by station and clip, one row for each station without any."""
-    bins = ('distbegin', 'distend') if cutpoints else ()
-    header = ['Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', *bins, 'object', 'multiplier', *_COVARIATES]
-    of_station = dict(list(rows.groupby('station', sort=False)))
-    fraction = short_number(theta_deg / 360, 7)
-    lines, n = [], 0
-    for station, (region, area, effort) in places.items():
-        about = [region, short_number(area, 6), station, short_number(effort, 6)]
-        if station not in of_station:
-            lines.append([*about, '', *([''] * len(bins)), '', fraction, '', '', '', ''])
-            continue
-        for row in of_station[station].to_dict('records'):
-            n += 1
-            ends = _bin(row['distance'], cutpoints) if cutpoints else ()
-            lower, upper = (short_number(float(row[name]), 3) for name in ('distance_lower', 'distance_upper'))
-            seen = [row['video_id'], str(row['time']), lower, upper]
-            lines.append([*about, short_number(row['distance'], 3), *ends, str(n), fraction, *seen])
-    return header, lines
-
-
-def _bin(distance_m: float, cutpoints: list[float]) -> tuple[str, str]:
-    k = int(bin_of(distance_m, cutpoints))
-    return short_number(cutpoints[k], 6), short_number(cutpoints[k + 1], 6)

@@ -1,10 +1,10 @@
 """Checks a flat file of the R package Distance for the errors that its users make."""
 
 import math
+from array import array
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 
 from data_prep.inputs.cells import number
 from data_prep.inputs.tables import read_table
@@ -36,46 +36,44 @@ def checked_bins(cutpoints, truncation: float | None) -> tuple[list[float] | Non
     return cutpoints[: cutpoints.index(truncation) + 1], truncation
 
 
-def check_flatfile(table, cutpoints=None, truncation: float | None = None, name: str | None = None) -> dict:
-    """Checks a flat file, written by write_distance or by hand, and returns its counts.
+def check_flatfile(path, cutpoints=None, truncation: float | None = None) -> dict:
+    """Checks the CSV of a flat file, written by write_distance or by hand, and returns its counts.
 
-    table: the path of a CSV, or a DataFrame. cutpoints, truncation: metres, as ds() will receive them, or None.
-    name: the name of a DataFrame in messages.
+    cutpoints, truncation: metres, as ds() will receive them, or None.
     Returns {'observations': n, 'stations': n, 'stations without any': n, 'regions': n}.
     Raises ValueError with file, row and remedy.
     """
-    if isinstance(table, pd.DataFrame):
-        texts, name = table.map(lambda cell: '' if pd.isna(cell) else str(cell)), name or 'the flat file'
-        missing = [column for column in _NEEDED if column not in texts]
-        if missing:
-            raise ValueError(f'{name} lacks the column {", ".join(missing)}; it has {", ".join(map(str, texts))}')
-    else:
-        texts, name = read_table(table, _NEEDED, numbers=_NUMBERS, thousands=('Area', 'Effort')), str(table)
+    texts = read_table(path, _NEEDED, numbers=_NUMBERS, thousands=('Area', 'Effort'))
     bins = [column for column in ('distbegin', 'distend') if column in texts]
     if len(bins) == 1:
-        raise ValueError(f'{name} has {bins[0]} only; give both distbegin and distend, or neither')
-    cutpoints, truncation = checked_bins(cutpoints, truncation)
-    file = _FlatFile(name, cutpoints, truncation, bool(bins))
+        raise ValueError(f'{path} has {bins[0]} only; give both distbegin and distend, or neither')
+    file = FlatFileCheck(str(path), *checked_bins(cutpoints, truncation), bool(bins))
     for line, cells in zip(texts.index, texts.to_dict('records'), strict=True):
         cells = {column: cell.strip() for column, cell in cells.items()}
         unknown = {column: '' for column in _MAY_BE_NA if cells.get(column) == 'NA'}  # R writes NA
-        file.take(f'{name}:{line}', {**cells, **unknown})
+        file.take(line, {**cells, **unknown})
     return file.counts()
 
 
-class _FlatFile:
-    """The rows read so far, for the rules about several rows."""
+class FlatFileCheck:
+    """Checks the rows of a flat file one by one, and the rules about several rows.
+
+    Numbers of objects that count from 1 take 8 bytes a row, so a file of millions of rows can be checked.
+    """
 
     def __init__(self, name: str, cutpoints, truncation, binned: bool):
+        """name: of the file in messages. cutpoints, truncation: of checked_bins. binned: the rows have their bin."""
         self.name, self.cutpoints, self.truncation, self.binned = name, cutpoints, truncation, binned
         self.areas: dict[str, tuple[float, str]] = {}
         self.stations: dict[str, tuple[str, float, str]] = {}
-        self.objects: dict[str, str] = {}
+        self.counted = array('q')  # the lines of the objects 1, 2, 3, ...
+        self.objects: dict[str, int] = {}  # the lines of the others
         self.detections: dict[str, int] = {}
         self.empty: dict[str, str] = {}
 
-    def take(self, place: str, cells: dict[str, str]) -> None:
-        station = cells['Sample.Label']
+    def take(self, line: int, cells: dict[str, str]) -> None:
+        """Checks a row. Raises ValueError with file, row and remedy."""
+        station, place = cells['Sample.Label'], f'{self.name}:{line}'
         self._survey(place, station, cells)
         if not cells['distance']:
             self._empty_row(place, station, cells)
@@ -88,9 +86,11 @@ class _FlatFile:
         distance = number(cells['distance'], place, 'distance', 0)
         if not cells['object']:
             raise ValueError(f'{place}: object is empty but there is a distance; number the observations')
-        before = self.objects.setdefault(cells['object'], place)
-        if before != place:
-            raise ValueError(f'{place}: object {cells["object"]} is already in {before}; number each row differently')
+        before = self._number(cells['object'], line)
+        if before != line:
+            raise ValueError(
+                f'{place}: object {cells["object"]} is already in {self.name}:{before}; number each row differently'
+            )
         if self.cutpoints and not self.cutpoints[0] <= distance <= self.cutpoints[-1]:
             raise ValueError(
                 f'{place}: distance {distance:g} m is outside the cutpoints {_listed(self.cutpoints)}; '
@@ -99,6 +99,13 @@ class _FlatFile:
         if self.binned:
             self._bin(place, distance, cells)
         self.detections[station] = self.detections.get(station, 0) + 1
+
+    def _number(self, name: str, line: int) -> int:
+        """Returns the first line with an object."""
+        if name not in self.objects and name == str(len(self.counted) + 1):
+            self.counted.append(line)
+        counted = name.isdecimal() and name == str(int(name)) and 1 <= int(name) <= len(self.counted)
+        return self.counted[int(name) - 1] if counted else self.objects.setdefault(name, line)
 
     def _survey(self, place: str, station: str, cells: dict[str, str]) -> None:
         region = cells['Region.Label']

@@ -1,7 +1,7 @@
 """The formats for other programs, by the name of --format: what each requires and which files it writes."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 from etils import epath
@@ -12,6 +12,7 @@ from chimp_jax.field.exports.camtrap.media_match import MediaTable
 from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.flatfile_check import checked_bins
 from chimp_jax.field.exports.snapshots import Snapshots
+from chimp_jax.field.rows.read import Pieces
 
 FORMATS = ('zamba', 'distance', 'camtrap-dp')
 ANIMALS_ALONE = ('distance', 'camtrap-dp')  # their rows are animals; a row of zamba is a second of a clip
@@ -80,7 +81,7 @@ def check_clips(formats, survey: Survey, video_ids, out) -> None:
 
 def write(
     name: str,
-    rows: pd.DataFrame,
+    pieces: Iterable[pd.DataFrame],
     clips: pd.DataFrame,
     survey: Survey,
     out,
@@ -92,17 +93,18 @@ def write(
 ) -> dict:
     """Writes one format into the folder `out` and returns the counts of what it wrote.
 
-    rows, clips: distances.csv and clips.csv; seconds of known distances are left out, because they are no animals.
+    pieces: the rows of distances.csv, sorted by clip, each clip in one piece; seconds of known distances are left out,
+    because they are no animals. clips: clips.csv.
     now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second): boxes of animals there}, for `zamba`.
     speeds: {(video_id, animal): metres per second, NaN if unknown}, for `camtrap-dp`. boxes: video_id, time_s, animal
     of the boxes of tracks that count as animals, for `distance`; None without a detector.
     """
-    out, rows = epath.Path(out), status.animal_rows(rows)
-    in_survey = rows['video_id'].isin(clips.loc[clips['site'].notna(), 'video_id'])  # a target may name any clip
+    out, animals = epath.Path(out), Pieces(lambda: map(status.animal_rows, pieces))
+    survey_clips = clips.loc[clips['site'].notna(), 'video_id']  # a target may name any clip
     writers: dict[str, Callable[[], dict]] = {
-        'zamba': lambda: zamba.write_zamba(rows, out / 'zamba.csv', _readable_s(clips), n_animals),
+        'zamba': lambda: zamba.write_zamba(animals, out / 'zamba.csv', _readable_s(clips), n_animals),
         'distance': lambda: distance_flatfile.write_distance(
-            rows[in_survey],
+            Pieces(lambda: (rows[rows['video_id'].isin(survey_clips)] for rows in animals)),
             snapshots=snapshots,
             deployments=survey.deployments,
             snapshot_s=survey.snapshot_s,
@@ -114,7 +116,7 @@ def write(
             boxes=boxes,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
-            rows,
+            animals,
             package_dir=survey.package,
             out_dir=_camtrap_folder(out),
             classified_at=now,

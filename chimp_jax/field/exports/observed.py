@@ -1,6 +1,7 @@
 """The animals of each snapshot moment: the rows of distances.csv that are observations of distance sampling."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,31 @@ def observe(seen: pd.DataFrame, rows: pd.DataFrame, boxes: pd.DataFrame | None =
     taken = rows.drop(columns=KEY).reset_index(drop=True).reindex(picked).reset_index(drop=True)
     observed = pd.concat([pd.DataFrame(keys, columns=KEY), taken], axis=1).assign(station=stations)
     return Observed(observed, _unused(seen, rows, picked), n_shared)
+
+
+class SeenInPieces:
+    """The moments with an animal and the boxes of tracks, for one piece of distances.csv after another."""
+
+    def __init__(self, seen: pd.DataFrame, boxes: pd.DataFrame | None):
+        self._seen, self._boxes = seen, boxes
+        self._moments = seen.groupby('video_id').indices
+        self._of_clip = {} if boxes is None else boxes.groupby('video_id').indices
+
+    def observe(self, rows: pd.DataFrame) -> Observed:
+        """Returns `observe` of the clips of some rows. Each clip can be asked for once."""
+        return self._observe(rows, rows['video_id'].unique())
+
+    def observe_others(self, rows: pd.DataFrame) -> Observed:
+        """Returns `observe` of the clips that no rows had. rows: an empty table with the columns of the others."""
+        return self._observe(rows, list(self._moments))
+
+    def _observe(self, rows: pd.DataFrame, video_ids: Iterable[str]) -> Observed:
+        found = [self._moments.pop(name) for name in video_ids if name in self._moments]
+        seen = self._seen.iloc[np.sort(np.concatenate([np.zeros(0, int), *found]))]
+        if self._boxes is None:
+            return observe(seen, rows)
+        there = [self._of_clip[name] for name in video_ids if name in self._of_clip]
+        return observe(seen, rows, self._boxes.iloc[np.sort(np.concatenate([np.zeros(0, int), *there]))])
 
 
 def _places(rows: pd.DataFrame) -> dict[tuple[str, int], dict[str, int]]:

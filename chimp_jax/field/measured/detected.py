@@ -15,24 +15,30 @@ from chimp_jax.field.status import KNOWN
 
 
 def seen_animals(
-    matched: pd.DataFrame, rows: pd.DataFrame, video_ids: pd.Series, not_watched: Collection[str] = ()
+    matched: pd.DataFrame,
+    rows: pd.DataFrame,
+    video_ids: pd.Series,
+    not_watched: Collection[str],
+    has_boxes: bool,
 ) -> np.ndarray:
     """Returns 1 if a measured animal was detected in its second, 0 if it was not, NaN if nobody knows: [n].
 
-    matched: of match_animals, for measured animals in the clips video_ids [n]. rows: of evaluate.read_distances.
-    not_watched: clips that no detector looked at. Without any box in the rows, all values are NaN: then no detector
-    chose the seconds. A row with a distance but without a box is of a second as a whole. NaN also stands for animals
-    that fit several rows, for seconds of the calibration, and for lost seconds, such as those of a damaged clip.
+    matched: of match_animals, for measured animals in the clips video_ids [n]. rows: of reading.read_distances.
+    not_watched: clips that no detector looked at. has_boxes: whether any row of distances.csv has a box; if none has,
+    all values are NaN, because no detector chose the seconds. A row with a distance but without a box is of a second as
+    a whole. NaN also stands for animals that fit several rows, for seconds of the calibration, and for lost seconds,
+    such as those of a damaged clip.
     """
-    has_box = np.isfinite(boxes_of_rows(rows)).all(axis=1)
-    if not has_box.any():
+    if not has_boxes:
         return np.full(len(matched), np.nan)
+    has_box = np.isfinite(boxes_of_rows(rows)).all(axis=1)
     lost = rows['distance'].isna().to_numpy() & ~has_box & (rows['status'] != NO_BOX).to_numpy()
     unknown = lost | (rows['status'] == KNOWN).to_numpy()
     of_row = np.where(unknown, np.nan, has_box.astype(float))
     place = matched['place'].to_numpy()
     missed = np.where(matched['how'].isin([NO_ROW, ELSEWHERE]), 0.0, np.nan)
-    seen = np.where(place >= 0, of_row[place], missed)
+    seen = missed
+    seen[place >= 0] = of_row[place[place >= 0]]  # a table may have no row of these seconds
     return np.where(video_ids.isin(list(not_watched)), np.nan, seen)
 
 

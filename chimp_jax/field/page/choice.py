@@ -8,7 +8,7 @@ not a function of the distance. The doubt of a second is therefore the spread di
 the bins remove what is left of an order by distance.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,8 @@ from chimp_jax.field import status
 from chimp_jax.field.bins import bin_of
 
 FLOOR_M = 2.0  # nearer estimates are divided by this: an estimate of 0.1 m is not ten times as doubtful as one of 1 m
+
+_RANKED = [*SECOND, 'distance', 'distance_upper', 'spread', 'flags', 'status']
 
 Second = tuple[str, int]  # (video_id, time)
 Key = tuple[str, int, str]  # (video_id, time, animal): a row of distances.csv
@@ -31,26 +33,36 @@ class Choice(NamedTuple):
     others: list[Second]
 
 
-def choose(rows: pd.DataFrame, edges_m: Sequence[float], n_frames: int) -> Choice:
-    """Chooses at most n_frames seconds of rows (distances.csv).
+def choose_cards(pieces: Iterable[pd.DataFrame], edges_m: Sequence[float], n_frames: int) -> list[Second]:
+    """Chooses at most n_frames seconds of rows (distances.csv), each clip in one piece: the cards of a Choice.
 
     Each clip has one card, its most doubtful second. The cards take turns through the bins of edges_m, so that each
     bin, and the distances on either side of all bins, has one of the first cards. Clips in which a person corrected
-    every second come last. If there are fewer clips than n_frames, other seconds of the clips follow, one per clip in
-    turn.
+    every second come last.
     """
-    ranked = rank_doubt(rows).drop_duplicates(SECOND)
-    nth = ranked.groupby('video_id', sort=False).cumcount()
-    first = ranked[nth == 0]
-    done = first['status'] == status.CORRECTED
-    turn = first.groupby([done, bin_of(first['distance'], edges_m)], sort=False).cumcount()
-    order = pd.DataFrame({'done': done, 'turn': turn}).sort_values(['done', 'turn'], kind='stable').index
-    cards = _seconds(first.loc[order])[:n_frames]
+    first = pd.DataFrame(columns=[*_RANKED, 'turn'])
+    for rows in pieces:
+        of_clips = rank_doubt(rows[_RANKED]).drop_duplicates('video_id')
+        both = pd.concat([first[_RANKED], of_clips], ignore_index=True) if len(first) else of_clips
+        first = rank_doubt(both.reset_index(drop=True))
+        done = first['status'] == status.CORRECTED
+        first['turn'] = first.groupby([done, bin_of(first['distance'], edges_m)], sort=False).cumcount()
+        first = first[first['turn'] < n_frames]  # a later one of its bin is no card, whatever follows
+    order = first.assign(done=first['status'] == status.CORRECTED).sort_values(['done', 'turn'], kind='stable')
+    return _seconds(order)[:n_frames]
+
+
+def choose_others(rows: pd.DataFrame, cards: Sequence[Second], n_frames: int) -> list[Second]:
+    """Returns other seconds of the clips with cards, one per clip in turn, if there are fewer cards than n_frames.
+
+    rows: those of these clips, and perhaps of others.
+    """
     place = {video_id: i for i, (video_id, _) in enumerate(cards)}
-    rest = ranked[(nth > 0) & ranked['video_id'].isin(place)]
+    ranked = rank_doubt(rows[rows['video_id'].isin(place)]).drop_duplicates(SECOND)
+    nth = ranked.groupby('video_id', sort=False).cumcount()
+    rest = ranked[nth > 0]
     keys = pd.DataFrame({'nth': nth[rest.index], 'place': rest['video_id'].map(place)})
-    others = _seconds(rest.loc[keys.sort_values(['nth', 'place']).index])[: n_frames - len(cards)]
-    return Choice(cards, others)
+    return _seconds(rest.loc[keys.sort_values(['nth', 'place']).index])[: n_frames - len(cards)]
 
 
 def rank_doubt(rows: pd.DataFrame) -> pd.DataFrame:

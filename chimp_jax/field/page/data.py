@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import pandas as pd
@@ -11,16 +12,20 @@ from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND, with_animal
 from chimp_jax.field.calibration.station_file import StationsFile, read_stations
 from chimp_jax.field.corrections import name_animals, read_corrections
 from chimp_jax.field.page.choice import Key, Second
+from chimp_jax.field.page.overview import Overview
+from chimp_jax.field.rows.read import LIST, Pieces, StoredRows, open_rows
 from chimp_jax.field.status import (
     CLIPS,
     CORRECTED,
     CORRECTIONS,
     DISTANCES,
+    DISTANCES_NAME,
     KNOWN,
     OPTIONS,
     STATIONS,
     SUMMARY,
     TRACKS,
+    TRACKS_NAME,
     animal_rows,
 )
 from data_prep.archive import Names
@@ -34,11 +39,16 @@ _REMEDY = 'run the same chimp-distance estimate command again to write it'
 class Estimates(NamedTuple):
     """The content of the folder.
 
-    rows: the animals of distances.csv, sorted by KEY: time is int, the other numbers are float (NaN if empty), the rest
-    is text; animal is '' if a row is about its second as a whole. clips: clips.csv, one row per clip; gamma is 'True'
-    if the clip was gamma-corrected. tracks: tracks.csv, with TRACK_NUMBERS; None if there is no such file.
+    animals: the animals of distances.csv in pieces, sorted by KEY: time is int, the other numbers are float (NaN if
+    empty), the rest is text; animal is '' if a row is about its second as a whole. overview: of all rows. rows: the
+    animals that the page shows: all, or, if the result is in parts, those of some clips (see shown_clips). clips:
+    clips.csv, one row per clip; gamma is 'True' if the clip was gamma-corrected. tracks: tracks.csv, with
+    TRACK_NUMBERS, of the clips of rows; None if there is no such file.
     """
 
+    folder: epath.Path
+    animals: Iterable[pd.DataFrame]
+    overview: Overview
     rows: pd.DataFrame
     clips: pd.DataFrame
     summary: dict
@@ -52,28 +62,51 @@ class Estimates(NamedTuple):
     @property
     def by_animal(self) -> bool:
         """Whether a row is about one of the animals of its second."""
-        return bool((self.rows['animal'] != '').any())
+        return self.overview.by_animal
 
 
 def read_estimates(folder) -> Estimates:
     """Reads the folder. Raises ValueError, in one line, if a file is missing or damaged."""
     folder = epath.Path(folder)
-    distances = folder / DISTANCES
-    if not distances.exists():
-        raise ValueError(f'{folder} has no {DISTANCES}; write it with: chimp-distance estimate ... --out {folder}')
-    whole = _read_rows(distances)
-    rows = animal_rows(whole).reset_index(drop=True)
+    stored, file = open_rows(folder, DISTANCES_NAME), folder / DISTANCES
+    if stored is None:
+        if not file.exists():
+            raise ValueError(f'{folder} has no {DISTANCES}; write it with: chimp-distance estimate ... --out {folder}')
+        pieces = [_read_rows(file)]
+        rows = animal_rows(pieces[0]).reset_index(drop=True)
+        animals = [rows]
+    else:
+        columns = [*KEY, *NUMBERS, *BOX, 'flags', 'status']
+        pieces = Pieces(lambda: stored.pieces(columns))
+        rows, animals = stored.of_clips([], columns), Pieces(lambda: map(animal_rows, pieces))
+        file = stored.folder / LIST
+    overview = Overview(pieces)
     return Estimates(
+        folder=folder,
+        animals=animals,
+        overview=overview,
         rows=rows,
         clips=_read_clips(folder / CLIPS),
         summary=_read_json(folder / SUMMARY),
         options=_read_json(folder / OPTIONS),
-        corrections=_corrected(rows) | _typed(folder / CORRECTIONS, rows),
-        measured=_measured(whole),
-        date=datetime.datetime.fromtimestamp(distances.stat().mtime, datetime.UTC).date(),
+        corrections=_corrected(overview.given) | _typed(folder / CORRECTIONS, overview.names, stored, rows),
+        measured=_measured(overview.given),
+        date=datetime.datetime.fromtimestamp(file.stat().mtime, datetime.UTC).date(),
         stations=read_stations(folder / STATIONS) if (folder / STATIONS).exists() else None,
-        tracks=_read_tracks(folder / TRACKS) if (folder / TRACKS).exists() else None,
+        tracks=_read_tracks(folder / TRACKS) if stored is None and (folder / TRACKS).exists() else None,
     )
+
+
+def shown_clips(estimates: Estimates, video_ids: Collection[str]) -> Estimates:
+    """Returns the estimates with the rows and the tracks of these clips, or of all clips if the result is no parts."""
+    stored = open_rows(estimates.folder, DISTANCES_NAME)
+    if stored is None:
+        return estimates
+    rows = animal_rows(stored.of_clips(video_ids, list(estimates.rows.columns))).reset_index(drop=True)
+    tracks, file = open_rows(estimates.folder, TRACKS_NAME), estimates.folder / TRACKS
+    if tracks is not None:
+        return estimates._replace(rows=rows, tracks=tracks.of_clips(video_ids, ['video_id', 'animal', *TRACK_NUMBERS]))
+    return estimates._replace(rows=rows, tracks=_read_tracks(file) if file.exists() else None)
 
 
 def _read_rows(path: epath.Path) -> pd.DataFrame:
@@ -104,22 +137,28 @@ def _read_tracks(path: epath.Path) -> pd.DataFrame:
     return tracks
 
 
-def _corrected(rows: pd.DataFrame) -> dict[Key, str]:
+def _corrected(given: pd.DataFrame) -> dict[Key, str]:
     """Returns the corrections that estimate has already applied."""
-    known = rows[(rows['status'] == CORRECTED) & rows['distance'].notna()]
+    known = given[given['status'] == CORRECTED]
     return {(row.video_id, row.time, row.animal): f'{row.distance:g}' for row in known.itertuples()}
 
 
-def _measured(rows: pd.DataFrame) -> dict[Second, float]:
-    known = rows[(rows['status'] == KNOWN) & rows['distance'].notna()]
+def _measured(given: pd.DataFrame) -> dict[Second, float]:
+    known = given[given['status'] == KNOWN]
     return {(row.video_id, row.time): row.distance for row in known.itertuples()}
 
 
-def _typed(path: epath.Path, rows: pd.DataFrame) -> dict[Key, str]:
-    """Returns the corrections of corrections.csv, which may be newer than distances.csv."""
+def _typed(path: epath.Path, names: Collection[str], stored: StoredRows | None, rows: pd.DataFrame) -> dict[Key, str]:
+    """Returns the corrections of corrections.csv, which may be newer than distances.csv.
+
+    names: of the clips with an animal. rows: all animals, if the result is not stored in parts.
+    """
     if not path.exists():
         return {}
-    table = name_animals(read_corrections(path, Names(rows['video_id'])), rows)
+    typed = read_corrections(path, Names(names))
+    if stored is not None:
+        rows = animal_rows(stored.of_clips(typed['video_id'], [*KEY, 'status']))
+    table = name_animals(typed, rows)
     return {(row.video_id, row.time, row.animal): f'{row.distance:g}' for row in table.itertuples()}
 
 

@@ -4,9 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from chimp_jax.field.bins import bin_of, check_cutpoints
+from chimp_jax.field.page.distance_counts import DistanceCounts
 
 _MOST_BINS = 14  # of default_cutpoints
 _ROOM = {'left': 46, 'right': 12, 'top': 22, 'bottom': 42}  # px around the plot
@@ -38,34 +37,36 @@ class Histogram(NamedTuple):
         return max(widths) - min(widths) > 1e-6 * max(widths)
 
 
-def count(distance_m: np.ndarray, corrected: np.ndarray, cutpoints: Sequence[float] | None = None) -> Histogram:
-    """Returns the counts of distance_m [n] in bins, split by corrected [n] bool. There must be no NaN.
+def count(estimated: DistanceCounts, corrected: DistanceCounts, cutpoints: Sequence[float] | None = None) -> Histogram:
+    """Returns the counts of distances in bins.
 
     Bins are (lower, upper]; the first bin includes its lower end, as in R's cut(..., include.lowest = TRUE) and the
     package Distance. Raises ValueError if the cutpoints do not rise or are fewer than two.
     """
-    distance_m = np.asarray(distance_m, float)
-    edges = default_cutpoints(distance_m) if cutpoints is None else check_cutpoints(cutpoints).tolist()
-    place = bin_of(distance_m, edges)
-    inside = (place >= 0) & (place < len(edges) - 1)
-    corrected = np.asarray(corrected, bool)
-    by_kind = [np.bincount(place[inside & kind], minlength=len(edges) - 1) for kind in (~corrected, corrected)]
-    bins = [Bin(*b) for b in zip(edges[:-1], edges[1:], by_kind[0].tolist(), by_kind[1].tolist(), strict=True)]
-    return Histogram(bins, int((distance_m < edges[0]).sum()), int((distance_m > edges[-1]).sum()))
+    both = estimated.merged(corrected)
+    edges = default_cutpoints(both) if cutpoints is None else check_cutpoints(cutpoints).tolist()
+    by_kind = []
+    for kind in (estimated, corrected):
+        place = bin_of(kind.values, edges)
+        by_kind.append([int(kind.counts[place == number].sum()) for number in range(len(edges) - 1)])
+    bins = [Bin(*b) for b in zip(edges[:-1], edges[1:], *by_kind, strict=True)]
+    return Histogram(
+        bins, int(both.counts[both.values < edges[0]].sum()), int(both.counts[both.values > edges[-1]].sum())
+    )
 
 
-def default_cutpoints(distance_m: np.ndarray) -> list[float]:
+def default_cutpoints(distances: DistanceCounts) -> list[float]:
     """Returns equal steps of 1, 2, 5, 10, ... m from 0 (or the step below a negative distance) to the largest distance.
 
     The 99th percentile sets the step, so that a few huge distances do not squeeze all others into one bin. Distances
     beyond twice the 99th percentile are above the last cutpoint.
     """
-    if not len(distance_m):
+    if not distances.n:
         return [0.0, 1.0]
-    bulk = max(float(np.percentile(distance_m, 99)), 1e-9)
-    farthest = min(float(distance_m.max()), 2 * bulk)
+    bulk = max(distances.quantile(0.99), 1e-9)
+    farthest = min(float(distances.values[-1]), 2 * bulk)
     step = max(1.0, nice_step(bulk, _MOST_BINS))
-    lowest = min(0, math.floor(float(distance_m.min()) / step))
+    lowest = min(0, math.floor(float(distances.values[0]) / step))
     lowest = max(lowest, -_MOST_BINS)
     return [step * k for k in range(lowest, max(math.ceil(farthest / step - 1e-9), lowest + 1) + 1)]
 

@@ -15,7 +15,7 @@ from data_prep.archive import Names
 def station_of(estimates: Estimates) -> dict[str, str]:
     """Returns the station of each clip: its site in clips.csv, else its folder; '' for a clip in no folder."""
     site = dict(zip(estimates.clips['video_id'], estimates.clips['site'], strict=True))
-    names = {*site, *estimates.rows['video_id']}
+    names = {*site, *estimates.overview.names}
     return {name: site.get(name) or str(PurePosixPath(name).parent).removeprefix('.') for name in names}
 
 

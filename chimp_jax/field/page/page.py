@@ -10,24 +10,22 @@ import json
 from collections.abc import Sequence
 
 import jinja2
-import pandas as pd
 from etils import epath
 from markupsafe import Markup
 
-from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field.bins import check_cutpoints
 from chimp_jax.field.evaluate import bias_text
 from chimp_jax.field.flags import ONE_FOR_ALL
 from chimp_jax.field.page.cards import format_metres, make_cards
-from chimp_jax.field.page.choice import Choice, Key, Second, choose
-from chimp_jax.field.page.data import Estimates, read_estimates
+from chimp_jax.field.page.choice import Choice, Key, Second, choose_cards, choose_others
+from chimp_jax.field.page.data import Estimates, read_estimates, shown_clips
 from chimp_jax.field.page.ground import PICTURE_PX, drawn_figures, station_section
 from chimp_jax.field.page.histogram import Histogram, count, draw_histogram, short
 from chimp_jax.field.page.known import known_distances, nearest_known
 from chimp_jax.field.page.series import clip_series
 from chimp_jax.field.pictures import thumbnails
 from chimp_jax.field.pictures.palette import ON_DARK, ON_LIGHT, STROKES
-from chimp_jax.field.status import CORRECTED, NO_ANIMAL, PROBLEMS
+from chimp_jax.field.status import NO_ANIMAL, PROBLEMS
 from data_prep.files import write_whole
 
 FLAG_TEXTS = {  # words on a picture, and what they mean
@@ -77,9 +75,12 @@ def write_report(
     if cutpoints is not None:
         check_cutpoints(cutpoints)  # fail before reading the clips
     estimates = read_estimates(folder)
-    histogram = _count(estimates, cutpoints or estimates.options.get('cutpoints'))
-    choice = choose(estimates.rows, histogram.edges_m, n_frames)
+    overview = estimates.overview
+    histogram = count(overview.estimated, overview.corrected, cutpoints or estimates.options.get('cutpoints'))
+    cards = choose_cards(estimates.animals, histogram.edges_m, n_frames)
     known_m, known_note = known_distances(estimates)
+    estimates = shown_clips(estimates, {name for name, *_ in [*cards, *known_m]})
+    choice = Choice(cards, choose_others(estimates.rows, cards, n_frames))
     known = nearest_known(choice.cards[:OPEN_CARDS], estimates, known_m)
     stations = [(figure.epoch.picture, figure.epoch.second) for figure in drawn_figures(estimates.stations)]
     clips_folder = clips_folder or estimates.options.get('clips')
@@ -108,8 +109,7 @@ def render(
     unit = 'observation' if estimates.by_animal else 'second'
     return _template().render(
         estimates=estimates,
-        known=rows,
-        **_overview(estimates, rows),
+        **_overview(estimates),
         errors=_errors(estimates.summary),
         histogram=histogram,
         draw=lambda width_px, height_px: Markup(
@@ -118,20 +118,16 @@ def render(
         cards=cards[:OPEN_CARDS],
         folded=cards[OPEN_CARDS:],
         n_cards=len(cards),
-        n_clips_known=rows['video_id'].nunique(),
+        n_not_drawn=len(estimates.overview.names) - estimates.rows['video_id'].nunique(),
         has_boxes=any(animal['box'] for card in cards for animal in card['animals']),
         by_animal=estimates.by_animal,
         unit=unit,
-        n_seconds=len(estimates.rows.drop_duplicates(SECOND)),
-        n_tracks=len(estimates.rows[estimates.rows['animal'] != ''].drop_duplicates(['video_id', 'animal'])),
         no_frames=no_frames,
         known_note=_sentence(known_note) if known_note else '',
         stations=station_section(estimates.stations, frames),
         **_problems(estimates),
         flags=FLAG_TEXTS,
         flag_words={name: words for name, (words, _) in FLAG_TEXTS.items()},
-        n_one_for_all=int(rows['flags'].str.split().map(lambda names: ONE_FOR_ALL in names).sum()),
-        n_by_flag=rows['flags'].str.split().explode().value_counts().to_dict(),
         per_clip=rows.groupby(['video_id', 'animal'])['distance'].agg(['size', 'min', 'median', 'max']).reset_index(),
         data=_json(
             {
@@ -158,11 +154,6 @@ def _track_css() -> str:
     return (
         css + ' '.join(f'.s{k} {{ stroke-dasharray: {stroke or "none"} }}' for k, stroke in enumerate(STROKES)) + '\n'
     )
-
-
-def _count(estimates: Estimates, cutpoints: Sequence[float] | None) -> Histogram:
-    rows = estimates.rows[estimates.rows['distance'].notna()]
-    return count(rows['distance'].to_numpy(), (rows['status'] == CORRECTED).to_numpy(), cutpoints)
 
 
 def _read_frames(
@@ -196,28 +187,39 @@ def _darkened(estimates: Estimates) -> set[str]:
     return set(clips['video_id'][clips['gamma'] == 'True'])
 
 
-def _overview(estimates: Estimates, known: pd.DataFrame) -> dict:
+def _overview(estimates: Estimates) -> dict:
     """Returns the figures at the top of the page, and what is known about the intervals."""
-    summary, options = estimates.summary, estimates.options
+    summary, options, found = estimates.summary, estimates.options, estimates.overview
     coverage = summary.get('coverage', options.get('coverage'))
-    n_models = estimates.rows['members'].dropna()
-    n_models = n_models[n_models > 0]
+    distances = found.distances
     return {
         'simulated': summary.get('simulated') is True,
         'n_clips': len(estimates.clips),
-        'n_corrected': int((known['status'] == CORRECTED).sum()),
-        'n_flagged': int((known['flags'] != '').sum()),
-        'models': ' to '.join(f'{n:g}' for n in sorted({n_models.min(), n_models.max()})) if len(n_models) else '',
+        'n_clips_known': found.n_clips_known,
+        'n_rows': found.n_rows,
+        'n_seconds': found.n_seconds,
+        'n_tracks': found.n_tracks,
+        'n_known': found.n_known,
+        'n_corrected': found.corrected.n,
+        'n_flagged': found.n_flagged,
+        'n_one_for_all': found.n_one_for_all,
+        'n_by_flag': found.flags,
+        'row_status': dict(found.status.most_common()),
+        'median_m': distances.median(),
+        'farthest_m': float(distances.values[-1]) if distances.n else None,
+        'models': ' to '.join(f'{n:g}' for n in sorted({min(found.members), max(found.members)}))
+        if found.members
+        else '',
         'by_ground': 'ground' in summary,
-        'has_intervals': bool(known['distance_lower'].notna().any()),
-        'has_spread': bool(known['spread'].notna().any()),
+        'has_intervals': found.has_intervals,
+        'has_spread': found.has_spread,
         'no_interval': _sentence(summary.get('no_interval') or 'summary.json gives no reason'),
         'coverage': f'{100 * coverage:g} %' if isinstance(coverage, int | float) and 0 < coverage < 1 else '',
     }
 
 
 def _problems(estimates: Estimates) -> dict:
-    """Returns the clips with problems, and the number of clips and of rows by status."""
+    """Returns the clips with problems, and the number of clips by status."""
     status = estimates.clips['status']
     problems = estimates.clips[status.isin(PROBLEMS)]
     return {
@@ -225,7 +227,6 @@ def _problems(estimates: Estimates) -> dict:
         'n_problems': len(problems),
         'n_no_animal': int((status == NO_ANIMAL).sum()),
         'clip_status': status.value_counts().to_dict(),
-        'row_status': estimates.rows['status'].value_counts().to_dict(),
     }
 
 

@@ -15,9 +15,9 @@ from chimp_jax.field.evaluate import (
     describe_bias,
     evaluate,
     join_truth,
-    read_distances,
     write_evaluation,
 )
+from chimp_jax.field.measured.reading import read_distances
 from chimp_jax.field.measured.screen import screen_lines
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from chimp_jax.field import flags
 from chimp_jax.field.page.choice import rank_doubt
+from chimp_jax.field.page.distance_counts import count_distances
 from chimp_jax.field.page.histogram import count, default_cutpoints, draw_histogram
 from chimp_jax.field.page.page import FLAG_TEXTS, write_report
 from chimp_jax.field.pictures import thumbnails
@@ -227,8 +228,8 @@ def test_earlier_corrections_are_kept(tmp_path):
 
 def test_bins_by_hand():
     # (0, 2]: 0, 1, 2; (2, 4]: 2.5 and a corrected 4; (4, 8]: 8; outside: -1, 8.5, 100.
-    distance_m = np.array([0, 1, 2, 2.5, 4, 8, -1, 8.5, 100])
-    bins = count(distance_m, np.arange(9) == 4, [0, 2, 4, 8])
+    estimated, corrected = count_distances([0, 1, 2, 2.5, 8, -1, 8.5, 100]), count_distances([4])
+    bins = count(estimated, corrected, [0, 2, 4, 8])
     assert bins.bins == [(0, 2, 3, 0), (2, 4, 1, 1), (4, 8, 1, 0)]
     assert (bins.n_nearer, bins.n_farther, bins.unequal) == (1, 2, True)
     # Counts per metre are 1.5, 1 and 0.25; the axis ends at 1.5, so the bars end at the top, at 2/3 and at 1/6.
@@ -255,13 +256,13 @@ def test_bins_by_hand():
     ],
 )
 def test_default_cutpoints(distance_m, cutpoints):
-    assert default_cutpoints(np.array(distance_m)) == pytest.approx(list(cutpoints))
+    assert default_cutpoints(count_distances(distance_m)) == pytest.approx(list(cutpoints))
 
 
 @pytest.mark.parametrize('cutpoints', [[], [3], [0, 2, 2], [4, 2], [0, math.nan]])
 def test_bad_cutpoints(cutpoints):
     with pytest.raises(ValueError, match='two or more rising distances'):
-        count(np.array([1.0]), np.array([False]), cutpoints)
+        count(count_distances([1.0]), count_distances([]), cutpoints)
 
 
 def test_no_rows(tmp_path):

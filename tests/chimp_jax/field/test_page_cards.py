@@ -11,13 +11,18 @@ from make_estimates import COLUMNS, walks, write_estimates
 from PIL import Image
 from test_page import report, row
 
-from chimp_jax.field.page.choice import choose
+from chimp_jax.field.page.choice import Choice, choose_cards, choose_others
 
 EDGES_M = [0, 2, 4, 8]
 
 
 def rows_of(*rows: dict) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=COLUMNS).fillna({'flags': '', 'status': 'ok'})
+
+
+def choose(rows: pd.DataFrame, edges_m, n_frames: int) -> Choice:
+    cards = choose_cards([rows], edges_m, n_frames)
+    return Choice(cards, choose_others(rows, cards, n_frames))
 
 
 def pictures(page) -> dict[str, np.ndarray]:

@@ -4,13 +4,16 @@ import pandas as pd
 import pytest
 
 from chimp_jax.field import summary
+from chimp_jax.field.rows.counts import RowCounts
 
 COUNTS = {'observations': 358, 'stations': 18, 'stations without any': 2, 'regions': 1}
 CLIPS = pd.DataFrame(
     [('a.mp4', 'ok', '', 3), ('b.mp4', 'failed', 'moov atom not found', 0), ('c.mp4', 'no animal', '', 0)],
     columns=['video_id', 'status', 'reason', 'seconds'],
 )
-ROWS = pd.DataFrame({'distance': [1.0, 2.0, 3.0]})
+ROWS = pd.DataFrame({'distance': [1.0, 2.0, 3.0], 'video_id': 'a.mp4', 'time': range(3), 'animal': ''})
+ROWS = ROWS.assign(flags='', status='ok')
+NO_ROWS, COUNTED = RowCounts([ROWS[:0]]), RowCounts([ROWS])
 
 
 def test_the_screen_tells_errors_problems_counts_and_the_next_step():
@@ -46,11 +49,11 @@ def test_the_screen_names_some_clips_and_counts_the_others():
 
 def test_a_problem_or_a_missing_distance_sets_the_exit_code():
     good = CLIPS[CLIPS['status'] != 'failed']
-    assert summary.exit_code(ROWS, good, {}) == 0
-    assert summary.exit_code(ROWS, CLIPS, {}) == 3
-    assert summary.exit_code(pd.DataFrame({'distance': [1.0, None]}), good, {}) == 3
+    assert summary.exit_code(COUNTED, good, {}) == 0
+    assert summary.exit_code(COUNTED, CLIPS, {}) == 3
+    assert summary.exit_code(RowCounts([ROWS.assign(distance=[1.0, None, 2.0])]), good, {}) == 3
     unlooked = pd.DataFrame([('d.mp4', 'not looked at', 'md.json does not name it', 0)], columns=CLIPS.columns)
-    assert summary.exit_code(ROWS, unlooked, {}) == 3
+    assert summary.exit_code(COUNTED, unlooked, {}) == 3
 
 
 def test_a_bias_in_a_bin_is_told_in_words_and_sets_the_exit_code():
@@ -63,17 +66,17 @@ def test_a_bias_in_a_bin_is_told_in_words_and_sets_the_exit_code():
         'By true distance, the models put animals at 0 to 2 m 1.4 m too far, at 2 to 4 m 0.3 m too near.',
         'warning: the mean error is large.',
     ]
-    assert summary.exit_code(ROWS, good, {'out_of_fold': told}) == 0
-    assert summary.exit_code(ROWS, good, {'out_of_fold': warned}) == 3
-    assert summary.exit_code(ROWS[:0], good, {'out_of_fold': warned}) == 0  # no distance, nothing to be wrong
+    assert summary.exit_code(COUNTED, good, {'out_of_fold': told}) == 0
+    assert summary.exit_code(COUNTED, good, {'out_of_fold': warned}) == 3
+    assert summary.exit_code(NO_ROWS, good, {'out_of_fold': warned}) == 0  # no distance, nothing to be wrong
 
 
 def test_models_of_simulated_animals_are_told_and_set_the_exit_code():
     whole = {'distances': 3, 'simulated': True}
     (line, _) = summary.result_lines(whole, CLIPS[:1], 'results')
     assert line.startswith('warning: the models have seen simulated animals only.')
-    assert summary.exit_code(ROWS, CLIPS[:1], whole) == 3
-    assert summary.exit_code(ROWS[:0], CLIPS[:1], whole) == 0
+    assert summary.exit_code(COUNTED, CLIPS[:1], whole) == 3
+    assert summary.exit_code(NO_ROWS, CLIPS[:1], whole) == 0
 
 
 @pytest.mark.parametrize(
@@ -89,7 +92,7 @@ def test_models_of_simulated_animals_are_told_and_set_the_exit_code():
 def test_a_flat_file_that_lacks_moments_sets_the_exit_code_and_says_so(counts, code):
     whole = {'distances': 3, 'distance': COUNTS | counts}
     good = CLIPS[CLIPS['status'] == 'ok']
-    assert summary.exit_code(ROWS, good, whole) == code
+    assert summary.exit_code(COUNTED, good, whole) == code
     (line,) = [line for line in summary.result_lines(whole, good, 'results') if 'flatfile' in line]
     assert (';' in line) == (code == 3)
 

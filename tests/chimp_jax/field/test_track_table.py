@@ -33,8 +33,12 @@ def rows_of(times_s, distance_m, angle_deg, animal='1', **columns):
     return pd.DataFrame({**table, **columns}, index=range(n))
 
 
+def table(*pieces):
+    return pd.concat(make_tracks(pieces, 0.9))
+
+
 def only(rows):
-    tracks = make_tracks(rows, 0.9)
+    tracks = table(rows)
     assert list(tracks) == TRACK_COLUMNS and len(tracks) == 1
     return tracks.iloc[0]
 
@@ -61,9 +65,9 @@ def test_an_animal_that_walks_towards_the_camera():
 
 def test_each_animal_of_each_clip_has_a_row_and_others_none():
     parts = [rows_of(range(4), 5, 0, animal=name, video_id=clip) for clip, name in (('b', '2'), ('b', '1'), ('a', '1'))]
-    tracks = make_tracks(pd.concat([*parts, rows_of(range(4), 5, 0, animal='', video_id='c')]), 0.9)
+    tracks = table(pd.concat([*parts, rows_of(range(4), 5, 0, animal='', video_id='c')]))
     assert list(zip(tracks['video_id'], tracks['animal'], strict=True)) == [('a', '1'), ('b', '1'), ('b', '2')]
-    assert make_tracks(parts[0].assign(animal=''), 0.9).empty
+    assert table(parts[0].assign(animal='')).empty
 
 
 def test_without_angles_there_is_no_speed():
@@ -104,6 +108,6 @@ def test_edges_and_shared_distances_are_flagged():
 def test_the_sampling_interval_is_that_of_the_clip_or_of_the_others():
     every_2 = rows_of([0, 2, 4], 5, 0)
     single = rows_of([6], 5, 0, video_id='b.mp4')
-    tracks = make_tracks(pd.concat([every_2, single]), 0.9)
-    assert tracks['time_in_view_s'].tolist() == [6, 2]
-    assert np.isnan(make_tracks(single, 0.9)['time_in_view_s'].iloc[0])
+    assert table(pd.concat([every_2, single]))['time_in_view_s'].tolist() == [6, 2]
+    assert table(every_2, single)['time_in_view_s'].tolist() == [6, 2]  # of a clip of another piece, too
+    assert np.isnan(table(single)['time_in_view_s'].iloc[0])

@@ -20,7 +20,7 @@ def test_a_distance_becomes_an_observation(tmp_path):
         row('site_1/a.mp4', 4, 3.25, distance_lower=2.5, distance_upper=4.125, flags='dark wide_spread', **box),
         row('site_1/a.mp4', 5, None),
     )
-    summary = merge_camtrap_dp(given, mine, tmp_path / 'out', '2024-05-01T00:00:00Z')
+    summary = merge_camtrap_dp([given], mine, tmp_path / 'out', '2024-05-01T00:00:00Z')
     assert summary == {
         'observations added': 2,
         'kept': 1,
@@ -70,47 +70,47 @@ def test_a_distance_becomes_an_observation(tmp_path):
 def test_the_rest_of_the_package_is_kept_to_the_byte(tmp_path):
     mine = package(tmp_path / 'mine', media=b'\xef\xbb\xbf' + MEDIA.replace('\n', '\r\n').encode())
     before = {path.name: path.read_bytes() for path in mine.iterdir()}
-    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     for name, data in before.items():
         assert (mine / name).read_bytes() == data
         assert name == 'observations.csv' or (tmp_path / 'out' / name).read_bytes() == data
 
 
 def test_again_gives_the_same_bytes_and_replaces_only_ours(tmp_path):
-    merge_camtrap_dp(rows(), package(tmp_path / 'mine'), tmp_path / 'a')
-    merge_camtrap_dp(rows(), tmp_path / 'mine', tmp_path / 'b')
+    merge_camtrap_dp([rows()], package(tmp_path / 'mine'), tmp_path / 'a')
+    merge_camtrap_dp([rows()], tmp_path / 'mine', tmp_path / 'b')
     first = (tmp_path / 'a' / 'observations.csv').read_bytes()
     assert (tmp_path / 'b' / 'observations.csv').read_bytes() == first
-    summary = merge_camtrap_dp(rows(), tmp_path / 'a', tmp_path / 'c')
+    summary = merge_camtrap_dp([rows()], tmp_path / 'a', tmp_path / 'c')
     assert (summary['replaced'], summary['kept']) == (1, 1)
     assert (tmp_path / 'c' / 'observations.csv').read_bytes() == first
-    merge_camtrap_dp(rows(row('site_1/a.mp4', 9, 2.0)), tmp_path / 'a', tmp_path / 'd')
+    merge_camtrap_dp([rows(row('site_1/a.mp4', 9, 2.0))], tmp_path / 'a', tmp_path / 'd')
     assert read(tmp_path / 'd' / 'observations.csv')['observationID'].tolist() == ['o1', 'chimp_jax-m1-9']
 
 
 def test_names_stay_text(tmp_path):
     mine = package(tmp_path / 'mine', media=MEDIA.replace('m1,', '007,').replace('m2,', '1e5,'))
     given = rows(row('site_1/a.mp4', 4, 3.5), row('site 2/b.mp4', 0, 2.0))
-    merge_camtrap_dp(given, mine, tmp_path / 'out')
+    merge_camtrap_dp([given], mine, tmp_path / 'out')
     ids = read(tmp_path / 'out' / 'observations.csv')['observationID'].tolist()
     assert ids == ['o1', 'chimp_jax-1e5-0', 'chimp_jax-007-4']
 
 
 def test_a_package_without_observations_gains_them(tmp_path):
     header = OBSERVATIONS.splitlines()[0] + '\n'
-    summary = merge_camtrap_dp(rows(), package(tmp_path / 'mine', observations=header), tmp_path / 'out')
+    summary = merge_camtrap_dp([rows()], package(tmp_path / 'mine', observations=header), tmp_path / 'out')
     assert (summary['observations added'], summary['kept']) == (1, 0)
     assert read(tmp_path / 'out' / 'observations.csv')['observationID'].tolist() == ['chimp_jax-m1-4']
 
 
 def test_no_rows_keep_the_package(tmp_path):
-    summary = merge_camtrap_dp(rows().iloc[:0], package(tmp_path / 'mine'), tmp_path / 'out')
+    summary = merge_camtrap_dp([rows().iloc[:0]], package(tmp_path / 'mine'), tmp_path / 'out')
     assert (summary['observations added'], summary['kept']) == (0, 1)
 
 
 def test_clips_that_the_package_lacks_are_counted_and_named(tmp_path):
     given = rows(row('site_1/a.mp4', 4, 3.5), row('=cmd.mp4', 0, 1.0))
-    summary = merge_camtrap_dp(given, package(tmp_path / 'mine'), tmp_path / 'out')
+    summary = merge_camtrap_dp([given], package(tmp_path / 'mine'), tmp_path / 'out')
     assert summary['clips not in media.csv'] == ['=cmd.mp4']
     assert summary['left out'] == {'clip not in media.csv': 1}
 
@@ -124,7 +124,7 @@ def test_tags_may_contain_the_marks_of_their_syntax():
 
 def refused(tmp_path, match, given=None, **changes):
     with pytest.raises(ValueError, match=match):
-        merge_camtrap_dp(rows() if given is None else given, package(tmp_path / 'mine', **changes), tmp_path / 'out')
+        merge_camtrap_dp([rows() if given is None else given], package(tmp_path / 'mine', **changes), tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
 
@@ -173,14 +173,14 @@ def test_a_medium_for_two_clips_is_refused(tmp_path):
 
 def test_an_equal_path_goes_before_a_longer_one(tmp_path):
     media = MEDIA + 'm3,d1,2024-03-02T23:59:58Z,site_1/a.mp4,false,video/mp4\n'
-    merge_camtrap_dp(rows(), package(tmp_path / 'mine', media=media), tmp_path / 'out')
+    merge_camtrap_dp([rows()], package(tmp_path / 'mine', media=media), tmp_path / 'out')
     assert read(tmp_path / 'out' / 'observations.csv')['mediaID'].tolist() == ['', 'm3']
 
 
 def test_the_file_name_is_used_if_the_path_is_an_address_without_it(tmp_path):
     media = MEDIA.replace('fileMediatype', 'fileMediatype,fileName').replace('video/mp4', 'video/mp4,a.mp4', 1)
     media = media.replace('video/mp4\n', 'video/mp4,\n').replace('media/site_1/a.mp4', 'https://x.org/77/file')
-    merge_camtrap_dp(rows(), package(tmp_path / 'mine', media=media), tmp_path / 'out')
+    merge_camtrap_dp([rows()], package(tmp_path / 'mine', media=media), tmp_path / 'out')
     assert read(tmp_path / 'out' / 'observations.csv')['mediaID'].tolist() == ['', 'm1']
 
 
@@ -208,16 +208,16 @@ def test_an_angle_of_view_that_gives_no_angle_of_a_box_is_refused(tmp_path, thet
 
 def test_without_a_package_the_remedy_is_named(tmp_path):
     with pytest.raises(ValueError, match='needs your own package.*datapackage.json'):
-        merge_camtrap_dp(rows(), None, tmp_path / 'out')
+        merge_camtrap_dp([rows()], None, tmp_path / 'out')
     with pytest.raises(ValueError, match='cannot be read; give the folder'):
-        merge_camtrap_dp(rows(), tmp_path / 'none', tmp_path / 'out')
+        merge_camtrap_dp([rows()], tmp_path / 'none', tmp_path / 'out')
 
 
 def test_the_users_folder_is_never_written_to(tmp_path):
     mine = package(tmp_path / 'mine')
     for out in (mine, mine / 'out', tmp_path):
         with pytest.raises(ValueError, match='overlaps your package'):
-            merge_camtrap_dp(rows(), mine, out)
+            merge_camtrap_dp([rows()], mine, out)
 
 
 def test_the_own_schema_of_the_package_takes_precedence(tmp_path):
@@ -231,7 +231,7 @@ def test_the_own_schema_of_the_package_takes_precedence(tmp_path):
 
 def test_an_offset_of_zero_is_written_as_the_medium_writes_it(tmp_path):
     mine = package(tmp_path / 'mine', media=MEDIA.replace('58Z', '58+00:00'))
-    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     assert read(tmp_path / 'out' / 'observations.csv')['eventStart'].iloc[1] == '2024-03-03T00:00:02+00:00'
 
 
@@ -240,7 +240,7 @@ def test_the_users_names_of_species(tmp_path):
     seen = rows(*(row('site_1/a.mp4', t, 3.5, label=label) for t, label in enumerate(('Duiker', '', 'bongo'))))
     survey = formats.Survey(package=str(mine), species={'duiker': 'Philantomba monticola', 'animal': 'Mammalia'})
     clips = pd.DataFrame({'video_id': ['site_1/a.mp4'], 'duration_s': [9.0], 'site': ['site_1']})
-    formats.write('camtrap-dp', seen, clips, survey, tmp_path, '2024-05-01T00:00:00Z')
+    formats.write('camtrap-dp', [seen], clips, survey, tmp_path, '2024-05-01T00:00:00Z')
     table = read(tmp_path / 'camtrap-dp' / 'observations.csv')
     assert table['scientificName'].tolist() == ['', 'Philantomba monticola', 'Mammalia', '']  # the first is the user's
 

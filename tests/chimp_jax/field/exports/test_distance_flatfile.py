@@ -50,7 +50,7 @@ def read(folder):
 
 
 def test_columns_and_numbers_by_hand(tmp_path):
-    summary = write_distance(GIVEN, SNAPSHOTS, deployments(), 2, 42, tmp_path)
+    summary = write_distance([GIVEN], SNAPSHOTS, deployments(), 2, 42, tmp_path)
     table = read(tmp_path)
     assert list(table) == [
         'Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance', 'object', 'multiplier',
@@ -76,7 +76,7 @@ def test_columns_and_numbers_by_hand(tmp_path):
 
 def test_bins_and_a_station_that_truncation_empties(tmp_path):
     given = rows(*(('A/x.mp4', t, d) for t, d in enumerate((0.5, 1, 2.5, 4, 8, 8.1))), ('C/z.mp4', 0, 20))
-    summary = write_distance(given, snapshots(given, 1), deployments(), 1, 42, tmp_path, [1, 2.5, 4, 8, 15], 8)
+    summary = write_distance([given], snapshots(given, 1), deployments(), 1, 42, tmp_path, [1, 2.5, 4, 8, 15], 8)
     table = read(tmp_path)
     # [1, 2.5] (2.5, 4] (4, 8], as R's cut(include.lowest = TRUE).
     # 0.5 is too near, 8.1 and 20 too far; C keeps an empty row.
@@ -89,12 +89,13 @@ def test_bins_and_a_station_that_truncation_empties(tmp_path):
 
 
 def test_no_rows_keep_every_station(tmp_path):
-    assert write_distance(GIVEN[:0], snapshots(GIVEN[:0]), deployments(), 2, 42, tmp_path)['stations without any'] == 3
+    counts = write_distance([GIVEN[:0]], snapshots(GIVEN[:0]), deployments(), 2, 42, tmp_path)
+    assert counts['stations without any'] == 3
     assert read(tmp_path)['distance'].tolist() == ['', '', '']
 
 
 def test_no_region_is_one_region(tmp_path):
-    write_distance(GIVEN, SNAPSHOTS, deployments(region='', area_km2=5.0), 2, 42, tmp_path)
+    write_distance([GIVEN], SNAPSHOTS, deployments(region='', area_km2=5.0), 2, 42, tmp_path)
     assert set(read(tmp_path)['Region.Label']) == {'all'}
 
 
@@ -121,12 +122,12 @@ def test_no_region_is_one_region(tmp_path):
             'd.csv:3: .*north. has 2 square km, but 1 in d.csv:2',
             {'deployments': deployments(area_km2=[1.0, 2.0, 3.0])},
         ),
-        ('A/x.mp4 at 0 s: the distance is negative', {'rows': GIVEN.assign(distance=[1, 1, -1, 1, 1])}),
-        ('lacks the column distance_lower', {'rows': GIVEN.drop(columns='distance_lower')}),
+        ('A/x.mp4 at 0 s: the distance is negative', {'pieces': [GIVEN.assign(distance=[1, 1, -1, 1, 1])]}),
+        ('lacks the column distance_lower', {'pieces': [GIVEN.drop(columns='distance_lower')]}),
     ],
 )
 def test_user_errors_are_refused_by_name(tmp_path, match, options):
-    good = {'rows': GIVEN, 'deployments': deployments(), 'snapshot_s': 2, 'theta_deg': 42}
+    good = {'pieces': [GIVEN], 'deployments': deployments(), 'snapshot_s': 2, 'theta_deg': 42}
     with pytest.raises(ValueError, match=match):
         write_distance(snapshots=SNAPSHOTS, out_dir=tmp_path / 'out', **{**good, **options})
     assert not (tmp_path / 'out').exists()
@@ -143,7 +144,7 @@ def test_an_observation_is_a_moment_with_an_animal_not_a_row(tmp_path):
     looked_at = {'A/x.mp4': detector_looks([0, 0.5, 1.97, 3.94, 4.5], [0.5, 1.97, 4.5])}
     keys = set(zip(given['video_id'], given['time'], strict=True))
     found = find_snapshots(looked_at, {'A/x.mp4': 5.0}, keys, pd.Series({'A/x.mp4': 'A'}), 2)
-    summary = write_distance(given, found, deployments(), 2, 42, tmp_path)
+    summary = write_distance([given], found, deployments(), 2, 42, tmp_path)
     assert read(tmp_path)[['Sample.Label', 'distance', 'time']].values.tolist() == [
         ['A', '2', '1'], ['B', '', ''], ['C', '', '']
     ]  # fmt: skip
@@ -217,9 +218,9 @@ def test_known_errors_of_hand_made_files(tmp_path, match, lines, options):
 
 def test_several_kinds_of_animal_are_told_and_doubtful(tmp_path):
     several = GIVEN.assign(label=['duiker', 'duiker', '', 'chimpanzee', 'duiker'])
-    counts = write_distance(several, SNAPSHOTS, deployments(), 2, 42, tmp_path)
+    counts = write_distance([several], SNAPSHOTS, deployments(), 2, 42, tmp_path)
     assert counts['kinds of animal'] == {'duiker': 2, 'animal': 1} and is_doubtful(counts)
     line = describe_export('distance', counts, tmp_path)
     assert 'it counts several kinds as one (duiker 2, animal 1): run again for each kind with --animals' in line
-    one = write_distance(GIVEN.assign(label='duiker'), SNAPSHOTS, deployments(), 2, 42, tmp_path)
+    one = write_distance([GIVEN.assign(label='duiker')], SNAPSHOTS, deployments(), 2, 42, tmp_path)
     assert one['kinds of animal'] == {} and not is_doubtful(one)

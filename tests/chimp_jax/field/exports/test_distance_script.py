@@ -34,7 +34,7 @@ def dealt(distances_m, names, deployments):
     looked_at = {name: table_looks(range(n), []) for name, n in n_seconds.items()}
     site = pd.Series({name: name.partition('/')[0] for name in looked_at}, dtype=object)
     last_s = {name: n - 0.5 for name, n in n_seconds.items()}
-    return rows, find_snapshots(looked_at, last_s, None, site, 1), deployments
+    return [rows], find_snapshots(looked_at, last_s, None, site, 1), deployments
 
 
 def survey(distances_m, stations='ABCDEF', regions=('north',)):

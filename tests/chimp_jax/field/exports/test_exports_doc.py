@@ -34,7 +34,7 @@ def rows():
 
 def test_zamba(tmp_path, rows):
     n_animals = {('north_1/IMG_0001.MP4', 2): 2, ('south_1/IMG_0001.MP4', 0): 2}
-    write_zamba(rows, tmp_path / 'zamba.csv', dict.fromkeys(rows['video_id'], 3.0), n_animals)
+    write_zamba([rows], tmp_path / 'zamba.csv', dict.fromkeys(rows['video_id'], 3.0), n_animals)
     assert (tmp_path / 'zamba.csv').read_text() == block('zamba.csv')
 
 
@@ -46,7 +46,7 @@ def test_distance(tmp_path, rows):
     looked_at = {name: table_looks(mine['time'], [], last_s=2) for name, mine in rows.groupby('video_id')}
     keys = set(zip(rows['video_id'], rows['time'], strict=True))
     snapshots = find_snapshots(looked_at, dict.fromkeys(clips, 2.9), keys, site, 2)
-    write_distance(rows, snapshots, deployments, 2, 42, tmp_path, [0, 2, 5, 10, 15])
+    write_distance([rows], snapshots, deployments, 2, 42, tmp_path, [0, 2, 5, 10, 15])
     assert (tmp_path / 'distance_flatfile.csv').read_text() == block('distance_flatfile.csv')
 
 
@@ -63,7 +63,7 @@ def test_camtrap_dp(tmp_path, rows):
     profile = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/camtrap-dp-profile.json'
     (mine / 'datapackage.json').write_text(json.dumps({'profile': profile, 'resources': resources}))
     speeds = {('north_1/IMG_0001.MP4', '1'): 0.62}
-    counts = merge_camtrap_dp(rows, mine, tmp_path / 'out', speeds=speeds, track_events=True)
+    counts = merge_camtrap_dp([rows], mine, tmp_path / 'out', speeds=speeds, track_events=True)
     assert counts['clips not in media.csv'] == ['south_1/IMG_0001.MP4']
     expected = pd.read_csv(io.StringIO(block('observations.csv')), dtype=str, keep_default_na=False)
     written = pd.read_csv(tmp_path / 'out' / 'observations.csv', dtype=str, keep_default_na=False)

@@ -82,7 +82,7 @@ def test_no_moment_has_an_animal():
 def test_the_flat_file_has_a_row_for_each_animal_and_moment(tmp_path):
     deployments = {'station': ['A'], 'region': 'n', 'area_km2': 1.0, 'active_seconds': 100.0, 'row': 'd.csv:2'}
     options = [pd.DataFrame(deployments), 2, 42, tmp_path]
-    counts = write_distance(TABLE, seen(TABLE), *options, boxes=boxes())
+    counts = write_distance([TABLE], seen(TABLE), *options, boxes=boxes())
     table = pd.read_csv(tmp_path / 'distance_flatfile.csv')
     assert table[['object', 'distance', 'time', 'Effort']].values.tolist() == [
         [1, 1, 0, 50], [2, 2, 2, 50], [3, 7, 1, 50], [4, 3, 4, 50], [5, 8, 4, 50]
@@ -93,6 +93,6 @@ def test_the_flat_file_has_a_row_for_each_animal_and_moment(tmp_path):
     assert '1 distances are of animals that are elsewhere in the second of a snapshot moment' in line
     # A table of whole seconds: moments 2 and 4 have two animals each, but one distance.
     whole = TABLE.drop_duplicates(['time']).drop(columns='animal')
-    counts = write_distance(whole, seen(whole), *options, boxes=boxes())
+    counts = write_distance([whole], seen(whole), *options, boxes=boxes())
     assert counts['observations'] == 3 and counts['moments']['with several animals'] == 2 and is_doubtful(counts)
     assert '2 snapshot moments have several animals but one distance' in describe_export('distance', counts, tmp_path)

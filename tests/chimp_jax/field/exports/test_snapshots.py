@@ -81,7 +81,7 @@ def test_a_station_that_nobody_looked_at_is_left_out_and_named(tmp_path):
     found = find_snapshots({'B/z.mp4': LOOKS['B/z.mp4']}, ENDS_S, TARGETS, SITE, 2)
     rows = pd.DataFrame([('B/z.mp4', 4, 5.5)], columns=['video_id', 'time', 'distance'])
     rows = rows.assign(distance_lower=5.0, distance_upper=6.0)
-    counts = write_distance(rows, found, deployments(), 2, 42, tmp_path, partial_effort=True)
+    counts = write_distance([rows], found, deployments(), 2, 42, tmp_path, partial_effort=True)
     table = pd.read_csv(tmp_path / 'distance_flatfile.csv')
     assert table[['Sample.Label', 'Effort', 'distance']].fillna(-1).values.tolist() == [['B', 20, 5.5], ['C', 20, -1]]
     assert counts['stations not looked at'] == ['A'] and counts['moments']['not looked at'] == 6
@@ -162,7 +162,7 @@ def test_photos_are_no_snapshot_moments(tmp_path):
     ]
     about = {'distance_lower': 1.0, 'distance_upper': 3.0}
     distances = rows.rename(columns={'time_s': 'time'}).assign(distance=2.0, **about)
-    counts = write_distance(distances, found, deployments(), 2, 42, tmp_path)
+    counts = write_distance([distances], found, deployments(), 2, 42, tmp_path)
     assert counts['observations'] == 2 and counts['left out'] == {'photos': 1}
 
 

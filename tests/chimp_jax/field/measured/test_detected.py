@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from chimp_jax.field.calibration.ground_rows import NO_BOX
-from chimp_jax.field.evaluate import evaluate, join_truth, read_distances
+from chimp_jax.field.evaluate import evaluate, join_truth
 from chimp_jax.field.measured.detected import detection_table, seen_animals
 from chimp_jax.field.measured.matching import match_animals
+from chimp_jax.field.measured.reading import read_distances
 from chimp_jax.field.measured.screen import detection_lines, matched_lines, screen_lines
 
 HEADER = 'video_id,time,animal,distance,status,bbox_x,bbox_y,bbox_width,bbox_height'
@@ -51,7 +52,8 @@ def tables(tmp_path, lines=ROWS):
 
 
 def seen(rows, truth):
-    return seen_animals(match_animals(truth, rows), rows, truth['video_id'], ['d.mp4'])
+    has_boxes = bool(rows['bbox_x'].notna().any())
+    return seen_animals(match_animals(truth, rows), rows, truth['video_id'], ['d.mp4'], has_boxes)
 
 
 def test_an_animal_without_a_box_in_its_second_is_not_detected(tmp_path):

@@ -31,7 +31,7 @@ SPEEDS = {(A, '1'): 0.51249, (A, '2'): float('nan'), (B, '1'): 0.0}
 
 def merged(tmp_path, given=GIVEN, observations=HEADER, media=MEDIA, **options):
     mine = package(tmp_path / 'mine', observations=observations, media=media)
-    counts = merge_camtrap_dp(rows(*given), mine, tmp_path / 'out', speeds=SPEEDS, **options)
+    counts = merge_camtrap_dp([rows(*given)], mine, tmp_path / 'out', speeds=SPEEDS, **options)
     made = read_package(tmp_path / 'out')
     check_package(made)
     assert descriptor_faults(made) == []
@@ -95,7 +95,7 @@ def test_events_of_the_owner_stay_and_lend_their_id_and_their_species(tmp_path):
     assert counts['events beside yours'] == 2
     assert '2 tracks are in media of which you have event-based' in describe_export('camtrap-dp', counts, 'out')
     # Again, without the tracks: all rows of the earlier run are replaced, and the owner's one is kept.
-    again = merge_camtrap_dp(rows(*GIVEN), tmp_path / 'out', tmp_path / 'again')
+    again = merge_camtrap_dp([rows(*GIVEN)], tmp_path / 'out', tmp_path / 'again')
     assert (again['kept'], again['replaced'], again['observations added']) == (1, 7, 4)
 
 
@@ -104,7 +104,7 @@ def test_a_package_of_media_alone_says_that_it_has_events(tmp_path):
     path = mine / 'datapackage.json'
     path.write_text(path.read_text().replace('"event"\n', '"media"\n').replace('"media",\n      "media"', '"media"'))
     assert json.loads(path.read_text())['project']['observationLevel'] == ['media']
-    merge_camtrap_dp(rows(*GIVEN), mine, tmp_path / 'out', track_events=True)
+    merge_camtrap_dp([rows(*GIVEN)], mine, tmp_path / 'out', track_events=True)
     made = json.loads((tmp_path / 'out' / 'datapackage.json').read_text())
     assert made['project']['observationLevel'] == ['media', 'event']
 
@@ -140,7 +140,7 @@ def test_the_official_example_with_tracks_fits_the_official_schemas(tmp_path):
     given = [row(name, 0, 3.5, animal=animal, angle=-90.0) for name in names for animal in ('1', '2')]
     speeds = {(name, '1'): 0.75 for name in names}
     out = tmp_path / 'out'
-    counts = merge_camtrap_dp(rows(*given), OFFICIAL / 'example', out, speeds=speeds, track_events=True)
+    counts = merge_camtrap_dp([rows(*given)], OFFICIAL / 'example', out, speeds=speeds, track_events=True)
     # 258 of the 423 media, which are photos, may have an animal; two animals each.
     assert (counts['observations added'], counts['events added'], counts['kept']) == (516, 516, 549)
     table = read(out / 'observations.csv')

@@ -49,7 +49,7 @@ def test_faults_of_the_descriptor_are_told(tmp_path, changes, fault):
 def test_the_users_faults_do_not_stop_the_export(tmp_path):
     mine = package(tmp_path / 'mine')
     (mine / 'datapackage.json').write_text(json.dumps({'profile': f'{URL}x', 'resources': resources()}))
-    counts = merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    counts = merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     assert counts['observations added'] == 1
     assert "'created' is a required property" in counts['faults of datapackage.json']
 
@@ -61,7 +61,7 @@ def test_the_profile_of_gbif(tmp_path):
     described = [{**r, 'schema': f'{GBIF}/table-schemas/{r["name"]}.json'} for r in resources()]
     profile = f'{GBIF}/profile/camtrap-dp-profile.json'
     assert faults(tmp_path, profile=profile, resources=described) == []
-    assert merge_camtrap_dp(rows(), tmp_path / 'mine', tmp_path / 'out')['observations added'] == 1
+    assert merge_camtrap_dp([rows()], tmp_path / 'mine', tmp_path / 'out')['observations added'] == 1
 
 
 def test_data_package_2(tmp_path):
@@ -76,7 +76,7 @@ def test_data_package_2(tmp_path):
     descriptor['$schema'] = descriptor.pop('profile')
     (mine / 'datapackage.json').write_text(json.dumps(descriptor))
     assert descriptor_faults(read_package(mine)) == []
-    assert merge_camtrap_dp(rows(), mine, tmp_path / 'out')['observations added'] == 1
+    assert merge_camtrap_dp([rows()], mine, tmp_path / 'out')['observations added'] == 1
 
 
 def test_copies_of_the_standards_files_in_the_package(tmp_path):
@@ -86,7 +86,7 @@ def test_copies_of_the_standards_files_in_the_package(tmp_path):
     shutil.copy(SCHEMAS / 'camtrap-dp-profile.json', mine / 'schemas' / 'profile.json')
     for resource in described:
         shutil.copy(SCHEMAS / f'{resource["name"]}-table-schema.json', mine / resource['schema'])
-    assert merge_camtrap_dp(rows(), mine, tmp_path / 'out')['faults of datapackage.json'] == []
+    assert merge_camtrap_dp([rows()], mine, tmp_path / 'out')['faults of datapackage.json'] == []
     assert len(list((tmp_path / 'out' / 'schemas').iterdir())) == 4
     (mine / 'schemas' / 'profile.json').unlink()
     with pytest.raises(ValueError, match='names schemas/profile.json, but this file is missing'):

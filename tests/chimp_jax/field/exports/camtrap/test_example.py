@@ -30,7 +30,7 @@ def observed(*cells):
 
 def merged(tmp_path, observations, *given, **changes):
     mine = package(tmp_path / 'mine', observations=observations, **changes)
-    counts = merge_camtrap_dp(rows(*given), mine, tmp_path / 'out')
+    counts = merge_camtrap_dp([rows(*given)], mine, tmp_path / 'out')
     check_package(read_package(tmp_path / 'out'))
     table = read(tmp_path / 'out' / 'observations.csv')
     return counts, table[table['observationID'].str.startswith('chimp_jax-')]
@@ -42,7 +42,7 @@ def test_the_official_example_keeps_every_class_and_validates(tmp_path):
     media = read(OFFICIAL / 'example' / 'media.csv')
     cards = media['fileName'].str.partition('-')[2]  # 20200709093328-RCNX0001.JPG
     given = [row(f'{d}/100RECNX/{name}', 0, 3.5) for d, name in zip(media['deploymentID'], cards, strict=True)]
-    counts = merge_camtrap_dp(rows(*given), OFFICIAL / 'example', tmp_path / 'out')
+    counts = merge_camtrap_dp([rows(*given)], OFFICIAL / 'example', tmp_path / 'out')
     # The 423 media hold 112 blank, 33 human and 20 vehicle ones. 40 media have two species.
     assert (counts['observations added'], counts['kept']) == (258, 549)
     assert counts['left out'] == {'medium without an animal': 165}
@@ -98,7 +98,7 @@ def test_the_species_of_the_owner_and_of_the_row(tmp_path):
     )
     survey = formats.Survey(package=str(mine), species={'duiker': 'Philantomba monticola'})
     clips = pd.DataFrame({'video_id': given['video_id'].unique(), 'duration_s': 9.0, 'site': 'x'})
-    counts = formats.write('camtrap-dp', given, clips, survey, tmp_path, '2024-05-01T00:00:00Z')
+    counts = formats.write('camtrap-dp', [given], clips, survey, tmp_path, '2024-05-01T00:00:00Z')
     added = read(tmp_path / 'camtrap-dp' / 'observations.csv')[3:].set_index('observationID')['scientificName']
     assert added.to_dict() == {
         'chimp_jax-m1-0': 'Cephalophus',
@@ -133,11 +133,11 @@ def test_a_package_of_events_alone_says_what_it_has_now(tmp_path, levels, distan
 
 def test_rows_that_lost_their_tag_are_refused(tmp_path):
     mine = package(tmp_path / 'mine')
-    merge_camtrap_dp(rows(), mine, tmp_path / 'a')
+    merge_camtrap_dp([rows()], mine, tmp_path / 'a')
     path = tmp_path / 'a' / 'observations.csv'
     path.write_text(path.read_text().replace('distanceMethod', 'method'))
     with pytest.raises(ValueError, match='observations.csv:3: .*chimp_jax-m1-4.*lacks the tag distanceMethod'):
-        merge_camtrap_dp(rows(row('site_1/a.mp4', 9, 3.0)), tmp_path / 'a', tmp_path / 'b')
+        merge_camtrap_dp([rows(row('site_1/a.mp4', 9, 3.0))], tmp_path / 'a', tmp_path / 'b')
 
 
 def test_missing_values_in_words_are_no_names(tmp_path):
@@ -151,7 +151,7 @@ def test_the_owners_species_counts_before_the_name_of_any_animal(tmp_path):
     text = observed(('o1', 'm1', 'animal', 'Cephalophus'))
     mine = package(tmp_path / 'mine', observations=text)
     given = rows(row('site_1/a.mp4', 0, 3.0, label=''), row('site 2/b.mp4', 0, 3.0, label=None))
-    counts = merge_camtrap_dp(given, mine, tmp_path / 'out', scientific_names={'animal': 'Mammalia'})
+    counts = merge_camtrap_dp([given], mine, tmp_path / 'out', scientific_names={'animal': 'Mammalia'})
     added = read(tmp_path / 'out' / 'observations.csv').set_index('observationID')['scientificName']
     assert (added['chimp_jax-m1-0'], added['chimp_jax-m2-0']) == ('Cephalophus', 'Mammalia')
     assert counts['changes of datapackage.json'] == ['taxonomic has Cephalophus too', 'taxonomic has Mammalia too']

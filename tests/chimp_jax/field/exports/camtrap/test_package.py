@@ -43,7 +43,7 @@ def test_exif_data_of_any_type_and_missing_values_in_four_forms(tmp_path):
     head, event = OBSERVATIONS.splitlines()
     observations = f'{head},individualSpeed,individualPositionAngle\n{event},nan,\n'.replace(',2,"a', ',NA,"a')
     mine = package(tmp_path / 'mine', media=media, observations=observations)
-    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     table = read(tmp_path / 'out' / 'observations.csv')
     assert table.loc[0, ['count', 'individualSpeed', 'individualPositionAngle']].tolist() == ['NA', 'nan', '']
     check_package(read_package(tmp_path / 'out'))
@@ -87,7 +87,7 @@ def test_a_profile_in_the_package_tells_the_version_and_is_copied(tmp_path, vers
     (mine / 'own').mkdir()
     (mine / 'own' / 'profile.json').write_text(json.dumps({'$defs': {'version': {'pattern': version}}}))
     if is_read:
-        merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+        merge_camtrap_dp([rows()], mine, tmp_path / 'out')
         assert (tmp_path / 'out' / 'own' / 'profile.json').read_bytes() == (mine / 'own/profile.json').read_bytes()
     else:
         with pytest.raises(ValueError, match='is not Camtrap DP 1.0'):
@@ -98,7 +98,7 @@ def test_marks_of_windows_are_read_and_kept(tmp_path):
     mine = package(tmp_path / 'mine')
     for path in mine.iterdir():
         path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes().replace(b'\n', b'\r\n'))
-    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     assert (tmp_path / 'out' / 'media.csv').read_bytes() == (mine / 'media.csv').read_bytes()
     assert len(read(tmp_path / 'out' / 'observations.csv')) == 2
 
@@ -115,11 +115,11 @@ def packed(tmp_path):
 
 def test_packed_tables(tmp_path):
     mine = packed(tmp_path)
-    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     assert (tmp_path / 'out' / 'media.csv.gz').read_bytes() == (mine / 'media.csv.gz').read_bytes()
     made = (tmp_path / 'out' / 'observations.csv.gz').read_bytes()
     assert len(gzip.decompress(made).splitlines()) == 3
-    merge_camtrap_dp(rows(), tmp_path / 'out', tmp_path / 'again')
+    merge_camtrap_dp([rows()], tmp_path / 'out', tmp_path / 'again')
     assert (tmp_path / 'again' / 'observations.csv.gz').read_bytes() == made
 
 
@@ -152,7 +152,7 @@ def test_an_archive_is_read_as_a_folder(tmp_path, above):
     mine = package(tmp_path / 'mine')
     more = [('__MACOSX/datapackage.json', 'x'), (f'{above}media/a.mp4', b'a clip'), (f'{above}media/', '')]
     archive = archive_of(mine, tmp_path / 'Agouti.ZIP', above, more)
-    assert merge_camtrap_dp(rows(), mine, tmp_path / 'a') == merge_camtrap_dp(rows(), archive, tmp_path / 'b')
+    assert merge_camtrap_dp([rows()], mine, tmp_path / 'a') == merge_camtrap_dp([rows()], archive, tmp_path / 'b')
     assert {p.name: p.read_bytes() for p in (tmp_path / 'a').iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / 'b').iterdir()
     }
@@ -183,7 +183,7 @@ def test_an_archive_with_a_harmful_name_is_refused_and_writes_nothing(tmp_path, 
     archive = archive_of(package(tmp_path / 'mine'), tmp_path / 'mine.zip', more=[(name, '/etc/passwd')])
     before = sorted(tmp_path.rglob('*'))
     with pytest.raises(ValueError, match=f'mine.zip has .*{match}') as refusal:
-        merge_camtrap_dp(rows(), archive, tmp_path / 'out')
+        merge_camtrap_dp([rows()], archive, tmp_path / 'out')
     assert '\n' not in str(refusal.value)
     assert sorted(tmp_path.rglob('*')) == before
 
@@ -245,7 +245,7 @@ def test_every_file_of_the_package_is_read_before_there_are_distances(tmp_path):
     (mine / 'extra.bin').write_bytes(bytes(range(256)))
     archive = archive_of(mine, tmp_path / 'mine.zip', './')
     check_merge(['site_1/a.mp4'], archive, tmp_path / 'out')
-    merge_camtrap_dp(rows(), archive, tmp_path / 'out')
+    merge_camtrap_dp([rows()], archive, tmp_path / 'out')
     assert (tmp_path / 'out' / 'extra.bin').read_bytes() == bytes(range(256))
     data = archive.read_bytes()
     at = data.index(b'extra.bin') + len('extra.bin') + 9  # in its packed bytes
@@ -282,7 +282,7 @@ def test_an_empty_cell_is_written_as_the_packages_own_schema_asks(tmp_path):
     described[2]['schema'] = 'own.json'
     mine = package(tmp_path / 'mine', observations=OBSERVATIONS.replace('d1,,', 'd1,-,'), resources=described)
     (mine / 'own.json').write_text(json.dumps(own))
-    merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     table = read(tmp_path / 'out' / 'observations.csv')
     assert table['lifeStage'].tolist() == ['-', '-'] and table['individualPositionRadius'].tolist() == ['-', '3.5']
 
@@ -291,7 +291,7 @@ def test_the_size_and_checksum_of_the_observations_stay_right(tmp_path):
     described = resources()
     described[2] |= {'bytes': len(OBSERVATIONS), 'hash': hashlib.md5(OBSERVATIONS.encode()).hexdigest()}
     mine = package(tmp_path / 'mine', resources=described)
-    counts = merge_camtrap_dp(rows(), mine, tmp_path / 'out')
+    counts = merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     data = (tmp_path / 'out' / 'observations.csv').read_bytes()
     written = json.loads((tmp_path / 'out' / 'datapackage.json').read_text())['resources'][2]
     assert (written['bytes'], written['hash']) == (len(data), hashlib.md5(data).hexdigest())
