@@ -10,9 +10,10 @@ a box follows from its foot point on the ground of the station, which the known 
 The targets are all seconds of all clips, or every Nth second (--every N), or the seconds with an animal (--detect or
 --detections), or the seconds of a table (--targets). DIR gets distances.csv, clips.csv (a row for every clip, readable
 or not), summary.json and the files of --format; with boxes also tracks.csv, and with distances from the ground
-boxes.csv and stations.json. Run the same command again to resume after an interruption. With other flags it computes
-only what they change. If you write distances into DIR/corrections.csv (video_id,time,distance and, if a second has
-several animals, animal), they replace the estimates on the next run.
+boxes.csv and stations.json. A table of more than 1,000,000 rows is a folder of parquet files, such as DIR/distances,
+in place of a CSV file. Run the same command again to resume after an interruption. With other flags it computes only
+what they change. If you write distances into DIR/corrections.csv (video_id,time,distance and, if a second has several
+animals, animal), they replace the estimates on the next run.
 """
 
 import argparse

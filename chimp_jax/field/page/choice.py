@@ -80,7 +80,7 @@ def rank_doubt(rows: pd.DataFrame) -> pd.DataFrame:
             'corrected': rows['status'] == status.CORRECTED,
             'kind': np.select([half_m.notna(), rows['spread'].notna()], [0, 1], 2),
             'doubt': -rows['spread'].fillna(half_m).fillna(0) / rows['distance'].clip(lower=FLOOR_M),
-            'flags': -rows['flags'].str.split().str.len(),
+            'flags': rows['flags'].map({text: -len(text.split()) for text in rows['flags'].unique()}),  # few texts
             'video_id': rows['video_id'],
             'time': rows['time'],
         }

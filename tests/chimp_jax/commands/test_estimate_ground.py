@@ -9,7 +9,10 @@ import pytest
 from make_clips import numbered_frames, write_clip
 
 from chimp_jax.commands import entry
+from chimp_jax.commands.estimating import distances
 from chimp_jax.ensemble.prediction_tables import SECOND
+from chimp_jax.field.rows import write
+from chimp_jax.field.rows.read import open_rows
 from chimp_jax.models import detector
 from data_prep.inputs.detections import read_detections
 
@@ -279,3 +282,27 @@ def test_with_members_the_ground_is_combined_where_it_lowers_the_error(runs, sta
 def test_flags_that_do_not_fit_are_refused(station, capsys, flags, message):
     assert estimate(station, *flags) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_result_in_parts_has_the_rows_of_the_csv_file(station, capsys, monkeypatch):
+    write_clip(station / 'clips' / 'B' / 'b.mp4', numbered_frames(32), 8)
+    found = {'A/a.mp4': [box_at(4, frame_number=0)], 'B/b.mp4': [box_at(5 + i, frame_number=8 * i) for i in range(3)]}
+    write_detections(station / 'md.json', found)
+    flags = ['--detections', station / 'md.json', '--format', 'zamba']
+    assert estimate(station, *flags) == 3
+    whole, tracks = (pd.read_csv(station / 'out' / f'{name}.csv') for name in ('distances', 'tracks'))
+    files = {name: (station / 'out' / name).read_bytes() for name in ('clips.csv', 'zamba.csv')}
+    capsys.readouterr()
+    monkeypatch.setattr(distances, 'PIECE_ROWS', 1)
+    monkeypatch.setattr(write, 'PART_ROWS', 1)
+    monkeypatch.setattr(write, 'CSV_ROWS', 0)
+    assert estimate(station, *flags) == 3
+    assert f'4 distances of 2 clips in {station}/out/distances, a folder of 2 parquet files' in capsys.readouterr().out
+    out = station / 'out'
+    assert not (out / 'distances.csv').exists() and not (out / 'tracks.csv').exists()
+    for name, table in (('distances', whole), ('tracks', tracks)):
+        stored = pd.concat(open_rows(out, name), ignore_index=True).replace('', np.nan)
+        pd.testing.assert_frame_equal(stored, table, check_dtype=False)
+    assert files == {name: (out / name).read_bytes() for name in files}
+    assert json.loads((out / 'summary.json').read_text())['parts'] == {'distances': 2, 'tracks': 2}
+    assert entry.main(['report', str(out)]) == 0 and 'are not drawn' not in (out / 'report.html').read_text()

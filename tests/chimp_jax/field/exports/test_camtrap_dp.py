@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from make_packages import DEPLOYMENTS, MEDIA, OBSERVATIONS, URL, package, read, row, rows
 
-from chimp_jax.field.exports import formats
+from chimp_jax.field.exports import camtrap_dp, formats
 from chimp_jax.field.exports.camtrap.check import check_package
 from chimp_jax.field.exports.camtrap.media_match import media_of_clips
 from chimp_jax.field.exports.camtrap.observations import tags_of, tags_text
@@ -267,4 +267,12 @@ def test_what_a_package_cannot_take_is_known_before_there_are_distances(tmp_path
         check_merge(['site_1/a.mp4'], mine, mine / 'camtrap-dp')
     with pytest.raises(ValueError, match=match):
         check_merge(clips, package(tmp_path / 'other', **fault), tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_result_that_is_too_large_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(camtrap_dp, 'MOST_ROWS', 3)
+    mine, given = package(tmp_path / 'mine'), rows()
+    with pytest.raises(ValueError, match='has more than 3 rows, .*; make a package for some of the deployments'):
+        merge_camtrap_dp([given[:2], given[:2]], mine, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
