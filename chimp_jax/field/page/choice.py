@@ -20,7 +20,7 @@ from chimp_jax.field.bins import bin_of
 
 FLOOR_M = 2.0  # nearer estimates are divided by this: an estimate of 0.1 m is not ten times as doubtful as one of 1 m
 
-_RANKED = [*SECOND, 'distance', 'distance_upper', 'spread', 'flags', 'status']
+RANKED = [*SECOND, 'distance', 'distance_upper', 'spread', 'flags', 'status']
 
 Second = tuple[str, int]  # (video_id, time)
 Key = tuple[str, int, str]  # (video_id, time, animal): a row of distances.csv
@@ -34,16 +34,16 @@ class Choice(NamedTuple):
 
 
 def choose_cards(pieces: Iterable[pd.DataFrame], edges_m: Sequence[float], n_frames: int) -> list[Second]:
-    """Chooses at most n_frames seconds of rows (distances.csv), each clip in one piece: the cards of a Choice.
+    """Chooses at most n_frames seconds of rows (RANKED), each clip in one piece: the cards of a Choice.
 
     Each clip has one card, its most doubtful second. The cards take turns through the bins of edges_m, so that each
     bin, and the distances on either side of all bins, has one of the first cards. Clips in which a person corrected
     every second come last.
     """
-    first = pd.DataFrame(columns=[*_RANKED, 'turn'])
+    first = pd.DataFrame(columns=[*RANKED, 'turn'])
     for rows in pieces:
-        of_clips = rank_doubt(rows[_RANKED]).drop_duplicates('video_id')
-        both = pd.concat([first[_RANKED], of_clips], ignore_index=True) if len(first) else of_clips
+        of_clips = rank_doubt(rows[RANKED]).drop_duplicates('video_id')
+        both = pd.concat([first[RANKED], of_clips], ignore_index=True) if len(first) else of_clips
         first = rank_doubt(both.reset_index(drop=True))
         done = first['status'] == status.CORRECTED
         first['turn'] = first.groupby([done, bin_of(first['distance'], edges_m)], sort=False).cumcount()

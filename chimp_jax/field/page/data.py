@@ -11,8 +11,8 @@ from etils import epath
 from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND, with_animal
 from chimp_jax.field.calibration.station_file import StationsFile, read_stations
 from chimp_jax.field.corrections import name_animals, read_corrections
-from chimp_jax.field.page.choice import Key, Second
-from chimp_jax.field.page.overview import Overview
+from chimp_jax.field.page.choice import RANKED, Key, Second
+from chimp_jax.field.page.overview import COUNTED, Overview
 from chimp_jax.field.rows.read import LIST, Pieces, StoredRows, open_rows
 from chimp_jax.field.status import (
     CLIPS,
@@ -39,11 +39,11 @@ _REMEDY = 'run the same chimp-distance estimate command again to write it'
 class Estimates(NamedTuple):
     """The content of the folder.
 
-    animals: the animals of distances.csv in pieces, sorted by KEY: time is int, the other numbers are float (NaN if
-    empty), the rest is text; animal is '' if a row is about its second as a whole. overview: of all rows. rows: the
-    animals that the page shows: all, or, if the result is in parts, those of some clips (see shown_clips). clips:
-    clips.csv, one row per clip; gamma is 'True' if the clip was gamma-corrected. tracks: tracks.csv, with
-    TRACK_NUMBERS, of the clips of rows; None if there is no such file.
+    animals: all animals of distances.csv in pieces, with the columns RANKED. overview: of all rows. rows: the animals
+    that the page shows, sorted by KEY: all, or, if the result is in parts, those of some clips (see shown_clips). Their
+    time is int, the other numbers are float (NaN if empty), the rest is text; animal is '' if a row is about its second
+    as a whole. clips: clips.csv, one row per clip; gamma is 'True' if the clip was gamma-corrected. tracks: tracks.csv,
+    with TRACK_NUMBERS, of the clips of rows; None if there is no such file.
     """
 
     folder: epath.Path
@@ -76,10 +76,9 @@ def read_estimates(folder) -> Estimates:
         rows = animal_rows(pieces[0]).reset_index(drop=True)
         animals = [rows]
     else:
-        columns = [*KEY, *NUMBERS, *BOX, 'flags', 'status']
-        pieces = Pieces(lambda: stored.pieces(columns))
-        rows, animals = stored.of_clips([], columns), Pieces(lambda: map(animal_rows, pieces))
-        file = stored.folder / LIST
+        pieces = stored.pieces(COUNTED)
+        animals = Pieces(lambda: map(animal_rows, stored.pieces(RANKED)))
+        rows, file = stored.of_clips([], [*KEY, *NUMBERS, *BOX, 'flags', 'status']), stored.folder / LIST
     overview = Overview(pieces)
     return Estimates(
         folder=folder,

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from chimp_jax.ensemble.prediction_tables import SECOND
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND
 from chimp_jax.field.flags import ONE_FOR_ALL
 from chimp_jax.field.page.distance_counts import DistanceCounts, count_distances
 from chimp_jax.field.status import CORRECTED, KNOWN, animal_rows
+
+COUNTED = [*KEY, 'distance', 'distance_lower', 'spread', 'members', 'flags', 'status']  # columns of distances.csv
 
 
 class Overview:
