@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from etils import epath
 
 from chimp_jax.field.rows.read import LIST, Part, StoredRows
-from data_prep.files import unfinished_file, write_json, write_whole
+from data_prep.files import put_in_place, unfinished_file, write_json, write_whole
 
 CSV_ROWS = 1_000_000  # a spreadsheet takes 1,048,576
 PART_ROWS = 250_000  # about 100 MB in memory
@@ -124,7 +124,7 @@ def _publish_parts(staged: StoredRows) -> StoredRows:
     parts = []
     for part in staged.parts:
         named = part._replace(file=part.file.replace(_UNFINISHED, 'part-'))
-        (folder / part.file).replace(folder / named.file)
+        put_in_place(folder / part.file, folder / named.file)
         parts.append(named)
     write_json(folder / LIST, {'rows': staged.n_rows, 'parts': [part._asdict() for part in parts]})
     return StoredRows(folder, parts)
