@@ -5,8 +5,13 @@
 # number of snapshot moments. The script fits two detection functions, draws them into distance.pdf, tests them, marks
 # a fit that is unusable, and resamples the stations.
 
-flatfile <- read.csv("@@flatfile@@", na.strings = "", encoding = "UTF-8",
-                     colClasses = c(Region.Label = "character", Sample.Label = "character"))
+read_table <- function(file) {
+  read.csv(file, na.strings = "", encoding = "UTF-8",
+           colClasses = c(Region.Label = "character", Sample.Label = "character"))
+}
+flatfile <- read_table("@@flatfile@@")
+# Tables with redraws of the true distances, if the export was asked for them (--redraws).
+redraws <- sort(list.files("@@redraws@@", pattern = "^distance_flatfile_[0-9]+[.]csv$", full.names = TRUE))
 
 # ---- Settings: look at distance.pdf, change them here, and run the script again ----
 # Limits of the bins in metres; NULL: exact distances. A limit cannot lie inside a bin of the file.
@@ -34,36 +39,38 @@ attempt <- function(what, value) {   # tells why a step failed, and the script g
   })
 }
 
-# `stations` keeps the stations without detections, because their effort counts. `detections` has only the distances.
-stations <- flatfile[, c("Region.Label", "Area", "Sample.Label", "Effort", "distance", "object")]
-if (!is.null(cutpoints)) {   # the middle of each bin, so that R chooses the same bin as the file
+if (!is.null(cutpoints)) {
   inside <- sapply(cutpoints, function(limit) any(flatfile$distbegin < limit & limit < flatfile$distend, na.rm = TRUE))
   if (any(inside)) {
     stop("the cutpoint ", cutpoints[inside][1], " lies inside a bin of @@flatfile@@; ",
          "run chimp-distance estimate with these cutpoints")
   }
-  stations$distance <- (flatfile$distbegin + flatfile$distend) / 2
   truncation <- list(left = cutpoints[1], right = cutpoints[length(cutpoints)])
 }
-outside <- !is.na(stations$distance) &
-  (stations$distance < truncation$left | stations$distance > truncation$right)
-if (any(outside)) cat(sum(outside), "distances outside the truncation are left out\n")
-stations$distance[outside] <- NA
-stations$object[outside] <- NA
-with_distance <- unique(stations$Sample.Label[!is.na(stations$distance)])
-stations <- stations[!is.na(stations$distance) |
-                       (!stations$Sample.Label %in% with_distance & !duplicated(stations$Sample.Label)), ]
+# Returns a row for each distance in the truncation, and one for each station without any, because its effort counts.
+within_truncation <- function(table) {
+  stations <- table[, c("Region.Label", "Area", "Sample.Label", "Effort", "distance", "object")]
+  # With bins the middle of each bin, so that R chooses the same bin as the file.
+  if (!is.null(cutpoints)) stations$distance <- (table$distbegin + table$distend) / 2
+  outside <- !is.na(stations$distance) &
+    (stations$distance < truncation$left | stations$distance > truncation$right)
+  if (any(outside)) cat(sum(outside), "distances outside the truncation are left out\n")
+  stations$distance[outside] <- NA
+  stations$object[outside] <- NA
+  with_distance <- unique(stations$Sample.Label[!is.na(stations$distance)])
+  stations[!is.na(stations$distance) |
+             (!stations$Sample.Label %in% with_distance & !duplicated(stations$Sample.Label)), ]
+}
+fit_function <- function(detections, key) {
+  ds(detections, truncation = truncation, transect = "point", key = key, adjustment = NULL,
+     cutpoints = cutpoints, convert_units = conversion)
+}
+stations <- within_truncation(flatfile)
 detections <- stations[!is.na(stations$distance), c("object", "distance")]
 if (nrow(detections) == 0) stop("@@flatfile@@ has no distance to fit")
 
-fits <- list(
-  hn = attempt("The half-normal fit", ds(
-    detections, truncation = truncation, transect = "point", key = "hn", adjustment = NULL,
-    cutpoints = cutpoints, convert_units = conversion)),
-  hr = attempt("The hazard-rate fit", ds(
-    detections, truncation = truncation, transect = "point", key = "hr", adjustment = NULL,
-    cutpoints = cutpoints, convert_units = conversion))
-)
+fits <- list(hn = attempt("The half-normal fit", fit_function(detections, "hn")),
+             hr = attempt("The hazard-rate fit", fit_function(detections, "hr")))
 fits <- Filter(Negate(is.null), fits)
 if (length(fits) == 0) stop("no detection function could be fitted")
 
@@ -139,6 +146,59 @@ if (resamples > 0 && length(unique(stations$Sample.Label)) < 2) {
   }
 }
 
+# ---- The error of the distances ----
+# The tables in @@redraws@@ have true distances, drawn as the out-of-fold predictions of the models say that true
+# distances scatter around estimates. Each table is fitted. Rubin's rules combine the densities on the logarithmic
+# scale, with the degrees of freedom of Barnard and Rubin (1999).
+fit_redraw <- function(file, key) {
+  stations <- within_truncation(read_table(file))
+  detections <- stations[!is.na(stations$distance), c("object", "distance")]
+  fit <- fit_function(detections, key)
+  total <- as.data.frame(dht2(
+    fit, flatfile = stations, strat_formula = strata, convert_units = conversion,
+    sample_fraction = sample_fraction, multipliers = multipliers))
+  total <- total[nrow(total), ]
+  share <- as.numeric(summary(fit)$ds$average.p)[1]
+  share_cv <- as.numeric(c(summary(fit)$ds$average.p.se, NA))[1] / share
+  if (why_unusable(share, share_cv, total$Abundance_CV) != "") stop("the fit is unusable")
+  each <- ceiling(resamples / length(redraws))
+  resampled <- if (resamples > 0 && length(unique(stations$Sample.Label)) > 1) bootdht(
+    fit, flatfile = stations, resample_transects = TRUE, nboot = each, summary_fun = density_of,
+    convert_units = conversion, sample_fraction = sample_fraction, multipliers = multipliers, progress_bar = "none")
+  list(density = total$Abundance / total$Area, cv = total$Abundance_CV,
+       resampled = resampled$Density[resampled$Label == "Total"])
+}
+combine_redraws <- function(densities, cvs, n_stations) {   # Rubin's rules
+  within <- mean(log(1 + cvs^2))
+  between <- (1 + 1 / length(densities)) * var(log(densities))
+  total <- within + between
+  missing <- max(between / total, 1e-9)
+  complete <- max(n_stations - 1, 1)
+  of_redraws <- (length(densities) - 1) / missing^2
+  of_stations <- (complete + 1) / (complete + 3) * complete * (1 - missing)
+  freedom <- of_redraws * of_stations / (of_redraws + of_stations)
+  middle <- exp(mean(log(densities)))
+  list(density = middle, cv = sqrt(exp(total) - 1), limits = middle * exp(c(-1, 1) * qt(0.975, freedom) * sqrt(total)))
+}
+corrected <- list()
+for (key in if (length(redraws) > 1) usable) {
+  found <- lapply(redraws, function(file) attempt(paste("The fit of", file), fit_redraw(file, key)))
+  found <- Filter(Negate(is.null), found)
+  if (length(found) < 0.8 * length(redraws) || length(found) < 2) {
+    cat("\nNo correction,", titles[[key]], ": too few redraws could be fitted\n")
+    next
+  }
+  one <- combine_redraws(sapply(found, `[[`, "density"), sapply(found, `[[`, "cv"),
+                         length(unique(stations$Sample.Label)))
+  corrected[[key]] <- c(one, list(n = length(found)))
+  resampled <- unlist(lapply(found, `[[`, "resampled"))
+  if (length(resampled) > 0) {
+    shown <- quantile(resampled, c(0.5, 0.025, 0.975), na.rm = TRUE)
+    cat(sprintf("\nBootstrap with redraws, %s: median %.4g per square km, 95 %% interval %.4g to %.4g\n", titles[[key]],
+                shown[1], shown[2], shown[3]))
+  }
+}
+
 cat("\nAnimals per square km, all regions together. P_a: share of the animals in view that is detected. Pictures:",
     "distance.pdf\n")
 p_text <- function(p) if (is.na(p)) "unknown" else if (p < 0.001) "< 0.001" else sprintf("= %.3f", p)
@@ -147,6 +207,15 @@ for (key in rownames(results)) {
   verdict <- if (line$unusable == "") "usable" else paste0("UNUSABLE: ", line$unusable)
   cat(sprintf("%-11s  density %.4g (CV %.0f %%)  P_a %.3g (CV %.0f %%)  test: p %s  AIC %.1f  %s\n", line$fit,
               line$density, 100 * line$CV, line$P_a, 100 * line$P_a_CV, p_text(line$p_test), line$AIC, verdict))
+}
+if (length(redraws) == 0) {
+  cat("The error of the distances is not accounted for: export with --redraws if members have out-of-fold rows.\n")
+}
+for (key in names(corrected)) {
+  one <- corrected[[key]]
+  cat(sprintf("%-11s  with the error of the distances: density %.4g (CV %.0f %%)  95 %% interval %.4g to %.4g  %s\n",
+              titles[[key]], one$density, 100 * one$cv, one$limits[1], one$limits[2],
+              sprintf("%d of %d redraws", one$n, length(redraws))))
 }
 if (is.null(availability)) cat("Availability is not accounted for: see `availability` at the top of the script.\n")
 if (length(usable) == 0) {

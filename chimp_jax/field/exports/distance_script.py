@@ -2,7 +2,15 @@
 
 import importlib.resources
 
-_SETTINGS = ('flatfile', 'cutpoints', 'left', 'right', 'theta')  # written between double at signs in distance.R
+REDRAWS = 'distance_redraws'  # the folder of the tables with redraws of the true distances
+_SETTINGS = (
+    'flatfile',
+    'cutpoints',
+    'left',
+    'right',
+    'theta',
+    'redraws',
+)  # written between double at signs in distance.R
 
 
 def distance_script(flatfile: str, theta_deg: float, cutpoints=None, truncation: float | None = None) -> str:
@@ -17,6 +25,7 @@ def distance_script(flatfile: str, theta_deg: float, cutpoints=None, truncation:
         left, right = '0', 'max(flatfile$distance, na.rm = TRUE)' if truncation is None else f'{truncation:.10g}'
     values = {
         'flatfile': flatfile,
+        'redraws': REDRAWS,
         'cutpoints': 'NULL' if cutpoints is None else f'c({", ".join(f"{point:.10g}" for point in cutpoints)})',
         'left': left,
         'right': right,

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t as student
 
 from chimp_jax.field.exports.distance_flatfile import write_distance
 from chimp_jax.field.exports.snapshots import find_snapshots
@@ -205,3 +206,34 @@ def test_the_duikers_of_the_package(tmp_path):
     script.write_text(script.read_text().replace('resamples <- 200', 'resamples <- 0'))
     # The vignette's ds() and dht2() give 22.03 and 14.51 per square km with Distance 2.0.1 and mrds 3.0.1.
     assert verdicts(run(tmp_path)) == {'half-normal': (22.03, 'usable'), 'hazard-rate': (14.51, 'usable')}
+
+
+@needs_r
+def test_redraws_are_combined_by_rubins_rules(tmp_path):
+    distances_m = half_normal(200)
+    for number, scale in enumerate((0.95, 1.0, 1 / 0.95), 1):
+        write(tmp_path / 'one', scale * distances_m, truncation=40)
+        (tmp_path / 'distance_redraws').mkdir(exist_ok=True)
+        (tmp_path / 'one' / 'distance_flatfile.csv').rename(
+            tmp_path / 'distance_redraws' / f'distance_flatfile_{number}.csv'
+        )
+    write(tmp_path, 1.1 * distances_m, truncation=40)
+    screen = run(tmp_path)
+    line = r'half-normal +with the error .*: density (\S+) \(CV (\d+) %\)  95 % interval (\S+) to (\S+)  3 of 3 redraws'
+    density, cv, lower, upper = (float(text) for text in re.search(line, screen).groups())
+    # Scaled distances scale the density by 1 / scale^2. The logarithms of the scales have the mean 0.
+    assert density == pytest.approx(density_by_hand(distances_m), rel=1e-3)
+    alone = float(re.search(r'^half-normal +density \S+ \(CV (\d+) %\)', screen, re.M)[1]) / 100
+    within, between = math.log(1 + alone**2), 4 / 3 * np.var([2 * math.log(0.95), 0, -2 * math.log(0.95)], ddof=1)
+    assert cv / 100 == pytest.approx(math.sqrt(math.exp(within + between) - 1), abs=0.01)
+    missing = between / (within + between)
+    observed = 6 / 8 * 5 * (1 - missing)  # 6 stations
+    freedom = 1 / (missing**2 / 2 + 1 / observed)
+    half = student.ppf(0.975, freedom) * math.sqrt(within + between)
+    assert (lower, upper) == pytest.approx((density * math.exp(-half), density * math.exp(half)), rel=0.05)
+    assert 'Bootstrap with redraws, half-normal: median' in screen
+    assert 'The error of the distances is not accounted for' not in screen
+    shutil.rmtree(tmp_path / 'distance_redraws')
+    plain = run(tmp_path)
+    assert 'The error of the distances is not accounted for' in plain and 'with the error' not in plain
+    assert verdicts(plain) == verdicts(screen)
