@@ -75,14 +75,20 @@ class TrueDistance(NamedTuple):
 def redraw(
     oof: LabelledEstimates, estimate_m: np.ndarray, station: np.ndarray, n_redraws: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Yields n_redraws times a true distance in metres for each estimate [n] of a survey.
-
-    oof: the out-of-fold rows. station [n] str. Raises ValueError if the out-of-fold rows are too few.
-    """
+    """Yields n_redraws times a true distance in metres for each estimate [n] of a survey. station [n]: of each one."""
     for number in range(n_redraws):
         random = np.random.default_rng([seed, number])
-        fit = fit_for_survey(_resampled(oof, random), estimate_m)
-        yield fit.draw(estimate_m, station, random)
+        yield fit_for_survey(_resampled(oof, random), estimate_m).draw(estimate_m, station, random)
+
+
+def check_enough(oof: LabelledEstimates) -> None:
+    """Raises ValueError if out-of-fold rows are too few to fit a distribution."""
+    n_sites = len(np.unique(oof.site))
+    if len(oof.label_m) < LEAST_ROWS or n_sites < LEAST_SITES:
+        raise ValueError(
+            f'{len(oof.label_m)} out-of-fold rows of {n_sites} sites are too few to know how true distances scatter '
+            f'around estimates; {LEAST_ROWS} rows of {LEAST_SITES} sites are needed'
+        )
 
 
 def fit_for_survey(oof: LabelledEstimates, estimate_m: np.ndarray) -> TrueDistance:
@@ -124,15 +130,10 @@ def fit_true_distance(estimate_m, label_m, site, weight=None) -> TrueDistance:
     """Fits P(true distance | estimate) on out-of-fold rows.
 
     estimate_m, label_m [n] metres; site [n]. weight [n]: of the rows within the equal weights of the sites, to fit a
-    population with other distances; None: equal. Raises ValueError if the rows or sites are too few.
+    population with other distances; None: equal.
     """
     x, y = to_scale(estimate_m), to_scale(label_m)
-    names, place, counts = np.unique(np.asarray(site), return_inverse=True, return_counts=True)
-    if len(x) < LEAST_ROWS or len(names) < LEAST_SITES:
-        raise ValueError(
-            f'{len(x)} out-of-fold rows of {len(names)} sites are too few to know how true distances scatter around '
-            f'estimates; {LEAST_ROWS} rows of {LEAST_SITES} sites are needed'
-        )
+    _, place, counts = np.unique(np.asarray(site), return_inverse=True, return_counts=True)
     equal = 1 / counts[place] if weight is None else np.asarray(weight, float) / counts[place]
     grid = np.unique(np.quantile(x, np.linspace(0, 1, _GRID)))
     if len(grid) < 2:  # all estimates are equal

@@ -24,6 +24,7 @@ DETECT = 'finds the animals with the detector of `chimp-distance fetch detector`
 DETECTOR_EVERY = 'seconds between the frames of the detector, if its file does not list them but holds all detections'
 EVERY_SECOND = 'states that an animal is in view in every second of every clip; for formats without --detections'
 OTHERS_EMPTY = 'states that a person watched all clips: a second that --targets does not list has no animal'
+REDRAWS = 'M flat files with redraws of the true distances: distance.R then knows the error of the distances'
 PARTIAL_EFFORT = 'the effort of the flat file counts only the snapshot moments that were looked at'
 
 
@@ -63,6 +64,7 @@ class EstimateRequest:
     animals: str | None  # names with commas between them
     species_table: str | None
     media_table: str | None
+    redraws: int
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
@@ -163,6 +165,18 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
         '--partial_effort needs --format distance, whose effort it changes',
     )
     yield (
+        given.redraws and 'distance' not in given.format,
+        '--redraws is for --format distance; add this format or leave the flag out',
+    )
+    yield (
+        given.redraws == 1 or given.redraws < 0,
+        f'--redraws={given.redraws}: give the number of tables, 2 or more, such as 20',
+    )
+    yield (
+        given.redraws and given.calibrate is not None,
+        '--redraws knows the error of the members alone, and --calibrate changes their distances; use one of the two',
+    )
+    yield (
         given.animals is not None and not given.detections,
         '--animals names categories of a detector; give its file with --detections',
     )
@@ -244,3 +258,4 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
         help="columns label,scientificName: the detector's names and the scientific names for Camtrap DP",
     )
     add('--media_table', '--media-table', metavar='CSV', help='columns video_id,mediaID: the medium of each clip')
+    add('--redraws', type=int, default=0, metavar='M', help=REDRAWS)

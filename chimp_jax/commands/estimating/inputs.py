@@ -14,9 +14,11 @@ from chimp_jax.field.calibration import calibrate, known_points
 from chimp_jax.field.calibration.known_points import KnownPoints, read_known_points
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap.media_match import read_media_table
+from chimp_jax.field.exports.redrawn import Redraws
 from chimp_jax.field.exports.snapshots import check_photos
 from chimp_jax.field.intervals import Intervals
 from chimp_jax.field.label_tables import keyed, named
+from chimp_jax.field.true_distance import LabelledEstimates, check_enough
 from data_prep.archive import Archive
 from data_prep.inputs.categories import read_species, split_names
 from data_prep.inputs.known_seconds import KnownSeconds, find_known_seconds
@@ -64,6 +66,20 @@ class Inputs(NamedTuple):
         """Returns the station of each clip, NO_FOLDER for the clips that lie in no folder of their own."""
         return self.site.replace('', NO_FOLDER)
 
+    def redraws(self, number: int) -> Redraws | None:
+        """Returns what `number` redraws of the true distances are made of, None for 0. Raises ValueError without it."""
+        if not number:
+            return None
+        oof = None if self.trained is None else self.trained.oof
+        if oof is None:
+            raise ValueError(
+                '--redraws requires out-of-fold predictions of the members, which tell the error of a distance; train '
+                'all folds, or leave --redraws out'
+            )
+        rows = LabelledEstimates(oof.estimate_m, oof.label_m, oof.site)
+        check_enough(rows)
+        return Redraws(rows, number)
+
     def paths(self) -> dict[str, str]:
         """Returns {video_id: path} of all clips in the folder."""
         return {name: self.archive.find(name) for name in self.site.index}
@@ -101,6 +117,7 @@ def read_inputs(request: EstimateRequest) -> Inputs:
     )
     if 'distance' in request.format:
         check_photos(inputs.site)
+    inputs.redraws(request.redraws)
     return inputs._replace(known=read_known(request, inputs)) if request.calibrate else inputs
 
 

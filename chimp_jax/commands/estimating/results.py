@@ -128,7 +128,17 @@ def write_results(
         boxes = followed[followed['confidence'] >= request.least_confidence] if request.has_boxes else None
         exports = {
             name: formats.write(
-                name, rows, clips, inputs.survey, out, made['date'], snapshots, plan.n_animals(), speeds, boxes
+                name,
+                rows,
+                clips,
+                inputs.survey,
+                out,
+                made['date'],
+                snapshots,
+                plan.n_animals(),
+                speeds,
+                boxes,
+                inputs.redraws(request.redraws),
             )
             for name in request.format
         }

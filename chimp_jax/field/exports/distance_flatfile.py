@@ -7,14 +7,15 @@ Howe et al. (2017): a camera is a point transect that is visited every t seconds
 import itertools
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 from etils import epath
 
-from chimp_jax.field.exports.distance_script import distance_script
+from chimp_jax.field.exports.distance_script import REDRAWS, distance_script
 from chimp_jax.field.exports.flatfile_check import FlatFileCheck, checked_bins
 from chimp_jax.field.exports.observed import SeenInPieces
+from chimp_jax.field.exports.redrawn import RedrawLines, Redraws
 from chimp_jax.field.exports.rows import checked_rows, short_number
 from chimp_jax.field.exports.snapshots import Snapshots, photos_of
 from chimp_jax.field.exports.station_lines import StationLines
@@ -38,8 +39,9 @@ def write_distance(
     truncation: float | None = None,
     partial_effort: bool = False,
     boxes: pd.DataFrame | None = None,
+    redraws: Redraws | None = None,
 ) -> dict:
-    """Writes distance_flatfile.csv and distance.R into out_dir.
+    """Writes distance_flatfile.csv and distance.R into out_dir, and a flat file for each redraw of the true distances.
 
     pieces: the rows of distances.csv, sorted by clip, each clip in one piece. snapshots: the moments of all clips; an
     observation is an animal at a moment. deployments: the table of stations.read_deployments. snapshot_s: seconds
@@ -47,7 +49,7 @@ def write_distance(
     metres, ascending; they add distbegin and distend, with bins (begin, end]. truncation: metres; with cutpoints it
     must be one of them. partial_effort: the effort of a station is the share of it that was looked at, see
     station_efforts. boxes: video_id, time_s, animal of the boxes of tracks; they tell which animals are in view at a
-    moment, see observe.
+    moment, see observe. redraws: None: no redraws; those of an earlier run are deleted.
     Returns the counts of the rows written, of the rows left out by reason, of the moments, and of several labels.
     Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
@@ -57,10 +59,11 @@ def write_distance(
     places = station_efforts(deployments, snapshots, snapshot_s, partial_effort)
     out_dir = epath.Path(out_dir)
     with tempfile.TemporaryDirectory() as scratch:
-        lines = StationLines(scratch, cutpoints, truncation)
-        n_photos, n_shared = _observe(pieces, SeenInPieces(snapshots.seen(), boxes), lines)
-        with unfinished_file(out_dir / FLATFILE) as path, path.open('w') as file:
-            counts = _write_stations(file, places, lines, theta_deg)
+        lines, redrawn = (kind(scratch, cutpoints, truncation) for kind in (StationLines, RedrawLines))
+        takers = [lines, redrawn] if redraws else [lines]
+        n_photos, n_shared = _observe(pieces, SeenInPieces(snapshots.seen(), boxes), takers)
+        counts = _write_table(out_dir / FLATFILE, places, lines, theta_deg)
+        _write_redraws(out_dir / REDRAWS, places, redrawn, theta_deg, redraws)
     write_whole(out_dir / SCRIPT, distance_script(FLATFILE, theta_deg, cutpoints, truncation))
     left_out = {reason: n for reason, n in lines.left_out.items() if n} | ({'photos': n_photos} if n_photos else {})
     return {
@@ -69,11 +72,13 @@ def write_distance(
         'moments': snapshots.counts() | {'with several animals': n_shared},
         'kinds of animal': dict(lines.kinds.most_common()) if len(lines.kinds) > 1 else {},
         'stations not looked at': sorted(set(deployments['station']) - set(places)),
-    }
+    } | ({'redraws': redraws.number} if redraws else {})
 
 
-def _observe(pieces: Iterable[pd.DataFrame], seen: SeenInPieces, lines: StationLines) -> tuple[int, int]:
-    """Adds the observations to the lines. Returns the number of rows that are photos, and of shared moments."""
+def _observe(
+    pieces: Iterable[pd.DataFrame], seen: SeenInPieces, takers: Sequence[StationLines | RedrawLines]
+) -> tuple[int, int]:
+    """Adds the observations to the takers. Returns the number of rows that are photos, and of shared moments."""
     n_photos = n_shared = 0
     for piece in pieces:
         rows = checked_rows(piece, _COVARIATES)
@@ -81,16 +86,37 @@ def _observe(pieces: Iterable[pd.DataFrame], seen: SeenInPieces, lines: StationL
         n_photos += int(single.sum())
         observed = seen.observe(rows[~single])
         n_shared += observed.n_shared
-        lines.add(observed)
+        for taker in takers:
+            taker.add(observed)
     others = seen.observe_others(rows[:0])
-    lines.add(others)
+    for taker in takers:
+        taker.add(others)
     return n_photos, n_shared + others.n_shared
 
 
-def _write_stations(file, places: Mapping[str, tuple], lines: StationLines, theta_deg: float) -> dict:
+def _write_redraws(
+    folder: epath.Path, places: Mapping[str, tuple], lines: RedrawLines, theta_deg: float, redraws: Redraws | None
+) -> None:
+    folder.rmtree(missing_ok=True)  # distance.R reads all files of the folder
+    if redraws:
+        digits = len(str(redraws.number))
+        for number, drawn in enumerate(lines.draw(redraws), 1):
+            _write_table(folder / f'distance_flatfile_{number:0{digits}}.csv', places, drawn, theta_deg)
+
+
+def _write_table(
+    path: epath.Path, places: Mapping[str, tuple], lines: StationLines | RedrawLines, theta_deg: float
+) -> dict:
+    with unfinished_file(path) as unfinished, unfinished.open('w') as file:
+        return _write_stations(file, path.name, places, lines, theta_deg)
+
+
+def _write_stations(
+    file, name: str, places: Mapping[str, tuple], lines: StationLines | RedrawLines, theta_deg: float
+) -> dict:
     """Writes the observations by station and clip, and one row for each station without any. Returns the counts."""
     header = [*_ABOUT, *(_BINS if lines.cutpoints else ()), 'object', 'multiplier', *_COVARIATES]
-    check = FlatFileCheck(FLATFILE, lines.cutpoints, lines.truncation, bool(lines.cutpoints))
+    check = FlatFileCheck(name, lines.cutpoints, lines.truncation, bool(lines.cutpoints))
     n_ends, fraction = 3 if lines.cutpoints else 1, short_number(theta_deg / 360, 7)  # the distance and its bin
     file.write(csv_text(header, []))
     written = itertools.count(2)  # the line of the next row

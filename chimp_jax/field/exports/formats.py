@@ -11,6 +11,7 @@ from chimp_jax.field.exports import camtrap_dp, distance_flatfile, zamba
 from chimp_jax.field.exports.camtrap.media_match import MediaTable
 from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.flatfile_check import checked_bins
+from chimp_jax.field.exports.redrawn import Redraws
 from chimp_jax.field.exports.snapshots import Snapshots
 from chimp_jax.field.rows.read import Pieces
 
@@ -90,6 +91,7 @@ def write(
     n_animals: Mapping[tuple[str, int], int] | None = None,
     speeds: Mapping[tuple[str, str], float] | None = None,
     boxes: pd.DataFrame | None = None,
+    redraws: Redraws | None = None,
 ) -> dict:
     """Writes one format into the folder `out` and returns the counts of what it wrote.
 
@@ -97,7 +99,7 @@ def write(
     because they are no animals. clips: clips.csv.
     now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second): boxes of animals there}, for `zamba`.
     speeds: {(video_id, animal): metres per second, NaN if unknown}, for `camtrap-dp`. boxes: video_id, time_s, animal
-    of the boxes of tracks that count as animals, for `distance`; None without a detector.
+    of the boxes of tracks that count as animals, for `distance`; None without a detector. redraws: for `distance`.
     """
     out, animals = epath.Path(out), Pieces(lambda: map(status.animal_rows, pieces))
     survey_clips = clips.loc[clips['site'].notna(), 'video_id']  # a target may name any clip
@@ -114,6 +116,7 @@ def write(
             truncation=survey.truncation_m,
             partial_effort=survey.partial_effort,
             boxes=boxes,
+            redraws=redraws,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
             animals,

@@ -51,8 +51,7 @@ class StationLines:
         rows = observed.rows
         distance = rows['distance'].to_numpy(float)
         known = ~np.isnan(distance)
-        first = self.cutpoints[0] if self.cutpoints else 0
-        last = self.cutpoints[-1] if self.cutpoints else math.inf if self.truncation is None else self.truncation
+        first, last = limits(self.cutpoints, self.truncation)
         # The last bin includes its end, the first bin its start, like R's cut(include.lowest = TRUE).
         near, far = known & (distance < first), known & (distance > last)
         self.left_out.update(observed.unused)
@@ -61,10 +60,24 @@ class StationLines:
         return rows[known & ~near & ~far]
 
     def _cells(self, row: dict) -> list[str]:
-        ends = self._bin(row['distance']) if self.cutpoints else ()
+        ends = bin_ends(row['distance'], self.cutpoints) if self.cutpoints else ()
         lower, upper = (short_number(float(row[name]), 3) for name in ('distance_lower', 'distance_upper'))
         return [short_number(row['distance'], 3), *ends, row['video_id'], str(row['time']), lower, upper]
 
-    def _bin(self, distance_m: float) -> tuple[str, str]:
-        k = int(bin_of(distance_m, self.cutpoints))
-        return short_number(self.cutpoints[k], 6), short_number(self.cutpoints[k + 1], 6)
+
+def bin_ends(distance_m: float, cutpoints: list[float]) -> tuple[str, str]:
+    """Returns distbegin and distend of a distance within the cutpoints."""
+    k = int(bin_of(distance_m, cutpoints))
+    return short_number(cutpoints[k], 6), short_number(cutpoints[k + 1], 6)
+
+
+def limits(cutpoints: list[float] | None, truncation: float | None) -> tuple[float, float]:
+    """Returns the least and the largest distance of a flat file, metres. cutpoints, truncation: of checked_bins."""
+    if cutpoints:
+        return cutpoints[0], cutpoints[-1]
+    return 0, math.inf if truncation is None else truncation
+
+
+def is_inside(distance_m: float, cutpoints: list[float] | None, truncation: float | None) -> bool:
+    first, last = limits(cutpoints, truncation)
+    return first <= distance_m <= last

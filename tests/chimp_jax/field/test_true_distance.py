@@ -7,6 +7,7 @@ import pytest
 
 from chimp_jax.field.true_distance import (
     LabelledEstimates,
+    check_enough,
     fit_for_survey,
     fit_true_distance,
     from_scale,
@@ -103,4 +104,4 @@ def test_redraws_are_repeatable_differ_and_begin_alike_whatever_their_number(row
 def test_too_few_rows_or_sites_are_refused(rows, n, n_sites, told):
     few = LabelledEstimates(rows.estimate_m[:n], rows.label_m[:n], np.arange(n) % n_sites)
     with pytest.raises(ValueError, match=f'{told}.* are too few .*; 100 rows of 5 sites are needed'):
-        next(redraw(few, np.array([3.0]), np.array(['a']), 1, seed=0))
+        check_enough(few)

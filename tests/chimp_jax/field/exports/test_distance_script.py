@@ -211,13 +211,13 @@ def test_the_duikers_of_the_package(tmp_path):
 @needs_r
 def test_redraws_are_combined_by_rubins_rules(tmp_path):
     distances_m = half_normal(200)
+    write(tmp_path, 1.1 * distances_m, truncation=40)
     for number, scale in enumerate((0.95, 1.0, 1 / 0.95), 1):
         write(tmp_path / 'one', scale * distances_m, truncation=40)
         (tmp_path / 'distance_redraws').mkdir(exist_ok=True)
         (tmp_path / 'one' / 'distance_flatfile.csv').rename(
             tmp_path / 'distance_redraws' / f'distance_flatfile_{number}.csv'
         )
-    write(tmp_path, 1.1 * distances_m, truncation=40)
     screen = run(tmp_path)
     line = r'half-normal +with the error .*: density (\S+) \(CV (\d+) %\)  95 % interval (\S+) to (\S+)  3 of 3 redraws'
     density, cv, lower, upper = (float(text) for text in re.search(line, screen).groups())
