@@ -87,7 +87,8 @@ def check_enough(oof: LabelledEstimates) -> None:
     if len(oof.label_m) < LEAST_ROWS or n_sites < LEAST_SITES:
         raise ValueError(
             f'{len(oof.label_m)} out-of-fold rows of {n_sites} sites are too few to know how true distances scatter '
-            f'around estimates; {LEAST_ROWS} rows of {LEAST_SITES} sites are needed'
+            f'around estimates; {LEAST_ROWS} rows of {LEAST_SITES} sites are '
+            'needed; label more clips and train again, or leave the redraws out'
         )
 
 

@@ -103,5 +103,5 @@ def test_redraws_are_repeatable_differ_and_begin_alike_whatever_their_number(row
 @pytest.mark.parametrize(('n', 'n_sites', 'told'), [(99, 20, '99 out-of-fold rows of 20 sites'), (300, 4, '4 sites')])
 def test_too_few_rows_or_sites_are_refused(rows, n, n_sites, told):
     few = LabelledEstimates(rows.estimate_m[:n], rows.label_m[:n], np.arange(n) % n_sites)
-    with pytest.raises(ValueError, match=f'{told}.* are too few .*; 100 rows of 5 sites are needed'):
+    with pytest.raises(ValueError, match=f'{told}.* are too few .*; 100 rows of 5 sites are needed;'):
         check_enough(few)
