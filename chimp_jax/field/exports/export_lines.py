@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from chimp_jax.field.exports.distance_flatfile import FLATFILE, SCRIPT
+from chimp_jax.field.exports.distance_script import REDRAWS
 from chimp_jax.field.label_tables import named
 
 _REASONS = {  # of rows that were left out
@@ -56,6 +57,7 @@ def _distance(counts: Mapping) -> list[str]:
             f'nobody looked at the station {name}, which is left out'
             for name in counts.get('stations not looked at', [])
         ),
+        *([f'{counts["redraws"]} tables with redraws in {REDRAWS}'] if 'redraws' in counts else []),
     ]
 
 

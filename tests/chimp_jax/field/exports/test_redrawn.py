@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from chimp_jax.field.exports.distance_flatfile import write_distance
+from chimp_jax.field.exports.export_lines import describe_export
 from chimp_jax.field.exports.redrawn import Redraws
 from chimp_jax.field.exports.snapshots import find_snapshots
 from chimp_jax.field.true_distance import LabelledEstimates
@@ -44,6 +45,7 @@ def test_an_error_that_is_always_the_same_is_undone_in_every_redraw(tmp_path):
     rows, *others = survey(20)
     counts, tables = write(tmp_path, rows, *others, Redraws(oof(lambda estimate_m: 2 * estimate_m), 12))
     assert counts['redraws'] == len(tables) == 12
+    assert '12 tables with redraws in distance_redraws' in describe_export('distance', counts, tmp_path)
     names = sorted(path.name for path in (tmp_path / 'distance_redraws').iterdir())
     assert (names[0], names[-1]) == ('distance_flatfile_01.csv', 'distance_flatfile_12.csv')
     whole = read(tmp_path / 'distance_flatfile.csv')
