@@ -9,7 +9,8 @@ from fractions import Fraction
 from etils import epath
 
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import add_compile_cache, metres_list
+from chimp_jax.commands.arguments import add_compile_cache, add_engine_flags, metres_list
+from chimp_jax.engines.engine import LOCAL
 from chimp_jax.field import status
 from chimp_jax.field.exports import formats
 from data_prep.job import BURST_GAP
@@ -63,6 +64,9 @@ class EstimateRequest:
     animals: str | None  # names with commas between them
     species_table: str | None
     media_table: str | None
+    runner: str
+    runner_options: Sequence[str]
+    multihost: bool
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
@@ -133,6 +137,10 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
         not given.members and not boxes,
         'without --members the distances come from boxes of animals; give --detect, or a file of boxes with '
         '--detections',
+    )
+    yield (
+        not given.members and (given.multihost or given.runner != LOCAL),
+        'without --members one machine does all the work; leave --runner and --multihost out',
     )
     yield (
         given.every_s is not None and seconds,
@@ -244,3 +252,4 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
         help="columns label,scientificName: the detector's names and the scientific names for Camtrap DP",
     )
     add('--media_table', '--media-table', metavar='CSV', help='columns video_id,mediaID: the medium of each clip')
+    add_engine_flags(parser)
