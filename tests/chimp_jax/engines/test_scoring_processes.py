@@ -59,6 +59,14 @@ def test_two_processes_with_four_devices_give_the_bytes_of_one_with_eight(data, 
     assert not (tmp_path / 'two.processes').exists()
 
 
+def test_records_are_shared_too(data, here, tmp_path):
+    out = tmp_path / 'scores.csv'
+    arguments = ['score', f'--members={data}/runs', f'--records={data}', '--weights=mean', '--details', f'--out={out}']
+    done = run_both(arguments, tmp_path / 'start')
+    assert [code for code, _ in done] == [0, 0], done
+    assert out.read_bytes() == (here / 'scores.csv').read_bytes()
+
+
 def test_a_second_job_in_the_folder_ends_both_processes(data, tmp_path):
     arguments = ['estimate', data / 'clips', f'--members={data}/runs', f'--out={tmp_path}/two', '--workers=1']
     with lock.hold(tmp_path / 'two'):
