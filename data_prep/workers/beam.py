@@ -22,9 +22,15 @@ def pipeline_options(runner: str, flags: Sequence[str]):
         from apache_beam.runners.runner import create_runner
     except ImportError:
         raise ValueError(f'--runner={runner} requires Apache Beam: pip install chimp_jax[beam]') from None
-    runner = _PLACES.get(runner.lower(), runner)
-    create_runner(runner)
-    options = PipelineOptions([f'--runner={runner}', *flags])
+    place = _PLACES.get(runner.lower(), runner)
+    try:
+        create_runner(place)
+    except (ImportError, AttributeError):  # DaskRunner's module fails without Dask
+        raise ValueError(
+            f"--runner={runner} requires more packages: pip install 'chimp_jax[dask]' for DaskRunner, "
+            "'apache-beam[gcp]' for DataflowRunner"
+        ) from None
+    options = PipelineOptions([f'--runner={place}', *flags])
     known = set().union(*map(_flag_names, PipelineOptions.__subclasses__()))
     unknown = [flag for flag in flags if flag.startswith('--') and _name(flag) not in known]
     if unknown:
