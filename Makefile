@@ -15,7 +15,8 @@ test: .venv/done
 
 # Apache Beam requires older versions of some packages, so it has its own lock and its own environment.
 test-beam: .venv-beam/done
-	.venv-beam/bin/python -m pytest tests/data_prep/workers/test_beam.py -q
+	.venv-beam/bin/python -m pytest tests/data_prep/workers/test_beam.py \
+	  tests/chimp_jax/engines/test_beam_scoring.py tests/chimp_jax/engines/test_dask_scoring.py -q
 
 # Compiles the training steps with the TPU compiler, on a machine without a TPU: all variants (more than half an hour),
 # or the same steps on small pictures (minutes).
@@ -59,7 +60,7 @@ LOCK := uv pip compile -q --universal --fork-strategy requires-python --python-v
 lock:
 	$(LOCK) $(UPGRADE) --extra test --extra pretrained --extra onnx --extra s3 --extra s3_test -o requirements/base.lock
 	$(LOCK) $(UPGRADE) --extra test --extra tpu -o requirements/tpu.lock
-	$(LOCK) $(UPGRADE) --extra test --extra beam -o requirements/beam.lock
+	$(LOCK) $(UPGRADE) --extra test --extra beam --extra dask -o requirements/beam.lock
 	$(LOCK) $(UPGRADE) --extra bench --extra pretrained -o requirements/bench.lock
 
 clean:

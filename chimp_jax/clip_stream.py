@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from PIL import Image
 
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.ensemble.results import write_table
-from chimp_jax.members import Member
+from chimp_jax.members import Member, identities
 from chimp_jax.scoring import Panel, target_boxes
 from data_prep.files import fingerprint, read_json, unchanged, write_whole
 from data_prep.progress import Progress
@@ -33,6 +34,7 @@ from data_prep.workers.clip_record import ClipTask
 CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
 ABOUT = ('brightness', 'shared')  # of a row, beside its key, its box and the predictions
 ROWS, CLIPS = '.rows.parquet', '.clips.json'  # the files of each batch, in the order in which they are written
+MEMBERS = 'members.json'  # of the results in a folder: {name: hash of everything its predictions depend on}
 
 
 class Streamed(NamedTuple):
@@ -51,6 +53,29 @@ class Streamed(NamedTuple):
         return self.rows.set_index(KEY).drop(columns=[*BOX, *ABOUT])
 
 
+class ClipBatch(NamedTuple):
+    """Some clips and the members whose predictions for them are missing."""
+
+    name: str  # of its files: a hash of what is asked of which clips
+    tasks: tuple[ClipTask, ...]
+    members: tuple[str, ...]
+
+
+class _Saved(NamedTuple):
+    """A batch in which a clip was answered, and the members that count from it."""
+
+    folder: str
+    batch: str
+    members: tuple[str, ...]
+
+
+class Answered(NamedTuple):
+    """The saved results of clips: {video_id: ...}, in the order of the tasks."""
+
+    clips: dict[str, dict]
+    saved: dict[str, list[_Saved]]
+
+
 def stream_clips(
     tasks: Sequence[ClipTask], members: Sequence[Member], folder, panel: Panel, workers: int, progress: Progress
 ) -> Streamed:
@@ -60,39 +85,77 @@ def stream_clips(
     that decode. progress counts clips; its work is a clip for each member. Raises guard.WorkerError or OSError if the
     machine is at fault, not a clip.
     """
-    folder = epath.Path(folder) / _hash(*(member.fingerprint() for member in members))
-    finished = _finished(folder, tasks)
-    done = {clip['video_id'] for clip in finished}
-    progress.skip(len(done), work=len(done) * len(members))
-    pending = [task for task in tasks if task.video_id not in done]
-    batches = [pending[start : start + CLIPS_PER_BATCH] for start in range(0, len(pending), CLIPS_PER_BATCH)]
-    names = _names(batches)
-    scratches = [folder / f'unfinished-{name}' for name in names]
-    for other in folder.glob('unfinished-*'):  # of a killed run with other clips
-        if other not in scratches:
+    answered = find_answered(tasks, members, folder)
+    batches = plan_batches(tasks, members, answered)
+    n_left = sum(len(batch.tasks) for batch in batches)
+    n_missing = sum(len(batch.tasks) * len(batch.members) for batch in batches)
+    progress.skip(len(tasks) - n_left, work=len(tasks) * len(members) - n_missing)
+    scratch = epath.Path(folder) / 'unfinished'
+    for other in scratch.glob('*') if scratch.exists() else ():  # of a killed run with other clips
+        if other.name not in {batch.name for batch in batches}:
             other.rmtree()
+    answer_batches(batches, members, folder, scratch, panel, workers, progress)
+    if scratch.exists():
+        scratch.rmtree()
+    return read_answered(find_answered(tasks, members, folder) if batches else answered, members, folder)
 
-    def decode(number: int) -> list[frame_store.Outcome]:
-        return _decode(batches[number], scratches[number], workers)
 
-    decoded = in_background(decode, range(len(batches)), panel.leaves_the_cpu_free)
+def answer_batches(
+    batches: Sequence[ClipBatch],
+    members: Sequence[Member],
+    folder,
+    scratch,
+    panel: Panel,
+    workers: int,
+    progress: Progress,
+) -> None:
+    """Predicts batches of clips and saves the results. The machines of a cluster run it, each for some batches.
+
+    members: at least those of the batches. scratch: folder for the frames of unfinished batches, which are deleted when
+    their batch is finished; it may be on the machine's own disk. The other arguments and errors are as of stream_clips.
+    """
+    folder, scratch = epath.Path(folder), epath.Path(scratch)
+
+    def decode(batch: ClipBatch) -> list[frame_store.Outcome]:
+        return _decode(batch.tasks, scratch / batch.name, workers)
+
+    decoded = in_background(decode, batches, panel.leaves_the_cpu_free)
     if batches:
         from chimp_jax import predict  # TensorFlow's import takes seconds; meanwhile the first clips are decoded
-    for number, outcomes in decoded:
-        ask = functools.partial(predict.predict_records, members, panel=panel, progress=progress)
-        rows = _score(outcomes, ask, scratches[number]) if any(o.row for o in outcomes) else _no_rows(members)
+    for batch, outcomes in decoded:
+        asked = [member for member in members if member.name in batch.members]
+        ask = functools.partial(predict.predict_records, asked, panel=panel, progress=progress)
+        has_records = any(outcome.row for outcome in outcomes)
+        rows = _score(outcomes, ask, scratch / batch.name) if has_records else _no_rows(batch.members)
         n_failed = sum(outcome.row is None for outcome in outcomes)
         n_problems = sum(outcome.problem is not None for outcome in outcomes)
-        progress.advance(n_failed, work=n_failed * len(members), problems=n_problems)
-        write_table(folder / (names[number] + ROWS), rows)
+        progress.advance(n_failed, work=n_failed * len(asked), problems=n_problems)
         clips = [
             _clip(outcome) | {'request': _request(task), 'files': outcome.files}
-            for outcome, task in zip(outcomes, batches[number], strict=True)
+            for outcome, task in zip(outcomes, batch.tasks, strict=True)
         ]
-        write_whole(folder / (names[number] + CLIPS), json.dumps(clips))
-        finished += [clip | {'batch': names[number]} for clip in clips]
-        scratches[number].rmtree()
-    return _read(folder, finished, members)
+        place = folder / _folder_name(asked)
+        write_whole(place / MEMBERS, json.dumps(identities(asked)))
+        write_table(place / (batch.name + ROWS), rows)
+        write_whole(place / (batch.name + CLIPS), json.dumps(clips))
+        (scratch / batch.name).rmtree()
+
+
+def plan_batches(tasks: Sequence[ClipTask], members: Sequence[Member], answered: Answered) -> list[ClipBatch]:
+    """Returns what is missing, in batches of clips that lack the same members."""
+    lacking: dict[tuple[str, ...], list[ClipTask]] = {}
+    for task in tasks:
+        known = {name for saved in answered.saved.get(task.video_id, ()) for name in saved.members}
+        missing = tuple(member.name for member in members if member.name not in known)
+        if missing:
+            lacking.setdefault(missing, []).append(task)
+    batches = [
+        (some[start : start + CLIPS_PER_BATCH], missing)
+        for missing, some in lacking.items()
+        for start in range(0, len(some), CLIPS_PER_BATCH)
+    ]
+    names = _names([some for some, _ in batches])
+    return [ClipBatch(name, tuple(some), missing) for name, (some, missing) in zip(names, batches, strict=True)]
 
 
 def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:
@@ -102,8 +165,8 @@ def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:
         return f'{_request(task)} {fingerprint(task.paths())}'
 
     with ThreadPoolExecutor(16) as threads:  # reading parts of many files takes time, above all over a network
-        identities = threads.map(identity, itertools.chain.from_iterable(batches))
-        return [_hash(*itertools.islice(identities, len(batch))) for batch in batches]
+        hashes = threads.map(identity, itertools.chain.from_iterable(batches))
+        return [_hash(*itertools.islice(hashes, len(batch))) for batch in batches]
 
 
 def _decode(batch: Sequence[ClipTask], folder: epath.Path, workers: int) -> list[frame_store.Outcome]:
@@ -151,49 +214,97 @@ def _clip(outcome: frame_store.Outcome) -> dict:
     return {'video_id': outcome.video_id, **about, 'problem': outcome.problem[1] if outcome.problem else ''}
 
 
-def _finished(folder: epath.Path, tasks: Sequence[ClipTask]) -> list[dict]:
-    """Returns the clips of the tasks whose results are in the folder, each once, without changed files.
+def find_answered(tasks: Sequence[ClipTask], members: Sequence[Member], folder) -> Answered:
+    """Returns the results of the tasks by these members that are in the folder, of clips without changed files.
 
-    Results of version 0.1 do not tell the content of the files and do not count.
+    Results of several runs add up, so a member that joins later is asked alone. A run with further members does not
+    count, because its rows tell what all of its members together say. Results of version 0.1 do not tell the content
+    of the files and do not count.
     """
     by_name = {task.video_id: task for task in tasks}
-    found = {}
-    for path in sorted(folder.glob(f'*{CLIPS}')):
-        rows = folder / (path.name.removesuffix(CLIPS) + ROWS)
-        for clip in (read_json(path) or []) if _is_whole(rows) else []:
-            task = by_name.get(clip['video_id'])
-            if task and clip.get('request') == _request(task):
-                found.setdefault(task.video_id, []).append(clip | {'batch': path.name.removesuffix(CLIPS)})
+    found: dict[str, list[tuple[_Saved, dict]]] = {}
+    for place, theirs in _places(epath.Path(folder), members):
+        for path in sorted(place.glob(f'*{CLIPS}')):
+            saved = _Saved(place.name, path.name.removesuffix(CLIPS), theirs)
+            rows = place / (saved.batch + ROWS)
+            for clip in (read_json(path) or []) if _is_whole(rows) else []:
+                task = by_name.get(clip['video_id'])
+                if task and clip.get('request') == _request(task):
+                    found.setdefault(task.video_id, []).append((saved, clip))
 
-    def valid(name: str) -> dict | None:
-        paths = by_name[name].paths()
-        return next((clip for clip in found[name] if unchanged(clip['files'], paths)), None)
+    def chosen(name: str) -> tuple[dict, list[_Saved]]:
+        is_valid = functools.cache(lambda files: unchanged(files, by_name[name].paths()))
+        about, known, counting = {}, set(), []
+        for saved, clip in found[name]:
+            new = tuple(member for member in saved.members if member not in known)
+            if new and is_valid(clip['files']):
+                about = about or clip
+                known |= {*new}
+                counting.append(saved._replace(members=new))
+        return about, counting
 
+    names = [name for name in by_name if name in found]
     with ThreadPoolExecutor(16) as threads:
-        return [clip for clip in threads.map(valid, found) if clip]
+        results = dict(zip(names, threads.map(chosen, names), strict=True))
+    return Answered(
+        {name: clip for name, (clip, saved) in results.items() if saved},
+        {name: saved for name, (_, saved) in results.items() if saved},
+    )
 
 
 def _is_whole(rows: epath.Path) -> bool:
     """Returns whether a Parquet file has its end."""
-    return rows.exists() and rows.read_bytes().endswith(b'PAR1')
+    if not rows.exists():
+        return False
+    with rows.open('rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 4))
+        return file.read() == b'PAR1'
 
 
-def _read(folder: epath.Path, finished: Sequence[dict], members: Sequence[Member]) -> Streamed:
-    clips = {clip['video_id']: clip for clip in finished}
-    parts = [_no_rows(members)]
-    for path in {folder / (clip['batch'] + ROWS) for clip in clips.values()}:
-        rows = pd.read_parquet(io.BytesIO(path.read_bytes()))
-        batch = path.name.removesuffix(ROWS)  # if a clip is in several batches, one counts
-        parts.append(rows[[name in clips and clips[name]['batch'] == batch for name in rows['video_id']]])
+def _places(folder: epath.Path, members: Sequence[Member]) -> list[tuple[epath.Path, tuple[str, ...]]]:
+    """Returns (folder, names of its members) of the results by some of these members; most members first."""
+    wanted = identities(members)
+    places = []
+    for path in folder.glob(f'*/{MEMBERS}'):
+        theirs = read_json(path)
+        if theirs and theirs.items() <= wanted.items():
+            places.append((path.parent, tuple(theirs)))
+    whole = folder / _folder_name(members)  # version 0.1 wrote no file of members
+    if not (whole / MEMBERS).exists():
+        places.append((whole, tuple(wanted)))
+    return sorted(places, key=lambda place: (-len(place[1]), place[0].name))
+
+
+def read_answered(answered: Answered, members: Sequence[Member], folder) -> Streamed:
+    """Returns the saved results in one table."""
     columns = ['video_id', 'site', 'duration_s', 'gamma', 'white_fraction', 'problem']
-    table = pd.DataFrame([clips[name] for name in sorted(clips)], columns=columns)
-    return Streamed(pd.concat(parts).sort_values(KEY, ignore_index=True), table)
+    table = pd.DataFrame([answered.clips[name] for name in sorted(answered.clips)], columns=columns)
+    files: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
+    for name, places in answered.saved.items():
+        for saved in places:
+            files.setdefault((saved.folder, saved.batch), {})[name] = saved.members
+    parts = [_no_rows([member.name for member in members])]
+    for (place, batch), counting in sorted(files.items()):
+        rows = pd.read_parquet(io.BytesIO((epath.Path(folder) / place / (batch + ROWS)).read_bytes()))
+        from_here = rows['video_id'].map(counting)  # if a clip is in several batches, each member counts once
+        for some in {*counting.values()}:
+            parts.append(rows.loc[[names == some for names in from_here], [*KEY, *BOX, *ABOUT, *some]])
+    rows = pd.concat(parts)
+    if any(len(places) > 1 for places in answered.saved.values()):  # rows of some members each
+        shared = rows.groupby(KEY)['shared'].any()
+        rows = rows.groupby(KEY).first().assign(shared=shared).reset_index()[parts[0].columns]
+    return Streamed(rows.sort_values(KEY, ignore_index=True), table)
 
 
-def _no_rows(members: Sequence[Member]) -> pd.DataFrame:
+def _no_rows(members: Sequence[str]) -> pd.DataFrame:
     keys = {'video_id': np.zeros(0, object), 'time': np.zeros(0, int), 'animal': np.zeros(0, object)}
-    numbers = {name: np.zeros(0) for name in [*BOX, 'brightness', *(m.name for m in members)]}
+    numbers = {name: np.zeros(0) for name in [*BOX, 'brightness', *members]}
     return pd.DataFrame(keys | {'shared': np.zeros(0, bool)} | numbers)
+
+
+def _folder_name(members: Sequence[Member]) -> str:
+    return _hash(*(member.fingerprint() for member in members))
 
 
 def _request(task: ClipTask) -> str:

@@ -3,7 +3,9 @@
 This file imports neither TensorFlow nor JAX, because their imports take seconds.
 """
 
+import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +48,11 @@ class Member(NamedTuple):
         """Returns a text with everything the member's predictions depend on, besides the clips."""
         stored = ConfigDict(json.loads((self.folder.parent / 'config.json').read_text()))
         return (self.folder / 'member.json').read_text() + stored.to_json_best_effort()
+
+
+def identities(members: Iterable[Member]) -> dict[str, str]:
+    """Returns {name: hash of everything the member's predictions depend on, besides the clips}."""
+    return {member.name: hashlib.sha256(member.fingerprint().encode()).hexdigest()[:20] for member in members}
 
 
 def find_members(runs) -> list[Member]:

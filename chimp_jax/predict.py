@@ -64,6 +64,11 @@ def operations(name: str) -> tuple[str, ...]:
     return (NONE, *augment.OPERATION_SETS.get(name, ()))
 
 
+def tfds_split(split: str) -> str:
+    """Returns the split of the records that hold the clips of a split."""
+    return 'train' if split == OOF else split
+
+
 def predict_split(
     members: Sequence[Member], records, split: str, parts, operations: Sequence[str] = (NONE,)
 ) -> Predictions:
@@ -72,7 +77,7 @@ def predict_split(
     Raises ValueError if the records lack the split, or if OOF is asked of members that were trained on other folds.
     """
     validates = oof_clips(members, records) if split == OOF else None
-    split = 'train' if split == OOF else split
+    split = tfds_split(split)
     n_clips = [split_sizes(records, member.config.data.stream).get(split, 0) for member in members]
     progress = Progress('predict', max(n_clips), work=sum(n_clips) * len(operations))
 
@@ -154,20 +159,19 @@ def predict_records(
     member and operation. Raises ValueError if the streams do not hold the same targets.
     """
     tables, calls = [], {}
-    groups = [list(group) for _, group in itertools.groupby(sorted(members, key=_reading), _reading)]
-    for group in groups:
-        stream, size_px = _reading(group[0])
-        fingerprints = [member.fingerprint() for member in group]
-        asking = _Asking(group, fingerprints, operations, validates, epath.Path(parts))
-        decode = functools.partial(_questions_and_frames, asking=asking, size_px=size_px)
+    groups = by_reading(members)
+    for reading, group in groups:
+        stream, size_px = reading
+        asking = Asking.of(group, operations, validates, parts)
+        decode = functools.partial(questions_and_frames, asking=asking, size_px=size_px)
         of_chunks, last = [], None
         pieces = chunks.in_chunks(chunks.split_long(read(stream)))
         for chunk, (questions, frames) in in_background(decode, pieces, panel.leaves_the_cpu_free):
             n_clips = len({piece.video_id for piece in chunk} - {last})
             last = chunk[-1].video_id
-            _answer(chunk, questions, frames, panel, functools.partial(progress.advance, 0, work=n_clips))
+            answer(chunk, questions, frames, panel, functools.partial(progress.advance, 0, work=n_clips))
             unasked = asking.n_questions - len(questions)
-            progress.advance(n_clips if group is groups[-1] else 0, work=n_clips * unasked)
+            progress.advance(n_clips if reading == groups[-1][0] else 0, work=n_clips * unasked)
             of_chunks.append(_read_answers(chunk, questions))
             for question in questions:
                 direct, shared = calls.get(question.window, (0, 0))
@@ -191,12 +195,25 @@ class Question(NamedTuple):
         return f'f{data.n_frames}s{data.step_s}'
 
 
-class _Asking(NamedTuple):
+class Asking(NamedTuple):
+    """The questions about chunks: members that share decoded frames, operations, and where the answers are."""
+
     members: list[Member]
     fingerprints: list[str]  # of the members
     operations: Sequence[str]
     validates: Mapping[str, Container[str]] | None
     parts: epath.Path
+
+    @classmethod
+    def of(
+        cls,
+        members: list[Member],
+        operations: Sequence[str],
+        validates: Mapping[str, Container[str]] | None,
+        parts,
+    ) -> 'Asking':
+        """Returns the questions by the arguments of predict_records."""
+        return cls(members, [member.fingerprint() for member in members], operations, validates, epath.Path(parts))
 
     @property
     def n_questions(self) -> int:
@@ -217,22 +234,29 @@ class _Asking(NamedTuple):
                 # The name is a hash of everything the answer depends on, so no other answer can have it.
                 depends_on = (fingerprint + operation).encode() + b''.join(itertools.compress(digests, asked))
                 name = f'{hashlib.sha256(depends_on).hexdigest()[:20]}.csv'
-                path = self.parts / member.recipe / f'fold_{member.fold}' / name
+                path = folder_of_parts(self.parts, member) / name
                 questions.append(Question(member, operation, asked, plan, path))
         return questions
 
 
-def _questions_and_frames(
-    chunk: list[Record], asking: _Asking, size_px: int
-) -> tuple[list[Question], np.ndarray | None]:
+def folder_of_parts(parts: epath.Path, member: Member) -> epath.Path:
+    """Returns the folder of a member's saved predictions."""
+    return parts / member.recipe / f'fold_{member.fold}'
+
+
+def questions_and_frames(chunk: list[Record], asking: Asking, size_px: int) -> tuple[list[Question], np.ndarray | None]:
     """Returns the questions about a chunk, and its frames if an answer is missing."""
     questions = asking.about(chunk)
     complete = all(question.path.exists() for question in questions)
     return questions, None if complete else input_pipeline.decode_records(chunk, size_px)
 
 
-def _answer(
-    chunk: list[Record], questions: list[Question], frames: np.ndarray | None, panel: Panel, done: Callable
+def answer(
+    chunk: list[Record],
+    questions: list[Question],
+    frames: np.ndarray | None,
+    panel: Panel,
+    done: Callable[..., None] = lambda note: None,
 ) -> None:
     """Writes the answers that are missing. Calls done(note=member) after each question."""
     for operation, group in itertools.groupby(questions, lambda question: question.operation):
@@ -302,6 +326,10 @@ def _join(tables: Sequence[pd.DataFrame], calls: dict[str, tuple[int, int]]) -> 
     return Predictions(values, tables[0][LABEL].reindex(joined.index), shared.reindex(joined.index), calls)
 
 
-def _reading(member: Member) -> tuple[str, int]:
-    """Returns what members must share to share decoded frames."""
-    return member.config.data.stream, member.config.data.size_px
+def by_reading(members: Sequence[Member]) -> list[tuple[tuple[str, int], list[Member]]]:
+    """Returns ((stream, size_px), members) of the members that share decoded frames."""
+
+    def reading(member: Member) -> tuple[str, int]:
+        return member.config.data.stream, member.config.data.size_px
+
+    return [(shared, list(group)) for shared, group in itertools.groupby(sorted(members, key=reading), reading)]

@@ -29,15 +29,25 @@ def configure() -> str:
     """
     if 'jax' in sys.modules:
         raise RuntimeError('runtime.configure() must run before jax is imported')
+    _set_xla_flags()
+    if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
+        os.environ['GLIBC_TUNABLES'] = HUGE_PAGES
+        os.execv(sys.executable, sys.orig_argv)
+    return f'XLA_FLAGS={os.environ["XLA_FLAGS"]}'
+
+
+def configure_worker() -> None:
+    """Sets the flags in a process that an engine has started, unless JAX has read them already."""
+    if 'jax' not in sys.modules:
+        _set_xla_flags()
+
+
+def _set_xla_flags() -> None:
     quiet_tensorflow()
     mine = os.environ.get('XLA_FLAGS', '').split()
     named = {flag.split('=')[0] for flag in mine}
     flags = mine + [f'{name}={value}' for name, value in CPU_FLAGS.items() if name not in named]
     os.environ['XLA_FLAGS'] = ' '.join(flags)
-    if sys.platform == 'linux' and 'GLIBC_TUNABLES' not in os.environ:
-        os.environ['GLIBC_TUNABLES'] = HUGE_PAGES
-        os.execv(sys.executable, sys.orig_argv)
-    return f'XLA_FLAGS={os.environ["XLA_FLAGS"]}'
 
 
 def quiet_tensorflow() -> None:

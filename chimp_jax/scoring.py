@@ -7,6 +7,7 @@ that is not full is padded and masked, and every prediction carries its key.
 import functools
 import hashlib
 import os
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -183,6 +184,7 @@ class Panel:
         # The frames of the last call, if they still exist.
         self._frames: Callable[[], np.ndarray | None] = lambda: None
         self._looked: dict[tuple, _Looked] = {}  # of these frames
+        self._lock = threading.Lock()
 
     @property
     def leaves_the_cpu_free(self) -> bool:
@@ -193,10 +195,14 @@ class Panel:
         """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped.
 
         Consecutive calls with the same array of frames share what equal backbones encode. Their plans give a frame the
-        same boxes if they have equally many places for boxes.
+        same boxes if they have equally many places for boxes. One thread at a time is served.
         """
         if not len(plan.window):
             return np.zeros(0, np.float32)
+        with self._lock:
+            return self._score(member, frames, plan)
+
+    def _score(self, member: Member, frames: np.ndarray, plan: WindowPlan) -> np.ndarray:
         scorer = self._scorer(member)
         weights = self._weights(member, scorer)
         n_slots = 0 if plan.boxes is None else plan.boxes.shape[1]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -38,7 +39,8 @@ def unfinished_file(path) -> Iterator[epath.Path]:
     """
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    # Two machines may write the same file at once, in containers with equal process numbers.
+    unfinished = path.with_name(f'{path.name}.{uuid.uuid4().hex[:12]}.tmp')
     try:
         yield unfinished
         put_in_place(unfinished, path)

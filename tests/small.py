@@ -3,16 +3,19 @@
 import contextlib
 import dataclasses
 import filecmp
+import functools
 import io
 import math
 from collections.abc import Iterator
 
+import jax
+import made_runs
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from chimp_jax import checkpoint, train, trainer
+from chimp_jax import checkpoint, steps, train, trainer
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
 from chimp_jax.training import within_epoch
@@ -136,6 +139,24 @@ def train_members(folder, recipes) -> dict[str, list[Record]]:
             one.train.epochs = 1
             train.train_recipe(one, folder / 'runs')
     return records
+
+
+def write_members(runs, recipes, data) -> None:
+    """RUNS: each recipe's two folds with random weights, and out-of-fold predictions of other clips; no training."""
+    made_runs.write_runs(runs, recipes=recipes)
+    for number, recipe in enumerate(recipes):
+        one = config(data, recipe)
+        (runs / recipe / 'config.json').write_text(one.to_json_best_effort())
+        for fold in (0, 1):
+            rng = np.random.default_rng(2 * number + fold)
+            shapes = jax.eval_shape(lambda: steps.fresh_variables(model(), 0))
+            weights = jax.tree.map_with_path(functools.partial(_random, rng), shapes)
+            checkpoint.save_weights(runs / recipe / f'fold_{fold}' / 'checkpoints', 1, weights)
+
+
+def _random(rng, path, array) -> np.ndarray:
+    values = rng.normal(0, 0.3, array.shape)
+    return (1 + values**2 if str(path[-1].key) in ('var', 'scale') else values).astype(np.float32)
 
 
 def config(data, recipe: str = 'full-a1p50-f7s1', **train):

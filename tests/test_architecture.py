@@ -12,7 +12,7 @@ ROOMS = (
     ('tests', 'bench', 'demo', 'train', 'predict'),
     ('chimp_jax.commands',),
     ('chimp_jax.sharing',),
-    ('chimp_jax.field',),
+    ('chimp_jax.field', 'chimp_jax.engines'),
     ('chimp_jax',),
     ('chimp_jax.ensemble', 'chimp_jax.stations'),
     ('chimp_jax.models', 'chimp_jax.data'),

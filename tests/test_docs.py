@@ -26,6 +26,7 @@ CODE = sorted({path.resolve() for room in ROOMS for path in (ROOT / room).rglob(
 TESTS = {path.stem: path for path in CODE if path.name.startswith('test_')}
 NO_SYMBOL = {'csv', 'html', 'js', 'json', 'jpg', 'lock', 'md', 'mp4', 'onnx', 'parquet', 'png', 'py', 'txt', 'R', 'cfg'}
 FOREIGN_FLAGS = {'--sdk_container_image', '--no-deps'}  # of Apache Beam and pip
+FOREIGN_FLAGS |= {'--dataflow_service_options', '--number_of_worker_harness_threads', '--environment_type'}  # of Beam
 TRAINING_FLAGS = {'--config', '--help'}  # defined only when the command runs
 OLD_FIELDS = {'config.model.init', 'config.model.output_bias'}  # of version 0.1; the docs name their successors
 ENTRANCES = {

@@ -3,6 +3,7 @@
 import argparse
 
 from chimp_jax import runtime
+from chimp_jax.engines import engine
 from data_prep.inputs.cells import number
 
 
@@ -12,6 +13,17 @@ def metres_list(text: str) -> list[float]:
         return [number(part, '', 'the distance') for part in text.split(',')]
     except ValueError:
         raise argparse.ArgumentTypeError(f'{text!r} is not a list of metres; write for example 0,2,4,6') from None
+
+
+RUNNER = "local, or a runner of Apache Beam such as DirectRunner; Beam's own options may follow (docs/scale.md)"
+MULTIHOST = 'scores on several machines: the same command on each, with one shared --out (docs/scale.md)'
+
+
+def add_engine_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of the commands that can score on several machines: runner, runner_options, multihost."""
+    parser.add_argument('--runner', default=engine.LOCAL, help=RUNNER)
+    parser.add_argument('--multihost', action='store_true', help=MULTIHOST)
+    parser.set_defaults(runner_options=())
 
 
 def add_compile_cache(parser: argparse.ArgumentParser) -> None:

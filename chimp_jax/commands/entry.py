@@ -14,6 +14,7 @@ import sys
 from types import ModuleType
 
 from chimp_jax import runtime
+from chimp_jax.engines import engine, processes
 from data_prep.buckets import s3_paths
 from data_prep.files import RESUME, failure_line
 from data_prep.workers import stopping
@@ -123,7 +124,12 @@ def _parse(arguments: list[str]) -> tuple[str, ModuleType, argparse.Namespace]:
     command = importlib.import_module(f'chimp_jax.commands.{PLACES.get(name, name)}')
     parser = command.make_parser()
     parser.add_argument('--verbose', action='store_true', help='also shows lines for developers')
-    return name, command, parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown and getattr(options, 'runner', engine.LOCAL) == engine.LOCAL:
+        parser.error(f'unrecognized arguments: {" ".join(unknown)}')
+    if unknown:
+        options.runner_options = tuple(unknown)
+    return name, command, options
 
 
 def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
@@ -133,6 +139,8 @@ def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
     try:
         s3_paths.connect(filter(lambda text: isinstance(text, str), texts), out=getattr(options, 'out', None))
         with s3_paths.as_os_errors():
+            if getattr(options, 'multihost', False):
+                return processes.run_as_one(lambda: command.run(options), options.out)
             return command.run(options)
     except ValueError as refusal:
         print(f'{name} failed: {failure_line(refusal)}', file=sys.stderr)

@@ -21,7 +21,8 @@ import logging
 
 from etils import epath
 
-from chimp_jax.clip_stream import Streamed, stream_clips
+from chimp_jax import clip_stream
+from chimp_jax.clip_stream import Streamed
 from chimp_jax.commands.estimating.distances import estimate_distances
 from chimp_jax.commands.estimating.flags import EstimateRequest, add_estimate_flags
 from chimp_jax.commands.estimating.ground import find_ground, looked_targets
@@ -29,7 +30,9 @@ from chimp_jax.commands.estimating.inputs import Trained, read_inputs
 from chimp_jax.commands.estimating.looking import look_at_backgrounds, look_for_animals
 from chimp_jax.commands.estimating.results import write_results
 from chimp_jax.commands.estimating.targets import find_moments, plan_targets
+from chimp_jax.engines.engine import Engine, choose_engine, run_pieces
 from chimp_jax.field.summary import exit_code, result_lines
+from chimp_jax.members import Member
 from chimp_jax.scoring import Panel
 from data_prep.lock import hold
 from data_prep.progress import Progress
@@ -49,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Parse, check, look, plan, predict, estimate, write, tell."""
     request = EstimateRequest(**vars(options))
+    engine = choose_engine(request.runner, request.runner_options, request.multihost)
     inputs = read_inputs(request)
     with hold(request.out):
         looks = look_for_animals(request, inputs) if request.detect else {}
@@ -61,19 +65,38 @@ def run(options: argparse.Namespace) -> int:
         if inputs.trained is None:
             streamed, device = looked_targets(plan, looks, ground), None
         else:
-            streamed, device = predict_targets(request, inputs.trained, tasks)
+            streamed, device = predict_targets(request, inputs.trained, tasks, engine)
         estimating = estimate_distances(request, inputs, streamed, plan, tasks, ground)
         found = write_results(request, inputs, plan, looks, followed, ground, streamed, device, estimating, snapshots)
     print('\n'.join(result_lines(found.summary, found.clips, request.out)))
     return exit_code(found.counts, found.clips, found.summary)
 
 
-def predict_targets(request: EstimateRequest, trained: Trained, tasks: list[ClipTask]) -> tuple[Streamed, str]:
+def predict_targets(
+    request: EstimateRequest, trained: Trained, tasks: list[ClipTask], engine: Engine | None
+) -> tuple[Streamed, str]:
     """Returns the members' predictions, and the devices that made them."""
+    log.debug('\n'.join(trained.combined.describe()))
+    work = epath.Path(request.out) / 'work'
+    if engine is not None:
+        return _predict_on_engine(request, trained.members, tasks, work, engine), engine.name
     panel = Panel()
     device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
     log.debug('%d members on %s, %d clips', len(trained.members), device, len(tasks))
-    log.debug('\n'.join(trained.combined.describe()))
-    work = epath.Path(request.out) / 'work'
     progress = Progress('', len(tasks), work=len(tasks) * len(trained.members))
-    return stream_clips(tasks, trained.members, work, panel, request.workers, progress), device
+    return clip_stream.stream_clips(tasks, trained.members, work, panel, request.workers, progress), device
+
+
+def _predict_on_engine(
+    request: EstimateRequest, members: list[Member], tasks: list[ClipTask], work: epath.Path, engine: Engine
+) -> Streamed:
+    """Returns the members' predictions, made on several machines. Raises as run_pieces."""
+    from chimp_jax.engines import answering
+
+    def find_pending() -> list[clip_stream.ClipBatch]:
+        return clip_stream.plan_batches(tasks, members, clip_stream.find_answered(tasks, members, work))
+
+    about = answering.AboutMembers.of(request.members, members, request.compile_cache)
+    content = answering.AboutClips(about, str(work), request.workers)
+    run_pieces(engine, answering.ANSWER_CLIPS, content, find_pending, work, 'batches of clips')
+    return clip_stream.read_answered(clip_stream.find_answered(tasks, members, work), members, work)

@@ -14,6 +14,7 @@ each clip, of the training clips out of fold, and of the clips without labels by
 import argparse
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,9 @@ from etils import epath
 
 from chimp_jax import members, predict
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import add_compile_cache
+from chimp_jax.commands.arguments import add_compile_cache, add_engine_flags
 from chimp_jax.data.teacher import OUT_OF_FOLD, YES
+from chimp_jax.engines.engine import LOCAL, Engine, choose_engine, run_pieces
 from chimp_jax.ensemble import distances, results
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means, without_empty_animal
 from data_prep.files import write_whole
@@ -46,6 +48,9 @@ class ScoreRequest:
     weights: str | None  # None: the default of combining.choose_combination
     round: str | None
     compile_cache: str | None
+    runner: str
+    runner_options: Sequence[str]
+    multihost: bool
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
@@ -53,6 +58,8 @@ class ScoreRequest:
             raise ValueError(
                 f'--unlabelled={self.unlabelled} requires --split teacher; for others give it as --records'
             )
+        if self.split == predict.TEACHER and (self.multihost or self.runner != LOCAL):
+            raise ValueError('--split teacher runs on one machine; leave --runner and --multihost out')
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -73,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--tta', default=predict.NONE, help='test-time augmentation: none, or the mean over the set a1, a2 or a4')
     combining.add_combination_flags(parser)
     add_compile_cache(parser)
+    add_engine_flags(parser)
     return parser
 
 
@@ -80,12 +88,15 @@ def run(options: argparse.Namespace) -> int:
     request = ScoreRequest(**vars(options))
     out, split = epath.Path(request.out), request.split
     predict.operations(request.tta)  # refuses an unknown one before any work
+    engine = choose_engine(request.runner, request.runner_options, request.multihost)
     order = results.read_order(request.submission_format) if request.submission_format else None
     found = members.find_members(request.members)
     combined = combining.choose_combination(found, request.weights, request.round)
     log.info('%d members: %s', len(found), ', '.join(member.name for member in found))
     parts = out.parent / f'{out.name}.parts'
     with hold(parts):
+        if engine is not None:
+            _predict_on_engine(request, found, parts, engine)
         predictions = predict_requested(request, found, parts)
         lost = results.read_lost(request.records, 'train' if split == predict.OOF else split)
         rows = make_rows(predictions, combined, lost, order)
@@ -99,6 +110,22 @@ def run(options: argparse.Namespace) -> int:
     if order is not None and not request.details:
         print(describe_submission(out, request.submission_format))
     return finish(out, rows)
+
+
+def _predict_on_engine(request: ScoreRequest, found: list[members.Member], parts: epath.Path, engine: Engine) -> None:
+    """Saves all predictions that predict_requested reads. Raises as run_pieces."""
+    from chimp_jax.engines import answering, record_chunks
+
+    asked = record_chunks.Asked(request.records, request.split, str(parts), predict.operations(request.tta))
+    about = answering.AboutMembers.of(request.members, found, request.compile_cache)
+    run_pieces(
+        engine,
+        answering.ANSWER_RECORDS,
+        answering.AboutRecords(about, asked),
+        lambda: record_chunks.find_pending(asked, found),
+        parts,
+        'chunks of records',
+    )
 
 
 def predict_requested(request: ScoreRequest, found: list[members.Member], parts: epath.Path) -> predict.Predictions:

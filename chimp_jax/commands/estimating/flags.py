@@ -9,7 +9,8 @@ from fractions import Fraction
 from etils import epath
 
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import add_compile_cache, metres_list
+from chimp_jax.commands.arguments import add_compile_cache, add_engine_flags, metres_list
+from chimp_jax.engines.engine import LOCAL
 from chimp_jax.field import status
 from chimp_jax.field.exports import formats
 from data_prep.job import BURST_GAP
@@ -65,6 +66,9 @@ class EstimateRequest:
     species_table: str | None
     media_table: str | None
     redraws: int
+    runner: str
+    runner_options: Sequence[str]
+    multihost: bool
 
     def __post_init__(self):
         """Raises ValueError if the flags do not fit each other."""
@@ -135,6 +139,10 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
         not given.members and not boxes,
         'without --members the distances come from boxes of animals; give --detect, or a file of boxes with '
         '--detections',
+    )
+    yield (
+        not given.members and (given.multihost or given.runner != LOCAL),
+        'without --members one machine does all the work; leave --runner and --multihost out',
     )
     yield (
         given.every_s is not None and seconds,
@@ -259,3 +267,4 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     )
     add('--media_table', '--media-table', metavar='CSV', help='columns video_id,mediaID: the medium of each clip')
     add('--redraws', type=int, default=0, metavar='M', help=REDRAWS)
+    add_engine_flags(parser)

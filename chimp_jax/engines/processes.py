@@ -1,0 +1,126 @@
+"""Scoring by the processes of one JAX run, such as the hosts of a TPU pod. Each uses its own devices.
+
+The first process runs the command. The others wait for pieces, answer their share, and end with the first one. They
+communicate by files beside the results, because a collective operation of JAX would time out while one process works.
+"""
+
+import itertools
+import logging
+import pickle
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from etils import epath
+
+from chimp_jax import runtime
+from chimp_jax.engines import same_code
+from chimp_jax.engines.worker import Work, do_pieces
+from data_prep.files import failure_line, write_whole
+from data_prep.workers.guard import WorkerError
+
+_POLL_S = 0.5
+_END = 'end'
+
+log = logging.getLogger(__name__)
+
+
+def run_as_one(command: Callable[[], int], out: str) -> int:
+    """Runs the command in the first process, with the help of the others. Returns the exit code of all.
+
+    out: --out of the command; the folder OUT.processes exists during the run. Raises ValueError if there are no
+    processes to join, if their code or packages differ, or in a helping process if the first one failed.
+    """
+    runtime.start_processes()
+    import jax
+
+    from chimp_jax.data import processes
+
+    mine = {'code': dict(same_code.describe_code()), 'out': str(out), 'run': f'{time.time_ns():x}'}
+    all_of = processes.gather(mine)
+    for number, theirs in enumerate(all_of):
+        if difference := same_code.difference(theirs['code'], all_of[0]['code']):
+            raise ValueError(f'process {number}: {difference}; install the same versions on all machines')
+        if theirs['out'] != all_of[0]['out']:
+            raise ValueError(
+                f'process {number} has --out {theirs["out"]} and process 0 --out {all_of[0]["out"]}; give all the same'
+            )
+    global _run
+    folder = epath.Path(f'{out}.processes') / all_of[0]['run']
+    _run = _Run(folder, jax.process_index(), len(all_of), itertools.count())
+    try:
+        return _lead(command) if _run.index == 0 else _help()
+    finally:
+        jax.distributed.shutdown()  # waits for all processes
+        if _run.index == 0:
+            folder.rmtree(missing_ok=True)
+            if not list(folder.parent.iterdir()):
+                folder.parent.rmdir()
+
+
+class _Run(NamedTuple):
+    """This process in a run of several."""
+
+    folder: epath.Path  # of the files by which they communicate
+    index: int
+    count: int  # of processes
+    rounds: Iterator[int]  # each has pieces for all processes
+
+
+_run: _Run | None = None
+
+
+def run_shares(work: Work, pieces: Sequence[bytes]) -> None:
+    """Runs pieces on all processes; call it in the first one. Raises WorkerError if a process fails."""
+    name, count = next(_run.rounds), _run.count
+    shares = [list(pieces[number::count]) for number in range(count)]
+    write_whole(_run.folder / f'{name}.work', pickle.dumps((work, shares)))
+    failures = [_do_share(work, shares[0])]
+    for number in range(1, count):
+        done = _run.folder / f'{name}.done-{number}'
+        _wait_for(done)
+        failures.append(done.read_text())
+    told = [f'process {number}: {failure}' for number, failure in enumerate(failures) if failure]
+    if told:
+        raise WorkerError('; '.join(told))
+
+
+def _lead(command: Callable[[], int]) -> int:
+    code = 1
+    try:
+        code = command()
+    finally:
+        write_whole(_run.folder / _END, str(code))
+    return code
+
+
+def _help() -> int:
+    """Answers shares until the first process ends. Returns its exit code."""
+    while True:
+        name = next(_run.rounds)
+        asked, end = _run.folder / f'{name}.work', _run.folder / _END
+        if _wait_for(asked, end) == end:
+            return int(end.read_text())
+        work, shares = pickle.loads(asked.read_bytes())
+        failure = _do_share(work, shares[_run.index])
+        write_whole(_run.folder / f'{name}.done-{_run.index}', failure)
+
+
+def _do_share(work: Work, pieces: Sequence[bytes]) -> str:
+    """Returns why the share was not done, '' if it was. The other processes must hear of any failure."""
+    try:
+        if pieces:
+            do_pieces(work, pieces)
+    except Exception as error:
+        log.debug('%s', error, exc_info=True)
+        return failure_line(error)
+    return ''
+
+
+def _wait_for(*paths: epath.Path) -> epath.Path:
+    """Returns the first of the paths that exists. If a process dies, JAX ends the others."""
+    while True:
+        for path in paths:
+            if path.exists():
+                return path
+        time.sleep(_POLL_S)
