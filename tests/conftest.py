@@ -1,28 +1,53 @@
 """All tests run with eight simulated CPU devices, as many as a TPU v3-8 has."""
 
 import os
+import shutil
 import tempfile
-from pathlib import Path
 
-flags = os.environ.get('XLA_FLAGS', '')
-if '--xla_force_host_platform_device_count' not in flags:
-    os.environ['XLA_FLAGS'] = f'{flags} --xla_force_host_platform_device_count=8'
+FLAGS = {
+    '--xla_force_host_platform_device_count': '8',
+    # Most programs of the tests run a few times, so they are compiled fast. The emitters of fusions that XLA takes by
+    # default compile a training step of `small` three times as long (5 s of a core in place of 1.5 s).
+    '--xla_backend_optimization_level': '0',
+    '--xla_cpu_use_fusion_emitters': 'false',
+}
+given = os.environ.get('XLA_FLAGS', '')
+os.environ['XLA_FLAGS'] = ' '.join([given, *(f'{name}={value}' for name, value in FLAGS.items() if name not in given)])
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 os.environ['EPATH_USE_TF'] = 'false'  # gs:// by fsspec, where `remote` puts a folder in the place of the network
 
-import jax  # noqa: E402  (it reads the flags when it starts)
-import pytest  # noqa: E402
+# A program is compiled once per run: the first pytest process makes a folder, and its test processes and their commands
+# inherit the variable.
+PROGRAMS = 'CHIMP_JAX_TEST_PROGRAMS'
+is_first = PROGRAMS not in os.environ
+if is_first:
+    os.environ[PROGRAMS] = tempfile.mkdtemp(prefix='chimp_jax_programs_')
+os.environ['JAX_COMPILATION_CACHE_DIR'] = os.environ[PROGRAMS]
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
-# Programs that several tests or both test processes compile are compiled once a run.
-run = os.environ.get('PYTEST_XDIST_TESTRUNUID', str(os.getpid()))
-jax.config.update('jax_compilation_cache_dir', str(Path(tempfile.gettempdir()) / f'chimp_jax_tests_{run}'))
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+import jax  # noqa: E402  (it reads the variables when it starts)
+import pytest  # noqa: E402
+import shared_steps  # noqa: E402
+
+from chimp_jax import runtime  # noqa: E402
+
+runtime.SHORTEST_COMPILATION_S = 0.0  # commands that run in a test process save short compilations, too
+
+
+def pytest_unconfigure():
+    if is_first:
+        shutil.rmtree(os.environ.pop(PROGRAMS), ignore_errors=True)
 
 
 @pytest.fixture(autouse=True, scope='module')
-def free_programs():
-    """Frees the compiled programs of a file of tests: a process that keeps all of them takes 7 GB, and may abort."""
-    yield
+def programs():
+    """Shares the compiled steps of a file of tests, and frees all programs after it.
+
+    A process that keeps the programs of all files takes 7 GB, and may abort.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        shared_steps.share(patch)
+        yield
     jax.clear_caches()
 
 

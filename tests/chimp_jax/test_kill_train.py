@@ -8,7 +8,6 @@ from chimp_jax import train, trainer
 
 
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', jax.config.jax_compilation_cache_dir)
     data, whole, killed = tmp_path / 'data', tmp_path / 'whole', tmp_path / 'killed'
     small.write_data(data)
     for number in (2, 1):  # in the run's second checkpoint, then in its first: both are of epoch 2

@@ -22,7 +22,6 @@ import small
 from chimp_jax import runtime, train, trainer
 runtime.start_processes()
 import jax
-jax.config.update('jax_compilation_cache_dir', sys.argv[3])
 assert (jax.local_device_count(), jax.device_count()) == (4, 8)
 trainer.DistanceModel = small.model
 config = small.config(sys.argv[1])
@@ -35,7 +34,7 @@ train.train_recipes([config], sys.argv[2], folds=[1])
 def start(process: int, port: int, *arguments) -> subprocess.Popen:
     environment = os.environ | {
         'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}',
-        'XLA_FLAGS': '--xla_force_host_platform_device_count=4',
+        'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=4',  # the last one counts
         'JAX_COORDINATOR_ADDRESS': f'127.0.0.1:{port}',
         'JAX_NUM_PROCESSES': '2',
         'JAX_PROCESS_ID': str(process),
@@ -50,7 +49,7 @@ def test_two_processes_with_four_devices_are_one_with_eight(tmp_path, monkeypatc
     with socket.socket() as one:
         one.bind(('127.0.0.1', 0))
         port = one.getsockname()[1]
-    processes = [start(i, port, data, tmp_path / 'two', jax.config.jax_compilation_cache_dir) for i in range(2)]
+    processes = [start(i, port, data, tmp_path / 'two') for i in range(2)]
     try:
         said = [process.communicate(timeout=600)[0] for process in processes]
     finally:

@@ -13,7 +13,6 @@ from chimp_jax import members, predict, scoring, steps
 from chimp_jax.commands import entry
 from chimp_jax.data import augment, chunks, input_pipeline
 from chimp_jax.ensemble.prediction_tables import SECOND
-from chimp_jax.optim import make_optimizer, make_plateau
 from chimp_jax.steps import Mean, absolute_error
 from data_prep.records import LOST, read_records, write_records
 from data_prep.windows import window_seconds
@@ -34,10 +33,11 @@ def small_model(monkeypatch):
 
 
 def fresh_weights(seed):
-    state = steps.initial_state(
-        small.model(), make_optimizer(0.9, 0.999, 1e-7), make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8), seed=seed
-    )
-    return {'params': state.params, 'batch_stats': state.batch_stats}
+    return steps.fresh_variables(small.model(), seed)
+
+
+WHOLE_MODEL = jax.jit(small.model().apply)
+MOST_WINDOWS = 12  # of a record: with as many for each record, the program is compiled once
 
 
 def window_model(weights, record, n_frames, step_s, operation=predict.NONE):
@@ -47,8 +47,9 @@ def window_model(weights, record, n_frames, step_s, operation=predict.NONE):
     windows = frames[np.searchsorted(record.frame_time_s, seconds)]
     if operation != predict.NONE:
         windows = np.stack([augment.apply_operation(window, operation) for window in windows])
-    window = np.tile(np.arange(n_frames), (len(windows), 1, 1))
-    return small.model().apply(weights, frames=windows, window=window)[:, 0]
+    filled = np.resize(windows, (MOST_WINDOWS, *windows.shape[1:]))
+    window = np.tile(np.arange(n_frames), (MOST_WINDOWS, 1, 1))
+    return WHOLE_MODEL(weights, frames=filled, window=window)[: len(windows), 0]
 
 
 @pytest.mark.parametrize('n_devices', [1, 3, 8])
@@ -88,8 +89,9 @@ def test_any_number_of_frames_and_windows():
 def test_frames_that_only_fill_a_call_are_passed_over():
     frames = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     there = np.array([True, False, True])
-    looped, _ = steps.encode_step(fresh_weights(0), frames, there, model=small.model(), one_by_one=True)
-    whole, _ = steps.encode_step(fresh_weights(0), frames, there, model=small.model())
+    encode = functools.partial(steps.encode_step, model=small.model())
+    looped, _ = jax.jit(functools.partial(encode, one_by_one=True))(fresh_weights(0), frames, there)
+    whole, _ = jax.jit(encode)(fresh_weights(0), frames, there)
     np.testing.assert_allclose(looped[::2], whole[::2], rtol=1e-5, atol=1e-6)
     assert not looped[1].any() and whole[1].any()
 

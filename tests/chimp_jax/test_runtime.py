@@ -35,7 +35,7 @@ jax.jit(train_step)(1.0)
 
 
 def run(*arguments, script=SCRIPT, **environment):
-    clean = {name: value for name, value in os.environ.items() if name not in ('XLA_FLAGS', 'GLIBC_TUNABLES')}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(('XLA_', 'JAX_', 'GLIBC_'))}
     command = [sys.executable, '-c', script, *map(str, arguments)]
     return subprocess.run(
         command, env=clean | environment, cwd=ROOT, capture_output=True, text=True, check=True

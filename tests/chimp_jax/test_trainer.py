@@ -238,7 +238,7 @@ def test_early_stopping_by_hand(errors, early_stop_epochs, expected):
 
 
 def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkeypatch):
-    train.train_recipe(small.config(data, 'down-a1p50-f7s1'), tmp_path)
+    train.train_recipe(small.config(data, 'down-a1p50-f7s1', epochs=2), tmp_path, folds=[1])
     started = []
     fresh = steps.initial_state
 
@@ -248,7 +248,7 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
         return state
 
     monkeypatch.setattr(steps, 'initial_state', note)
-    config = small.config(data)
+    config = small.config(data, epochs=1)
     config.start.init = str(tmp_path / 'down-a1p50-f7s1')
     config.start.output_bias = 'median'  # must not overwrite what the other run has learnt
     members = train.train_recipe(config, tmp_path, folds=[1])
@@ -266,7 +266,7 @@ def test_warm_start_takes_the_same_fold_of_another_recipe(data, tmp_path, monkey
 
     config.data.folds = 'site'  # the other run has seen rows that these folds hold back
     with pytest.raises(ValueError, match='has 2 clip folds, not 2 site folds'):
-        train.train_recipe(config, tmp_path / 'other')
+        train.train_recipe(config, tmp_path / 'other', folds=[1])
 
 
 def test_metrics_are_whole_after_a_kill_between_the_last_checkpoint_and_them(data, tmp_path, monkeypatch):

@@ -123,7 +123,6 @@ def test_overrides_follow_the_types_and_names_of_the_config():
             'nowhere',
         ),
         (['--config=configs/demo.py:all', '--recipes=half-*'], "'half-*' is not a model ID"),
-        (['--config=full-a4p50-f7s1', '--config.data.records=nowhere'], 'nowhere/chimp_records/full'),
         (['--config', 'down-a1p50-f7s1', '--config.train.learning_rat=1e-3'], 'learning_rate'),
         (['--config=full-a4p50-f7'], 'the grammar is'),
     ],

@@ -216,13 +216,13 @@ def keras_lstm(features, kernel, recurrent, bias):
 def test_lstm_follows_keras_equations_and_starts_as_keras_does():
     features = np.random.default_rng(1).normal(size=(3, 7, 10)).astype(np.float32)
     model = LSTM(units=6)
-    variables = model.init(jax.random.key(0), features=features)
+    variables = jax.jit(model.init)(jax.random.key(0), features=features)
     p = variables['params']
     assert p['bias'].tolist() == [0.0] * 6 + [1.0] * 6 + [0.0] * 12
     np.testing.assert_allclose(p['recurrent_kernel'] @ p['recurrent_kernel'].T, np.eye(6), atol=1e-5)
     assert np.abs(p['kernel']).max() <= np.sqrt(6 / (10 + 24))  # glorot uniform's bound
     expected = keras_lstm(features, *(np.float64(p[name]) for name in ('kernel', 'recurrent_kernel', 'bias')))
-    np.testing.assert_allclose(model.apply(variables, features=features), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(model.apply)(variables, features=features), expected, atol=1e-5)
 
 
 def test_lstm_equals_keras_layer():
@@ -233,7 +233,8 @@ def test_lstm_equals_keras_layer():
     expected = layer(features)
     kernel, recurrent, bias = layer.get_weights()
     params = {'kernel': kernel, 'recurrent_kernel': recurrent, 'bias': bias}
-    np.testing.assert_allclose(LSTM(units=4).apply({'params': params}, features=features), expected, atol=1e-5)
+    found = jax.jit(LSTM(units=4).apply)({'params': params}, features=features)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_metres_are_float32_when_computing_in_bfloat16():

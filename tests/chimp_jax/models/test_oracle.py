@@ -26,9 +26,13 @@ QUICK = {'xla_backend_optimization_level': 0}
 
 def fresh_variables():
     """Returns zeros for the model's variables, so that all other values come from a file."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes())
+
+
+@functools.cache
+def shapes() -> dict:
     frames, window = np.zeros((1, 1, 32, 32, 3), np.uint8), np.zeros((1, 1, 1), np.int32)
-    shapes = jax.eval_shape(lambda: MODEL.init(jax.random.key(0), frames=frames, window=window))
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), dict(shapes))
+    return dict(jax.eval_shape(lambda: MODEL.init(jax.random.key(0), frames=frames, window=window)))
 
 
 def start(path):

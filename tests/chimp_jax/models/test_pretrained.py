@@ -1,5 +1,6 @@
 """Starting weights fill the right variables, and weights that do not fit are refused with their names."""
 
+import functools
 import hashlib
 
 import flax.traverse_util
@@ -21,12 +22,16 @@ from chimp_jax.models.pretrained import PretrainedError
 
 def fresh(backbone='efficientnet_b0', value=0.0, regions=False):
     """Returns the variables of a model with a small head, all of one value."""
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, value, np.float32), shapes(backbone, regions))
+
+
+@functools.cache
+def shapes(backbone: str, regions: bool) -> dict:
     model = DistanceModel(lstm_units=4, dense_units=2, backbone=backbone, regions=regions)
     inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
     if regions:
         inputs['boxes'] = jnp.zeros((1, 1, 1, 5))
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), **inputs))
-    return jax.tree.map(lambda leaf: np.full(leaf.shape, value, np.float32), dict(shapes))
+    return dict(jax.eval_shape(lambda: model.init(jax.random.key(0), **inputs)))
 
 
 def start(variables, init):

@@ -118,7 +118,7 @@ def random_branch(seed=0):
     top = rng.uniform(0, 1, (2, 4, 4, 1280)).astype(np.float32)
     inputs = {'features': top.mean((1, 2)), 'middle': rng.normal(size=(2, 8, 8, 6)).astype(np.float32), 'top': top}
     inputs['boxes'] = np.float32([[[0.1, 0.2, 0.5, 0.7, 0.8], [0, 0, 0, 0, 0]], [[0, 0, 0, 0, 0], [0, 0.5, 1, 1, 0.3]]])
-    fresh = RegionBranch().init(jax.random.key(0), **pooled(inputs))
+    fresh = jax.jit(RegionBranch().init)(jax.random.key(0), **pooled(inputs))
     variables = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32), fresh)
     return fresh, variables, inputs
 

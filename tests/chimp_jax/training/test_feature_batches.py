@@ -57,6 +57,8 @@ def batches(regions: bool, epoch: int = 1, seed: int = 0, n_steps: int = 2) -> l
 def test_a_batch_gives_the_distances_of_its_pictures(regions):
     """The model on decoded, flipped pictures and flipped boxes, as training on frames has them."""
     model, variables, records, _ = kept(regions)
+    of_look = jax.jit(functools.partial(model.apply, method='distances_of_look'))
+    of_pictures = jax.jit(model.apply)
     by_name = {record.video_id: record for record in records}
     flipped = 0
     for batch in batches(regions):
@@ -64,7 +66,7 @@ def test_a_batch_gives_the_distances_of_its_pictures(regions):
         if regions:
             pooled = kept_features.Pooled(batch['bins'], batch['mean'])
             given |= {'pooled': pooled, 'boxes': batch['boxes']}
-        found = np.asarray(model.apply(variables, **given, method='distances_of_look'))
+        found = np.asarray(of_look(variables, **given))
         for e, name in enumerate(batch['video_id']):
             record = by_name[name.decode()]
             frames = input_pipeline.decode_records([record], small.SIZE_PX)
@@ -79,7 +81,7 @@ def test_a_batch_gives_the_distances_of_its_pictures(regions):
                     boxes = augment.box_after('flip_left_right', boxes)
                 inputs = {'frames': pictures[None], 'window': example.window[None]}
                 inputs |= {'boxes': boxes[None]} if regions else {}
-                expected.append(np.asarray(model.apply(variables, **inputs))[0])
+                expected.append(np.asarray(of_pictures(variables, **inputs))[0])
             errors = [np.abs(found[e] - one).max() for one in expected]
             assert min(errors) < 2e-5 and np.abs(expected[0] - expected[1]).max() > 1e-4
             flipped += errors[1] < errors[0]

@@ -395,8 +395,8 @@ def test_a_missing_file_and_odd_ones(tmp_path):
     assert problem.video_id.encode() == b'a\\ud800.mp4' and len(problem.reason) < 100
 
 
-def test_one_hundred_thousand_entries(tmp_path):
-    apart = [clip(animal(), file=f'{k}.mp4') for k in range(50_000)]
-    of_one_clip = [clip(animal(frame=k)) for k in range(50_000)]
+def test_many_entries_of_many_clips_and_of_one(tmp_path):
+    apart = [clip(animal(), file=f'{k}.mp4') for k in range(5_000)]
+    of_one_clip = [clip(animal(frame=k)) for k in range(5_000)]
     found = read_images(tmp_path, *apart, *of_one_clip)
-    assert (len(found.clips), len(found.clips[-1].sightings)) == (50_001, 50_000)
+    assert (len(found.clips), len(found.clips[-1].sightings)) == (5_001, 5_000)
