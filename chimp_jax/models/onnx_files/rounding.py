@@ -20,7 +20,7 @@ BLOCK = 64  # weights that are rounded before the others are updated, to save me
 DAMPING = 0.01  # of the mean variance of the inputs, added to each: few frames do not show all inputs
 
 
-class Convolution(NamedTuple):
+class ConvNode(NamedTuple):
     """A convolution of the graph: names of its map, kernel [F, C / groups, k, k] and bias [F] or '', and its shape."""
 
     x: str
@@ -77,8 +77,8 @@ def round_filters(weights: np.ndarray, covariance: np.ndarray, steps: int) -> np
 
 
 def input_moments(
-    backbone: onnx.ModelProto, convolutions: list[Convolution], calls: Iterable[Mapping[str, np.ndarray]]
-) -> dict[Convolution, tuple[np.ndarray, np.ndarray]]:
+    backbone: onnx.ModelProto, convolutions: list[ConvNode], calls: Iterable[Mapping[str, np.ndarray]]
+) -> dict[ConvNode, tuple[np.ndarray, np.ndarray]]:
     """Returns the mean [G, n] and the covariance [G, n, n] of the n inputs of a result, over all calls.
 
     Without a bias, which could take the mean error, the mean is 0 and the second moment stands for the covariance.
@@ -103,7 +103,7 @@ def input_moments(
     return moments
 
 
-def inputs_of(x: np.ndarray, one: Convolution) -> np.ndarray:
+def inputs_of(x: np.ndarray, one: ConvNode) -> np.ndarray:
     """Returns the inputs [G, n, results] of a convolution of the map [N, C, H, W], of about SIDE x SIDE results."""
     top, left, bottom, right = one.pads
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
@@ -113,7 +113,7 @@ def inputs_of(x: np.ndarray, one: Convolution) -> np.ndarray:
     return windows.transpose(1, 4, 5, 0, 2, 3).reshape(one.groups, n, -1)
 
 
-def _convolutions(graph: onnx.GraphProto, constants: Mapping[str, onnx.TensorProto]) -> list[Convolution]:
+def _convolutions(graph: onnx.GraphProto, constants: Mapping[str, onnx.TensorProto]) -> list[ConvNode]:
     found = []
     for node in graph.node:
         if node.op_type == 'Conv' and node.input[1] in constants:
@@ -121,7 +121,7 @@ def _convolutions(graph: onnx.GraphProto, constants: Mapping[str, onnx.TensorPro
             x, kernel, bias = [*node.input, ''][:3]
             size = constants[kernel].dims[-1]
             stride, pads = given.get('strides', [1])[0], given.get('pads', [0] * 4)
-            found.append(Convolution(x, kernel, bias, size, stride, tuple(pads), given.get('group', 1)))
+            found.append(ConvNode(x, kernel, bias, size, stride, tuple(pads), given.get('group', 1)))
     return found
 
 
