@@ -16,7 +16,9 @@ those of each box. A window of an animal takes the tokens of its boxes, and the 
 Resize the frames as in training: bilinear, half-pixel centres, no antialiasing, aspect ratio ignored, then floor.
 The second command also writes model.backbone.int8.onnx, with the same input and output, for the same head. Frames of
 the records `data` give the scales of its activations. Distances of other clips there are compared with those in
-float32. If they differ by more than --most_error, no file is written. The differences are in the file's metadata.
+float32. If they differ by more than --most_error, no file is written. The differences are in the file's metadata. They
+are measured on this machine. x86 processors without VNNI (most from before 2019) can overflow with this file; export on
+such a processor before you use the file there.
 The third command writes one file with the weights that `chimp-distance fetch detector` keeps:
 
     detector: frames [N, 640, 640, 3] uint8 RGB -> boxes [N, 8400, 4] x1 y1 x2 y2 in pixels, scores [N, 8400]
@@ -125,6 +127,7 @@ def int8_graph(member: Member, graphs: dict, records, most_error_m: float) -> di
             'or give a larger --most_error'
         )
     print(f'{said}, by {largest_m:.3f} m at most')
+    print('On x86 processors without VNNI the int8 file can overflow; export it there to measure its error there.')
     noted = {prop.key: prop.value for prop in quantized.metadata_props}
     noted |= {'precision': 'int8', 'int8_mean_change_m': f'{mean_m:.3g}', 'int8_largest_change_m': f'{largest_m:.3g}'}
     int8.onnx.helper.set_model_props(quantized, noted)

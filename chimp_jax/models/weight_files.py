@@ -12,6 +12,7 @@ import zipfile
 
 import h5py
 import numpy as np
+import safetensors.numpy
 
 MOST_BYTES = 1 << 30  # of a weights file, and of the arrays in it; the published model has 55 MB
 
@@ -88,25 +89,10 @@ def _variable_names(arrays: list[np.ndarray]) -> tuple[str, ...]:
 
 def read_safetensors(content: bytes, source: str) -> dict[str, np.ndarray]:
     """Reads the tensors of a .safetensors file. Raises PretrainedError."""
-    safetensors = _safetensors(source)
     try:
         return safetensors.numpy.load(content)
     except safetensors.SafetensorError as error:
         raise PretrainedError(f'{source} is not a readable safetensors file: {error}') from None
-
-
-def safetensors_content(tensors: dict[str, np.ndarray]) -> bytes:
-    """Returns the content of a .safetensors file. Raises PretrainedError if the package is not installed."""
-    return _safetensors('writing weights').numpy.save(tensors)
-
-
-def _safetensors(what: str):
-    """Returns the package safetensors. Raises PretrainedError with `what` needs it."""
-    try:
-        import safetensors.numpy
-    except ModuleNotFoundError:
-        raise PretrainedError(f'{what} needs: pip install safetensors (the extra `pretrained`)') from None
-    return safetensors
 
 
 class _StoredTensor(collections.namedtuple('_StoredTensor', 'key dtype offset shape stride')):

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import flax.traverse_util
 import numpy as np
 import pandas as pd
+import safetensors.numpy
 from etils import epath
 
 from chimp_jax.field.status import CLIPS
 from chimp_jax.member_log import program_versions
 from chimp_jax.members import Member, find_members
-from chimp_jax.models.weight_files import safetensors_content
 from chimp_jax.sharing.anonymous import NewNames, anonymous_config
 from chimp_jax.sharing.card import write_card
 from chimp_jax.sharing.new_member import MEMBER, OOF, PROVENANCE
@@ -77,7 +77,7 @@ def _add_recipe(writer: Writer, members: Sequence[Member], names: NewNames | Non
 def _add_member(writer: Writer, member: Member, names: NewNames | None) -> None:
     folder, place = member.folder, member.name
     writer.add(f'{place}/{MEMBER}', (folder / MEMBER).read_bytes())
-    writer.add(f'{place}/{WEIGHTS}', safetensors_content(flat_weights(member)))
+    writer.add(f'{place}/{WEIGHTS}', safetensors.numpy.save(flat_weights(member)))
     if (folder / OOF).exists():
         writer.add(f'{place}/{OOF}', _table_content(folder / OOF, names))
     if (folder / PROVENANCE).exists():

@@ -1,9 +1,11 @@
 """Quantises an exported backbone to int8 by ONNX Runtime's static quantisation, and compares distances.
 
-Weights have 7 bits and a scale per channel, activations 8 bits and a scale per map. Processors with AVX2 or AVX-512 but
-without VNNI add two products in 16 bits, and with weights of 8 bits the sum can overflow (ONNX Runtime, "Quantize ONNX
-models", section on U8S8). The scales of the activations come from calibration frames. The head stays in float32,
-because ONNX Runtime has no static quantisation of an LSTM.
+The weights have a scale per channel and are rounded so that their errors cancel (rounding.py). The activations have 8
+bits and a scale per map, from calibration frames. The head stays in float32, because ONNX Runtime has no static
+quantisation of an LSTM.
+
+x86 processors without VNNI add two products in 16 bits, and with weights of 8 bits the sum can overflow (ONNX Runtime,
+"Quantize ONNX models", section on U8S8). Weights of 7 bits would not overflow, but they have twice the error.
 """
 
 import tempfile
@@ -17,8 +19,10 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quant_pre_process, quantize_static
 
 from chimp_jax.models.efficientnet import FEATURES
+from chimp_jax.models.onnx_files.rounding import round_weights
 
-FRAMES_PER_CALL = 8  # whose maps are in memory at once; calibration keeps the ends of their ranges alone
+FRAMES_PER_CALL = 8  # whose maps are in memory at once
+WEIGHT_STEPS = 127  # to each side: 8 bits
 
 
 class Windows(NamedTuple):
@@ -46,7 +50,7 @@ def quantize_backbone(backbone: onnx.ModelProto, calibration: Windows) -> onnx.M
 
     with tempfile.TemporaryDirectory() as folder:
         whole, prepared, quantized = (Path(folder) / f'{name}.onnx' for name in ('whole', 'prepared', 'quantized'))
-        onnx.save(backbone, whole)
+        onnx.save(round_weights(backbone, calibration.calls(), WEIGHT_STEPS), whole)
         quant_pre_process(whole, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
@@ -54,7 +58,6 @@ def quantize_backbone(backbone: onnx.ModelProto, calibration: Windows) -> onnx.M
             Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
