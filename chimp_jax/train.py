@@ -20,8 +20,10 @@ from ml_collections import ConfigDict
 
 from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
+from chimp_jax.losses import check_loss
 from chimp_jax.members import as_config
 from chimp_jax.models.distance_model import compute_dtype
+from chimp_jax.models.over_time import check_temporal
 from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
@@ -63,6 +65,8 @@ def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
     """Raises ValueError if a config cannot be trained, as far as it can be known without records."""
     for config in configs:
         compute_dtype(config.model.dtype)
+        check_temporal(config.model.temporal)
+        check_loss(config.train.loss, config.train.bin_edges_m, config.model.regions)
         check_frozen(config)
         check_owner(epath.Path(workdir) / config.recipe, config)
 

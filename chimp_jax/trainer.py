@@ -11,7 +11,7 @@ from etils import epath
 from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint, member_log, optim, parallel, scoring, steps
+from chimp_jax import checkpoint, losses, member_log, optim, parallel, scoring, steps
 from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold
 from chimp_jax.data.training_data import TrainingData
@@ -66,6 +66,7 @@ class Trainer:
                 axis_name=REPLICA_AXIS,
                 micro_batches=train.micro_batches,
                 forward=self.form.forward,
+                loss=losses.make_loss(train.loss, train.bin_edges_m),
             ),
             self.devices,
         )
