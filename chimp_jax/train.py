@@ -5,6 +5,7 @@ runs/<recipe>/clips.csv                site and park of the records' clips
 runs/<recipe>/fold_<k>/run.json        command, git revision, versions and devices of each start
 runs/<recipe>/fold_<k>/checkpoints/    orbax: the best epoch and the latest two
 runs/<recipe>/fold_<k>/metrics.csv     one row per epoch; TensorBoard event files beside it
+runs/<recipe>/fold_<k>/costs.csv       one row per epoch: seconds and memory, which no two runs have equal
 runs/<recipe>/fold_<k>/oof.csv         out-of-fold predictions of the best epoch
 runs/<recipe>/fold_<k>/member.json     written last, when training has finished
 runs/<recipe>/fold_<k>/running.lock    present while a run trains this member
@@ -28,6 +29,7 @@ from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
 from data_prep.files import read_json
+from data_prep.lock import FolderInUse
 from data_prep.progress import Progress
 from data_prep.records import split_sizes
 
@@ -72,14 +74,18 @@ def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
 
 
 def train_recipe(
-    config: ConfigDict, workdir, folds: Sequence[int] | None = None, progress: Progress | None = None
+    config: ConfigDict,
+    workdir,
+    folds: Sequence[int] | None = None,
+    progress: Progress | None = None,
+    skip_busy: bool = False,
 ) -> pd.DataFrame:
     """Trains the members of one recipe that are not finished yet.
 
     Returns a row (recipe, fold, best_epoch, val_mae) for each member.
     folds: their numbers, all by default. progress counts epochs; by default the recipe opens its own.
-    Raises ValueError before any training if the config or the data do not fit, FolderInUse if another run trains one of
-    the members.
+    skip_busy: leaves a member that another run trains to that run; else FolderInUse is raised.
+    Raises ValueError before any training if the config or the data do not fit.
     """
     folder = epath.Path(workdir) / config.recipe
     all_folds = load_folds(config.data.records, config.data.folds, config.data.n_folds)
@@ -95,9 +101,15 @@ def train_recipe(
             progress.skip(config.train.epochs, work=config.train.epochs)
             rows.append(row)
             continue
-        with processes.hold_shared(member_folder):
-            trainer = trainer or Trainer(config, folds_digest(all_folds))
-            rows.append(trainer.train_member(member_folder, fold, progress))
+        try:
+            with processes.hold_shared(member_folder):
+                trainer = trainer or Trainer(config, folds_digest(all_folds))
+                rows.append(trainer.train_member(member_folder, fold, progress))
+        except FolderInUse as busy:
+            if not skip_busy:
+                raise
+            log.info('%s fold %d is left to another run: %s', config.recipe, fold.number, busy)
+            progress.skip(config.train.epochs, work=config.train.epochs)
     return pd.DataFrame(rows)
 
 

@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+import time
 
 import jax
 import numpy as np
@@ -90,7 +91,7 @@ class Trainer:
         progress.start_clock()  # keeping features may have taken minutes
         progress.skip(len(history), work=len(history))
         while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):
-            epoch = len(history) + 1
+            epoch, began_s = len(history) + 1, time.monotonic()
             state, position = self._train_epoch(state, fold, rates, position, progress, saver)
             row, rows = self._validate(state, fold)
             if state.loss_scale is not None:
@@ -104,6 +105,7 @@ class Trainer:
             saver.forget()
             position = position.of_next_epoch()
             member_log.write_metrics(folder, history)
+            member_log.note_cost(folder, epoch, time.monotonic() - began_s)
             member_log.write_events(events, history[-1])
             log.info('%s fold %d epoch %d: %s', config.recipe, fold.number, epoch, _describe(history[-1]))
             progress.advance(1)

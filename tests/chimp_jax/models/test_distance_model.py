@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from chimp_jax.models.distance_model import DistanceModel, FrameEncoder, normalize
-from chimp_jax.models.over_time import LSTM
 from chimp_jax.models.efficientnet import BACKBONES, STAGES, EfficientNet, Stage
+from chimp_jax.models.over_time import LSTM
 from chimp_jax.ops.normalization import BatchNorm
 
 
