@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import optax
 from flax.training.dynamic_scale import DynamicScale
 
-from chimp_jax import losses, optim
+from chimp_jax import optim
+from chimp_jax.models import losses
 from chimp_jax.models.distance_model import DistanceModel, compute_dtype
 from chimp_jax.models.regions import Pooled
 

@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 
 from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
-from chimp_jax.losses import check_loss
 from chimp_jax.members import as_config
 from chimp_jax.models.distance_model import compute_dtype
+from chimp_jax.models.losses import check_loss
 from chimp_jax.models.over_time import check_temporal
 from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.training.frozen import check_frozen

@@ -12,14 +12,14 @@ from etils import epath
 from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint, losses, member_log, optim, parallel, scoring, steps
+from chimp_jax import checkpoint, member_log, optim, parallel, scoring, steps
 from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold
 from chimp_jax.data.training_data import TrainingData
 from chimp_jax.ensemble.distances import rmse
 from chimp_jax.ensemble.prediction_tables import BOX, KEY, without_empty_animal
 from chimp_jax.members import load_fold
-from chimp_jax.models import pretrained
+from chimp_jax.models import losses, pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.steps import Mean
 from chimp_jax.training.frozen import FrozenTraining

@@ -62,7 +62,7 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     # once and kept as features beside the records; all other weights are trained on them. Half of the windows are
     # mirrored; the recipe's other augmentations would need other pictures and are not applied
     train.loss = 'mae'  # published; 'huber', or 'interval': no loss within the bin of a label that is a bin's middle
-    # (chimp_jax/losses.py). The validation error is the MAE whatever the loss
+    # (chimp_jax/models/losses.py). The validation error is the MAE whatever the loss
     train.bin_edges_m = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15)  # of train.loss=interval: Tai's bins
     train.batch_size = 96  # windows per update, over all devices
     train.micro_batches = 1  # parts of a device's windows, one after the other, for small memories. Each part has its

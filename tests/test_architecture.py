@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Rooms from the top to the bottom. A room imports itself and the rooms below it.
 ROOMS = (
-    ('tests', 'bench', 'demo', 'train', 'predict', 'chimp_jax.ablate'),
+    ('tests', 'bench', 'demo', 'train', 'predict', 'chimp_jax.ablate.__main__'),
     ('chimp_jax.commands',),
-    ('chimp_jax.sharing', 'chimp_jax.ablation'),
+    ('chimp_jax.sharing', 'chimp_jax.ablate'),
     ('chimp_jax.field',),
     ('chimp_jax',),
     ('chimp_jax.ensemble', 'chimp_jax.stations'),

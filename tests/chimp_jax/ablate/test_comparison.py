@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from chimp_jax.ablation import report
-from chimp_jax.ablation.study import BASE, make_study, read_config_file
+from chimp_jax.ablate import report
+from chimp_jax.ablate.study import BASE, make_study, read_config_file
 from chimp_jax.workdir import claim_recipe
 from configs import ablations, ablations_demo, base
 from configs.variants import Variant

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from chimp_jax.ablation import comparison
-from chimp_jax.ablation.forest import draw_forest
-from chimp_jax.ablation.study import BASE, Study
+from chimp_jax.ablate import comparison
+from chimp_jax.ablate.forest import draw_forest
+from chimp_jax.ablate.study import BASE, Study
 from chimp_jax.ensemble.paired import BETTER, UNCLEAR, WORSE
 from data_prep.files import write_whole
 
@@ -31,15 +31,15 @@ def write_result(study: Study) -> tuple[list[str], bool]:
     scored = {name: comparison.read_scored(study, name) for name in done}
     site = comparison.sites_of(study, scored[BASE].labels)
     costs = {name: comparison.read_costs(study, name) for name in done}
-    table, refused = comparison.compare(scored, site, costs)
+    table, refused = comparison.comparison_table(scored, site, costs)
     unfinished += [f'{name} cannot be compared: {reason}' for name, reason in refused.items()]
     study.workdir.mkdir(parents=True, exist_ok=True)
     write_whole(study.workdir / TABLE, table.to_csv(index=False, float_format='%.6g'))
-    write_whole(study.workdir / PAGE, render(study, table, unfinished))
+    write_whole(study.workdir / PAGE, render_ablation(study, table, unfinished))
     whole = table[table['band'] == comparison.ALL]
     base_m = float(whole.loc[whole['variant'] == BASE, 'mae_m'].iloc[0])
     questions = {name: study.variant(name).question for name in study.names()}
-    lines = [comparison.describe(row, base_m, questions[row.variant]) for row in _rows(whole)]
+    lines = [comparison.variant_line(row, base_m, questions[row.variant]) for row in _rows(whole)]
     lines += [f'not in this result: {line}' for line in unfinished]
     return [*lines, f'{study.workdir / TABLE} and {study.workdir / PAGE} hold the errors by distance'], not unfinished
 
@@ -49,7 +49,7 @@ def _why(study: Study, name: str) -> str:
     return study.missing_records(name) or f'has {left} part{"s" * (left > 1)} left to train; run the command again'
 
 
-def render(study: Study, table: pd.DataFrame, unfinished: list[str]) -> str:
+def render_ablation(study: Study, table: pd.DataFrame, unfinished: list[str]) -> str:
     """Returns the page. table: with comparison.COLUMNS. unfinished: a line for each variant that is missing."""
     rows = list(_rows(table))
     variants = [row for row in rows if row.band == comparison.ALL]
@@ -91,7 +91,7 @@ def _template() -> jinja2.Template:
     environment.filters['metres'] = lambda value: '–' if np.isnan(value) else f'{value:.2f}'
     environment.filters['signed'] = lambda value: '–' if np.isnan(value) else f'{value:+.2f}'.replace('-', '−')
     environment.filters['whole'] = lambda value: '–' if np.isnan(value) else f'{value:.0f}'
-    return environment.from_string(_file('chimp_jax.ablation', 'page.html'))
+    return environment.from_string(_file('chimp_jax.ablate', 'page.html'))
 
 
 def _file(package: str, name: str) -> str:

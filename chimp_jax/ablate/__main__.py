@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _study(options: argparse.Namespace):
-    from chimp_jax.ablation.study import make_study, read_config_file
+    from chimp_jax.ablate.study import make_study, read_config_file
 
     config, variants = read_config_file(options.config)
     config.update_from_flattened_dict(take_overrides(dict(vars(options))))
@@ -56,7 +56,7 @@ def _study(options: argparse.Namespace):
 
 def _train_here(options: argparse.Namespace) -> int:
     """Trains the variants of --only, without the base unless it is named."""
-    from chimp_jax.ablation.training import train_variant
+    from chimp_jax.ablate.training import train_variant
     from chimp_jax.trainer import TrainingError
 
     log.debug('%s', runtime.use_compile_cache())
@@ -73,7 +73,7 @@ def _train_here(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Trains what is missing, a process for each variant, and writes the result of all finished variants."""
-    from chimp_jax.ablation import report
+    from chimp_jax.ablate import report
 
     study, _ = _study(options)
     for name in study.names():

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from chimp_jax.ablation.study import BASE, Study
+from chimp_jax.ablate.study import BASE, Study
 from chimp_jax.ensemble.distances import clamp_distance
 from chimp_jax.ensemble.held_out import distance_band
 from chimp_jax.ensemble.paired import paired_difference
@@ -70,7 +70,7 @@ def sites_of(study: Study, labels: pd.Series) -> np.ndarray:
     return site_groups(video_id, site)
 
 
-def compare(
+def comparison_table(
     scored: Mapping[str, Scored], site: np.ndarray, costs: Mapping[str, tuple[float, float, float]]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Returns the table with COLUMNS, a row for each variant and band, and {variant: why it cannot be compared}.
@@ -131,7 +131,7 @@ def read_costs(study: Study, name: str) -> tuple[float, float, float]:
     return epoch_s, float(np.mean([epoch_s * len(one) for one in seconds])), float(max(memory))
 
 
-def describe(row, base_mae_m: float, question: str) -> str:
+def variant_line(row, base_mae_m: float, question: str) -> str:
     """Returns a variant's line: question, verdict, difference with its interval. row: of all bands in the table."""
     if row.variant == BASE:
         return f'{BASE}: MAE {row.mae_m:.3f} m'

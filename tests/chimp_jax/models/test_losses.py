@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from chimp_jax import losses, optim, steps
+from chimp_jax import optim, steps
+from chimp_jax.models import losses
 
 TAI = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15)
 

@@ -7,9 +7,9 @@ import pytest
 import small
 
 from chimp_jax import trainer
-from chimp_jax.ablation import training
-from chimp_jax.ablation.comparison import read_costs, read_scored
-from chimp_jax.ablation.study import BASE, make_study
+from chimp_jax.ablate import training
+from chimp_jax.ablate.comparison import read_costs, read_scored
+from chimp_jax.ablate.study import BASE, make_study
 from configs.variants import Variant
 from data_prep import lock
 

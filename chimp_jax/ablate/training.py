@@ -5,7 +5,7 @@ import logging
 import pandas as pd
 
 from chimp_jax import predict
-from chimp_jax.ablation.study import BASE, Study
+from chimp_jax.ablate.study import BASE, Study
 from chimp_jax.data import processes
 from chimp_jax.ensemble.prediction_tables import KEY, without_empty_animal
 from chimp_jax.members import find_members
