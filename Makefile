@@ -14,7 +14,7 @@ demo-quick: .venv/done
 ablations-demo: .venv/done
 	$(BIN)/python -m data_prep.simulate --size=sites --out=demo/ablations/clips
 	$(BIN)/python -m data_prep.build --tables=demo/ablations/clips --clips_down demo/ablations/clips/down \
-	  --clips_full demo/ablations/clips/full --out=demo/ablations/data --n_folds=3
+	  --clips_full demo/ablations/clips/full --out=demo/ablations/data --n_folds=2
 	$(BIN)/python -m chimp_jax.ablate --config=configs/ablations_demo.py --workdir=demo/ablations/runs
 
 test: .venv/done

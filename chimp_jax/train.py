@@ -103,8 +103,11 @@ def train_recipe(
             continue
         try:
             with processes.hold_shared(member_folder):
-                trainer = trainer or Trainer(config, folds_digest(all_folds))
-                rows.append(trainer.train_member(member_folder, fold, progress))
+                row = _finished(member_folder)  # by another run, between the look above and the lock
+                if row is None:
+                    trainer = trainer or Trainer(config, folds_digest(all_folds))
+                    row = trainer.train_member(member_folder, fold, progress)
+                rows.append(row)
         except FolderInUse as busy:
             if not skip_busy:
                 raise

@@ -37,7 +37,6 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
-    runtime.start_logging(times=True)
     try:
         return _train_here(options) if options.train_only else _run(options)
     except (ValueError, OSError) as error:
@@ -101,4 +100,5 @@ def _start_process(name: str) -> None:
 
 if __name__ == '__main__':
     runtime.configure()
+    runtime.start_logging(times=True)
     raise SystemExit(main())
