@@ -3,7 +3,7 @@
     make ablations-demo
 
 The base is configs/demo.py: Lite0 with its ImageNet weights encodes each frame once, and LSTM and head learn from the
-features. All variants learn from the same features, so they answer what is made of features, and nothing about pictures.
+features. All variants learn from the same features. They tell what is made of features, and nothing about pictures.
 """
 
 from ml_collections.config_dict import ConfigDict
