@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pandas as pd
 
 from chimp_jax import predict
@@ -51,8 +52,9 @@ def _predict_variant(study: Study, name: str) -> None:
                 found = predict.predict_split(members, records, predict.OOF, folder / 'parts', operations)
                 rows = pd.DataFrame(
                     {'distance': found.labels, 'prediction': found.members(augmented=True).mean(axis=1)}
-                ).dropna()
-                rows = without_empty_animal(rows.rename_axis(KEY).reset_index())
+                )
+                # In float32, as oof.csv of training: equal labels are equal texts.
+                rows = without_empty_animal(rows.dropna().astype(np.float32).rename_axis(KEY).reset_index())
                 processes.write_shared(folder / 'oof.csv', rows.to_csv(index=False))
         except FolderInUse:
             log.info('%s of seed %d: another run works on it', name, seed)

@@ -3,7 +3,7 @@
 import types
 
 import pytest
-from test_comparison import write_member
+from made_ablation import write_member
 
 from chimp_jax.ablate import __main__ as command
 from chimp_jax.ablate.study import make_study, read_config_file
