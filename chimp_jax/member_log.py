@@ -36,7 +36,8 @@ def write_metrics(folder: epath.Path, history: list[dict]) -> None:
 def note_cost(folder: epath.Path, epoch: int, seconds: float) -> None:
     """Adds a row to FOLDER/costs.csv: the wall-clock seconds of an epoch with its validation, and `peak_memory_mb`.
 
-    An epoch that is trained again after a kill replaces its row. A kill just before this call leaves a row out.
+    An epoch that is trained again after a kill replaces its row; if it resumed within, the row has the seconds since. A
+    kill just before this call leaves a row out.
     """
     path = folder / 'costs.csv'
     before = read_table(path, COSTS).astype(str) if path.exists() else pd.DataFrame(columns=COSTS)

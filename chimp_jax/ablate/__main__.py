@@ -15,6 +15,7 @@ from chimp_jax.commands.training import config_files  # noqa: F401  (config file
 from chimp_jax.commands.training.fields import add_field_flags, take_overrides
 from chimp_jax.configs import base
 from data_prep.files import failure_line
+from data_prep.workers import stopping
 
 INCOMPLETE = 3  # exit code: the result lacks a variant
 
@@ -101,4 +102,4 @@ def _start_process(name: str) -> None:
 if __name__ == '__main__':
     runtime.configure()
     runtime.start_logging(times=True)
-    raise SystemExit(main())
+    raise SystemExit(stopping.run('ablate', main))
