@@ -1,7 +1,6 @@
 """The result of an ablation: ablation.csv, ablation.html (one file without a network), and a line for each variant."""
 
 import importlib.resources
-import json
 
 import jinja2
 import numpy as np
@@ -12,7 +11,7 @@ from chimp_jax.ablate import comparison
 from chimp_jax.ablate.forest import draw_forest
 from chimp_jax.ablate.study import BASE, Study
 from chimp_jax.ensemble.paired import BETTER, UNCLEAR, WORSE
-from data_prep.files import write_whole
+from data_prep.files import read_json, write_whole
 
 TABLE, PAGE = 'ablation.csv', 'ablation.html'
 
@@ -83,7 +82,7 @@ def _rows(table: pd.DataFrame):
 
 def _is_simulated(study: Study) -> bool:
     markers = study.folders(BASE)[0].glob('fold_*/member.json')
-    return any(json.loads(marker.read_text()).get('simulated') is True for marker in markers)
+    return any((read_json(marker) or {}).get('simulated') is True for marker in markers)
 
 
 def _template() -> jinja2.Template:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from chimp_jax.configs.variants import Variant
 from chimp_jax.workdir import check_owner
+from data_prep.files import read_json
 
 BASE = 'base'
 
@@ -71,8 +72,9 @@ class Study(NamedTuple):
         """Returns the number of the variant's parts that are not finished: members, or tables of predictions."""
         if self.variant(name).tta:
             return sum(not (folder / 'oof.csv').exists() for folder in self.folders(name))
-        n_folds = self.config(name, 0).data.n_folds
-        return sum(n_folds - len(list(folder.glob('fold_*/member.json'))) for folder in self.folders(name))
+        markers = [marker for folder in self.folders(name) for marker in folder.glob('fold_*/member.json')]
+        n_finished = sum(read_json(marker) is not None for marker in markers)
+        return self.n_seeds * self.config(name, 0).data.n_folds - n_finished
 
 
 def make_study(base: ConfigDict, variants: Mapping[str, Variant], only: Sequence[str], n_seeds: int, workdir) -> Study:
