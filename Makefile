@@ -2,13 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-quick test test-beam bench bench-quick scaling tpu-check tpu-check-quick lint lock clean
+.PHONY: demo demo-quick ablations-demo test test-beam bench bench-quick scaling tpu-check tpu-check-quick lint lock clean
 
 demo: .venv/done
 	$(BIN)/python demo.py
 
 demo-quick: .venv/done
 	$(BIN)/python demo.py --quick --folder=demo/quick
+
+# Six ablations on simulated clips of many sites: demo/ablations/runs/ablation.html and .csv.
+ablations-demo: .venv/done
+	$(BIN)/python -m data_prep.simulate --size=sites --out=demo/ablations/clips
+	$(BIN)/python -m data_prep.build --tables=demo/ablations/clips --clips_down demo/ablations/clips/down \
+	  --clips_full demo/ablations/clips/full --out=demo/ablations/data --n_folds=2
+	$(BIN)/python -m chimp_jax.ablate --config=configs/ablations_demo.py --workdir=demo/ablations/runs
 
 test: .venv/done
 	$(BIN)/python -m pytest tests -n 2 --dist worksteal -q

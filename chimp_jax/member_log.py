@@ -1,9 +1,13 @@
-"""The files that training writes beside the checkpoints: metrics.csv, TensorBoard events, run.json, member.json."""
+"""The files that training writes beside the checkpoints.
+
+metrics.csv, costs.csv, TensorBoard events, run.json, member.json.
+"""
 
 import datetime
 import importlib.metadata
 import json
 import platform
+import resource
 import shlex
 import subprocess
 import sys
@@ -19,6 +23,7 @@ from chimp_jax.data.processes import write_shared
 from data_prep.files import read_json
 from data_prep.inputs.tables import read_table
 
+COSTS = ['epoch', 'seconds', 'memory_mb']  # columns of costs.csv
 PACKAGES = ('chimp_jax', 'jax', 'jaxlib', 'libtpu', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow')
 
 
@@ -26,6 +31,28 @@ def write_metrics(folder: epath.Path, history: list[dict]) -> None:
     """Writes metrics.csv, one row per epoch; nothing before the first epoch."""
     if history:
         write_shared(folder / 'metrics.csv', pd.DataFrame(history).to_csv(index=False))
+
+
+def note_cost(folder: epath.Path, epoch: int, seconds: float) -> None:
+    """Adds a row to FOLDER/costs.csv: the wall-clock seconds of an epoch with its validation, and `peak_memory_mb`.
+
+    An epoch that is trained again after a kill replaces its row; if it resumed within, the row has the seconds since. A
+    kill just before this call leaves a row out.
+    """
+    path = folder / 'costs.csv'
+    before = read_table(path, COSTS).astype(str) if path.exists() else pd.DataFrame(columns=COSTS)
+    row = dict(zip(COSTS, (str(epoch), f'{seconds:.3f}', f'{peak_memory_mb():.0f}'), strict=True))
+    rows = pd.concat([before[before['epoch'] != row['epoch']], pd.DataFrame([row])])
+    write_shared(path, rows.to_csv(index=False))
+
+
+def peak_memory_mb() -> float:
+    """Returns the most memory that this process has used: of its accelerators or, without any, of the machine. MB."""
+    statistics = [device.memory_stats() or {} for device in jax.local_devices()]
+    if all('peak_bytes_in_use' in found for found in statistics):
+        return sum(found['peak_bytes_in_use'] for found in statistics) / 1e6
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1e6 if sys.platform == 'darwin' else most * 1024 / 1e6  # macOS counts bytes, Linux KiB
 
 
 def write_places(folder: epath.Path, records) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from etils import epath
 from ml_collections import ConfigDict
 
+from chimp_jax.configs import base
 from chimp_jax.ensemble.prediction_tables import BOX, KEY, first_key, join_predictions, read_predictions, with_animal
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
@@ -100,6 +101,9 @@ def as_config(config: dict[str, Any]) -> ConfigDict:
         config['data'].setdefault(name, value)
     config['train'].setdefault('frozen', '')  # members before version 1.3 trained all weights
     config['train'].setdefault('save_minutes', 10.0)
+    config['model'].setdefault('temporal', 'lstm')  # and had an LSTM and the published loss
+    config['train'].setdefault('loss', 'mae')
+    config['train'].setdefault('bin_edges_m', base.get_config().train.bin_edges_m)
     return ConfigDict(config)
 
 

@@ -16,6 +16,7 @@ import optax
 from flax.training.dynamic_scale import DynamicScale
 
 from chimp_jax import optim
+from chimp_jax.models import losses
 from chimp_jax.models.distance_model import DistanceModel, compute_dtype
 from chimp_jax.models.regions import Pooled
 
@@ -36,8 +37,7 @@ class Mean(NamedTuple):
 
 def absolute_error(prediction_m: jax.Array, distance_m: jax.Array, mask: jax.Array) -> Mean:
     """Returns the masked absolute error in metres: the loss, and the metric of the challenge. All have one shape."""
-    error = jnp.abs(prediction_m - jnp.where(mask > 0, distance_m, prediction_m))
-    return Mean(jnp.sum(error), jnp.sum(mask.astype(jnp.float32)))
+    return Mean(losses.absolute_loss(prediction_m, distance_m, mask), jnp.sum(mask.astype(jnp.float32)))
 
 
 def animal_error(prediction_m: jax.Array, batch: dict[str, jax.Array]) -> Mean:
@@ -119,6 +119,7 @@ def train_step(
     axis_name: str,
     micro_batches: int = 1,
     forward: Callable = forward_frames,
+    loss: losses.Loss = losses.absolute_loss,
 ) -> tuple[TrainState, Mean]:
     """Computes one update on one replica's share of the batch. Returns the masked absolute error of all replicas, too.
 
@@ -126,6 +127,7 @@ def train_step(
     regions also boxes [B, S, A, 5] and the other arrays of `animal_error`.
     forward: forward_frames trains the whole network, forward_features all but the backbone; the state then has neither
     the backbone's parameters nor batch statistics, and the batch has features in place of frames.
+    loss: whose gradient is followed (losses.py); a model with regions has its own, `animal_error`.
     learning_rate: of this update, before the plateau's factor. It is an argument, so a schedule compiles nothing again.
     micro_batches: number of parts of the share, computed one after the other to save memory. Each part acts as a
     replica: D replicas with M parts do the same as D * M replicas, if batch statistics are taken per replica.
@@ -145,9 +147,9 @@ def train_step(
             prediction, batch_stats = forward(params, state.batch_stats, part, key, model=model)
             if model.regions:
                 error = animal_error(prediction, part)
-            else:
-                error = absolute_error(prediction, part['distance'], part['mask'])
-            return error.total, (error, batch_stats)
+                return error.total, (error, batch_stats)
+            labels = part['distance'], part['mask']
+            return loss(prediction, *labels), (absolute_error(prediction, *labels), batch_stats)
 
         gradient, (error, batch_stats) = _gradient(loss_sum, state.params, state.loss_scale)
         return gradient, error, batch_stats

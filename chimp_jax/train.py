@@ -5,6 +5,7 @@ runs/<recipe>/clips.csv                site and park of the records' clips
 runs/<recipe>/fold_<k>/run.json        command, git revision, versions and devices of each start
 runs/<recipe>/fold_<k>/checkpoints/    orbax: the best epoch and the latest two
 runs/<recipe>/fold_<k>/metrics.csv     one row per epoch; TensorBoard event files beside it
+runs/<recipe>/fold_<k>/costs.csv       one row per epoch: seconds and memory, which no two runs have equal
 runs/<recipe>/fold_<k>/oof.csv         out-of-fold predictions of the best epoch
 runs/<recipe>/fold_<k>/member.json     written last, when training has finished
 runs/<recipe>/fold_<k>/running.lock    present while a run trains this member
@@ -22,10 +23,13 @@ from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
 from chimp_jax.members import as_config
 from chimp_jax.models.distance_model import compute_dtype
+from chimp_jax.models.losses import check_loss
+from chimp_jax.models.over_time import check_temporal
 from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
 from data_prep.files import read_json
+from data_prep.lock import FolderInUse
 from data_prep.progress import Progress
 from data_prep.records import split_sizes
 
@@ -63,19 +67,25 @@ def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
     """Raises ValueError if a config cannot be trained, as far as it can be known without records."""
     for config in configs:
         compute_dtype(config.model.dtype)
+        check_temporal(config.model.temporal)
+        check_loss(config.train.loss, config.train.bin_edges_m, config.model.regions)
         check_frozen(config)
         check_owner(epath.Path(workdir) / config.recipe, config)
 
 
 def train_recipe(
-    config: ConfigDict, workdir, folds: Sequence[int] | None = None, progress: Progress | None = None
+    config: ConfigDict,
+    workdir,
+    folds: Sequence[int] | None = None,
+    progress: Progress | None = None,
+    skip_busy: bool = False,
 ) -> pd.DataFrame:
     """Trains the members of one recipe that are not finished yet.
 
     Returns a row (recipe, fold, best_epoch, val_mae) for each member.
     folds: their numbers, all by default. progress counts epochs; by default the recipe opens its own.
-    Raises ValueError before any training if the config or the data do not fit, FolderInUse if another run trains one of
-    the members.
+    skip_busy: leaves a member that another run trains to that run; else FolderInUse is raised.
+    Raises ValueError before any training if the config or the data do not fit.
     """
     folder = epath.Path(workdir) / config.recipe
     all_folds = load_folds(config.data.records, config.data.folds, config.data.n_folds)
@@ -91,9 +101,18 @@ def train_recipe(
             progress.skip(config.train.epochs, work=config.train.epochs)
             rows.append(row)
             continue
-        with processes.hold_shared(member_folder):
-            trainer = trainer or Trainer(config, folds_digest(all_folds))
-            rows.append(trainer.train_member(member_folder, fold, progress))
+        try:
+            with processes.hold_shared(member_folder):
+                row = _finished(member_folder)  # by another run, between the look above and the lock
+                if row is None:
+                    trainer = trainer or Trainer(config, folds_digest(all_folds))
+                    row = trainer.train_member(member_folder, fold, progress)
+                rows.append(row)
+        except FolderInUse as busy:
+            if not skip_busy:
+                raise
+            log.info('%s fold %d is left to another run: %s', config.recipe, fold.number, busy)
+            progress.skip(config.train.epochs, work=config.train.epochs)
     return pd.DataFrame(rows)
 
 

@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+import time
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from chimp_jax.data.training_data import TrainingData
 from chimp_jax.ensemble.distances import rmse
 from chimp_jax.ensemble.prediction_tables import BOX, KEY, without_empty_animal
 from chimp_jax.members import load_fold
-from chimp_jax.models import pretrained
+from chimp_jax.models import losses, pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.steps import Mean
 from chimp_jax.training.frozen import FrozenTraining
@@ -66,6 +67,7 @@ class Trainer:
                 axis_name=REPLICA_AXIS,
                 micro_batches=train.micro_batches,
                 forward=self.form.forward,
+                loss=losses.make_loss(train.loss, train.bin_edges_m),
             ),
             self.devices,
         )
@@ -89,7 +91,7 @@ class Trainer:
         progress.start_clock()  # keeping features may have taken minutes
         progress.skip(len(history), work=len(history))
         while not is_finished(history, config.train.epochs, config.train.early_stop_epochs):
-            epoch = len(history) + 1
+            epoch, began_s = len(history) + 1, time.monotonic()
             state, position = self._train_epoch(state, fold, rates, position, progress, saver)
             row, rows = self._validate(state, fold)
             if state.loss_scale is not None:
@@ -103,6 +105,7 @@ class Trainer:
             saver.forget()
             position = position.of_next_epoch()
             member_log.write_metrics(folder, history)
+            member_log.note_cost(folder, epoch, time.monotonic() - began_s)
             member_log.write_events(events, history[-1])
             log.info('%s fold %d epoch %d: %s', config.recipe, fold.number, epoch, _describe(history[-1]))
             progress.advance(1)

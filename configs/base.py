@@ -46,6 +46,8 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     model.bn_momentum = 0.9801  # of the running batch statistics, per update. Published: Keras' 0.99, applied twice, as
     # TimeDistributed did (docs/fidelity.md); lower if there are few updates
     model.bn_over_replicas = False  # published: batch statistics of each replica; True if a replica has few clips
+    model.temporal = 'lstm'  # over the window's frames, as published; 'mean', 'single' (the target's frame) or
+    # 'stacked' (the features of the five middle frames, one after the other): chimp_jax/models/over_time.py
     model.lstm_units = 1024
     model.dense_units = 300
     model.regions = False  # published: one distance for the whole frame. True: one more for each animal that has a box
@@ -59,6 +61,9 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     train.frozen = ''  # published: all weights are trained. 'backbone': each frame and its mirror image are encoded
     # once and kept as features beside the records; all other weights are trained on them. Half of the windows are
     # mirrored; the recipe's other augmentations would need other pictures and are not applied
+    train.loss = 'mae'  # published; 'huber', or 'interval': no loss within the bin of a label that is a bin's middle
+    # (chimp_jax/models/losses.py). The validation error is the MAE whatever the loss
+    train.bin_edges_m = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15)  # of train.loss=interval: Tai's bins
     train.batch_size = 96  # windows per update, over all devices
     train.micro_batches = 1  # parts of a device's windows, one after the other, for small memories. Each part has its
     # own batch statistics, as if it were a device: 8 parts on one device make the update of a v3-8

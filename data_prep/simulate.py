@@ -137,7 +137,8 @@ def main():
         '--size',
         choices=SIZES,
         default='full',
-        help='full (default): 262 clips of 15 to 43 s; short: 90 of 8 s; quick: 38 of 8 to 10 s; tiny: 18 of 8 s',
+        help='full (default): 262 clips of 15 to 43 s; sites: 112 of 8 s, of 38 sites; short: 90 of 8 s; '
+        'quick: 38 of 8 to 10 s; tiny: 18 of 8 s',
     )
     parser.add_argument(
         '--animals',

@@ -26,10 +26,10 @@ from data_prep.windows import stored_seconds
 SIZE_PX = 32
 
 
-def model(regions: bool = False, dtype: str = 'float32', **_config_model) -> DistanceModel:
+def model(regions: bool = False, dtype: str = 'float32', temporal: str = 'lstm', **_config_model) -> DistanceModel:
     """In the place of DistanceModel: the published model on two blocks, which compile in seconds."""
     stages = (Stage(2, 3, 2, 32, 16, 1),)
-    return DistanceModel(dtype=dtype, lstm_units=8, dense_units=6, stages=stages, regions=regions)
+    return DistanceModel(dtype=dtype, temporal=temporal, lstm_units=8, dense_units=6, stages=stages, regions=regions)
 
 
 def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:

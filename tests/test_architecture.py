@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Rooms from the top to the bottom. A room imports itself and the rooms below it.
 ROOMS = (
-    ('tests', 'bench', 'demo', 'train', 'predict'),
+    ('tests', 'bench', 'demo', 'train', 'predict', 'chimp_jax.ablate.__main__'),
     ('chimp_jax.commands',),
-    ('chimp_jax.sharing',),
+    ('chimp_jax.sharing', 'chimp_jax.ablate'),
     ('chimp_jax.field', 'chimp_jax.engines'),
     ('chimp_jax',),
     ('chimp_jax.ensemble', 'chimp_jax.stations'),
@@ -24,7 +24,7 @@ RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 # Every command has these functions.
 PER_COMMAND = {'make_parser', 'run', 'main', 'start'}
 COMMANDS = ('chimp_jax.commands.', 'data_prep.build', 'data_prep.fetch', 'data_prep.inspect_clip')
-COMMANDS += ('data_prep.simulate', 'demo')
+COMMANDS += ('data_prep.simulate', 'demo', 'chimp_jax.ablate')
 # Names that the configs of ml_collections must have.
 PER_CONFIG = {'get_config'}
 

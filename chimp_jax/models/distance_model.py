@@ -5,7 +5,7 @@ features, and `distance` turns windows of features into metres. Training calls b
 frozen backbone calls `look` once for each frame, and `distances_of_look` in each update.
 
 With `regions`, a frame has a token for the whole frame, which is the published feature, and one for each animal
-(regions.py). LSTM and head take windows of either.
+(regions.py). LSTM and head take windows of either. over_time.py has other modules in the place of the LSTM.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from chimp_jax.models.efficientnet import STAGES, EfficientNet, Stage
+from chimp_jax.models.over_time import make_over_time
 from chimp_jax.models.regions import Pooled, RegionBranch, pool_boxes
-from chimp_jax.ops.recurrence import last_output
 
 REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -91,37 +91,6 @@ class FrameEncoder(nn.Module):
         return mapped(**settings)(frames, train)  # positional: nn.vmap maps every keyword argument, also `train`
 
 
-class LSTM(nn.Module):
-    """Keras' LSTM: features [N, T, F] -> output of the last step [N, U].
-
-    The gates have the order i, f, c, o. They share one kernel, one recurrent kernel and one bias; the forget bias
-    starts at 1.
-    """
-
-    units: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        f, u = features.shape[-1], self.units
-        self.param('kernel', nn.initializers.glorot_uniform(), (f, 4 * u))
-        self.param('recurrent_kernel', nn.initializers.orthogonal(), (u, 4 * u))
-        self.param('bias', lambda _: jnp.zeros(4 * u).at[u : 2 * u].set(1.0))
-        # One product for the inputs of all steps. Only the recurrent product must wait for the step before.
-        return self.after_product(self.product(features))
-
-    def product(self, features: jax.Array) -> jax.Array:
-        """Returns the gates' inputs of each step, which the steps before do not change: [..., F] -> [..., 4 U]."""
-        return features.astype(self.dtype) @ self._weight('kernel') + self._weight('bias')
-
-    def after_product(self, inputs: jax.Array) -> jax.Array:
-        """Returns the output of the last step for the gates' inputs [N, T, 4 U] -> [N, U]."""
-        return last_output(inputs.swapaxes(0, 1), self._weight('recurrent_kernel'))
-
-    def _weight(self, name: str) -> jax.Array:
-        return self.get_variable('params', name).astype(self.dtype)
-
-
 class DistanceModel(nn.Module):
     """The network from uint8 frames and their windows to distances in metres, float32, unbounded.
 
@@ -134,6 +103,7 @@ class DistanceModel(nn.Module):
     drop_connect: float = 0.2
     bn_momentum: float = 0.9801
     bn_over_replicas: bool = False
+    temporal: str = 'lstm'
     lstm_units: int = 1024
     dense_units: int = 300
     regions: bool = False
@@ -152,7 +122,7 @@ class DistanceModel(nn.Module):
         )
         if self.regions:
             self.region_branch = RegionBranch(dtype=dtype)
-        self.lstm = LSTM(units=self.lstm_units, dtype=dtype)
+        self.over_time = make_over_time(self.temporal, self.lstm_units, dtype)
         self.dense = nn.Dense(self.dense_units, dtype=dtype, kernel_init=nn.initializers.glorot_uniform())
         # The output stays float32: in bfloat16 distances from 16 m on would have steps of 1/8 m.
         self.output = nn.Dense(1, dtype=jnp.float32, kernel_init=nn.initializers.glorot_uniform())
@@ -189,11 +159,11 @@ class DistanceModel(nn.Module):
         last bits may differ from those of `__call__`.
         """
         tokens = features[:, :, None] if boxes is None else self.tokens(features=features, pooled=pooled, boxes=boxes)
-        inputs = self.lstm.product(tokens)
+        inputs = self.over_time.product(tokens)
         # A product with zeros and ones in place of indexing: its gradient is a product, too, and not a scatter.
         chosen = jax.nn.one_hot(window, inputs.shape[1], dtype=inputs.dtype)
         windows = jnp.einsum('bkts,bspu->bkptu', chosen, inputs, precision='highest')
-        metres = self._head(self.lstm.after_product(windows.reshape(-1, *windows.shape[3:])))
+        metres = self._head(self.over_time.after_product(windows.reshape(-1, *windows.shape[3:])))
         metres = metres.reshape(windows.shape[:3])
         return metres[..., 0] if boxes is None else _with_unseen(metres[..., :1], metres[..., 1:], window, boxes)
 
@@ -224,15 +194,15 @@ class DistanceModel(nn.Module):
         return self.region_branch(features=features, pooled=pooled, boxes=boxes)
 
     def product(self, features: jax.Array) -> jax.Array:
-        """Returns LSTM.product of features [N, 1280] -> [N, 4 U]: the part that windows with a common token share."""
-        return self.lstm.product(features)
+        """Returns what windows with a common token share: features [N, 1280] -> [N, 4 U] (over_time.py)."""
+        return self.over_time.product(features)
 
     def distance(self, windows: jax.Array, multiplied: bool = False) -> jax.Array:
         """Predicts the distance of each window of features: [N, T, 1280] -> [N] metres, float32.
 
         multiplied: the windows [N, T, 4 U] hold the results of `product`.
         """
-        return self._head(self.lstm.after_product(windows) if multiplied else self.lstm(features=windows))
+        return self._head(self.over_time.after_product(windows) if multiplied else self.over_time(features=windows))
 
     def _head(self, hidden: jax.Array) -> jax.Array:
         hidden = nn.relu(self.dense(inputs=hidden))

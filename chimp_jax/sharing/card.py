@@ -89,7 +89,8 @@ def _settings(config) -> list[tuple[str, object]]:
         ('augmentation', f'{data.augmentation}, probability {data.augmentation_probability:g}'),
         ('backbone', model.backbone),
         ('normalization', model.normalization),
-        ('LSTM and dense units', f'{model.lstm_units} and {model.dense_units}'),
+        ('over the frames of a window', f'LSTM of {model.lstm_units}' if model.temporal == 'lstm' else model.temporal),
+        ('dense units', str(model.dense_units)),
         ('a distance for each animal', 'yes' if model.regions else 'no, one for each second'),
     ]
 

@@ -24,6 +24,8 @@ class Size:
 
 SIZES = {
     'full': Size((40, 16), (199, 57), (4, 2), (15, 27), (40, 43), (2, 2, 3, 3, 4)),
+    # Many sites with few clips each, for comparisons whose evidence is the number of sites.
+    'sites': Size((36, 2), (108, 4), (0, 0), (8, 8.5), (8, 8.5), (2, 2, 3, 3, 4)),
     'short': Size((12, 10), (60, 30), (0, 0), (8, 8.5), (8, 8.5)),
     'quick': Size((12, 6), (26, 10), (1, 1), (8, 10), (10, 10)),
     'tiny': Size((4, 3), (12, 6), (0, 0), (8, 8.5), (8, 8.5)),

@@ -55,3 +55,11 @@ def test_a_member_of_simulated_clips_says_so(tmp_path):
         assert 'simulated' not in member_log.finish_member(tmp_path, 'full-a4p50-f7s1', 0, 'ab', history, tmp_path)
     (tmp_path / 'dataset.json').unlink()
     assert 'simulated' not in member_log.finish_member(tmp_path, 'full-a4p50-f7s1', 0, 'ab', history, str(tmp_path))
+
+
+def test_an_epoch_that_is_trained_again_replaces_its_costs(tmp_path):
+    for epoch, seconds in ((1, 9.0), (2, 4.5), (2, 1.25)):
+        member_log.note_cost(tmp_path, epoch, seconds)
+    rows = [line.split(',') for line in (tmp_path / 'costs.csv').read_text().splitlines()]
+    assert [row[:2] for row in rows] == [['epoch', 'seconds'], ['1', '9.000'], ['2', '1.250']]
+    assert all(float(row[2]) > 50 for row in rows[1:])  # MB; Python with JAX and TensorFlow takes more

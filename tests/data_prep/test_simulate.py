@@ -1,5 +1,6 @@
 """Simulated clips: geometry and labels by hand, the challenge's tables, the same result in each run."""
 
+import collections
 import csv
 import dataclasses
 import re
@@ -246,6 +247,13 @@ def test_full_size_is_what_the_demo_asks_for():
         assert 0.08 <= np.mean(white) <= 0.13
     assert not any(plan.overexposed and (plan.codec == 'mjpeg' or plan.night) for plan in plans)
     assert 0.2 < np.mean([plan.night for plan in plans]) < 0.4
+
+
+def test_the_size_for_comparisons_has_many_sites_of_few_short_clips():
+    plans = simulate_plan.plan_clips(0, 'easy', simulate_plan.SIZES['sites'])
+    clips = collections.Counter(plan.site_id for plan in plans if plan.split == 'train')
+    assert len(plans) == 112 and len(clips) == 36 and set(clips.values()) == {3}
+    assert all(7.5 <= plan.n_frames / plan.frame_rate <= 8.5 for plan in plans)
 
 
 @pytest.fixture(scope='module')

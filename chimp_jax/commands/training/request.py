@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
@@ -11,13 +11,13 @@ from ml_collections.config_dict import ConfigDict
 
 from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.commands.training import config_files  # noqa: F401  (before the config file)
+from chimp_jax.commands.training.fields import add_field_flags, take_overrides
 from chimp_jax.configs import laptop as standard
 from chimp_jax.configs.recipes import parse_recipe
 from data_prep.inputs.categories import split_names
 from data_prep.job import Job
 
 DATA = 'data'  # folder of the records, below that of the members
-OVERRIDE = 'config.'  # what flags of config fields begin with
 # Fields that other arguments set.
 _SET = ('recipe', 'data.records', 'data.n_folds', *(f'data.{name}' for name in parse_recipe('full-a1p50-f7s1')))
 
@@ -89,43 +89,15 @@ def add_train_flags(parser: argparse.ArgumentParser) -> None:
     add('--animals', type=split_names, help='categories of the detector that count (default: animal)')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode clips')
     add_compile_cache(parser)
-    fields = parser.add_argument_group(
-        'fields of the config',
-        '--config.SECTION.FIELD=VALUE changes a field, such as --config.train.epochs=4',
-    )
-    for path, value in _fields(standard.get_config()):
-        if path not in _SET:
-            fields.add_argument(
-                f'--{OVERRIDE}{path}', type=_type_of(value), default=argparse.SUPPRESS, help=argparse.SUPPRESS
-            )
+    add_field_flags(parser, standard.get_config(), but=_SET)
 
 
 def make_request(options: argparse.Namespace) -> TrainRequest:
     """Returns the request of parsed flags. Raises ValueError if a flag is wrong."""
     given = {name: value for name, value in vars(options).items() if name != 'compile_cache'}
-    overrides = {name.removeprefix(OVERRIDE): given.pop(name) for name in list(given) if name.startswith(OVERRIDE)}
+    overrides = take_overrides(given)
     given['clips'] = tuple(given['clips'])
     return TrainRequest(**given, overrides=overrides)
-
-
-def _fields(config: ConfigDict, prefix: str = '') -> Iterator[tuple[str, Any]]:
-    """Yields ('train.epochs', value) of all fields."""
-    for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from _fields(value, f'{prefix}{name}.')
-        else:
-            yield f'{prefix}{name}', value
-
-
-def _type_of(value: Any) -> Any:
-    return _truth if isinstance(value, bool) else type(value)
-
-
-def _truth(text: str) -> bool:
-    try:
-        return {'true': True, 'false': False}[text.lower()]
-    except KeyError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not True or False') from None
 
 
 def _absolute(path: str) -> str:

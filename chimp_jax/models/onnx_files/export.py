@@ -22,8 +22,11 @@ def export(
 ) -> dict[str, onnx.ModelProto]:
     """Returns the graphs {'backbone', 'head'}. Their metadata contains `note` and the shapes.
 
-    Raises ValueError if ONNX Runtime's results differ from those of the float32 Flax model by more than TOLERANCE.
+    Raises ValueError if the model has no LSTM, or if ONNX Runtime's results differ from those of the float32 Flax model
+    by more than TOLERANCE.
     """
+    if model.temporal != 'lstm':
+        raise ValueError(f'only members with model.temporal=lstm can be exported; this one has {model.temporal!r}')
     model = model.clone(dtype=np.float32)
     graphs = {'backbone': backbone_graph(model, weights, size_px), 'head': head_graph(weights)}
     note = note | {'size_px': str(size_px), 'n_frames': str(n_frames)}

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chimp_jax.models.distance_model import LSTM, DistanceModel, FrameEncoder, normalize
+from chimp_jax.models.distance_model import DistanceModel, FrameEncoder, normalize
 from chimp_jax.models.efficientnet import BACKBONES, STAGES, EfficientNet, Stage
+from chimp_jax.models.over_time import LSTM
 from chimp_jax.ops.normalization import BatchNorm
 
 

@@ -145,3 +145,8 @@ def test_a_folder_without_a_member_is_refused_in_one_line(tmp_path, capsys):
     ):
         assert entry.main(['export', str(tmp_path), '--out', str(tmp_path / out)]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_a_member_without_an_lstm_is_refused():
+    with pytest.raises(ValueError, match="model.temporal=lstm can be exported; this one has 'mean'"):
+        onnx_export.export(DistanceModel(temporal='mean'), {}, 32, 7, {})
