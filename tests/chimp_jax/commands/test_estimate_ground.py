@@ -290,7 +290,7 @@ def test_a_result_in_parts_has_the_rows_of_the_csv_file(station, capsys, monkeyp
     write_detections(station / 'md.json', found)
     flags = ['--detections', station / 'md.json', '--format', 'zamba']
     assert estimate(station, *flags) == 3
-    whole, tracks = (pd.read_csv(station / 'out' / f'{name}.csv') for name in ('distances', 'tracks'))
+    tables = {name: (station / 'out' / f'{name}.csv').read_text() for name in ('distances', 'tracks')}
     files = {name: (station / 'out' / name).read_bytes() for name in ('clips.csv', 'zamba.csv')}
     capsys.readouterr()
     monkeypatch.setattr(distances, 'PIECE_ROWS', 1)
@@ -300,9 +300,7 @@ def test_a_result_in_parts_has_the_rows_of_the_csv_file(station, capsys, monkeyp
     assert f'4 distances of 2 clips in {station}/out/distances, a folder of 2 parquet files' in capsys.readouterr().out
     out = station / 'out'
     assert not (out / 'distances.csv').exists() and not (out / 'tracks.csv').exists()
-    for name, table in (('distances', whole), ('tracks', tracks)):
-        stored = pd.concat(open_rows(out, name), ignore_index=True).replace('', np.nan)
-        pd.testing.assert_frame_equal(stored, table, check_dtype=False)
+    assert tables == {name: pd.concat(open_rows(out, name)).to_csv(index=False) for name in tables}
     assert files == {name: (out / name).read_bytes() for name in files}
     assert json.loads((out / 'summary.json').read_text())['parts'] == {'distances': 2, 'tracks': 2}
     assert entry.main(['report', str(out)]) == 0 and 'are not drawn' not in (out / 'report.html').read_text()
