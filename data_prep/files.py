@@ -84,7 +84,8 @@ def flush_all(folder) -> None:
         return
     for place, _, names in os.walk(folder):
         for name in names:
-            flush(os.path.join(place, name))
+            with contextlib.suppress(FileNotFoundError):  # another process has just renamed it
+                flush(os.path.join(place, name))
         flush(place)
     flush(folder.parent)
 
