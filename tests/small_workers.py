@@ -52,12 +52,13 @@ def register() -> None:
 def environment(folder: Path, n_devices: int = 2) -> dict[str, str]:
     """Returns the variables of processes with n devices that begin with `register`. folder: of a file that they read.
 
-    Their programs are those of the test process: XLA's flags have the default values.
+    Their programs are those of the test process: they have its XLA flags, and not those of a command.
     """
     folder.mkdir(exist_ok=True)
     (folder / 'sitecustomize.py').write_text('import small_workers; small_workers.register()')
     return {
         'PYTHONPATH': os.pathsep.join(map(str, (folder, ROOT, ROOT / 'tests'))),
-        'XLA_FLAGS': f'--xla_force_host_platform_device_count={n_devices} --xla_cpu_multi_thread_eigen=true '
-        '--xla_cpu_prefer_vector_width=256',
+        # The last flag of a name counts.
+        'XLA_FLAGS': f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count={n_devices} '
+        '--xla_cpu_multi_thread_eigen=true --xla_cpu_prefer_vector_width=256',
     }

@@ -77,7 +77,7 @@ def test_frame_store_returns_the_stored_records(tmp_path):
     for expected in (record('a/b.mp4', **NO_BOXES), record('none.mp4', n_frames=0)):
         row = frame_store.clip_row(expected, 'damaged pictures in 3 s')
         outcome = Outcome(expected.video_id, row, ('damage', 'why'))
-        frame_store.store(tmp_path, outcome, {'down': expected})
+        frame_store.store(tmp_path, outcome, {'down': expected, 'full': expected})
         assert_same(frame_store.load(tmp_path, 'down', expected.video_id), expected)
         stored = frame_store.read_outcomes(tmp_path)[expected.video_id]
         assert (stored.row, tuple(stored.problem)) == (outcome.row, outcome.problem)
