@@ -12,7 +12,7 @@ from etils import epath
 from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict
 
-from chimp_jax import checkpoint, member_log, optim, parallel, scoring, steps
+from chimp_jax import checkpoint, optim, parallel, scoring, steps
 from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold
 from chimp_jax.data.training_data import TrainingData
@@ -22,6 +22,7 @@ from chimp_jax.members import load_fold
 from chimp_jax.models import losses, pretrained
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.steps import Mean
+from chimp_jax.training import member_log
 from chimp_jax.training.frozen import FrozenTraining
 from chimp_jax.training.whole import WholeTraining
 from chimp_jax.training.within_epoch import Position, Saver

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from etils import epath
 
-from chimp_jax import predict
+from chimp_jax import answers, predict
 from chimp_jax.data import chunks
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 def find_pending(asked: Asked, members: Sequence[Member]) -> list[RecordChunk]:
     """Returns the chunks of which a prediction is missing. Reads all records and decodes no frame."""
     parts = epath.Path(asked.parts)
-    saved = {path for member in members for path in predict.folder_of_parts(parts, member).glob('*.csv')}
+    saved = {path for member in members for path in answers.folder_of_parts(parts, member).glob('*.csv')}
     pending = []
     for (stream, size_px), asking in _askings(asked, members).items():
         for place, chunk in _placed_chunks(read_records(asked.records, stream, predict.tfds_split(asked.split))):
@@ -54,13 +54,13 @@ def answer_chunks(asked: Asked, pending: Sequence[RecordChunk], members: Sequenc
         pieces = chunks.split_long(to_records(dataset))
         chunk = list(itertools.islice(pieces, one.n_skipped, one.n_skipped + one.n_pieces))
         asking = askings[one.stream, one.size_px]
-        predict.answer(chunk, *predict.questions_and_frames(chunk, asking, one.size_px), panel)
+        answers.answer(chunk, *answers.questions_and_frames(chunk, asking, one.size_px), panel)
 
 
-def _askings(asked: Asked, members: Sequence[Member]) -> dict[tuple[str, int], predict.Asking]:
+def _askings(asked: Asked, members: Sequence[Member]) -> dict[tuple[str, int], answers.Asking]:
     validates = predict.oof_clips(members, asked.records) if asked.split == predict.OOF else None
     return {
-        reading: predict.Asking.of(group, asked.operations, validates, asked.parts)
+        reading: answers.Asking.of(group, asked.operations, validates, asked.parts)
         for reading, group in predict.by_reading(members)
     }
 

@@ -10,12 +10,12 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from chimp_jax.configs import base, recipes
-from chimp_jax.member_log import program_versions
 from chimp_jax.models.conversions import convert_keras
 from chimp_jax.models.weight_files import PretrainedError
 from chimp_jax.sharing.keras_file import KerasModel, read_keras_model
 from chimp_jax.sharing.model_shapes import fitted_variables
 from chimp_jax.sharing.new_member import MEMBER, NewMember, is_finished_member, write_member
+from chimp_jax.training.member_log import program_versions
 from data_prep import published_folds
 from data_prep.files import sha256
 from data_prep.lock import hold

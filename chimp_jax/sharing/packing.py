@@ -13,12 +13,12 @@ import safetensors.numpy
 from etils import epath
 
 from chimp_jax.field.status import CLIPS
-from chimp_jax.member_log import program_versions
 from chimp_jax.members import Member, find_members
 from chimp_jax.sharing.anonymous import NewNames, anonymous_config
 from chimp_jax.sharing.card import write_card
 from chimp_jax.sharing.new_member import MEMBER, OOF, PROVENANCE
 from chimp_jax.sharing.package import WEIGHTS, Writer
+from chimp_jax.training.member_log import program_versions
 from data_prep.files import unfinished_file
 from data_prep.inputs.tables import csv_text, read_table
 from data_prep.progress import Progress

@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 from chimp_jax.configs import base
 from chimp_jax.ensemble.prediction_tables import read_predictions
 from chimp_jax.field.status import CLIPS
-from chimp_jax.member_log import program_versions
 from chimp_jax.members import Member, as_config, find_members
 from chimp_jax.models.weight_files import read_safetensors
 from chimp_jax.sharing.model_shapes import fitted_variables, weight_shapes
@@ -28,6 +27,7 @@ from chimp_jax.sharing.new_member import (
     write_member,
 )
 from chimp_jax.sharing.package import WEIGHTS, OpenPackage, PackageError, check_all, open_file, open_package
+from chimp_jax.training.member_log import program_versions
 from chimp_jax.workdir import check_owner
 from data_prep.files import failure_line, sha256, write_whole
 from data_prep.inputs.tables import read_table

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import checkpoint, member_log, steps, train, trainer
-from chimp_jax.training import within_epoch
+from chimp_jax import checkpoint, steps, train, trainer
+from chimp_jax.training import member_log, within_epoch
 from data_prep import lock
 from data_prep.files import write_whole
 

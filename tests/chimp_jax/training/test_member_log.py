@@ -7,7 +7,7 @@ import sys
 import jax
 import jaxlib
 
-from chimp_jax import member_log
+from chimp_jax.training import member_log
 
 
 def git(folder, *arguments):
