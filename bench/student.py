@@ -26,7 +26,7 @@ from data_prep.inputs.tables import read_table
 RECIPE = 'full-a2p50-f7s1'
 TEST = 'test'
 # Fields of the demo's members that the student has, too.
-SAME = {'data': ('size_px', 'n_folds'), 'model': ('backbone', 'bn_momentum', 'bn_over_replicas')}
+SAME = {'data': ('size_px', 'n_folds'), 'model': ('backbone', 'lstm_units', 'bn_momentum', 'bn_over_replicas')}
 TRAINING = ('frozen=backbone', 'batch_size=96', 'epochs=3', 'learning_rate=5e-4', 'warmup_steps=10')
 
 
