@@ -26,6 +26,7 @@ from chimp_jax.models.distance_model import compute_dtype
 from chimp_jax.models.losses import check_loss
 from chimp_jax.models.over_time import check_temporal
 from chimp_jax.trainer import Trainer, TrainingError
+from chimp_jax.training.bounds import check_bounds
 from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
 from data_prep.files import read_json
@@ -66,6 +67,7 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] |
 def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
     """Raises ValueError if a config cannot be trained, as far as it can be known without records."""
     for config in configs:
+        check_bounds(config)
         compute_dtype(config.model.dtype)
         check_temporal(config.model.temporal)
         check_loss(config.train.loss, config.train.bin_edges_m, config.model.regions)

@@ -35,9 +35,10 @@ def pack(runs, out: Path, anonymous: bool) -> Packed:
     """Writes all finished members below RUNS into the file `out`, which appears whole.
 
     anonymous: the names of clips, sites, parks and animals are replaced and paths are left out. Raises ValueError if
-    there is no finished member or one is damaged.
+    there is no finished member, one is damaged, or two folders hold the same one.
     """
     members = find_members(runs)
+    _check_once(members)
     names = NewNames(_tables(members)) if anonymous else None
     done = {member.folder for member in members}
     unfinished = [str(folder) for folder in sorted(epath.Path(runs).glob('*/fold_*')) if folder not in done]
@@ -56,6 +57,14 @@ def pack(runs, out: Path, anonymous: bool) -> Packed:
                 progress.advance(1)
         writer.finish()
     return Packed([member.name for member in members], unfinished)
+
+
+def _check_once(members: Sequence[Member]) -> None:
+    folders: dict[str, epath.Path] = {}
+    for member in members:
+        other = folders.setdefault(member.name, member.folder)
+        if other != member.folder:
+            raise ValueError(f'{other} and {member.folder} are both {member.name}; move one of them out of the folder')
 
 
 def _tables(members: Sequence[Member]) -> list[pd.DataFrame]:

@@ -12,7 +12,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from chimp_jax.configs import base
-from chimp_jax.ensemble.prediction_tables import read_predictions
+from chimp_jax.ensemble.prediction_tables import KEY, read_predictions
 from chimp_jax.field.status import CLIPS
 from chimp_jax.members import Member, as_config, find_members
 from chimp_jax.models.weight_files import read_safetensors
@@ -148,7 +148,7 @@ def read_member(package: OpenPackage, recipe: str, fold: int) -> NewMember:
     weights = fitted_variables(config.model, arrays, source, '; ask for the package again')
     oof = package.read(f'{place}/{OOF}') if package.has(f'{place}/{OOF}') else None
     if oof is not None:
-        read_predictions(f'{package.path}:{place}/{OOF}', ['distance', 'prediction'], data=oof)
+        _check_oof(oof, f'{package.path}:{place}/{OOF}')
     provenance = package.read_json(f'{place}/{PROVENANCE}') if package.has(f'{place}/{PROVENANCE}') else {}
     return NewMember(config, description, weights, provenance, oof)
 
@@ -160,7 +160,9 @@ def _checked_config(content: dict, recipe: str, path: str) -> ConfigDict:
         data, model = config.data, config.model
         wrong = [f'data.{name}' for name, (least, most) in _LIMITS.items() if not _is_between(data[name], least, most)]
         wrong += ['data.stream'] * (data.stream not in ('down', 'full'))
+        wrong += ['data.n_frames'] * (data.n_frames % 2 == 0)  # the target is in the middle
         wrong += ['recipe'] * (config.recipe != recipe)
+        wrong += [f'data.{name}' for name, usual in base.get_config().data.items() if not _is_like(data[name], usual)]
         wrong += [f'model.{name}' for name in sorted(set(model) ^ set(base.get_config().model))]
         if wrong:
             raise ValueError(f'{wrong[0]} cannot be used')
@@ -174,6 +176,21 @@ def _checked_config(content: dict, recipe: str, path: str) -> ConfigDict:
 
 def _is_between(value, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most
+
+
+def _is_like(value, usual) -> bool:
+    return type(value) is type(usual) or (type(usual) is float and type(value) is int)
+
+
+def _check_oof(content: bytes, source: str) -> None:
+    """Raises ValueError, with the line, if out-of-fold rows cannot be joined with those of other members."""
+    rows = read_predictions(source, ['distance', 'prediction'], data=content)
+    for is_wrong, what in (
+        (~np.isfinite(rows[['distance', 'prediction']]).all(axis=1), 'lacks a number'),
+        (rows.duplicated(KEY), 'has the target of an earlier line'),
+    ):
+        if is_wrong.any():
+            raise PackageError(f'{source}:{rows.index[is_wrong][0]} {what}; ask for the package again')
 
 
 def _check_description(member: dict, recipe: str, fold: int, source: str) -> None:

@@ -13,7 +13,7 @@ from chimp_jax.commands.arguments import add_compile_cache
 from chimp_jax.commands.training import config_files  # noqa: F401  (before the config file)
 from chimp_jax.commands.training.fields import add_field_flags, take_overrides
 from chimp_jax.configs import laptop as standard
-from chimp_jax.configs.recipes import parse_recipe
+from chimp_jax.configs.recipes import ALL, parse_recipe
 from data_prep.inputs.categories import split_names
 from data_prep.job import Job
 
@@ -41,6 +41,8 @@ class TrainRequest:
         """Raises ValueError if a flag is wrong on its own."""
         if self.n_folds is not None and self.n_folds < 2:
             raise ValueError(f'--folds={self.n_folds}: a member is validated on another fold; give 2 or more')
+        if self.recipe == ALL:
+            raise ValueError(f'--recipe={ALL} names several recipes; give one model ID, such as full-a4p50-f7s1')
         if not epath.Path(self.labels).exists():
             raise ValueError(f'{self.labels} does not exist; give the table with video_id, time, distance and site')
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tracemalloc
 import zipfile
 
@@ -159,6 +160,14 @@ def test_unfinished_members_are_left_out_and_told(runs, packed, tmp_path):
     with pytest.raises(ValueError, match='holds no finished member'):
         pack(tmp_path / 'nothing', tmp_path / 'c.zip', anonymous=False)
     assert not (tmp_path / 'c.zip').exists()
+
+
+def test_a_copy_of_a_recipes_folder_is_refused(runs, tmp_path):
+    shutil.copytree(runs / RECIPES[0], tmp_path / 'runs' / RECIPES[0])
+    shutil.copytree(runs / RECIPES[0], tmp_path / 'runs' / 'a copy')
+    with pytest.raises(ValueError, match=f'a copy/fold_0 and .* are both {PLACE}; move one'):
+        pack(tmp_path / 'runs', tmp_path / 'members.zip', anonymous=False)
+    assert not (tmp_path / 'members.zip').exists()
 
 
 def test_a_package_appears_whole_or_not_at_all(runs, tmp_path, monkeypatch):
@@ -529,6 +538,9 @@ def with_config(change):
     [
         (lambda config: config.update(recipe='other'), 'recipe cannot be used'),
         (lambda config: config['data'].update(n_frames=10**9), 'data.n_frames cannot be used'),
+        (lambda config: config['data'].update(n_frames=98), 'data.n_frames cannot be used'),
+        (lambda config: config['data'].update(folds=5), 'data.folds cannot be used'),
+        (lambda config: config['data'].pop('folds'), 'folds'),
         (lambda config: config['data'].update(size_px='x'), 'data.size_px cannot be used'),
         (lambda config: config['data'].update(stream='/etc'), 'data.stream cannot be used'),
         (lambda config: config['model'].update(stages=[[1, 3, 2, 32, 16, 1]]), 'model.stages cannot be used'),
@@ -578,6 +590,9 @@ def test_tables_that_cannot_be_read(hostile):
     name = f'{PLACE}/oof.csv'
     bad = b'video_id,time,distance,prediction\na,1,x,2\n'
     assert f"{name}:2: distance 'x' is not a number" in hostile(lambda entries: entries | {name: bad})
+    head = b'video_id,time,distance,prediction\na,1,3,2\n'
+    for row, reason in ((b'b,1,3,\n', 'lacks a number'), (b'a,1,3,2\n', 'has the target of an earlier line')):
+        assert f'{name}:3 {reason}; ask' in hostile(lambda entries, row=row: entries | {name: head + row})
     assert 'lacks the column site' in hostile(lambda entries: entries | {f'{RECIPES[0]}/clips.csv': b'video_id\na\n'})
     assert 'lacks' in hostile(lambda entries: {key: value for key, value in entries.items() if 'config' not in key})
 

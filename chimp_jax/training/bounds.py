@@ -1,0 +1,35 @@
+"""Bounds of a config's numbers. A number outside them would end in an error far from its cause, or train nothing."""
+
+import math
+
+from ml_collections.config_dict import ConfigDict
+
+_BOUNDS = {  # (least, most); None: no bound
+    'seed': (0, None),
+    'data.size_px': (32, None),
+    'data.n_folds': (2, None),
+    'data.windows_per_example': (1, None),
+    'data.frames_per_example': (0, None),
+    'data.shares': (1, None),
+    'data.shuffle_windows': (0, None),
+    'model.lstm_units': (1, None),
+    'model.dense_units': (1, None),
+    'train.batch_size': (1, None),
+    'train.micro_batches': (1, None),
+    'train.epochs': (1, None),
+    'train.save_minutes': (0, None),
+    'train.early_stop_epochs': (0, None),
+    'train.learning_rate': (0, None),
+    'train.warmup_steps': (0, None),
+    'train.decay_fraction': (0, 1),
+}
+
+
+def check_bounds(config: ConfigDict) -> None:
+    """Raises ValueError, with the name of the flag, if a number of the config is out of its bounds."""
+    for name, (least, most) in _BOUNDS.items():
+        section, _, field = name.rpartition('.')
+        value = (config[section] if section else config)[field]
+        if not math.isfinite(value) or value < least or (most is not None and value > most):
+            wanted = f'{least} or more' if most is None else f'{least} to {most}'
+            raise ValueError(f'--config.{name}={value}: give a number that is {wanted}')
