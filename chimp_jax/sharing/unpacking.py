@@ -66,6 +66,7 @@ def unpack(path, out) -> Unpacked:
             for _ in check_all(package):
                 progress.advance(1)
         places = [(recipe, fold) for recipe in package.recipes() for fold in package.folds(recipe)]
+        _check_complete(package, {_name(*place) for place in places})
         if not places:
             raise PackageError(f'{path} holds no member; ask for the package again')
         there = [place for place in places if _is_there(package, out, *place)]
@@ -76,6 +77,14 @@ def unpack(path, out) -> Unpacked:
                 _add_member(package, out, recipe, fold, origin)
                 progress.advance(1)
     return Unpacked([_name(*place) for place in new], [_name(*place) for place in there])
+
+
+def _check_complete(package: OpenPackage, members: set[str]) -> None:
+    """Raises PackageError if a file belongs to a member without a member.json."""
+    for name in package.manifest['entries']:
+        folder = name.rpartition('/')[0]
+        if '/fold_' in folder and folder not in members:
+            raise PackageError(f'{package.path} has {name} without {folder}/{MEMBER}; ask for the package again')
 
 
 def _name(recipe: str, fold: int) -> str:

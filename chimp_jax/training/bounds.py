@@ -1,6 +1,8 @@
 """Bounds of a config's numbers. A number outside them would end in an error far from its cause, or train nothing."""
 
+import functools
 import math
+import operator
 
 from ml_collections.config_dict import ConfigDict
 
@@ -20,7 +22,13 @@ _BOUNDS = {  # (least, most); None: no bound
     'train.save_minutes': (0, None),
     'train.early_stop_epochs': (0, None),
     'train.learning_rate': (0, None),
+    'train.adam_b1': (0, 1),
+    'train.adam_b2': (0, 1),
+    'train.adam_eps': (0, None),
     'train.warmup_steps': (0, None),
+    'train.plateau.factor': (0, 1),
+    'train.plateau.patience': (0, None),
+    'train.plateau.min_lr': (0, None),
     'train.decay_fraction': (0, 1),
 }
 
@@ -28,8 +36,7 @@ _BOUNDS = {  # (least, most); None: no bound
 def check_bounds(config: ConfigDict) -> None:
     """Raises ValueError, with the name of the flag, if a number of the config is out of its bounds."""
     for name, (least, most) in _BOUNDS.items():
-        section, _, field = name.rpartition('.')
-        value = (config[section] if section else config)[field]
+        value = functools.reduce(operator.getitem, name.split('.'), config)
         if not math.isfinite(value) or value < least or (most is not None and value > most):
             wanted = f'{least} or more' if most is None else f'{least} to {most}'
             raise ValueError(f'--config.{name}={value}: give a number that is {wanted}')

@@ -502,6 +502,15 @@ def test_other_zip_files_and_missing_ones(packed, tmp_path):
         assert 'manifest.json in' in refused(path, tmp_path)
 
 
+def test_a_member_without_its_description_is_not_passed_over(hostile, packed):
+    name = max(name for name in entries_of(packed) if name.endswith('/member.json'))
+
+    def without(entries):
+        return {other: content for other, content in entries.items() if other != name}
+
+    assert f'without {name}; ask for the package again' in hostile(without)
+
+
 def changed_json(entries, name, **changes):
     return entries | {name: json.dumps(json.loads(entries[name]) | changes).encode()}
 

@@ -20,6 +20,8 @@ from chimp_jax.training.bounds import check_bounds
         ('train.learning_rate', float('nan')),
         ('train.learning_rate', -1.0),
         ('train.decay_fraction', 2.0),
+        ('train.adam_b1', 2.0),
+        ('train.plateau.factor', 9.0),
         ('train.save_minutes', float('nan')),
     ],
 )
