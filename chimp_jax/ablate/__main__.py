@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _start_process(name: str) -> None:
     """Runs this command for one variant. A failure is told by that process, and the result lacks the variant."""
-    # Of a flag that is given twice the last one counts.
+    # If a flag is given twice, the last one counts.
     command = [sys.executable, '-m', 'chimp_jax.ablate', *sys.argv[1:], f'--only={name}', '--train_only']
     code = subprocess.run(command, check=False).returncode
     if code:

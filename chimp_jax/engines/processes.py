@@ -4,9 +4,11 @@ The first process runs the command. The others wait for pieces, answer their sha
 communicate by files beside the results, because a collective operation of JAX would time out while one process works.
 """
 
+import hmac
 import itertools
 import logging
 import pickle
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -37,6 +39,7 @@ def run_as_one(command: Callable[[], int], out: str) -> int:
     from chimp_jax.data import processes
 
     mine = {'code': dict(same_code.describe_code()), 'out': str(out), 'run': f'{time.time_ns():x}'}
+    mine['key'] = secrets.token_hex()
     all_of = processes.gather(mine)
     for number, theirs in enumerate(all_of):
         if difference := same_code.difference(theirs['code'], all_of[0]['code']):
@@ -47,7 +50,7 @@ def run_as_one(command: Callable[[], int], out: str) -> int:
             )
     global _run
     folder = epath.Path(f'{out}.processes') / all_of[0]['run']
-    _run = _Run(folder, jax.process_index(), len(all_of), itertools.count())
+    _run = _Run(folder, jax.process_index(), len(all_of), itertools.count(), bytes.fromhex(all_of[0]['key']))
     try:
         return _lead(command) if _run.index == 0 else _help()
     finally:
@@ -65,6 +68,17 @@ class _Run(NamedTuple):
     index: int
     count: int  # of processes
     rounds: Iterator[int]  # each has pieces for all processes
+    key: bytes  # of the signatures; the processes alone know it
+
+    def sign(self, content: bytes) -> bytes:
+        """Returns the content after its HMAC-SHA256 (32 bytes)."""
+        return hmac.digest(self.key, content, 'sha256') + content
+
+    def checked(self, signed: bytes) -> bytes:
+        """Returns the content of `sign`. Raises WorkerError if no process of this run has signed it."""
+        if not hmac.compare_digest(self.sign(signed[32:])[:32], signed[:32]):
+            raise WorkerError(f'a file in {self.folder} was not written by this run; delete the folder')
+        return signed[32:]
 
 
 _run: _Run | None = None
@@ -74,7 +88,7 @@ def run_shares(work: Work, pieces: Sequence[bytes]) -> None:
     """Runs pieces on all processes; call it in the first one. Raises WorkerError if a process fails."""
     name, count = next(_run.rounds), _run.count
     shares = [list(pieces[number::count]) for number in range(count)]
-    write_whole(_run.folder / f'{name}.work', pickle.dumps((work, shares)))
+    write_whole(_run.folder / f'{name}.work', _run.sign(pickle.dumps((work, shares))))
     failures = [_do_share(work, shares[0])]
     for number in range(1, count):
         done = _run.folder / f'{name}.done-{number}'
@@ -101,7 +115,7 @@ def _help() -> int:
         asked, end = _run.folder / f'{name}.work', _run.folder / _END
         if _wait_for(asked, end) == end:
             return int(end.read_text())
-        work, shares = pickle.loads(asked.read_bytes())
+        work, shares = pickle.loads(_run.checked(asked.read_bytes()))
         failure = _do_share(work, shares[_run.index])
         write_whole(_run.folder / f'{name}.done-{_run.index}', failure)
 

@@ -52,7 +52,7 @@ def store(directory, outcome: Outcome, records: dict[str, Record]) -> None:
 
 
 def read_outcomes(directory) -> dict[str, Outcome]:
-    """Returns {video_id: Outcome} of the decoded clips, without those of which a file is damaged."""
+    """Returns {video_id: Outcome} of the decoded clips. A clip with a damaged file is left out."""
     folder = epath.Path(directory) / 'outcome'
     if not folder.exists():
         return {}

@@ -38,7 +38,7 @@ def study(tmp_path_factory):
         for fold in range(2):
             write_member(study, BASE, seed, fold, 1.0 + seed)
             write_member(study, 'frames', seed, fold, 0.5 + seed)
-            # Of the clips of site s1 it is 1 m worse than the base, of the others 1 m better.
+            # On the clips of site s1 it is 1 m worse than the base, on the others 1 m better.
             error_m = {clip: 1 + seed + (1 if clip in ('a.mp4', 'b.mp4') else -1) for clip in LABELS}
             write_member(study, 'mixed', seed, fold, 1.0, error_m.get)
     write_member(study, 'late', 0, 0, 0.0)
