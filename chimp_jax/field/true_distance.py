@@ -87,9 +87,17 @@ def check_enough(oof: LabelledEstimates) -> None:
     if len(oof.label_m) < LEAST_ROWS or n_sites < LEAST_SITES:
         raise ValueError(
             f'{len(oof.label_m)} out-of-fold rows of {n_sites} sites are too few to know how true distances scatter '
-            f'around estimates; {LEAST_ROWS} rows of {LEAST_SITES} sites are '
-            'needed; label more clips and train again, or leave the redraws out'
+            f'around estimates; {LEAST_ROWS} rows of {LEAST_SITES} sites are needed; label more clips and train again, '
+            'or leave the redraws out'
         )
+
+
+def count_outside(oof: LabelledEstimates, estimate_m: np.ndarray) -> int:
+    """Returns how many estimates [n] are nearer or farther than all out-of-fold estimates.
+
+    No row tells what these estimates stand for; their draws are those of the nearest row.
+    """
+    return int(np.sum((estimate_m < oof.estimate_m.min()) | (estimate_m > oof.estimate_m.max())))
 
 
 def fit_for_survey(oof: LabelledEstimates, estimate_m: np.ndarray) -> TrueDistance:
@@ -120,10 +128,12 @@ def _resampled(oof: LabelledEstimates, random: np.random.Generator) -> LabelledE
 
 
 def to_scale(distance_m) -> np.ndarray:
+    """Returns log(distance + OFFSET_M) of distances in metres."""
     return np.log(np.asarray(distance_m, float) + OFFSET_M)
 
 
 def from_scale(value: np.ndarray) -> np.ndarray:
+    """Returns distances in metres, 0 or more: the inverse of to_scale."""
     return np.maximum(np.exp(value) - OFFSET_M, 0)
 
 

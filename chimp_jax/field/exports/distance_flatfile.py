@@ -23,6 +23,7 @@ from data_prep.files import unfinished_file, write_whole
 from data_prep.inputs.tables import csv_text
 
 FLATFILE, SCRIPT = 'distance_flatfile.csv', 'distance.R'
+MOST_OUTSIDE = 0.02  # share of the estimates beyond the out-of-fold ones; a larger one makes the redraws doubtful
 _LEAST_THETA_DEG = 6.0  # no camera trap sees less, and no view in radians is more (a full circle is 6.28)
 _ABOUT, _BINS = ('Region.Label', 'Area', 'Sample.Label', 'Effort', 'distance'), ('distbegin', 'distend')
 _COVARIATES = ('video_id', 'time', 'distance_lower', 'distance_upper')
@@ -72,7 +73,7 @@ def write_distance(
         'moments': snapshots.counts() | {'with several animals': n_shared},
         'kinds of animal': dict(lines.kinds.most_common()) if len(lines.kinds) > 1 else {},
         'stations not looked at': sorted(set(deployments['station']) - set(places)),
-    } | ({'redraws': redraws.number} if redraws else {})
+    } | (_about_redraws(redraws, redrawn) if redraws else {})
 
 
 def _observe(
@@ -102,6 +103,12 @@ def _write_redraws(
         digits = len(str(redraws.number))
         for number, drawn in enumerate(lines.draw(redraws), 1):
             _write_table(folder / f'distance_flatfile_{number:0{digits}}.csv', places, drawn, theta_deg)
+
+
+def _about_redraws(redraws: Redraws, lines: RedrawLines) -> dict:
+    share = lines.share_outside(redraws)
+    too_many = {'estimates unlike the out-of-fold rows': f'{share:.0%}'} if share > MOST_OUTSIDE else {}
+    return {'redraws': redraws.number} | too_many
 
 
 def _write_table(

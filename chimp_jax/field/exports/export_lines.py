@@ -21,12 +21,14 @@ _MOMENTS = {  # counts of snapshots.Snapshots, of which none should be above 0
     'clips with unknown length': 'clips cannot be read, and nobody knows their snapshot moments',
     'with several animals': 'snapshot moments have several animals but one distance, so the density is too low',
 }
+_UNLIKE = 'estimates unlike the out-of-fold rows'
 _DOUBTS = (  # names of counts
     'stations not looked at',
     'kinds of animal',
     'clips not in media.csv',
     'clips matched by their name alone',
     'faults of datapackage.json',
+    _UNLIKE,
 )
 
 
@@ -58,6 +60,11 @@ def _distance(counts: Mapping) -> list[str]:
             for name in counts.get('stations not looked at', [])
         ),
         *([f'{counts["redraws"]} tables with redraws in {REDRAWS}'] if 'redraws' in counts else []),
+        *(
+            [f'{counts[_UNLIKE]} of the estimates are beyond all out-of-fold estimates, so the redraws may be wrong']
+            if _UNLIKE in counts
+            else []
+        ),
     ]
 
 

@@ -18,7 +18,7 @@ from chimp_jax.field import status
 from chimp_jax.field.exports.observed import Observed
 from chimp_jax.field.exports.rows import short_number
 from chimp_jax.field.exports.station_lines import bin_ends, is_inside
-from chimp_jax.field.true_distance import LabelledEstimates, redraw
+from chimp_jax.field.true_distance import LabelledEstimates, count_outside, redraw
 from data_prep.inputs.tables import csv_text
 
 _SEED = 0
@@ -54,6 +54,12 @@ class RedrawLines:
             lines = list(map(self._cells, part.to_dict('records'), measured))
             with path.open('a', errors='surrogateescape', newline='') as file:
                 file.write(csv_text(lines[0], lines[1:]))
+
+    def share_outside(self, redraws: Redraws) -> float:
+        """Returns the share of the estimates that no out-of-fold row resembles, 0..1. See count_outside."""
+        estimate_m = np.concatenate([np.zeros(0), *self._estimates.values()])
+        known = estimate_m[~np.isnan(estimate_m)]
+        return count_outside(redraws.oof, known) / max(len(known), 1)
 
     def draw(self, redraws: Redraws) -> Iterator['RedrawLines']:
         """Yields the lines of each redraw; of_station gives those of the latest one."""

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from chimp_jax.field.exports.distance_flatfile import write_distance
-from chimp_jax.field.exports.export_lines import describe_export
+from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
 from chimp_jax.field.exports.redrawn import Redraws
 from chimp_jax.field.exports.snapshots import find_snapshots
 from chimp_jax.field.true_distance import LabelledEstimates
@@ -54,6 +54,17 @@ def test_an_error_that_is_always_the_same_is_undone_in_every_redraw(tmp_path):
         unchanged = table.drop(columns=['distance', 'distance_lower', 'distance_upper'])
         pd.testing.assert_frame_equal(unchanged, whole[list(unchanged)])
         np.testing.assert_allclose(table['distance'], 2 * whole['distance'], rtol=0.03)
+
+
+def test_estimates_beyond_the_out_of_fold_rows_make_the_export_doubtful(tmp_path):
+    rows, *others = survey(20)
+    few = oof(lambda m: m)
+    few = few._replace(estimate_m=few.estimate_m / 2, label_m=few.label_m / 2)  # up to 10 m; 4 of 20 are farther
+    counts, _ = write(tmp_path, rows, *others, Redraws(few, 2))
+    assert counts['estimates unlike the out-of-fold rows'] == '20%' and is_doubtful(counts)
+    assert '20% of the estimates are beyond all out-of-fold estimates' in describe_export('distance', counts, tmp_path)
+    counts, _ = write(tmp_path, rows, *others, Redraws(oof(lambda m: m), 2))
+    assert 'estimates unlike the out-of-fold rows' not in counts and not is_doubtful(counts)
 
 
 def test_bins_and_their_limits_count_for_the_drawn_distance(tmp_path):
