@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -27,13 +27,14 @@ from chimp_jax.scoring import Panel, target_boxes
 from data_prep.files import fingerprint, read_json, unchanged, write_whole
 from data_prep.progress import Progress
 from data_prep.records import Record
-from data_prep.workers import frame_store, local
+from data_prep.workers import frame_store, local, lost
 from data_prep.workers.background import in_background
 from data_prep.workers.clip_record import ClipTask
 
 CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
 ABOUT = ('brightness', 'shared')  # of a row, beside its key, its box and the predictions
 ROWS, CLIPS = '.rows.parquet', '.clips.json'  # the files of each batch, in the order in which they are written
+_LOST_RUNS = 'lost_runs'  # of a clip in CLIPS, see frame_store.Outcome
 MEMBERS = 'members.json'  # of the results in a folder: {name: hash of everything its predictions depend on}
 
 
@@ -59,6 +60,7 @@ class ClipBatch(NamedTuple):
     name: str  # of its files: a hash of what is asked of which clips
     tasks: tuple[ClipTask, ...]
     members: tuple[str, ...]
+    lost_runs: tuple[tuple[str, int], ...] = ()  # (video_id, runs) of its clips that earlier runs lost, see lost.py
 
 
 class _Saved(NamedTuple):
@@ -75,18 +77,29 @@ class Answered(NamedTuple):
     clips: dict[str, dict]
     saved: dict[str, list[_Saved]]
 
+    def due(self, retry: bool) -> dict[str, int]:
+        """Returns {video_id: runs that lost it} of the clips that a run tries again."""
+        runs = {name: clip.get(_LOST_RUNS, 0) for name, clip in self.clips.items()}
+        return {name: n for name, n in runs.items() if lost.is_due(n, retry)}
+
 
 def stream_clips(
-    tasks: Sequence[ClipTask], members: Sequence[Member], folder, panel: Panel, workers: int, progress: Progress
+    tasks: Sequence[ClipTask],
+    members: Sequence[Member],
+    folder,
+    panel: Panel,
+    workers: int,
+    progress: Progress,
+    retry: bool = False,
 ) -> Streamed:
     """Predicts the targets of the tasks by all members.
 
     folder: where results are saved; results of other members, tasks or files in it are left alone. workers: processes
-    that decode. progress counts clips; its work is a clip for each member. Raises guard.WorkerError or OSError if the
-    machine is at fault, not a clip.
+    that decode. progress counts clips; its work is a clip for each member. retry: see lost.py. Raises guard.WorkerError
+    or OSError if the machine is at fault, not a clip.
     """
     answered = find_answered(tasks, members, folder)
-    batches = plan_batches(tasks, members, answered)
+    batches = plan_batches(tasks, members, answered, answered.due(retry))
     n_left = sum(len(batch.tasks) for batch in batches)
     n_missing = sum(len(batch.tasks) * len(batch.members) for batch in batches)
     progress.skip(len(tasks) - n_left, work=len(tasks) * len(members) - n_missing)
@@ -117,7 +130,7 @@ def answer_batches(
     folder, scratch = epath.Path(folder), epath.Path(scratch)
 
     def decode(batch: ClipBatch) -> list[frame_store.Outcome]:
-        return _decode(batch.tasks, scratch / batch.name, workers)
+        return _decode(batch, scratch / batch.name, workers)
 
     decoded = in_background(decode, batches, panel.leaves_the_cpu_free)
     if batches:
@@ -131,7 +144,7 @@ def answer_batches(
         n_problems = sum(outcome.problem is not None for outcome in outcomes)
         progress.advance(n_failed, work=n_failed * len(asked), problems=n_problems)
         clips = [
-            _clip(outcome) | {'request': _request(task), 'files': outcome.files}
+            _clip(outcome) | {'request': _request(task), 'files': outcome.files, _LOST_RUNS: outcome.lost_runs}
             for outcome, task in zip(outcomes, batch.tasks, strict=True)
         ]
         place = folder / _folder_name(asked)
@@ -141,11 +154,18 @@ def answer_batches(
         (scratch / batch.name).rmtree()
 
 
-def plan_batches(tasks: Sequence[ClipTask], members: Sequence[Member], answered: Answered) -> list[ClipBatch]:
-    """Returns what is missing, in batches of clips that lack the same members."""
+def plan_batches(
+    tasks: Sequence[ClipTask], members: Sequence[Member], answered: Answered, due: Mapping[str, int]
+) -> list[ClipBatch]:
+    """Returns what is missing, in batches of clips that lack the same members.
+
+    due: {video_id: runs that had lost the clip when this run began} of the lost clips that are tried again.
+    """
+    again = {name: runs for name, runs in due.items() if answered.clips[name].get(_LOST_RUNS) == runs}
     lacking: dict[tuple[str, ...], list[ClipTask]] = {}
     for task in tasks:
-        known = {name for saved in answered.saved.get(task.video_id, ()) for name in saved.members}
+        saved_before = () if task.video_id in again else answered.saved.get(task.video_id, ())
+        known = {name for saved in saved_before for name in saved.members}
         missing = tuple(member.name for member in members if member.name not in known)
         if missing:
             lacking.setdefault(missing, []).append(task)
@@ -155,7 +175,12 @@ def plan_batches(tasks: Sequence[ClipTask], members: Sequence[Member], answered:
         for start in range(0, len(some), CLIPS_PER_BATCH)
     ]
     names = _names([some for some, _ in batches])
-    return [ClipBatch(name, tuple(some), missing) for name, (some, missing) in zip(names, batches, strict=True)]
+    return [
+        ClipBatch(
+            name, tuple(some), missing, tuple((t.video_id, again[t.video_id]) for t in some if t.video_id in again)
+        )
+        for name, (some, missing) in zip(names, batches, strict=True)
+    ]
 
 
 def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:
@@ -169,13 +194,13 @@ def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:
         return [_hash(*itertools.islice(hashes, len(batch))) for batch in batches]
 
 
-def _decode(batch: Sequence[ClipTask], folder: epath.Path, workers: int) -> list[frame_store.Outcome]:
+def _decode(batch: ClipBatch, folder: epath.Path, workers: int) -> list[frame_store.Outcome]:
     """Decodes into the frame store the clips that are not there yet. Returns the outcomes of all."""
     before = frame_store.read_outcomes(folder / 'frames')
-    pending = [task for task in batch if not local.still_valid(before.get(task.video_id), task)]
-    local.store_clips(pending, str(folder / 'frames'), workers)
+    pending = [task for task in batch.tasks if not local.still_valid(before.get(task.video_id), task)]
+    local.store_clips(pending, str(folder / 'frames'), workers, lost_runs=dict(batch.lost_runs))
     outcomes = frame_store.read_outcomes(folder / 'frames')
-    return [outcomes[task.video_id] for task in batch]
+    return [outcomes[task.video_id] for task in batch.tasks]
 
 
 def _score(outcomes, ask: Callable, folder: epath.Path) -> pd.DataFrame:
@@ -235,7 +260,7 @@ def find_answered(tasks: Sequence[ClipTask], members: Sequence[Member], folder) 
     def chosen(name: str) -> tuple[dict, list[_Saved]]:
         is_valid = functools.cache(lambda files: unchanged(files, by_name[name].paths()))
         about, known, counting = {}, set(), []
-        for saved, clip in found[name]:
+        for saved, clip in sorted(found[name], key=_lost_last):
             new = tuple(member for member in saved.members if member not in known)
             if new and is_valid(clip['files']):
                 about = about or clip
@@ -250,6 +275,12 @@ def find_answered(tasks: Sequence[ClipTask], members: Sequence[Member], folder) 
         {name: clip for name, (clip, saved) in results.items() if saved},
         {name: saved for name, (_, saved) in results.items() if saved},
     )
+
+
+def _lost_last(result: tuple[_Saved, dict]) -> tuple[bool, int]:
+    """Sorts the results of a clip: those of runs that did not lose it, then that of the last run that lost it."""
+    lost_runs = result[1].get(_LOST_RUNS, 0)
+    return lost_runs > 0, -lost_runs
 
 
 def _is_whole(rows: epath.Path) -> bool:

@@ -22,7 +22,9 @@ from chimp_jax.stations import movement
 from data_prep.archive import is_photo
 from data_prep.files import fingerprint, read_json, unchanged, write_whole
 from data_prep.progress import Progress
+from data_prep.workers import lost
 from data_prep.workers.detector_frames import DetectorFrames, FramesTask, frames_of_clips
+from data_prep.workers.guard import WorkerDied
 
 FORMAT_VERSION = '1.5'  # of MegaDetector's results, the first with frame_number for clips
 _VERSION = '1'  # of the saved looks
@@ -51,6 +53,7 @@ class ClipLook(NamedTuple):
     # (frame number, confidence, x1, y1, x2, y2 in shares of the picture); None without a detector.
     boxes: Sequence[Sequence[float]] | None = None
     background: str = ''  # path of a grey PNG 640 px wide, '' without one
+    lost_runs: int = 0  # in so many runs in a row the clip was lost with its worker process
 
     def background_grey(self) -> np.ndarray | None:
         """Returns the background, uint8 [height, 640], None without one."""
@@ -67,19 +70,22 @@ def look_at_clips(
     name: str,
     workers: int,
     progress: Progress,
+    retry: bool = False,
 ) -> dict[str, ClipLook]:
     """Returns {video_id: its look}.
 
     paths: {video_id: path of the clip}. folder: where the looks are saved. per_second: frames per second, such as '2'
     or '1/3'. detect: pictures (uint8 [h, w, 3], the longer side 640 px) -> (boxes [k, 4] x1 y1 x2 y2 in pixels,
-    confidences [k]) of each; None: no boxes. name: a text that changes with the detector. progress counts clips. Raises
-    guard.WorkerError or OSError if the machine is at fault, not a clip.
+    confidences [k]) of each; None: no boxes. name: a text that changes with the detector. progress counts clips. retry:
+    see lost.py. Raises guard.WorkerError or OSError if the machine is at fault, not a clip.
     """
     folder = epath.Path(folder) / _hash(_VERSION, per_second, name)
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(16) as threads:
         saved = threads.map(lambda video_id: _saved(folder, video_id, paths[video_id]), paths)
         looks = {look.video_id: look for look in saved if look}
+    lost_runs = {name: look.lost_runs for name, look in looks.items() if lost.is_due(look.lost_runs, retry)}
+    looks = {name: look for name, look in looks.items() if name not in lost_runs}
     progress.skip(len(looks))
     for left in folder.glob(f'{_SCRATCH}*'):  # of a killed run
         left.rmtree()
@@ -92,7 +98,7 @@ def look_at_clips(
             if video_id not in looks
         ]
         for task, frames in frames_of_clips(tasks, workers):
-            looks[task.video_id] = _look(folder, task, frames, detect)
+            looks[task.video_id] = _look(folder, task, frames, detect, lost_runs.get(task.video_id, 0))
             Path(task.raw_file).unlink(missing_ok=True)
             progress.advance(1, problems=bool(looks[task.video_id].problem))
     finally:
@@ -150,10 +156,15 @@ def _without_frame(detection: dict) -> dict:
     return {name: value for name, value in detection.items() if name != 'frame_number'}
 
 
-def _look(folder: epath.Path, task: FramesTask, frames: DetectorFrames | str, detect: Detect | None) -> ClipLook:
-    """Returns the look at a clip, and saves it."""
+def _look(
+    folder: epath.Path, task: FramesTask, frames: DetectorFrames | str | WorkerDied, detect: Detect | None, lost_runs: int
+) -> ClipLook:
+    """Returns the look at a clip, and saves it. lost_runs: of the clip, before this run."""
     path = folder / _hash(task.video_id)
-    if isinstance(frames, str) or not frames.numbers:
+    if isinstance(frames, WorkerDied):
+        reason, lost_runs = lost.judge(frames, lost_runs)
+        look = ClipLook(task.video_id, reason, lost_runs=lost_runs)
+    elif isinstance(frames, str) or not frames.numbers:
         look = ClipLook(task.video_id, frames if isinstance(frames, str) else 'no picture can be decoded')
     else:
         raw = np.memmap(task.raw_file, np.uint8, 'r')

@@ -23,7 +23,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import absl.logging
 import pandas as pd
@@ -50,10 +50,11 @@ from data_prep.job import BURST_GAP, Job, compare_options, keep_options, result_
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
-from data_prep.workers import beam, frame_store, guard, local, stopping
+from data_prep.workers import beam, frame_store, guard, local, lost, stopping
 from data_prep.workers.frame_store import Outcome
 from data_prep.workers.outcome_tables import clip_table, count_by_split, count_line, unrecorded_targets
 
+LOST_CLIPS = 'lost_clips'  # in dataset.json, if there are any: {video_id: see Outcome.lost_runs}
 FILES = 'files.json'  # {video_id: [fingerprint of its files, their paths]}, to notice changed clips
 _say = functools.partial(print, flush=True)
 _PACKAGES = ('av', 'numpy', 'pandas', 'pillow', 'tensorflow-datasets')
@@ -80,7 +81,8 @@ def _build(
 ) -> list[Problem]:
     compare_options(out, options)
     known = read_json(out / FILES)  # written before dataset.json
-    if known is not None and read_json(out / 'dataset.json'):
+    made = read_json(out / 'dataset.json')
+    if known is not None and made and not _due(made.get(LOST_CLIPS, {}), job.retry):
         tell(f'{out} is complete; nothing to do')
         _finish_frames(out, job.delete_frames)
         return _read_problems(out) + _changed_clips(out, known, tell)
@@ -99,6 +101,7 @@ def _build(
     keep_options(out, options)
     outcomes = _decode(job, plan, out, beam_options, tell, passing)
     problems = plan.problems() + [Problem(o.video_id, '', *o.problem) for o in outcomes.values() if o.problem]
+    (out / 'dataset.json').unlink(missing_ok=True)  # it is there if clips were tried again
     _write_problems(out, problems)
     write_whole(out / LOST, unrecorded_targets(plan, outcomes, str(out / 'frames')).to_csv(index=False))
     clips = clip_table(plan, outcomes)
@@ -109,9 +112,18 @@ def _build(
     counts = _make_records(clips, out, beam_options, tell)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
     write_json(out / FILES, _fingerprints(plan, outcomes))
-    write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance))
-    _finish_frames(out, job.delete_frames)
+    lost_clips = {name: outcome.lost_runs for name, outcome in outcomes.items() if outcome.lost_runs}
+    write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance, lost_clips))
+    due = _due(lost_clips, retry=False)
+    if due:
+        tell(f'clips lost with their worker process: {len(due)}; run the same command again to try them again')
+    _finish_frames(out, job.delete_frames and not due)
     return sorted(problems)
+
+
+def _due(lost_runs: Mapping[str, int], retry: bool) -> list[str]:
+    """Returns the clips that a run tries again. lost_runs: {video_id: see Outcome.lost_runs}."""
+    return [name for name, runs in lost_runs.items() if lost.is_due(runs, retry)]
 
 
 def _make_folds(out: epath.Path, labels: pd.DataFrame | None, job: Job) -> None:
@@ -140,15 +152,17 @@ def _decode(
     tasks = make_tasks(plan, job)
     done = frame_store.read_outcomes(frames)
     done = {task.video_id: done[task.video_id] for task in tasks if local.still_valid(done.get(task.video_id), task)}
+    lost_runs = {name: outcome.lost_runs for name, outcome in done.items() if lost.is_due(outcome.lost_runs, job.retry)}
+    done = {name: outcome for name, outcome in done.items() if name not in lost_runs}
     pending = [task for task in tasks if task.video_id not in done]
     where = job.runner if beam_options else f'{job.workers} workers'
     tell(f'{len(tasks)} clips, {len(tasks) - len(pending)} of them decoded before; {where}')
     if beam_options:
-        beam.store_clips_by_beam(pending, frames, beam_options)
+        beam.store_clips_by_beam(pending, frames, beam_options, lost_runs)
     else:
         n_problems = len(plan.problems()) + sum(outcome.problem is not None for outcome in done.values())
         with local.make_progress(pending, n_problems, passing) as progress:
-            local.store_clips(pending, frames, job.workers, progress)
+            local.store_clips(pending, frames, job.workers, progress, lost_runs)
     outcomes = frame_store.read_outcomes(frames)
     return {task.video_id: outcomes[task.video_id] for task in tasks}
 
@@ -170,11 +184,18 @@ def _make_records(
 
 
 def _description(
-    out: epath.Path, options: dict, counts: dict, clips: pd.DataFrame, n_problems: int, balance: dict
+    out: epath.Path,
+    options: dict,
+    counts: dict,
+    clips: pd.DataFrame,
+    n_problems: int,
+    balance: dict,
+    lost_clips: dict[str, int],
 ) -> dict:
     """Returns the content of dataset.json: what the records hold, how they were made, and SHA-256 of the files.
 
     counts: {stream: {split: number of clips}}. clips: the table clips.csv. balance: of the folds, see fold_balance.
+    lost_clips: {video_id: see Outcome.lost_runs}, of the lost ones.
     """
     files = [out / 'clips.csv', out / 'folds.csv', out / 'problems.csv', *(out / NAME).glob('*/*/*')]
     return {
@@ -185,6 +206,7 @@ def _description(
         **count_by_split(clips),
         'folds': balance,
         'problems': n_problems,
+        **({LOST_CLIPS: lost_clips} if lost_clips else {}),
         'sha256': {str(file.relative_to(out)): sha256(file) for file in sorted(files) if file.exists()},
         'versions': {'python': platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
@@ -274,6 +296,7 @@ def _parse(arguments: list[str] | None) -> Job:
     add('--seed', type=int, default=standard.seed, help='seed of the folds')
     add('--strict', action='store_true', help='stop before decoding if a row is bad or a clip is missing')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode on this machine')
+    add('--retry', action='store_true', help=lost.RETRY)
     add('--delete_frames', choices=('True', 'False'), default='True', help='delete the frame store after the records')
     add('--runner', default=standard.runner, help="local, or a runner of Apache Beam; Beam's own options may follow")
     options, runner_options = parser.parse_known_args(arguments)

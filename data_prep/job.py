@@ -32,6 +32,7 @@ class Job:
     seed: int = 0  # of the folds
     strict: bool = False  # bad rows and missing clips end the job before anything is decoded
     workers: int = 1  # processes that decode on this machine
+    retry: bool = False  # try again the clips that earlier runs lost with their worker process, see workers/lost.py
     delete_frames: bool = True  # delete the frame store when the records are complete
     runner: str = 'local'  # or a runner of Apache Beam
     runner_options: tuple[str, ...] = ()  # flags of Apache Beam

@@ -84,7 +84,10 @@ def predict_targets(
     device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
     log.debug('%d members on %s, %d clips', len(trained.members), device, len(tasks))
     progress = Progress('', len(tasks), work=len(tasks) * len(trained.members))
-    return clip_stream.stream_clips(tasks, trained.members, work, panel, request.workers, progress), device
+    streamed = clip_stream.stream_clips(
+        tasks, trained.members, work, panel, request.workers, progress, request.retry
+    )
+    return streamed, device
 
 
 def _predict_on_engine(
@@ -93,8 +96,10 @@ def _predict_on_engine(
     """Returns the members' predictions, made on several machines. Raises as run_pieces."""
     from chimp_jax.engines import answering
 
+    due = clip_stream.find_answered(tasks, members, work).due(request.retry)
+
     def find_pending() -> list[clip_stream.ClipBatch]:
-        return clip_stream.plan_batches(tasks, members, clip_stream.find_answered(tasks, members, work))
+        return clip_stream.plan_batches(tasks, members, clip_stream.find_answered(tasks, members, work), due)
 
     about = answering.AboutMembers.of(request.members, members, request.compile_cache)
     content = answering.AboutClips(about, str(work), request.workers)

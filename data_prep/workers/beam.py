@@ -4,7 +4,7 @@ import contextlib
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from data_prep.workers import guard
 from data_prep.workers.clip_record import ClipTask
@@ -38,14 +38,15 @@ def pipeline_options(runner: str, flags: Sequence[str]):
     return options
 
 
-def store_clips_by_beam(tasks: Sequence[ClipTask], frames: str, options) -> None:
+def store_clips_by_beam(tasks: Sequence[ClipTask], frames: str, options, lost_runs: Mapping[str, int]) -> None:
     """Decodes clips into the frame store with Beam.
 
     frames: folder of the frame store, which all machines must reach. options: from `pipeline_options`.
+    lost_runs: as of local.store_clips.
     """
     from data_prep.workers.beam_clips import StoreClip
 
-    for_each([(frames, task) for task in tasks], StoreClip(), options)
+    for_each([(frames, task, lost_runs.get(task.video_id, 0)) for task in tasks], StoreClip(), options)
 
 
 def for_each(items: Sequence, function, options) -> None:

@@ -48,14 +48,17 @@ class DetectorFrames(NamedTuple):
         return raw[start : start + height * width * 3].reshape(height, width, 3)
 
 
-def frames_of_clips(tasks: Iterable[FramesTask], workers: int) -> Iterator[tuple[FramesTask, DetectorFrames | str]]:
-    """Yields each task with its frames, or with one line why the clip cannot be decoded, in the order of completion.
+def frames_of_clips(
+    tasks: Iterable[FramesTask], workers: int
+) -> Iterator[tuple[FramesTask, DetectorFrames | str | guard.WorkerDied]]:
+    """Yields each task with its frames, or why it has none, in the order of completion.
+
+    One line tells why the clip cannot be decoded; a WorkerDied, why its worker ended.
 
     While the caller uses a result, the workers decode further clips, one each. Raises guard.WorkerError if the machine
     is at fault, for example a full disk.
     """
-    for task, result in guard.run_guarded(_TAKE_FRAMES, tasks, workers, _deadline_s):
-        yield task, result.reason if isinstance(result, guard.WorkerDied) else result
+    yield from guard.run_guarded(_TAKE_FRAMES, tasks, workers, _deadline_s)
 
 
 def take_frames(task: FramesTask) -> DetectorFrames | str:

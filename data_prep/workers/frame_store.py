@@ -35,6 +35,7 @@ class Outcome(NamedTuple):
     row: dict | None  # its row of clips.csv, about the full copy; None if it has no record
     problem: tuple[str, str] | None  # (stage, reason) if it has no record or the record lacks targets
     files: str = ''  # fingerprint of the clip's files
+    lost_runs: int = 0  # in so many runs in a row the clip was lost with its worker process, see lost.py
 
 
 def frame_path(directory, kind: str, video_id: str, suffix: str = '.npz') -> epath.Path:

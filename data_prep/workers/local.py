@@ -3,18 +3,20 @@
 beam.py runs the same function on many machines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from data_prep.archive import size_bytes
 from data_prep.decoding.container import ClipError
 from data_prep.files import fingerprint, unchanged
 from data_prep.progress import Progress
 from data_prep.records import Record
-from data_prep.workers import guard
+from data_prep.workers import guard, lost
 from data_prep.workers.clip_record import ClipRecords, ClipTask, make_records
 from data_prep.workers.frame_store import Outcome, clip_row, store
 
 STORE_CLIP = 'data_prep.workers.local:store_clip'
+_NEVER_LOST: Mapping[str, int] = MappingProxyType({})
 
 
 def make_progress(tasks: Sequence[ClipTask], n_problems: int, passing: bool = False) -> Progress:
@@ -25,10 +27,17 @@ def make_progress(tasks: Sequence[ClipTask], n_problems: int, passing: bool = Fa
     return Progress('decoded', len(tasks), problems=n_problems, work=sum(map(work_of, tasks)), passing=passing)
 
 
-def store_clips(tasks: Sequence[ClipTask], frames: str, workers: int, progress: Progress | None = None) -> None:
-    """Decodes clips into the frame store. frames: its folder. progress: a line from make_progress, None for no line.
+def store_clips(
+    tasks: Sequence[ClipTask],
+    frames: str,
+    workers: int,
+    progress: Progress | None = None,
+    lost_runs: Mapping[str, int] = _NEVER_LOST,
+) -> None:
+    """Decodes clips into the frame store.
 
-    Raises guard.WorkerError if the cause is not a clip, for example a full disk.
+    frames: its folder. progress: a line from make_progress, None for no line. lost_runs: {video_id: the runs in a row
+    that have lost the clip}. Raises guard.WorkerError if the cause is not a clip, for example a full disk.
     """
     # Long clips first: otherwise the last worker decodes a long clip while the others wait.
     work = {task.video_id: work_of(task) for task in tasks}
@@ -36,16 +45,17 @@ def store_clips(tasks: Sequence[ClipTask], frames: str, workers: int, progress: 
     for (_, task), result in guard.run_guarded(
         STORE_CLIP, pending, workers, lambda pair: deadline_s(work[pair[1].video_id])
     ):
-        outcome = settle(frames, task, result)
+        outcome = settle(frames, task, result, lost_runs.get(task.video_id, 0))
         if progress:
             progress.advance(work=work[task.video_id], problems=outcome.problem is not None)
 
 
-def settle(frames: str, task: ClipTask, result: 'Outcome | guard.WorkerDied') -> Outcome:
-    """Returns the outcome of a clip, and stores one if the worker died."""
+def settle(frames: str, task: ClipTask, result: 'Outcome | guard.WorkerDied', lost_runs: int) -> Outcome:
+    """Returns the outcome of a clip, and stores one if the worker died. lost_runs: of the clip, before this run."""
     if not isinstance(result, guard.WorkerDied):
         return result
-    return _store(frames, task, Outcome(task.video_id, None, ('decode', result.reason)), {})
+    reason, lost_runs = lost.judge(result, lost_runs)
+    return _store(frames, task, Outcome(task.video_id, None, ('decode', reason), lost_runs=lost_runs), {})
 
 
 def store_clip(pair: tuple[str, ClipTask]) -> Outcome:

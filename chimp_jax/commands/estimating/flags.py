@@ -15,6 +15,7 @@ from chimp_jax.field import status
 from chimp_jax.field.exports import formats
 from data_prep.job import BURST_GAP
 from data_prep.plan import Watch
+from data_prep.workers import lost
 
 LONGEST_STEP_S = 3600
 LEAST_CONFIDENCE = 0.25  # of the detector of --detect, as zamba calls it
@@ -66,6 +67,7 @@ class EstimateRequest:
     species_table: str | None
     media_table: str | None
     redraws: int
+    retry: bool
     runner: str
     runner_options: Sequence[str]
     multihost: bool
@@ -267,4 +269,5 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     )
     add('--media_table', '--media-table', metavar='CSV', help='columns video_id,mediaID: the medium of each clip')
     add('--redraws', type=int, default=0, metavar='M', help=REDRAWS)
+    add('--retry', action='store_true', help=lost.RETRY)
     add_engine_flags(parser)

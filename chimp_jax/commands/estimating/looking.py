@@ -21,15 +21,18 @@ def look_for_animals(request: EstimateRequest, inputs: Inputs) -> dict[str, Clip
     paths = inputs.paths()
     if not paths:
         raise ValueError(f'{request.clips} holds no clip; give the folder with the clips')
-    return detect_animals(paths, _folder(request), request.frames_per_second, request.workers, request.detector_file)
+    return detect_animals(
+        paths, _folder(request), request.frames_per_second, request.workers, request.detector_file, request.retry
+    )
 
 
 def detect_animals(
-    paths: Mapping[str, str], folder: epath.Path, per_second: str, workers: int, file: str
+    paths: Mapping[str, str], folder: epath.Path, per_second: str, workers: int, file: str, retry: bool = False
 ) -> dict[str, ClipLook]:
     """Runs the detector on clips and writes its results. Returns the looks, which are kept in a folder.
 
     paths: {video_id: path}. per_second: frames, as of look_at_clips. file: of the results, MegaDetector's format.
+    retry: see lost.py.
     """
     from chimp_jax.models import detector, detector_weights  # JAX's import takes a second
 
@@ -40,7 +43,7 @@ def detect_animals(
 
     with Progress('searched for animals', len(paths)) as progress:
         version = f'{detector_weights.SHA256} {LEAST_OF_TRACK}'
-        looks = look_at_clips(paths, folder, per_second, detect, version, workers, progress)
+        looks = look_at_clips(paths, folder, per_second, detect, version, workers, progress, retry)
     name = f'MegadetectorLite (YOLOX-tiny of {detector_weights.WHEEL})'
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
     write_json(file, detector_file(looks.values(), name, LEAST_OF_TRACK, LEAST_CONFIDENCE, date))
@@ -54,7 +57,7 @@ def look_at_backgrounds(request: EstimateRequest, inputs: Inputs, plan: Plan) ->
         wanted |= set(inputs.known.points.rows['video_id'])
     paths = {name: path for name, path in inputs.paths().items() if name in wanted}
     with Progress('compared backgrounds', len(paths), passing=True) as progress:
-        return look_at_clips(paths, _folder(request), _BACKGROUND_RATE, None, '', request.workers, progress)
+        return look_at_clips(paths, _folder(request), _BACKGROUND_RATE, None, '', request.workers, progress, request.retry)
 
 
 def _folder(request: EstimateRequest) -> epath.Path:
