@@ -157,7 +157,11 @@ def _without_frame(detection: dict) -> dict:
 
 
 def _look(
-    folder: epath.Path, task: FramesTask, frames: DetectorFrames | str | WorkerDied, detect: Detect | None, lost_runs: int
+    folder: epath.Path,
+    task: FramesTask,
+    frames: DetectorFrames | str | WorkerDied,
+    detect: Detect | None,
+    lost_runs: int,
 ) -> ClipLook:
     """Returns the look at a clip, and saves it. lost_runs: of the clip, before this run."""
     path = folder / _hash(task.video_id)

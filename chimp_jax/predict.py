@@ -63,9 +63,16 @@ def tfds_split(split: str) -> str:
 
 
 def predict_split(
-    members: Sequence[Member], records, split: str, parts, operations: Sequence[str] = (NONE,)
+    members: Sequence[Member],
+    records,
+    split: str,
+    parts,
+    operations: Sequence[str] = (NONE,),
+    most_frames: Callable[[int], int] = chunks.frames_that_fit,
 ) -> Predictions:
     """Predicts the targets of a split of prepared data. OOF: each target of `train` by the folds that did not see it.
+
+    most_frames: as of predict_records.
 
     Raises ValueError if the records lack the split, or if OOF is asked of members that were trained on other folds.
     """
@@ -77,7 +84,7 @@ def predict_split(
     def read(stream: str) -> Iterator[Record]:
         return read_records(records, stream, split)
 
-    return predict_records(members, read, parts, Panel(), progress, operations, validates)
+    return predict_records(members, read, parts, Panel(), progress, operations, validates, most_frames)
 
 
 class _Unseen(NamedTuple):
@@ -144,12 +151,14 @@ def predict_records(
     progress: Progress,
     operations: Sequence[str] = (NONE,),
     validates: Mapping[str, Container[str]] | None = None,
+    most_frames: Callable[[int], int] = chunks.frames_that_fit,
 ) -> Predictions:
     """Predicts all targets of the records of each stream, read(stream), by the members.
 
     parts: folder of the saved predictions. validates: {member: the clips that it predicts}, all by default; for OOF
     predictions these are the clips that the member did not train on. progress counts clips; its work is a clip for each
-    member and operation. Raises ValueError if the streams do not hold the same targets.
+    member and operation. most_frames: returns the frames of a chunk by the size of a frame in pixels. Raises ValueError
+    if the streams do not hold the same targets.
     """
     tables, calls = [], {}
     groups = by_reading(members)
@@ -158,7 +167,8 @@ def predict_records(
         asking = Asking.of(group, operations, validates, parts)
         decode = functools.partial(questions_and_frames, asking=asking, size_px=size_px)
         of_chunks, last = [], None
-        pieces = chunks.in_chunks(chunks.split_long(read(stream)))
+        n_frames = most_frames(size_px)
+        pieces = chunks.in_chunks(chunks.split_long(read(stream), n_frames), n_frames)
         for chunk, (questions, frames) in in_background(decode, pieces, panel.leaves_the_cpu_free):
             n_clips = len({piece.video_id for piece in chunk} - {last})
             last = chunk[-1].video_id

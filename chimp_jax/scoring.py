@@ -6,7 +6,6 @@ that is not full is padded and masked, and every prediction carries its key.
 
 import functools
 import hashlib
-import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -25,14 +24,15 @@ from chimp_jax.models.efficientnet import FEATURES
 from chimp_jax.models.regions import Pooled
 from chimp_jax.steps import Mean
 from data_prep.records import Record
+from data_prep.workers import memory
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 64  # of each device; with 32, a window costs a CPU twice as much (bench/animal_cost.py)
 TOKENS_PER_CALL = 256  # of the LSTM's product, on each device
 MOST_BACKBONES = 4  # whose results for a chunk are kept for members with the same backbone
-# The share of memory for weights: on a CPU of the machine's memory, which its devices share, else of each device's.
-SHARE_OF_MEMORY = 0.2
+# The share of memory for weights: on a CPU of what the command may take, which its devices share, else of each device's.
+SHARE_OF_MEMORY = 0.4
 SHARE_OF_ACCELERATOR = 0.5
 
 
@@ -299,7 +299,6 @@ def _pad(batch: Any, size: int) -> Any:
 def _bytes_for_weights(devices: list[jax.Device]) -> float:
     """Returns the bytes that weights may take on all devices together. Weights are copied to each device."""
     if devices[0].platform == 'cpu':
-        memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-        return SHARE_OF_MEMORY * memory
+        return memory.bytes_for(SHARE_OF_MEMORY)
     statistics = devices[0].memory_stats() or {}
     return SHARE_OF_ACCELERATOR * len(devices) * statistics.get('bytes_limit', 16 << 30)

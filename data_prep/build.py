@@ -50,7 +50,7 @@ from data_prep.job import BURST_GAP, Job, compare_options, keep_options, result_
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
-from data_prep.workers import beam, frame_store, guard, local, lost, stopping
+from data_prep.workers import beam, frame_store, guard, local, lost, memory, stopping
 from data_prep.workers.frame_store import Outcome
 from data_prep.workers.outcome_tables import clip_table, count_by_split, count_line, unrecorded_targets
 
@@ -296,10 +296,12 @@ def _parse(arguments: list[str] | None) -> Job:
     add('--seed', type=int, default=standard.seed, help='seed of the folds')
     add('--strict', action='store_true', help='stop before decoding if a row is bad or a clip is missing')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode on this machine')
+    add('--memory', help=memory.MEMORY)
     add('--retry', action='store_true', help=lost.RETRY)
     add('--delete_frames', choices=('True', 'False'), default='True', help='delete the frame store after the records')
     add('--runner', default=standard.runner, help="local, or a runner of Apache Beam; Beam's own options may follow")
     options, runner_options = parser.parse_known_args(arguments)
+    memory.limit_to(vars(options).pop('memory'))
     options.delete_frames = options.delete_frames == 'True'
     options.animals = None if options.animals is None else split_names(options.animals)
     options.clips_down, options.clips_full = tuple(options.clips_down), tuple(options.clips_full)

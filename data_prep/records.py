@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from etils import epath
 
+from data_prep.workers import memory
+
 STREAMS = ('down', 'full')
 NAME = 'chimp_records'
 VERSION = '1.2.0'
@@ -64,6 +66,7 @@ def write_records(
     Raises ValueError if there is no record at all or the stream exists already, OSError if the disk is full.
     """
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import shuffle
 
     from data_prep.tfds_builder import RecordBuilder
 
@@ -83,6 +86,8 @@ def write_records(
     if builder.is_prepared():
         raise ValueError(f'{builder.data_dir} exists already; delete it first')
     tfds.disable_progress_bar()
+    # Above this size tfds sorts by files. The order is the same.
+    shuffle.MAX_MEM_BUFFER_SIZE = min(shuffle.MAX_MEM_BUFFER_SIZE, memory.bytes_for(0.5))
     # tfds prints a message about a download and makes a folder for it, although it downloads nothing.
     config = tfds.download.DownloadConfig(try_download_gcs=False, beam_options=beam_options)
     try:

@@ -5,6 +5,7 @@ import argparse
 from chimp_jax import runtime
 from chimp_jax.engines import engine
 from data_prep.inputs.cells import number
+from data_prep.workers import memory
 
 
 def metres_list(text: str) -> list[float]:
@@ -24,6 +25,18 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--runner', default=engine.LOCAL, help=RUNNER)
     parser.add_argument('--multihost', action='store_true', help=MULTIHOST)
     parser.set_defaults(runner_options=())
+
+
+def add_memory(parser: argparse.ArgumentParser) -> None:
+    """Adds the flag of the commands that predict."""
+    parser.add_argument('--memory', metavar='SIZE', help=memory.MEMORY)
+
+
+def limit_memory(text: str | None, on_one_machine: bool) -> None:
+    """Sets the limit of --memory. Raises ValueError if it is no size, or if several machines do the work."""
+    if text and not on_one_machine:
+        raise ValueError('--memory limits one machine; with --runner or --multihost leave it out')
+    memory.limit_to(text)
 
 
 def add_compile_cache(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from etils import epath
 
 from chimp_jax import members
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import add_compile_cache
+from chimp_jax.commands.arguments import add_compile_cache, add_memory, limit_memory
 from chimp_jax.commands.estimating.flags import DETECT, LEAST_CONFIDENCE, LEAST_OF_TRACK
 from chimp_jax.commands.estimating.looking import detect_animals
 from chimp_jax.ensemble import results
@@ -51,6 +51,7 @@ class ClipRequest:
     weights: str | None  # None: the default of combining.choose_combination
     round: str | None
     compile_cache: str | None
+    memory: str | None  # None: the default of memory.limit_to
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -64,11 +65,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--detections', help='JSON of MegaDetector or PyTorch-Wildlife with the animals of the clip')
     combining.add_combination_flags(parser)
     add_compile_cache(parser)
+    add_memory(parser)
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     request = ClipRequest(**vars(options))
+    limit_memory(request.memory, on_one_machine=True)
     path, out = epath.Path(request.clip), epath.Path(request.out)
     if request.detect and request.detections:
         raise ValueError('--detect finds the animals itself, and --detections gives them; use one of the two')

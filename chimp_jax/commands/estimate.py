@@ -23,6 +23,7 @@ from etils import epath
 
 from chimp_jax import clip_stream
 from chimp_jax.clip_stream import Streamed
+from chimp_jax.commands.arguments import limit_memory
 from chimp_jax.commands.estimating.distances import estimate_distances
 from chimp_jax.commands.estimating.flags import EstimateRequest, add_estimate_flags
 from chimp_jax.commands.estimating.ground import find_ground, looked_targets
@@ -30,7 +31,7 @@ from chimp_jax.commands.estimating.inputs import Trained, read_inputs
 from chimp_jax.commands.estimating.looking import look_at_backgrounds, look_for_animals
 from chimp_jax.commands.estimating.results import write_results
 from chimp_jax.commands.estimating.targets import find_moments, plan_targets
-from chimp_jax.engines.engine import Engine, choose_engine, run_pieces
+from chimp_jax.engines.engine import LOCAL, Engine, choose_engine, run_pieces
 from chimp_jax.field.summary import exit_code, result_lines
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel
@@ -52,6 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Parse, check, look, plan, predict, estimate, write, tell."""
     request = EstimateRequest(**vars(options))
+    limit_memory(request.memory, on_one_machine=request.runner == LOCAL and not request.multihost)
     engine = choose_engine(request.runner, request.runner_options, request.multihost)
     inputs = read_inputs(request)
     with hold(request.out):
@@ -84,9 +86,7 @@ def predict_targets(
     device = f'{len(panel.devices)} x {panel.devices[0].device_kind}'
     log.debug('%d members on %s, %d clips', len(trained.members), device, len(tasks))
     progress = Progress('', len(tasks), work=len(tasks) * len(trained.members))
-    streamed = clip_stream.stream_clips(
-        tasks, trained.members, work, panel, request.workers, progress, request.retry
-    )
+    streamed = clip_stream.stream_clips(tasks, trained.members, work, panel, request.workers, progress, request.retry)
     return streamed, device
 
 

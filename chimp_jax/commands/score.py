@@ -22,7 +22,8 @@ from etils import epath
 
 from chimp_jax import members, predict
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import add_compile_cache, add_engine_flags
+from chimp_jax.commands.arguments import add_compile_cache, add_engine_flags, add_memory, limit_memory
+from chimp_jax.data import chunks
 from chimp_jax.data.teacher import OUT_OF_FOLD, YES
 from chimp_jax.engines.engine import LOCAL, Engine, choose_engine, run_pieces
 from chimp_jax.ensemble import distances, results
@@ -48,6 +49,7 @@ class ScoreRequest:
     weights: str | None  # None: the default of combining.choose_combination
     round: str | None
     compile_cache: str | None
+    memory: str | None  # None: the default of memory.limit_to
     runner: str
     runner_options: Sequence[str]
     multihost: bool
@@ -80,12 +82,14 @@ def make_parser() -> argparse.ArgumentParser:
     add('--tta', default=predict.NONE, help='test-time augmentation: none, or the mean over the set a1, a2 or a4')
     combining.add_combination_flags(parser)
     add_compile_cache(parser)
+    add_memory(parser)
     add_engine_flags(parser)
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     request = ScoreRequest(**vars(options))
+    limit_memory(request.memory, on_one_machine=request.runner == LOCAL and not request.multihost)
     out, split = epath.Path(request.out), request.split
     predict.operations(request.tta)  # refuses an unknown one before any work
     engine = choose_engine(request.runner, request.runner_options, request.multihost)
@@ -97,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     with hold(parts):
         if engine is not None:
             _predict_on_engine(request, found, parts, engine)
-        predictions = predict_requested(request, found, parts)
+        predictions = predict_requested(request, found, parts, engine is not None)
         lost = results.read_lost(request.records, 'train' if split == predict.OOF else split)
         rows = make_rows(predictions, combined, lost, order)
         columns = [*KEY, 'distance']
@@ -128,12 +132,15 @@ def _predict_on_engine(request: ScoreRequest, found: list[members.Member], parts
     )
 
 
-def predict_requested(request: ScoreRequest, found: list[members.Member], parts: epath.Path) -> predict.Predictions:
-    """Returns the predictions of the members for the split of the request."""
+def predict_requested(
+    request: ScoreRequest, found: list[members.Member], parts: epath.Path, by_engine: bool
+) -> predict.Predictions:
+    """Returns the predictions of the members for the split of the request. by_engine: an engine has saved them all."""
     operations = predict.operations(request.tta)
     if request.split == predict.TEACHER:
         return predict.predict_for_student(found, request.records, request.unlabelled or '', parts, operations)
-    return predict.predict_split(found, request.records, request.split, parts, operations)
+    fitting = (lambda _: chunks.FRAMES_PER_CHUNK) if by_engine else chunks.frames_that_fit
+    return predict.predict_split(found, request.records, request.split, parts, operations, fitting)
 
 
 def make_rows(

@@ -10,10 +10,23 @@ import numpy as np
 from chimp_jax.animals import slots
 from data_prep.records import Record
 from data_prep.windows import STORED_HALF, STORED_STEPS, window_positions
+from data_prep.workers import memory
 
 # 512 frames of 512 x 512 px take 400 MB. They fill many calls of the encoder, so padding the last call costs little.
 FRAMES_PER_CHUNK = 512
+FEWEST_FRAMES = 32  # of a chunk, however small the memory is
+_SHARE = 0.25  # of the memory, for the frames of a chunk: there may be two chunks, and an augmented copy
 REACH_S = STORED_HALF * max(STORED_STEPS)  # of any window, to each side of its target
+
+
+def frames_that_fit(size_px: int) -> int:
+    """Returns the frames of a chunk: FRAMES_PER_CHUNK, or in a small memory a smaller power of two.
+
+    Saved predictions are those of whole chunks. Only a few numbers are possible, so that the same command finds what it
+    saved although other programs leave it another memory now.
+    """
+    fitting = memory.bytes_for(_SHARE) // (3 * size_px**2)
+    return min(FRAMES_PER_CHUNK, max(FEWEST_FRAMES, 1 << max(0, fitting.bit_length() - 1)))
 
 
 def in_chunks(pieces: Iterable[Record], most_frames: int = FRAMES_PER_CHUNK) -> Iterator[list[Record]]:

@@ -2,7 +2,8 @@
 
 If a decoder crashes, a process pool loses the task or breaks as a whole. Here each worker is a separate process that
 gets one task at a time and is replaced when it dies. Before each task the worker sets an alarm. The alarm's default
-action ends the process even inside a decoder's endless loop, and even if its parent has ended.
+action ends the process even inside a decoder's endless loop, and even if its parent has ended. A worker that outgrows
+its share of the memory is ended.
 """
 
 import contextlib
@@ -19,9 +20,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from data_prep.files import failure_line
+from data_prep.workers import memory
 
 _NONE_LEFT = object()
 _STARTING = object()
+_LOOK_S = 0.05  # between two looks at the memory of the workers
 
 
 class WorkerDied(NamedTuple):
@@ -50,27 +53,29 @@ def run_guarded(
     If a worker crashes, its task runs once more at the end, alone: the system may have killed the worker because all
     workers together had taken the memory. If its worker crashes again, or the task is late, the result is a WorkerDied.
     function: 'module:name' of a function of one task; tasks and results travel through pipes. deadline_s: returns the
-    seconds that a task may take. Raises WorkerError if the function raises or a worker cannot start.
+    seconds that a task may take. n_workers: fewer if the memory is too small for so many. Raises WorkerError if the function raises or a worker cannot start.
     """
     lost = []
-    with contextlib.closing(_run_once(function, tasks, n_workers, deadline_s)) as first:
+    with contextlib.closing(_run_once(function, tasks, memory.worker_shares(n_workers), deadline_s)) as first:
         for task, result in first:
             if _crashed(result):
                 lost.append(task)
             else:
                 yield task, result
-    with contextlib.closing(_run_once(function, lost, 1, deadline_s)) as second:
+    with contextlib.closing(_run_once(function, lost, memory.worker_shares(1), deadline_s)) as second:
         for task, result in second:
             yield task, _twice(result)
 
 
 def _run_once(
-    function: str, tasks: Iterable[Any], n_workers: int, deadline_s: Callable[[Any], float]
+    function: str, tasks: Iterable[Any], shares: tuple[int, int], deadline_s: Callable[[Any], float]
 ) -> Iterator[tuple[Any, Any]]:
-    """Yields (task, result) as run_guarded does, but after the first crash of a task."""
-    tasks = iter(tasks)
+    """Yields (task, result) as run_guarded does, but after the first crash of a task. shares: of worker_shares."""
+    n_workers, most_bytes = shares
+    tasks, ended = iter(tasks), threading.Event()
     busy: dict[Any, _Worker] = {}
     idle: list[_Worker] = []
+    threading.Thread(target=_watch_memory, args=(busy, most_bytes, ended), daemon=True).start()
     try:
         while True:
             while len(busy) < n_workers and (task := next(tasks, _NONE_LEFT)) is not _NONE_LEFT:
@@ -91,8 +96,17 @@ def _run_once(
                     idle.append(worker)
                 yield worker.task, result
     finally:
+        ended.set()
         for worker in [*busy.values(), *idle]:
             worker.end()
+
+
+def _watch_memory(busy: 'dict[Any, _Worker]', most_bytes: int, ended: threading.Event) -> None:
+    """Ends the workers that outgrow their share: without this, the system would choose what to end."""
+    while not ended.wait(_LOOK_S):
+        for worker in [*busy.values()]:
+            if worker.resident_bytes() > most_bytes:
+                worker.end_outgrown(most_bytes)
 
 
 class GuardedCall:
@@ -133,6 +147,7 @@ class _Worker:
         self.pipe, theirs = multiprocessing.connection.Pipe()
         self._function = function
         self._started = False
+        self._outgrown = ''  # the reason if the worker took too much memory
         with theirs:
             self._process = subprocess.Popen(
                 [
@@ -164,6 +179,14 @@ class _Worker:
             raise WorkerError(*value)
         return value
 
+    def resident_bytes(self) -> int:
+        return memory.resident_bytes(self._process.pid)
+
+    def end_outgrown(self, most_bytes: int) -> None:
+        """Ends the worker because of its memory: `result` tells it."""
+        self._outgrown = f'its worker process took more than {most_bytes / 1e9:.1f} GB, its share of --memory'
+        self._process.kill()
+
     def end(self) -> None:
         self.pipe.close()
         self._process.kill()
@@ -175,6 +198,8 @@ class _Worker:
             raise WorkerError(f'a worker process did not start (exit code {code})')
         if code == -signal.SIGALRM:
             return WorkerDied(f'not finished after {self._deadline_s:.0f} s')
+        if code == -signal.SIGKILL and self._outgrown:
+            return WorkerDied(self._outgrown, crashed=True)
         if code == -signal.SIGKILL:
             return WorkerDied('its worker process was killed (SIGKILL), perhaps because memory ran out', crashed=True)
         how = signal.Signals(-code).name if code < 0 else f'exit code {code}'

@@ -9,7 +9,7 @@ from fractions import Fraction
 from etils import epath
 
 from chimp_jax.commands import combining
-from chimp_jax.commands.arguments import add_compile_cache, add_engine_flags, metres_list
+from chimp_jax.commands.arguments import add_compile_cache, add_engine_flags, add_memory, metres_list
 from chimp_jax.engines.engine import LOCAL
 from chimp_jax.field import status
 from chimp_jax.field.exports import formats
@@ -67,6 +67,7 @@ class EstimateRequest:
     species_table: str | None
     media_table: str | None
     redraws: int
+    memory: str | None  # None: the default of memory.limit_to
     retry: bool
     runner: str
     runner_options: Sequence[str]
@@ -269,5 +270,6 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     )
     add('--media_table', '--media-table', metavar='CSV', help='columns video_id,mediaID: the medium of each clip')
     add('--redraws', type=int, default=0, metavar='M', help=REDRAWS)
+    add_memory(parser)
     add('--retry', action='store_true', help=lost.RETRY)
     add_engine_flags(parser)

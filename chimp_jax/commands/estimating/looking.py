@@ -57,7 +57,9 @@ def look_at_backgrounds(request: EstimateRequest, inputs: Inputs, plan: Plan) ->
         wanted |= set(inputs.known.points.rows['video_id'])
     paths = {name: path for name, path in inputs.paths().items() if name in wanted}
     with Progress('compared backgrounds', len(paths), passing=True) as progress:
-        return look_at_clips(paths, _folder(request), _BACKGROUND_RATE, None, '', request.workers, progress, request.retry)
+        return look_at_clips(
+            paths, _folder(request), _BACKGROUND_RATE, None, '', request.workers, progress, request.retry
+        )
 
 
 def _folder(request: EstimateRequest) -> epath.Path:
