@@ -31,7 +31,8 @@ PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 64  # of each device; with 32, a window costs a CPU twice as much (bench/animal_cost.py)
 TOKENS_PER_CALL = 256  # of the LSTM's product, on each device
 MOST_BACKBONES = 4  # whose results for a chunk are kept for members with the same backbone
-# The share of memory for weights: on a CPU of what the command may take, which its devices share, else of each device's.
+# The share of memory for weights: on a CPU of what the command may take (data_prep/workers/memory.py), which its
+# devices share, else of each device's.
 SHARE_OF_MEMORY = 0.4
 SHARE_OF_ACCELERATOR = 0.5
 

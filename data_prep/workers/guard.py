@@ -52,8 +52,9 @@ def run_guarded(
 
     If a worker crashes, its task runs once more at the end, alone: the system may have killed the worker because all
     workers together had taken the memory. If its worker crashes again, or the task is late, the result is a WorkerDied.
-    function: 'module:name' of a function of one task; tasks and results travel through pipes. deadline_s: returns the
-    seconds that a task may take. n_workers: fewer if the memory is too small for so many. Raises WorkerError if the function raises or a worker cannot start.
+    function: 'module:name' of a function of one task; tasks and results travel through pipes. n_workers: fewer start if
+    the memory is too small. deadline_s: returns the seconds that a task may take. Raises WorkerError if the function
+    raises or a worker cannot start.
     """
     lost = []
     with contextlib.closing(_run_once(function, tasks, memory.worker_shares(n_workers), deadline_s)) as first:
