@@ -144,7 +144,7 @@ def answer_batches(
         n_problems = sum(outcome.problem is not None for outcome in outcomes)
         progress.advance(n_failed, work=n_failed * len(asked), problems=n_problems)
         clips = [
-            _clip(outcome) | {'request': _request(task), 'files': outcome.files, _LOST_RUNS: outcome.lost_runs}
+            _clip(outcome) | {'request': names_request(task), 'files': outcome.files, _LOST_RUNS: outcome.lost_runs}
             for outcome, task in zip(outcomes, batch.tasks, strict=True)
         ]
         place = folder / _folder_name(asked)
@@ -187,7 +187,7 @@ def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:
     """Returns a name for each batch, by what is asked of which files."""
 
     def identity(task: ClipTask) -> str:
-        return f'{_request(task)} {fingerprint(task.paths())}'
+        return f'{names_request(task)} {fingerprint(task.paths())}'
 
     with ThreadPoolExecutor(16) as threads:  # reading parts of many files takes time, above all over a network
         hashes = threads.map(identity, itertools.chain.from_iterable(batches))
@@ -248,13 +248,13 @@ def find_answered(tasks: Sequence[ClipTask], members: Sequence[Member], folder) 
     """
     by_name = {task.video_id: task for task in tasks}
     found: dict[str, list[tuple[_Saved, dict]]] = {}
-    for place, theirs in _places(epath.Path(folder), members):
+    for place, theirs in places_of(epath.Path(folder), members):
         for path in sorted(place.glob(f'*{CLIPS}')):
             saved = _Saved(place.name, path.name.removesuffix(CLIPS), theirs)
             rows = place / (saved.batch + ROWS)
             for clip in (read_json(path) or []) if _is_whole(rows) else []:
                 task = by_name.get(clip['video_id'])
-                if task and clip.get('request') == _request(task):
+                if task and clip.get('request') == names_request(task):
                     found.setdefault(task.video_id, []).append((saved, clip))
 
     def chosen(name: str) -> tuple[dict, list[_Saved]]:
@@ -293,7 +293,7 @@ def _is_whole(rows: epath.Path) -> bool:
         return file.read() == b'PAR1'
 
 
-def _places(folder: epath.Path, members: Sequence[Member]) -> list[tuple[epath.Path, tuple[str, ...]]]:
+def places_of(folder: epath.Path, members: Sequence[Member]) -> list[tuple[epath.Path, tuple[str, ...]]]:
     """Returns (folder, names of its members) of the results by some of these members; most members first."""
     wanted = identities(members)
     places = []
@@ -338,7 +338,7 @@ def _folder_name(members: Sequence[Member]) -> str:
     return _hash(*(member.fingerprint() for member in members))
 
 
-def _request(task: ClipTask) -> str:
+def names_request(task: ClipTask) -> str:
     """Returns a hash of what is asked of a clip."""
     return _hash(repr(tuple(task)))
 

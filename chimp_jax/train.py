@@ -26,10 +26,10 @@ from chimp_jax.models.distance_model import compute_dtype
 from chimp_jax.models.losses import check_loss
 from chimp_jax.models.over_time import check_temporal
 from chimp_jax.trainer import Trainer, TrainingError
-from chimp_jax.training.bounds import check_bounds
+from chimp_jax.training.bounds import check_bounds, check_words
 from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
-from data_prep.files import read_json
+from data_prep.files import OLD_S, read_json, remove_unfinished
 from data_prep.lock import FolderInUse
 from data_prep.progress import Progress
 from data_prep.records import split_sizes
@@ -59,6 +59,8 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] |
     progress.close()
     table = cv_table(configs, workdir)
     processes.write_shared(epath.Path(workdir) / 'cv_mae.csv', table.to_csv(index=False))
+    for folder in {epath.Path(workdir), *(epath.Path(workdir) / config.recipe for config in configs)}:
+        remove_unfinished(folder, deep=False, older_s=OLD_S)
     if failed:
         raise TrainingError('; '.join(failed))
     return table
@@ -68,6 +70,7 @@ def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
     """Raises ValueError if a config cannot be trained, as far as it can be known without records."""
     for config in configs:
         check_bounds(config)
+        check_words(config)
         compute_dtype(config.model.dtype)
         check_temporal(config.model.temporal)
         check_loss(config.train.loss, config.train.bin_edges_m, config.model.regions)
@@ -109,6 +112,7 @@ def train_recipe(
                 if row is None:
                     trainer = trainer or Trainer(config, folds_digest(all_folds))
                     row = trainer.train_member(member_folder, fold, progress)
+                    remove_unfinished(member_folder)
                 rows.append(row)
         except FolderInUse as busy:
             if not skip_busy:

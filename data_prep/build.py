@@ -37,6 +37,8 @@ from data_prep.files import (
     fingerprint,
     flush_all,
     read_json,
+    remove_unfinished,
+    removed_text,
     sha256,
     unchanged,
     write_json,
@@ -318,6 +320,8 @@ def main(arguments: list[str] | None = None) -> int:
         s3_paths.connect((*job.clips_down, *job.clips_full, job.tables, job.detections), out=job.out)
         with s3_paths.as_os_errors():
             problems = build(job)
+            with lock.hold(job.out):
+                n_removed = remove_unfinished(job.out, deep=False) + remove_unfinished(os.path.join(job.out, 'frames'))
     except ValueError as error:
         print(f'build failed: {failure_line(error)}', file=sys.stderr)
         return 1
@@ -328,7 +332,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 1
     where = f', see {job.out}/problems.csv' if problems else ''
-    print(f'{len(problems)} problems{where}')
+    print(f'{len(problems)} problems{where}{removed_text(n_removed)}')
     return 3 if problems else 0
 
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import os
+import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,6 +17,8 @@ from etils import epath
 from data_prep.buckets import s3_paths
 
 _PART_BYTES = 1 << 16
+OLD_S = 60.0  # an unfinished file of this age belongs to a run that has died, in a folder that several runs write
+_UNFINISHED = re.compile(r'\.[0-9a-f]{12}\.tmp$')  # of unfinished_file
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +54,30 @@ def unfinished_file(path) -> Iterator[epath.Path]:
         if isinstance(error, OSError) and error.errno and not error.filename:  # a full disk
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def remove_unfinished(folder, deep: bool = True, older_s: float = 0.0) -> int:
+    """Removes the unfinished files of killed runs from a local folder, and returns their number.
+
+    deep: also from the folders in it. older_s: their least age, for a folder in which other runs may write now.
+    """
+    if '://' in str(folder):
+        return 0
+    n_removed = 0
+    for place, _, names in os.walk(folder):
+        for path in (os.path.join(place, name) for name in names if _UNFINISHED.search(name)):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - os.stat(path).st_mtime >= older_s:
+                    os.unlink(path)
+                    n_removed += 1
+        if not deep:
+            break
+    return n_removed
+
+
+def removed_text(n_removed: int) -> str:
+    """Returns a part of a command's last line about files that were removed, '' for none."""
+    return f'; files of earlier runs removed: {n_removed}' if n_removed else ''
 
 
 def put_in_place(finished, path) -> None:

@@ -26,6 +26,7 @@ from chimp_jax.field import status
 from chimp_jax.field.pictures.clip_animals import targets_of_animals
 from chimp_jax.field.pictures.clip_figure import MOST_FRAMES, draw_clip, even_places
 from chimp_jax.scoring import Panel, target_boxes, target_rows
+from data_prep.files import remove_unfinished, removed_text
 from data_prep.lock import hold
 from data_prep.progress import Progress
 from data_prep.records import Record
@@ -90,10 +91,13 @@ def run(options: argparse.Namespace) -> int:
         results.write_table(out / status.DISTANCES, without_empty_animal(rows))
         note = shared_distances(rows, found)
         draw_predictions(out / 'clip.png', distance, table, record, note)
+        n_removed = remove_unfinished(out, deep=False) + remove_unfinished(out / 'work')
     log.debug('\n'.join(combined.describe()))
     n_animals = len(set(rows['animal']) - {''})
     of_animals = f' of {n_animals} animal{"s" if n_animals > 1 else ""}' if n_animals else ''
-    print(f'{len(table)} distances{of_animals} in {out / status.DISTANCES}, drawn in {out}/clip.png')
+    print(
+        f'{len(table)} distances{of_animals} in {out / status.DISTANCES}, drawn in {out}/clip.png{removed_text(n_removed)}'
+    )
     if note:
         print(f'note: {note} For a distance of each animal, train members with --config.model.regions=True.')
     if problem:

@@ -28,6 +28,7 @@ from chimp_jax.commands.estimating.distances import estimate_distances
 from chimp_jax.commands.estimating.flags import EstimateRequest, add_estimate_flags
 from chimp_jax.commands.estimating.ground import find_ground, looked_targets
 from chimp_jax.commands.estimating.inputs import Trained, read_inputs
+from chimp_jax.commands.estimating.leftovers import remove_leftovers
 from chimp_jax.commands.estimating.looking import look_at_backgrounds, look_for_animals
 from chimp_jax.commands.estimating.results import write_results
 from chimp_jax.commands.estimating.targets import find_moments, plan_targets
@@ -35,6 +36,7 @@ from chimp_jax.engines.engine import LOCAL, Engine, choose_engine, run_pieces
 from chimp_jax.field.summary import exit_code, result_lines
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel
+from data_prep.files import removed_text
 from data_prep.lock import hold
 from data_prep.progress import Progress
 from data_prep.workers.clip_record import ClipTask
@@ -70,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
             streamed, device = predict_targets(request, inputs.trained, tasks, engine)
         estimating = estimate_distances(request, inputs, streamed, plan, tasks, ground)
         found = write_results(request, inputs, plan, looks, followed, ground, streamed, device, estimating, snapshots)
-    print('\n'.join(result_lines(found.summary, found.clips, request.out)))
+        n_removed = remove_leftovers(request.out, tasks, inputs.trained.members if inputs.trained else ())
+    print('\n'.join(result_lines(found.summary, found.clips, request.out)) + removed_text(n_removed))
     return exit_code(found.counts, found.clips, found.summary)
 
 

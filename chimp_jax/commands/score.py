@@ -28,7 +28,7 @@ from chimp_jax.data.teacher import OUT_OF_FOLD, YES
 from chimp_jax.engines.engine import LOCAL, Engine, choose_engine, run_pieces
 from chimp_jax.ensemble import distances, results
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means, without_empty_animal
-from data_prep.files import write_whole
+from data_prep.files import OLD_S, remove_unfinished, removed_text, write_whole
 from data_prep.lock import hold
 
 log = logging.getLogger(__name__)
@@ -109,11 +109,12 @@ def run(options: argparse.Namespace) -> int:
             rows, columns = rows.assign(**{OUT_OF_FOLD: YES}), [*columns, OUT_OF_FOLD]
         results.write_table(out, without_empty_animal(rows if request.details else rows[columns]))
         write_whole(parts / 'weights.json', combined.combination.to_json())
+        n_removed = remove_unfinished(parts) + remove_unfinished(out.parent, deep=False, older_s=OLD_S)
     lines = [*describe_calls(predictions.calls), *combined.describe(), *describe_errors(combined, predictions)]
     print('\n'.join(lines))
     if order is not None and not request.details:
         print(describe_submission(out, request.submission_format))
-    return finish(out, rows)
+    return finish(out, rows, n_removed)
 
 
 def _predict_on_engine(request: ScoreRequest, found: list[members.Member], parts: epath.Path, engine: Engine) -> None:
@@ -192,11 +193,14 @@ def describe_submission(out: epath.Path, order: str) -> str:
         return f'not a valid submission: {fault}'
 
 
-def finish(out: epath.Path, rows: pd.DataFrame) -> int:
-    """Prints how many rows were written, and the rows without a distance by reason. Returns the exit code."""
+def finish(out: epath.Path, rows: pd.DataFrame, n_removed: int) -> int:
+    """Prints the rows without a distance by reason, and how many rows were written. Returns the exit code.
+
+    n_removed: files of earlier runs.
+    """
     lost = rows[rows['status'] != results.OK]
     n_clips = rows.loc[rows['distance'].notna(), 'video_id'].nunique()
-    print(f'{len(rows) - len(lost)} distances of {n_clips} clips in {out}')
     for (video_id, reason), group in lost.groupby(['video_id', 'status'], sort=False):
         print(f'no distance: {video_id}, {len(group)} targets: {reason}')
+    print(f'{len(rows) - len(lost)} distances of {n_clips} clips in {out}{removed_text(n_removed)}')
     return 3 if len(lost) else 0

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from chimp_jax.commands.training.deciding import Decided, keep_decided, read_or_decide
 from chimp_jax.commands.training.request import TrainRequest, add_train_flags, make_request
-from chimp_jax.training.bounds import check_bounds
+from chimp_jax.training.bounds import check_bounds, check_words
 from data_prep.build import build
 from data_prep.inputs.labels import Problem
 from data_prep.lock import hold
@@ -48,6 +48,7 @@ def run(options: argparse.Namespace) -> int:
     request = make_request(options)
     config = request.config()
     check_bounds(config)
+    check_words(config)
     with hold(request.out):
         decided, plan = read_or_decide(request, config.data.n_folds)
         config = decided_config(request, config, decided)

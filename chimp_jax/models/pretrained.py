@@ -121,7 +121,9 @@ def check_fit(wanted: dict[str, tuple[int, ...]], arrays: dict[str, np.ndarray],
     wrong = {
         'missing': [f'{name} {wanted[name]}' for name in sorted(wanted.keys() - given.keys())],
         'unknown': [f'{name} {given[name]}' for name in sorted(given.keys() - wanted.keys())],
-        'not finite': sorted(name for name, array in arrays.items() if not _is_finite(array)),
+        'not finite': sorted(
+            name for name, array in arrays.items() if given[name] == wanted.get(name) and not _is_finite(array)
+        ),
         'of another shape': [
             f'{name} {given[name]}, not {wanted[name]}'
             for name in sorted(wanted.keys() & given.keys())

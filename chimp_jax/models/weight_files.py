@@ -9,11 +9,14 @@ import io
 import math
 import pickle
 import zipfile
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import h5py
 import numpy as np
 import safetensors.numpy
 
+_MOST_LEVELS = 40  # of groups in groups; Keras has fewer than ten
 MOST_BYTES = 1 << 30  # of a weights file, and of the arrays in it; the published model has 55 MB
 
 
@@ -21,14 +24,16 @@ class PretrainedError(ValueError):
     """Starting weights cannot be used. The message is one line for the user."""
 
 
-def read_keras_h5(content: bytes, source: str) -> dict[str, dict[str, np.ndarray]]:
+def read_keras_h5(
+    content: bytes | BinaryIO, source: str, shapes_only: bool = False
+) -> dict[str, dict[str, np.ndarray]]:
     """Reads a Keras file -> {layer: {variable: array}}, for example {'stem_conv': {'kernel': [3, 3, 3, 32]}}.
 
     The file is a `.weights.h5` of Keras 3 (layers/.../vars/0, with the layer's name in an attribute) or a legacy `.h5`
     of TensorFlow 2 (.../layer/kernel:0), with weights only or a whole saved model. Nested models are flattened. The
     states of optimizers and random generators are skipped. An array that lies in another file, is no array of numbers,
-    or makes the sum larger than MOST_BYTES is refused before it is read. Raises PretrainedError with `source` in its
-    message.
+    or makes the sum larger than MOST_BYTES is refused before it is read. content: the file or its bytes. shapes_only:
+    reads no number; the arrays are zeros that take no memory. Raises PretrainedError with `source` in its message.
     """
     layers: dict[str, dict[str, np.ndarray]] = collections.defaultdict(dict)
     unnamed: dict[str, list[np.ndarray]] = collections.defaultdict(list)
@@ -44,11 +49,11 @@ def read_keras_h5(content: bytes, source: str) -> dict[str, dict[str, np.ndarray
         n_bytes += item.nbytes
         if n_bytes > MOST_BYTES:
             raise PretrainedError(f'{source}: its arrays are larger than {MOST_BYTES / 1e6:.0f} MB; not loaded')
-        return item[()]
+        return np.broadcast_to(np.zeros((), item.dtype), item.shape) if shapes_only else item[()]
 
-    def visit(path: str, item) -> None:
+    def visit(path: str, item: h5py.Dataset) -> None:
         parts = path.split('/')
-        if not isinstance(item, h5py.Dataset) or any(part.startswith(('optimizer', 'seed_gen')) for part in parts):
+        if any(part.startswith(('optimizer', 'seed_gen')) for part in parts):
             return
         layer = parts[-2] if len(parts) > 1 else path
         numbered = layer == 'vars'
@@ -65,17 +70,42 @@ def read_keras_h5(content: bytes, source: str) -> dict[str, dict[str, np.ndarray
             unnamed[name].append(take(item))  # in the order '0', '1', ...
 
     try:
-        with h5py.File(io.BytesIO(content)) as file:
-            file.visititems(visit)
+        with h5py.File(io.BytesIO(content) if isinstance(content, bytes) else content) as file:
+            for path, item in _arrays_below(file, source):
+                visit(path, item)
     except PretrainedError:
         raise
     except Exception as error:  # a damaged file raises almost anything
         reason = ' '.join(str(error).split()) or type(error).__name__
-        raise PretrainedError(f'{source} is not a readable HDF5 file: {reason}') from None
+        raise PretrainedError(f'{source} is not a readable HDF5 file: {reason}; save or download it again') from None
     for layer, arrays in unnamed.items():
         names = [*_variable_names(arrays), *(f'array {number}' for number in range(len(arrays)))]
         layers[layer] = dict(zip(names, arrays, strict=False))  # a surplus array gets a name that fits nothing
     return dict(layers)
+
+
+def _arrays_below(
+    group: h5py.Group, source: str, path: str = '', seen: set[int] | None = None
+) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yields (path, array) of each array, once. Follows no link. Raises PretrainedError if a group lies too deep.
+
+    h5py's own walk opens each object from the top, which takes hours for groups in groups in groups.
+    """
+    seen = set() if seen is None else seen
+    if path.count('/') >= _MOST_LEVELS:
+        raise PretrainedError(f'{source}: its groups lie more than {_MOST_LEVELS} levels deep; not loaded')
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        item = group[name]
+        address = h5py.h5o.get_info(item.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        if isinstance(item, h5py.Group):
+            yield from _arrays_below(item, source, f'{path}{name}/', seen)
+        elif isinstance(item, h5py.Dataset):
+            yield f'{path}{name}', item
 
 
 def _variable_names(arrays: list[np.ndarray]) -> tuple[str, ...]:

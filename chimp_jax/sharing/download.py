@@ -43,8 +43,8 @@ def download(url: str, path: Path, most_bytes: int, fault_of_start: Callable[[by
     most_bytes: a larger file is refused. fault_of_start: returns what is wrong with a file that begins with these
     bytes, '' for nothing; a file with a fault is refused at its first bytes. Raises DownloadError.
     """
-    if not re.match(r'https?://[^/]', url):
-        raise DownloadError(f'{url} is no address of a file; give one that begins with https://')
+    if not re.match(r'https?://[^/]', url, re.IGNORECASE):
+        raise DownloadError(f'{url or repr(url)} is no address of a file; give one that begins with https://')
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _known_part(path, url)
     try:

@@ -50,8 +50,8 @@ def import_member(path, request: ImportRequest) -> tuple[epath.Path, bool]:
     if is_finished_member(folder):
         check_same(folder, description, path)
         return folder, True
-    model = read_keras_model(path)
-    weights = weights_of(model, config, str(path))
+    weights_of(read_keras_model(path, shapes_only=True), config, str(path))  # refuses another model before it is read
+    weights = weights_of(read_keras_model(path), config, str(path))
     with hold(folder):
         if is_finished_member(folder):  # another run has just finished it
             check_same(folder, description, path)

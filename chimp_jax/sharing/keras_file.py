@@ -4,10 +4,9 @@ Three forms exist: HDF5 with weights or with a whole saved model (.h5, .weights.
 with config.json and model.weights.h5. The content tells the form, not the name.
 """
 
-import io
 import json
 import zipfile
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import h5py
 import numpy as np
@@ -36,8 +35,11 @@ class KerasModel(NamedTuple):
     window: Window | None  # None: the file has weights only, or leaves the size open
 
 
-def read_keras_model(path) -> KerasModel:
-    """Reads a file of Keras. Raises PretrainedError, one line with the path, if it cannot be used."""
+def read_keras_model(path, shapes_only: bool = False) -> KerasModel:
+    """Reads a file of Keras. Raises PretrainedError, one line with the path, if it cannot be used.
+
+    shapes_only: as of read_keras_h5.
+    """
     path = epath.Path(path).expanduser()
     try:
         n_bytes = path.stat().length
@@ -46,14 +48,20 @@ def read_keras_model(path) -> KerasModel:
                 f'{path} has {n_bytes / 1e6:.0f} MB, more than the {MOST_BYTES / 1e6:.0f} MB of the largest weights '
                 'file; give another file'
             )
-        content = path.read_bytes()
+        with path.open('rb') as file:
+            return _read_open(file, str(path), shapes_only)
     except OSError as error:
         raise PretrainedError(f'{path} cannot be read: {error.strerror or error}; give a Keras file') from None
-    if fault := fault_of_start(content[:512]):
-        raise PretrainedError(f'{path} is {fault}; give a Keras file: .h5, .weights.h5 or .keras')
-    if content.startswith(ZIP):
-        return _read_zip(content, str(path))
-    return KerasModel(read_keras_h5(content, str(path)), _window_of(_config_in_h5(content)))
+
+
+def _read_open(file: BinaryIO, source: str, shapes_only: bool) -> KerasModel:
+    start = file.read(512)
+    file.seek(0)
+    if fault := fault_of_start(start):
+        raise PretrainedError(f'{source} is {fault}; give a Keras file: .h5, .weights.h5 or .keras')
+    if start.startswith(ZIP):
+        return _read_zip(file, source, shapes_only)
+    return KerasModel(read_keras_h5(file, source, shapes_only), _window_of(_config_in_h5(file)))
 
 
 def fault_of_start(start: bytes) -> str:
@@ -67,9 +75,9 @@ def fault_of_start(start: bytes) -> str:
     return 'neither an HDF5 nor a zip file'
 
 
-def _read_zip(content: bytes, source: str) -> KerasModel:
+def _read_zip(opened: BinaryIO, source: str, shapes_only: bool) -> KerasModel:
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
+        with zipfile.ZipFile(opened) as file:
             config = _entry(file, _CONFIG, _MOST_CONFIG_BYTES, source)
             weights = _entry(file, _WEIGHTS, MOST_BYTES, source)
     except PretrainedError:
@@ -77,7 +85,8 @@ def _read_zip(content: bytes, source: str) -> KerasModel:
     except Exception as error:  # a damaged zip file raises almost anything
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise PretrainedError(f'{source} is not a readable .keras file: {reason}; save it again with Keras') from None
-    return KerasModel(read_keras_h5(weights, f'{_WEIGHTS} in {source}'), _window_of(config.decode(errors='replace')))
+    layers = read_keras_h5(weights, f'{_WEIGHTS} in {source}', shapes_only)
+    return KerasModel(layers, _window_of(config.decode(errors='replace')))
 
 
 def _entry(file: zipfile.ZipFile, name: str, most_bytes: int, source: str) -> bytes:
@@ -90,10 +99,10 @@ def _entry(file: zipfile.ZipFile, name: str, most_bytes: int, source: str) -> by
     return read_entry(file, found[0])
 
 
-def _config_in_h5(content: bytes) -> str:
+def _config_in_h5(content: BinaryIO) -> str:
     """Returns the description of the model in a saved whole model, '' without one."""
     try:
-        with h5py.File(io.BytesIO(content)) as file:
+        with h5py.File(content) as file:
             config = file.attrs.get('model_config', '')
     except Exception:  # the weights are read already; an unreadable description is as good as none
         return ''

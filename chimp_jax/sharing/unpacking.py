@@ -171,7 +171,8 @@ def _checked_config(content: dict, recipe: str, path: str) -> ConfigDict:
         wrong += ['data.stream'] * (data.stream not in ('down', 'full'))
         wrong += ['data.n_frames'] * (data.n_frames % 2 == 0)  # the target is in the middle
         wrong += ['recipe'] * (config.recipe != recipe)
-        wrong += [f'data.{name}' for name, usual in base.get_config().data.items() if not _is_like(data[name], usual)]
+        wrong += [f'data.{name}' for name in base.get_config().data if name not in data]
+        wrong += _unlike(config, base.get_config())
         wrong += [f'model.{name}' for name in sorted(set(model) ^ set(base.get_config().model))]
         if wrong:
             raise ValueError(f'{wrong[0]} cannot be used')
@@ -187,8 +188,25 @@ def _is_between(value, least: int, most: int) -> bool:
     return type(value) is int and least <= value <= most
 
 
+def _unlike(given: ConfigDict, usual: ConfigDict, place: str = '') -> list[str]:
+    """Returns the fields of a config that no config has, or whose values are of another kind."""
+    wrong = []
+    for name, value in given.items():
+        if name not in usual:
+            wrong.append(f'{place}{name}')
+        elif isinstance(usual[name], ConfigDict) and isinstance(value, ConfigDict):
+            wrong += _unlike(value, usual[name], f'{place}{name}.')
+        elif not _is_like(value, usual[name]):
+            wrong.append(f'{place}{name}')
+    return wrong
+
+
 def _is_like(value, usual) -> bool:
-    return type(value) is type(usual) or (type(usual) is float and type(value) is int)
+    if isinstance(usual, tuple):
+        return isinstance(value, list | tuple) and all(_is_like(one, 0.0) for one in value)
+    if type(usual) is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is type(usual)
 
 
 def _check_oof(content: bytes, source: str) -> None:

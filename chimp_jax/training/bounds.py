@@ -1,10 +1,16 @@
-"""Bounds of a config's numbers. A number outside them would end in an error far from its cause, or train nothing."""
+"""Bounds of a config's numbers, and the words that its texts may be.
+
+Another value would end in an error far from its cause, or train nothing.
+"""
 
 import functools
 import math
 import operator
 
+from etils import epath
 from ml_collections.config_dict import ConfigDict
+
+from chimp_jax.data.folds import KINDS
 
 _BOUNDS = {  # (least, most); None: no bound
     'seed': (0, None),
@@ -31,6 +37,34 @@ _BOUNDS = {  # (least, most); None: no bound
     'train.plateau.min_lr': (0, None),
     'train.decay_fraction': (0, 1),
 }
+
+_WORDS = {
+    'data.stream': ('down', 'full'),
+    'data.folds': KINDS,
+    'model.backbone': ('efficientnet_b0', 'efficientnet_lite0'),
+    'model.normalization': ('unit', 'imagenet'),
+    'start.output_bias': ('zero', 'median'),
+}
+_STARTS = ('random', 'imagenet', 'lite0')
+
+
+def check_words(config: ConfigDict) -> None:
+    """Raises ValueError, with the name of the flag, if a text of the config is none of its words, or names no file."""
+    for name, words in _WORDS.items():
+        value = functools.reduce(operator.getitem, name.split('.'), config)
+        if value not in words:
+            raise ValueError(f'--config.{name}={value}: give {" or ".join(words)}')
+    init = config.start.init
+    path = init.removesuffix(':backbone')
+    if init in _STARTS:
+        return
+    if not path.endswith(('.h5', '.safetensors')) and '/' not in path:
+        raise ValueError(
+            f'--config.start.init={init}: give {", ".join(_STARTS)}, a .h5 or .safetensors file, or the folder of a '
+            'trained recipe'
+        )
+    if path.endswith(('.h5', '.safetensors')) and '{fold}' not in path and not epath.Path(path).expanduser().exists():
+        raise ValueError(f'--config.start.init={init}: there is no such file; correct the path')
 
 
 def check_bounds(config: ConfigDict) -> None:

@@ -1,5 +1,6 @@
 """The one reader of CSV tables, whether a person, a spreadsheet or this project wrote them."""
 
+import collections
 import csv
 import io
 import re
@@ -10,7 +11,10 @@ import pandas as pd
 from etils import epath
 
 from data_prep.inputs.cells import decimal_marks, is_clock, may_be_thousands, number, seconds
+from data_prep.workers import memory
 
+_WORKBOOKS = ('.xlsx', '.xls', '.xlsm', '.ods', '.numbers')
+_BYTES_FOR_BYTE = 12  # of memory for a table: bytes, text, cells, and columns
 LONGEST_CLIP_S = 1_000_000  # a later time is a typing mistake
 
 
@@ -129,7 +133,14 @@ def _check_marks(path: epath.Path, column: pd.Series, marks: set[str], possible:
 
 
 def _text(path: epath.Path, data: bytes | None) -> str:
+    if path.suffix.lower() in _WORKBOOKS:
+        raise ValueError(f'{path} is a workbook, not a table; save its sheet as "CSV UTF-8" and give that file')
     try:
+        if data is None and path.stat().length > (most := memory.limit_bytes() // _BYTES_FOR_BYTE):
+            raise ValueError(
+                f'{path} has {path.stat().length / 1e6:.0f} MB, more than the {most / 1e6:.0f} MB that fit in memory; '
+                'split it, or give more with --memory'
+            )
         text = (path.read_bytes() if data is None else data).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise ValueError(f'{path} is not UTF-8 (byte {error.start}); save it as "CSV UTF-8"') from None
@@ -164,7 +175,7 @@ def _separator(header: str) -> str:
 
 
 def _check_names(path: epath.Path, names: list[str], required) -> None:
-    repeated = [name for name in names if names.count(name) > 1]
+    repeated = [name for name, n in collections.Counter(names).items() if n > 1]
     if repeated:
         raise ValueError(f'{path} has the column {repeated[0]!r} twice; rename or delete one')
     missing = [name for name in required if name not in names]

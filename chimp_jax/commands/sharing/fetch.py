@@ -77,22 +77,25 @@ def run_published(options: argparse.Namespace) -> int:
     """Fetches and imports the published member."""
     if options.sha256 is not None and not re.fullmatch(r'[0-9a-fA-F]{64}', options.sha256):
         raise ValueError(f'--sha256={options.sha256} is no SHA-256; give 64 digits 0-9, a-f')
-    if options.file is not None and (options.url or options.sha256):
+    if options.file is not None and (options.url is not None or options.sha256 is not None):
         raise ValueError('--file uses no network; leave --url and --sha256 out')
     out = options.out or 'runs'
     if options.file is not None:
         print_imported(*published.import_published(Path(options.file), out, source=''))
         return 0
-    url = options.url or published.URL
+    url = published.URL if options.url is None else options.url
     with hold(cache_folder() / 'published'):
         path, digest, was_there = published.fetch_published(url, options.sha256)
         print(f'{path}: {"there already" if was_there else f"from {url}"}, {path.stat().st_size / 1e6:.1f} MB')
         print(f'SHA-256 {digest}')
         try:
             print_imported(*published.import_published(path, out, source=url))
-        except PretrainedError:
+        except PretrainedError as error:
             published.discard(path)  # of another model: the next run must not take it from the cache
-            raise
+            raise PretrainedError(
+                f'{str(error).replace(str(path), url)}; the downloaded file is deleted; give the address of the '
+                'published file with --url'
+            ) from None
     return 0
 
 

@@ -69,11 +69,12 @@ def decide(labels: str, plan: Plan, n_folds: int) -> Decided:
     folds, n_used, warnings = choose_folds_by(n_sites, n_folds)
     if folds == 'site' and not has_site.all():
         n_without = rows.loc[~has_site, 'video_id'].nunique()
-        warnings.append(f'{n_without} clips have no site; each counts as a site of its own')
+        what = '1 clip has no site; it' if n_without == 1 else f'{n_without} clips have no site; each'
+        warnings.append(f'{what} counts as a site of its own')
     n_clips = rows['video_id'].nunique()
     if n_clips < n_used:
         raise ValueError(
-            f'{labels} has usable labels of {n_clips} clips, and {n_used} folds require {n_used}; label more clips'
+            f'{labels} has usable labels of {n_clips} clip{"s" if n_clips > 1 else ""}, and {n_used} folds require {n_used}; label more clips'
             + (f', or give --folds={n_clips}' if n_clips > 1 else '')
         )
     if len(rows) < FEW_LABELS:

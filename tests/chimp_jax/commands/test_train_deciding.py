@@ -61,7 +61,7 @@ def test_a_warning_says_why_folds_are_by_clip():
 def test_labels_that_cannot_be_trained_on_are_refused():
     with pytest.raises(ValueError, match='usable labels of 3 clips, and 5 folds require 5; .* or give --folds=3$'):
         deciding.decide('labels.csv', a_plan(['a', 'a', '']), 5)
-    with pytest.raises(ValueError, match='of 1 clips, and 2 folds require 2; label more clips$'):
+    with pytest.raises(ValueError, match='of 1 clip, and 2 folds require 2; label more clips$'):
         deciding.decide('labels.csv', a_plan('a'), 2)
     with pytest.raises(ValueError, match='labels.csv has no row that can be used'):
         deciding.decide('labels.csv', a_plan([]), 2)

@@ -160,6 +160,37 @@ def test_arrays_in_other_files_are_refused(tmp_path):
     assert set(read_keras_model(path).layers) == {'dense'}  # links are not followed
 
 
+def test_groups_in_groups_in_groups_are_refused(tmp_path):
+    def deep(file):
+        group = file
+        for _ in range(3000):
+            group = group.create_group('g')
+        group['kernel:0'] = np.zeros(3, np.float32)
+
+    assert 'its groups lie more than 40 levels deep' in refused(tmp_path, h5_file(deep))
+
+
+def test_a_circle_of_groups_ends(tmp_path):
+    def circle(file):
+        dense(file)
+        file['dense/up'] = file['/']
+        file['again'] = file['dense']
+
+    path = tmp_path / 'circle.h5'
+    path.write_bytes(h5_file(circle))
+    assert [set(arrays) for arrays in read_keras_model(path).layers.values()] == [{'kernel', 'bias'}]
+
+
+def test_shapes_are_known_without_the_numbers(tmp_path):
+    def large(file):
+        file.create_dataset('dense/kernel:0', (200_000_000,), 'f4', chunks=(1000,))
+
+    path = tmp_path / 'large.h5'
+    path.write_bytes(h5_file(large))
+    array = read_keras_model(path, shapes_only=True).layers['dense']['kernel']
+    assert array.shape == (200_000_000,) and array.strides == (0,)
+
+
 def test_arrays_of_texts_are_refused(tmp_path):
     content = h5_file(lambda file: file.create_dataset('dense/kernel:0', data=['a', 'b'], dtype=h5py.string_dtype()))
     assert '/dense/kernel:0 is no array of numbers' in refused(tmp_path, content)

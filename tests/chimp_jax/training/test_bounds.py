@@ -1,9 +1,9 @@
-"""Numbers of a config that cannot be trained are refused with the name of their flag."""
+"""Values of a config that cannot be trained are refused with the name of their flag."""
 
 import pytest
 
 from chimp_jax.configs import base
-from chimp_jax.training.bounds import check_bounds
+from chimp_jax.training.bounds import check_bounds, check_words
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,30 @@ def test_a_number_out_of_its_bounds(name, value):
     config.update_from_flattened_dict({name: value})
     with pytest.raises(ValueError, match=rf'^--config\.{name}={value}: give a number that is'):
         check_bounds(config)
+
+
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('data.stream', 'both'),
+        ('data.folds', 'park'),
+        ('model.backbone', 'b0'),
+        ('model.normalization', 'zero'),
+        ('start.output_bias', 'mean'),
+        ('start.init', 'nope'),
+        ('start.init', 'weights/missing.h5'),
+    ],
+)
+def test_a_text_that_is_no_word_of_its_field(name, value):
+    config = base.get_config()
+    check_words(config)
+    config.update_from_flattened_dict({name: value})
+    with pytest.raises(ValueError, match=rf'^--config\.{name}={value}: '):
+        check_words(config)
+
+
+def test_starting_weights_that_may_exist_later_or_for_each_fold():
+    for init in ('imagenet', 'runs/full-a4p50-f7s1', 'runs/full-a4p50-f7s1:backbone', 'weights/fold_{fold}.h5'):
+        config = base.get_config()
+        config.start.init = init
+        check_words(config)

@@ -4,6 +4,7 @@ import pytest
 
 from data_prep.inputs.cells import number
 from data_prep.inputs.tables import check_unique, counts_of, csv_text, numbers_of, read_table, seconds_of
+from data_prep.workers import memory
 
 
 @pytest.fixture
@@ -162,6 +163,27 @@ def test_a_table_that_cannot_be_used_is_one_line(write, content, message):
     with pytest.raises(ValueError) as failure:
         read_table(path, ['b', 'c'] if 'lacks' in message else [])
     assert str(failure.value).startswith(f'{path}{message}') and '\n' not in str(failure.value)
+
+
+def test_a_workbook_is_refused_by_name(tmp_path):
+    path = tmp_path / 'labels.xlsx'
+    path.write_bytes(b'PK')
+    with pytest.raises(ValueError, match='labels.xlsx is a workbook, not a table; save its sheet as "CSV UTF-8"'):
+        read_table(path)
+
+
+def test_a_table_that_does_not_fit_in_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / 'labels.csv'
+    with path.open('wb') as file:
+        file.truncate(2_000_000_000)
+    monkeypatch.setattr(memory, 'limit_bytes', lambda: 12_000_000_000)
+    with pytest.raises(ValueError, match='has 2000 MB, more than the 1000 MB that fit in memory; split it'):
+        read_table(path)
+
+
+def test_very_many_columns(write):
+    names = [f'c{number}' for number in range(50_000)]
+    assert list(read_table(write(','.join(names) + '\n')).columns) == names
 
 
 def test_a_file_that_cannot_be_opened(tmp_path):

@@ -85,7 +85,7 @@ def _entries(path: epath.Path) -> dict[str, zipfile.ZipInfo]:
     """Returns {path below the datapackage.json: entry} of an archive."""
     try:
         with path.open('rb') as file, zipfile.ZipFile(file) as archive:
-            listed = [entry for entry in archive.infolist() if not entry.is_dir()]
+            listed = [entry for entry in archive.infolist() if not entry.filename.endswith('/')]
     except _BROKEN:
         raise ValueError(f'{path} is no folder and no .zip that can be read; give your Camtrap DP package') from None
     found: dict[str, zipfile.ZipInfo] = {}

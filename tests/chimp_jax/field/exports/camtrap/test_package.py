@@ -296,3 +296,10 @@ def test_the_size_and_checksum_of_the_observations_stay_right(tmp_path):
     written = json.loads((tmp_path / 'out' / 'datapackage.json').read_text())['resources'][2]
     assert (written['bytes'], written['hash']) == (len(data), hashlib.md5(data).hexdigest())
     assert counts['changes of datapackage.json'] == ['bytes of observations is new', 'hash of observations is new']
+
+
+def test_an_archive_with_an_entry_without_a_name(tmp_path):
+    info = zipfile.ZipInfo('x')
+    info.filename = ''
+    archive = archive_of(package(tmp_path / 'mine'), tmp_path / 'mine.zip', more=[(info, 'x')])
+    assert read_package(archive).deployments['deploymentID'].tolist() == ['d1', 'd2']
