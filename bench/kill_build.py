@@ -18,14 +18,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 COMMAND = [sys.executable, '-m', 'data_prep.build', '--tables=../clips', '--clips_down=../clips/down']
 COMMAND += ['--clips_full=../clips/full', '--out=out', '--n_folds=2', '--workers=2']
+
+MARK = 'CHIMP_KILLED'  # environment of the processes of a run: its folder
 
 
 def start(folder: Path) -> subprocess.Popen:
     """Starts a build in `folder`. The command is the same for every folder, because dataset.json records it."""
     folder.mkdir(exist_ok=True)
-    environment = os.environ | {'PYTHONPATH': str(Path(__file__).resolve().parents[1])}
+    environment = os.environ | {'PYTHONPATH': str(Path(__file__).resolve().parents[1]), MARK: str(folder)}
     with (folder / 'log').open('a') as log:
         return subprocess.Popen(
             COMMAND, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -37,6 +41,22 @@ def kill(process: subprocess.Popen, with_workers: bool) -> None:
     with contextlib.suppress(ProcessLookupError):
         (os.killpg if with_workers else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def survivors(folder: Path, wait_s: float = 5.0) -> list[int]:
+    """Returns the processes of the runs in `folder` that have not ended after some seconds."""
+    deadline = time.monotonic() + wait_s
+    while (left := [one.pid for one in psutil.process_iter() if _mark_of(one) == str(folder)]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.2)
+    return left
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    with contextlib.suppress(psutil.Error):
+        return process.environ().get(MARK)
+    return None
 
 
 def finish(process: subprocess.Popen, folder: Path) -> None:
@@ -82,13 +102,17 @@ def main() -> None:
             killed += 1
             moments.append(round(moment, 1))
         finish(start(scratch / 'killed'), scratch / 'killed')
-        time.sleep(2)  # a worker that is still alive would write now
+        left = survivors(scratch / 'killed')
         same = digests(scratch / 'killed' / 'out') == digests(scratch / 'whole' / 'out')
         n_files = len(digests(scratch / 'whole' / 'out'))
     print(f'uninterrupted: {whole_s:.1f} s; killed after {moments} s')
     print(f'{killed} kills, {done_before + 1} data sets finished, {n_files} files each: ', end='')
-    print('all bytes are equal' if same else 'they differ')
-    raise SystemExit(not same)
+    print(
+        'all bytes are equal, no file is left behind' if same else 'they differ',
+        f'; processes left: {len(left)}',
+        sep='',
+    )
+    raise SystemExit(not same or bool(left))
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ every 5 s of every clip.
 
 import argparse
 import contextlib
+import os
 import random
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.kill_build import digests, kill
+from bench.kill_build import MARK, digests, kill, survivors
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -37,8 +38,9 @@ def results(out: Path) -> dict[str, str]:
 
 def start(command: list[str], log: Path) -> subprocess.Popen:
     """Starts a command in a process group of its own; its output goes to `log`."""
+    environment = os.environ | {MARK: str(log.parent)}
     with log.open('a') as file:
-        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def finish(command: list[str], log: Path) -> float:
@@ -73,8 +75,11 @@ def main() -> None:
             left_s = finish(again, killed / 'log')
             print(f'{name}: {whole_s:.0f} s uninterrupted; killed after {moments} s; the last run took {left_s:.0f} s')
         same = results(killed) == results(whole)
+        more = sorted(digests(killed).keys() ^ digests(whole).keys())
+        left = survivors(killed)
         print(f'{len(results(whole))} files: ' + ('all bytes are equal' if same else 'they differ'))
-    raise SystemExit(not same)
+        print(f'files of the killed runs alone, or missing: {more}; processes left: {len(left)}')
+    raise SystemExit(not same or bool(more or left))
 
 
 if __name__ == '__main__':

@@ -95,7 +95,23 @@ def questions_and_frames(chunk: list[Record], asking: Asking, size_px: int) -> t
     """Returns the questions about a chunk, and its frames if an answer is missing."""
     questions = asking.about(chunk)
     complete = all(map(_is_answered, questions))
-    return questions, None if complete else input_pipeline.decode_records(chunk, size_px)
+    return questions, None if complete else _frames(chunk, size_px)
+
+
+def _frames(chunk: list[Record], size_px: int) -> np.ndarray:
+    """Returns the frames of a chunk. Raises ValueError, with the clip, if a stored frame cannot be decoded."""
+    try:
+        return input_pipeline.decode_records(chunk, size_px)
+    except Exception:  # a damaged JPEG raises almost anything
+        for record in chunk:
+            try:
+                input_pipeline.decode_records([record], size_px)
+            except Exception:
+                raise ValueError(
+                    f'{record.video_id}: a frame in the records is damaged; prepare the data again with '
+                    'python -m data_prep.build and another --out'
+                ) from None
+        raise
 
 
 def _is_answered(question: Question) -> bool:

@@ -30,6 +30,7 @@ _COMPANIONS = frozenset(
     '.docx .xls .xlsx .ods .odt .ppt .pptx .db .sqlite .mdb .accdb .dbf .shp .shx .prj .gpx .kml .kmz .log .ini .inf '
     '.cfg .srt .vtt .sub .r .rmd .rdata .rds .py .ipynb .zip .gz .7z .rar .tar .lnk .url .exe'.split()
 )
+_FORMULA = ('=', '+', '-', '@')  # what a formula of a spreadsheet begins with
 # Folders in which systems keep deleted clips, thumbnails and indices. Compared in lower case.
 _SYSTEM_FOLDERS = frozenset(
     ('$recycle.bin', 'recycler', '@recycle', '#recycle', '@eadir', 'system volume information', 'lost+found')
@@ -157,14 +158,21 @@ class Archive:
         return found
 
     def notes(self) -> list[str]:
-        """Returns notes: names that look alike although they are spelled otherwise; photos beside videos."""
+        """Returns notes: names that look alike but are spelled otherwise, photos beside videos, names that are formulas."""
         clips, n_photos = self.clips(), len(self.photos())
         mixed = f'{self} holds {n_photos} photos and {len(clips) - n_photos} videos; both are read as clips'
         alike = Names(clips).alike()
         first = ' and '.join(ascii(name) for name in alike[0]) if alike else ''
         more = f' ({len(alike)} such groups of names)' if len(alike) > 1 else ''
         what = 'look alike but are spelled with other characters, so they are different clips; rename one of them'
-        return ([f'{first} {what}{more}'] if alike else []) + ([mixed] if 0 < n_photos < len(clips) else [])
+        formulas = [name for name in clips if name.startswith(_FORMULA)]
+        run = f'{len(formulas)} names begin like a formula, which a spreadsheet runs, the first: {ascii(min(formulas, default=""))}; '
+        run += 'rename the files, or import the tables as text'
+        return [
+            *([f'{first} {what}{more}'] if alike else []),
+            *([mixed] if 0 < n_photos < len(clips) else []),
+            *([run] if formulas else []),
+        ]
 
     def __str__(self) -> str:
         return ' and '.join(map(str, self.roots))

@@ -22,10 +22,10 @@ from bench.hostile.sandbox import Sandbox
 _SHARES = {'clips': 0.6, 'records': 0.05, 'weights': 0.15, 'packages': 0.1, 'tables': 0.1, 'names': 0}
 
 
-def run_kind(kind: str, sandbox: Sandbox, n: int, seed: int) -> dict:
-    """Returns the counts and the faults of one suite."""
+def run_kind(kind: str, sandbox: Sandbox, n: int, seed: int, more_clips: list[Path]) -> dict:
+    """Returns the counts and the faults of one suite. more_clips: folders of sound clips to damage, too."""
     if kind == 'clips':
-        return clips.run_clips(sandbox, imageio_ffmpeg.get_ffmpeg_exe(), n, seed)
+        return clips.run_clips(sandbox, imageio_ffmpeg.get_ffmpeg_exe(), n, seed, more_clips)
     if kind == 'records':
         return records.run_records(sandbox, n, seed)
     if kind == 'names':
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument('--files', type=int, default=1000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--kinds', nargs='+', choices=_SHARES, default=[*_SHARES])
+    parser.add_argument('--clips', type=Path, nargs='*', default=[], help='folders of further sound clips')
     parser.add_argument('--keep', type=Path, help='folder in which the files of the run stay')
     options = parser.parse_args()
     folder = (options.keep or Path(tempfile.mkdtemp(prefix='hostile-'))).resolve()
@@ -54,7 +55,7 @@ def main() -> None:
     try:
         for kind in options.kinds:
             n = max(1, round(options.files * _SHARES[kind] / total))
-            found[kind] = run_kind(kind, Sandbox(folder / kind), n, options.seed)
+            found[kind] = run_kind(kind, Sandbox(folder / kind), n, options.seed, options.clips)
             n_faults += len(found[kind]['faults'])
             print(json.dumps({'seed': options.seed, kind: found[kind]}, indent=2), flush=True)
     finally:

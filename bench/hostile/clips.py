@@ -2,9 +2,10 @@
 
 import io
 import random
+import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from bench.hostile.damage import KINDS, damage
 from bench.hostile.sandbox import Sandbox
+from data_prep.archive import is_clip
 from data_prep.inputs.tables import read_table
 from data_prep.records import read_records
 
@@ -55,9 +57,14 @@ SOUND = {
 }
 
 
-def write_sound(ffmpeg: str, folder: Path) -> list[str]:
-    """Writes the undamaged clips and a photo. Returns the names that this ffmpeg cannot write."""
+def write_sound(ffmpeg: str, folder: Path, more: Sequence[Path]) -> list[str]:
+    """Writes the undamaged clips and a photo. Returns the names that this ffmpeg cannot write.
+
+    more: folders of further clips, which are copied.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    for path in (path for place in more for path in place.rglob('*') if is_clip(path.name)):
+        shutil.copyfile(path, folder / path.name)
     left_out = []
     for name, flags in {**SOUND, 'photo.jpg': '-frames:v 1 -q:v 3'}.items():
         command = [ffmpeg, '-v', 'error', '-y', '-f', 'lavfi', '-i', PICTURES, *flags.split(), str(folder / name)]
@@ -102,10 +109,10 @@ def _others(port: int) -> list[bytes]:
     ]
 
 
-def run_clips(sandbox: Sandbox, ffmpeg: str, n: int, seed: int) -> dict:
+def run_clips(sandbox: Sandbox, ffmpeg: str, n: int, seed: int, more: Sequence[Path] = ()) -> dict:
     """Builds records of n damaged clips. Returns counts, and faults by clip or by run."""
     folder = sandbox.folder / 'clips'
-    left_out = write_sound(ffmpeg, folder / 'sound')
+    left_out = write_sound(ffmpeg, folder / 'sound', more)
     sources = write_damaged(folder / 'sound', folder / 'damaged', n, random.Random(seed), sandbox.server.port)
     faults = []
     for name in ('sound', 'damaged'):

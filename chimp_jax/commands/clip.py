@@ -94,10 +94,9 @@ def run(options: argparse.Namespace) -> int:
         n_removed = remove_unfinished(out, deep=False) + remove_unfinished(out / 'work')
     log.debug('\n'.join(combined.describe()))
     n_animals = len(set(rows['animal']) - {''})
+    removed = removed_text(n_removed)
     of_animals = f' of {n_animals} animal{"s" if n_animals > 1 else ""}' if n_animals else ''
-    print(
-        f'{len(table)} distances{of_animals} in {out / status.DISTANCES}, drawn in {out}/clip.png{removed_text(n_removed)}'
-    )
+    print(f'{len(table)} distances{of_animals} in {out / status.DISTANCES}, drawn in {out}/clip.png{removed}')
     if note:
         print(f'note: {note} For a distance of each animal, train members with --config.model.regions=True.')
     if problem:

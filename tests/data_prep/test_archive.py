@@ -205,3 +205,12 @@ def test_a_remote_clip_is_copied_and_deleted_afterwards(tmp_path, remote):
     assert not os.path.exists(copy)
     with local_copy(str(tmp_path)) as same, local_copy(None) as nothing:
         assert (same, nothing) == (str(tmp_path), None)
+
+
+def test_names_that_a_spreadsheet_runs_are_told(tmp_path):
+    (tmp_path / '=cmd').mkdir()
+    for name in ('=cmd/a.mp4', '@sum.mp4', 'b-1.mp4', 'c/=d.mp4'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (note,) = Archive([tmp_path]).notes()
+    assert note.startswith("2 names begin like a formula, which a spreadsheet runs, the first: '=cmd/a.mp4'; rename")

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from data_prep.files import fingerprint, unchanged, write_whole
+from data_prep.files import fingerprint, remove_unfinished, unchanged, unfinished_file, write_whole
 
 MB = 1 << 20
 
@@ -78,3 +78,22 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(OSError):
         write_whole(tmp_path / 'taken', 'text')
     assert [path.name for path in tmp_path.iterdir()] == ['taken']
+
+
+def test_unfinished_files_of_killed_runs_are_removed_and_others_stay(tmp_path):
+    (tmp_path / 'work').mkdir()
+    gone = [tmp_path / 'a.csv.0123456789ab.tmp', tmp_path / 'work' / 'b.json.ffffffffffff.tmp']
+    kept = [tmp_path / 'c.tmp', tmp_path / 'd.csv.0123456789aZ.tmp', tmp_path / 'e.0123456789ab.tmp.csv']
+    for path in (*gone, *kept):
+        path.write_text('x')
+    assert remove_unfinished(tmp_path, deep=False, older_s=1000.0) == 0
+    assert remove_unfinished(tmp_path, deep=False) == 1 and gone[1].exists()
+    assert remove_unfinished(tmp_path) == 1
+    assert sorted(path for path in tmp_path.rglob('*') if path.is_file()) == sorted(kept)
+
+
+def test_the_names_of_unfinished_files_are_those_that_are_removed(tmp_path):
+    with unfinished_file(tmp_path / 'a.csv') as path:
+        path.write_text('x')
+        assert remove_unfinished(tmp_path) == 1
+        path.write_text('x')
