@@ -158,7 +158,7 @@ class Archive:
         return found
 
     def notes(self) -> list[str]:
-        """Returns notes: names that look alike but are spelled otherwise, photos beside videos, names that are formulas."""
+        """Returns notes: names that look alike but are spelled otherwise; photos beside videos; formulas."""
         clips, n_photos = self.clips(), len(self.photos())
         mixed = f'{self} holds {n_photos} photos and {len(clips) - n_photos} videos; both are read as clips'
         alike = Names(clips).alike()
@@ -166,8 +166,10 @@ class Archive:
         more = f' ({len(alike)} such groups of names)' if len(alike) > 1 else ''
         what = 'look alike but are spelled with other characters, so they are different clips; rename one of them'
         formulas = [name for name in clips if name.startswith(_FORMULA)]
-        run = f'{len(formulas)} names begin like a formula, which a spreadsheet runs, the first: {ascii(min(formulas, default=""))}; '
-        run += 'rename the files, or import the tables as text'
+        run = (
+            f'{len(formulas)} names begin like a formula, which a spreadsheet runs, the first: '
+            f'{ascii(min(formulas, default=""))}; rename the files, or import the tables as text'
+        )
         return [
             *([f'{first} {what}{more}'] if alike else []),
             *([mixed] if 0 < n_photos < len(clips) else []),

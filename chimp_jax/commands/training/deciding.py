@@ -73,8 +73,9 @@ def decide(labels: str, plan: Plan, n_folds: int) -> Decided:
         warnings.append(f'{what} counts as a site of its own')
     n_clips = rows['video_id'].nunique()
     if n_clips < n_used:
+        what = '1 clip' if n_clips == 1 else f'{n_clips} clips'
         raise ValueError(
-            f'{labels} has usable labels of {n_clips} clip{"s" if n_clips > 1 else ""}, and {n_used} folds require {n_used}; label more clips'
+            f'{labels} has usable labels of {what}, and {n_used} folds require {n_used}; label more clips'
             + (f', or give --folds={n_clips}' if n_clips > 1 else '')
         )
     if len(rows) < FEW_LABELS:
