@@ -91,7 +91,7 @@ def _arrays_below(
 
     h5py's own walk opens each object from the top, which takes hours for groups in groups in groups.
     """
-    seen = set() if seen is None else seen
+    seen = {h5py.h5o.get_info(group.id).addr} if seen is None else seen
     if path.count('/') >= _MOST_LEVELS:
         raise PretrainedError(f'{source}: its groups lie more than {_MOST_LEVELS} levels deep; not loaded')
     for name in group:
