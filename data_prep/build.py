@@ -84,7 +84,7 @@ def _build(
     compare_options(out, options)
     known = read_json(out / FILES)  # written before dataset.json
     made = read_json(out / 'dataset.json')
-    if known is not None and made and not _due(made.get(LOST_CLIPS, {}), job.retry):
+    if known is not None and made and not (_due(made.get(LOST_CLIPS, {}), job.retry) and _are_there(known)):
         tell(f'{out} is complete; nothing to do')
         _finish_frames(out, job.delete_frames)
         return _read_problems(out) + _changed_clips(out, known, tell)
@@ -126,6 +126,11 @@ def _build(
 def _due(lost_runs: Mapping[str, int], retry: bool) -> list[str]:
     """Returns the clips that a run tries again. lost_runs: {video_id: see Outcome.lost_runs}."""
     return [name for name, runs in lost_runs.items() if lost.is_due(runs, retry)]
+
+
+def _are_there(known: dict[str, list[str]]) -> bool:
+    """Returns whether all clips of a data set still exist. known: the content of FILES."""
+    return all(epath.Path(path).exists() for _, *paths in known.values() for path in paths)
 
 
 def _make_folds(out: epath.Path, labels: pd.DataFrame | None, job: Job) -> None:

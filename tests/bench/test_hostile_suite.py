@@ -25,7 +25,13 @@ def test_a_run_that_does_what_no_file_may_make_it_do(sandbox, tmp_path):
     )
     watched = sandbox.run(['-c', code], 600.0)
     assert watched.code == 0
-    for what in (f'writes {outside}', 'os.rename', "starts true ['true']", 'connects to (', '1 connections to the server'):
+    for what in (
+        f'writes {outside}',
+        'os.rename',
+        "starts true ['true']",
+        'connects to (',
+        '1 connections to the server',
+    ):
         assert any(fault.startswith(what) for fault in watched.faults), (what, watched.faults)
 
 

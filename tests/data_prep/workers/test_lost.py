@@ -71,6 +71,19 @@ def test_the_next_run_tries_a_lost_clip_again_and_ends_with_the_bytes_of_an_undi
     assert contents(out) == contents(whole)
 
 
+def test_a_data_set_whose_clips_are_deleted_stays_as_it_is(clips, tmp_path, killer, capsys):
+    out = tmp_path / 'out'
+    killer.killed = {'a.mp4'}
+    run(clips, out, '--n_folds=2')
+    before, n_runs = contents(out), len(killer.tried)
+    (clips / 'b.mp4').unlink()
+    assert run(clips, out, '--n_folds=2') == 3
+    assert len(killer.tried) == n_runs and 'complete; nothing to do' in capsys.readouterr().out
+    assert contents(out / 'chimp_records') == {
+        name.removeprefix('chimp_records/'): data for name, data in before.items() if name.startswith('chimp_records/')
+    }
+
+
 def test_a_clip_lost_in_two_runs_stays_a_problem_until_the_user_asks(clips, tmp_path, killer, capsys):
     out = tmp_path / 'out'
     killer.killed = {'a.mp4'}
