@@ -8,7 +8,7 @@ import sys
 import jax
 import small_workers
 
-from chimp_jax import clip_stream
+from chimp_jax.streamed import saved
 from data_prep import lock
 
 CHILD = """
@@ -54,7 +54,7 @@ def test_two_processes_with_four_devices_give_the_bytes_of_one_with_eight(data, 
     done = run_both(arguments, tmp_path / 'start')
     assert [code for code, _ in done] == [3, 3], done
     check_same(tmp_path / 'two')
-    batches = [*(tmp_path / 'two' / 'work').glob(f'*/*{clip_stream.CLIPS}')]
+    batches = [*(tmp_path / 'two' / 'work').glob(f'*/*{saved.CLIPS}')]
     assert len(batches) == 4  # both processes had a share
     assert not (tmp_path / 'two.processes').exists()
 
