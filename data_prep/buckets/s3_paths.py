@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 PREFIX = 's3://'
 _PACKAGES = ('botocore', 's3fs')
-_BLOCK_BYTES = 4 << 20  # s3fs reads 50 MiB for each header of a clip by default
+_BLOCK_BYTES = 5 << 20  # the least that S3 takes for a part; s3fs reads 50 MiB for each header of a clip by default
 _SETTINGS = 'FSSPEC_S3'  # s3fs takes its options from this variable
 
 
@@ -23,25 +23,26 @@ def require_s3(what: str) -> None:
         raise ValueError(f"{what} requires {' and '.join(missing)}; install the extra s3: pip install '.[s3]'")
 
 
-def connect(inputs: Iterable[str | None], out: str | None = None) -> None:
-    """Makes s3:// paths readable in this process and in those that it starts; does nothing without such a path.
+def connect(paths: Iterable[str | None], records: str | None = None) -> None:
+    """Makes s3:// paths usable in this process and in those that it starts; does nothing without such a path.
 
     Call it before the first use of an epath.Path, because epath decides once how it reads buckets. Without credentials
-    buckets are read anonymously.
-    Raises ValueError if `out` is in S3, if the packages are missing, or if gs:// and s3:// cannot be read together.
+    buckets are read anonymously. records: --out of a command that writes records.
+    Raises ValueError if `records` is in S3, if the packages are missing, or if gs:// and s3:// cannot be read together.
     """
-    if out and out.startswith(PREFIX):
-        raise ValueError(f'--out {out}: results cannot be written to S3; give a local folder or gs://')
-    paths = [path for path in inputs if path]
+    if records and records.startswith(PREFIX):
+        raise ValueError(f'--out {records}: TensorFlow cannot write records to S3; give a local folder or gs://')
+    paths = [path for path in paths if path]
     if not any(path.startswith(PREFIX) for path in paths):
         return
     require_s3(next(path for path in paths if path.startswith(PREFIX)))
-    if any(path.startswith('gs://') for path in (*paths, out or '')) and importlib.util.find_spec('gcsfs') is None:
+    if any(path.startswith('gs://') for path in (*paths, records or '')) and importlib.util.find_spec('gcsfs') is None:
         raise ValueError('gs:// and s3:// in one command require gcsfs; install it with: pip install gcsfs')
     import fsspec.config
 
     os.environ['EPATH_USE_TF'] = 'false'
-    settings = {'default_block_size': _BLOCK_BYTES} | fsspec.config.conf.get('s3', {})
+    # A listing that is kept would hide what other machines write.
+    settings = {'default_block_size': _BLOCK_BYTES, 'use_listings_cache': False} | fsspec.config.conf.get('s3', {})
     if 'anon' not in settings and not _has_credentials():
         settings['anon'] = True
     fsspec.config.conf['s3'] = settings
