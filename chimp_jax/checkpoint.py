@@ -139,7 +139,7 @@ def restore_weights(directory, epoch: int) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _on_a_disk(folder: epath.Path) -> Iterator[epath.Path]:
-    """Yields a copy of the weights in a bucket: tensorstore reads buckets by settings of its own, and not all of them."""
+    """Yields a copy of the weights in a bucket: tensorstore has settings of its own for buckets."""
     if '://' not in str(folder):
         yield folder
         return

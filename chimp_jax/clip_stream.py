@@ -21,7 +21,17 @@ from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_boxes
 from chimp_jax.streamed.results import CLIP, no_rows
-from chimp_jax.streamed.saved import THREADS, Answered, SavedStream, find_answered, request_of, save_batch, text_hash
+from chimp_jax.streamed.saved import (
+    CLIPS,
+    THREADS,
+    Answered,
+    SavedStream,
+    find_answered,
+    folder_name,
+    request_of,
+    save_batch,
+    text_hash,
+)
 from data_prep.files import fingerprint
 from data_prep.progress import Progress
 from data_prep.records import Record
@@ -117,6 +127,15 @@ def plan_batches(tasks: Sequence[ClipTask], members: Sequence[Member], answered:
     ]
     names = _names([some for some, _ in batches])
     return [ClipBatch(name, tuple(some), missing) for name, (some, missing) in zip(names, batches, strict=True)]
+
+
+def find_finished(batches: Sequence[ClipBatch], members: Sequence[Member], folder) -> set[int]:
+    """Returns the numbers of those batches whose results are saved. Lists the folders, reads no file."""
+    saved = {}
+    for names in {batch.members for batch in batches}:
+        place = epath.Path(folder) / folder_name([member for member in members if member.name in names])
+        saved[names] = {path.name for path in place.glob(f'*{CLIPS}')}
+    return {number for number, batch in enumerate(batches) if batch.name + CLIPS in saved[batch.members]}
 
 
 def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:

@@ -29,7 +29,8 @@ from chimp_jax.commands.estimating.inputs import Trained, read_inputs
 from chimp_jax.commands.estimating.looking import look_at_backgrounds, look_for_animals
 from chimp_jax.commands.estimating.results import write_results
 from chimp_jax.commands.estimating.targets import find_moments, plan_targets
-from chimp_jax.engines.engine import Engine, choose_engine, run_pieces
+from chimp_jax.engines.counting import Counts
+from chimp_jax.engines.engine import Engine, EngineJob, choose_engine, run_pieces
 from chimp_jax.field.summary import exit_code, result_lines
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel
@@ -93,10 +94,19 @@ def _predict_on_engine(
     """Returns the members' predictions, made on several machines. Raises as run_pieces."""
     from chimp_jax.engines import answering
 
-    def find_pending() -> list[clip_stream.ClipBatch]:
-        return clip_stream.plan_batches(tasks, members, find_answered(tasks, members, work))
-
     about = answering.AboutMembers.of(request.members, members, request.compile_cache)
-    content = answering.AboutClips(about, str(work), request.workers)
-    run_pieces(engine, answering.ANSWER_CLIPS, content, find_pending, work, 'batches of clips')
+    job = EngineJob(
+        what='batches of clips',
+        function=answering.ANSWER_CLIPS,
+        content=answering.AboutClips(about, str(work), request.workers),
+        folder=work,
+        find_pending=lambda: clip_stream.plan_batches(tasks, members, find_answered(tasks, members, work)),
+        counts=Counts(
+            unit='clips',
+            total=len(tasks),
+            size=lambda batch: (len(batch.tasks), len(batch.tasks) * len(batch.members)),
+            finished=lambda batches: clip_stream.find_finished(batches, members, work),
+        ),
+    )
+    run_pieces(engine, job)
     return SavedStream(find_answered(tasks, members, work), members, work)
