@@ -30,7 +30,12 @@ def write_whole(path, content: str | bytes) -> None:
     # The content may hold file names that are not UTF-8.
     data = content.encode(errors='backslashreplace') if isinstance(content, str) else content
     if '://' in str(path):
-        epath.Path(path).write_bytes(data)
+        try:
+            epath.Path(path).write_bytes(data)
+        except OSError as error:  # a full bucket, an expired credential
+            raise OSError(
+                error.errno or errno.EIO, error.strerror or ' '.join(str(error).split()), str(path)
+            ) from error
         return
     with unfinished_file(path) as unfinished:
         unfinished.write_bytes(data)

@@ -19,10 +19,22 @@ def server():
         yield server
 
 
+@pytest.fixture(scope='module')
+def gate(server):
+    gate = s3_server.Gate(server.address)
+    yield gate
+    gate.close()
+
+
 @pytest.fixture
-def bucket(server, data, monkeypatch):
+def bucket(server, gate, data, monkeypatch):
     """s3://work with members and clips, and the settings of a user who may write it."""
-    settings = {'AWS_ENDPOINT_URL': server.url, 'AWS_ACCESS_KEY_ID': 'key', 'AWS_SECRET_ACCESS_KEY': 'secret'}
+    settings = {
+        'AWS_ENDPOINT_URL': gate.url,
+        'AWS_MAX_ATTEMPTS': '1',
+        'AWS_ACCESS_KEY_ID': 'key',
+        'AWS_SECRET_ACCESS_KEY': 'secret',
+    }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     upload(server, data / 'runs', 'runs')
@@ -37,18 +49,43 @@ def upload(server, folder: Path, name: str) -> None:
             server.put('work', f'{name}/{path.relative_to(folder).as_posix()}', path.read_bytes(), public=False)
 
 
-def test_estimate_gives_the_bytes_of_a_local_folder_and_resumes(bucket, here, capsys):
+def test_an_expired_credential_a_full_bucket_and_the_bytes_of_a_local_folder(bucket, gate, here, capsys):
     out = bucket / 'out'
+    expired, full = (403, 'ExpiredToken'), (507, 'StorageFull')
+
+    def fails(refusal: tuple[int, str], methods: tuple[str, ...], n_batches: int) -> str:
+        """The output of a run that is refused after so many batches."""
+        done = []
+
+        def refuse(method: str, path: str):
+            if len(done) == n_batches and method in methods:
+                return refusal
+            if method == 'PUT' and path.endswith('.clips.json'):
+                done.append(path)
+            return None
+
+        gate.refuse = refuse
+        capsys.readouterr()
+        assert estimate(bucket / 'runs', bucket / 'clips', out) == 1
+        gate.refuse = lambda method, path: None
+        return capsys.readouterr().err
+
+    def saved() -> dict[str, tuple]:
+        return {str(path): s3_paths.object_version(str(path)) for path in (out / 'work').glob('*/*.clips.json')}
+
+    told = fails(expired, ('GET', 'HEAD', 'PUT', 'DELETE', 'POST'), 1)
+    assert told.startswith('estimate failed: s3://work/out/work/') and 'ExpiredToken' in told and told.count('\n') == 1
+    first = saved()
+    assert len(first) == 1
+    told = fails(full, ('PUT',), 1)
+    assert told.startswith('estimate failed: s3://work/out/work/') and 'StorageFull' in told and told.count('\n') == 1
+    second = saved()
+    assert len(second) == 2 and first.items() <= second.items()
     assert estimate(bucket / 'runs', bucket / 'clips', out) == 3
     for name in ('distances.csv', 'clips.csv'):
         assert (out / name).read_bytes() == (here / 'estimate' / name).read_bytes(), name
+    assert len(saved()) == 4 and second.items() <= saved().items()
     assert not (out / 'running.lock').exists()
-    lost, *kept = sorted((out / 'work').glob('*/*.clips.json'))
-    lost.unlink()
-    before = [s3_paths.object_version(str(path)) for path in kept]
-    capsys.readouterr()
-    assert estimate(bucket / 'runs', bucket / 'clips', out) == 3
-    assert [s3_paths.object_version(str(path)) for path in kept] == before and lost.exists()
 
 
 def test_score_gives_the_bytes_of_a_local_folder(bucket, here, data):
