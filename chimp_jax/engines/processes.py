@@ -1,16 +1,19 @@
 """Scoring by the processes of one JAX run, such as the hosts of a TPU pod. Each uses its own devices.
 
 The first process runs the command. The others wait for pieces, answer their share, and end with the first one. They
-communicate by files beside the results, because a collective operation of JAX would time out while one process works,
-and JAX ends all processes if one dies.
+communicate by files beside the results, because a collective operation of JAX would time out while one process works.
 """
 
+import atexit
 import contextlib
 import hmac
 import itertools
+import json
 import logging
+import os
 import pickle
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -20,10 +23,10 @@ from etils import epath
 from chimp_jax import runtime
 from chimp_jax.engines import heartbeat, same_code
 from chimp_jax.engines.worker import Work, do_pieces
-from data_prep.files import failure_line, write_whole
+from data_prep.files import failure_line, write_json, write_whole
 from data_prep.workers.guard import WorkerError
 
-_POLL_S = 0.5
+_POLL_S, _GRACE_S = 0.5, 5.0
 _END = 'end'
 _ALIVE, _LEFT = 'alive-', 'left-'
 
@@ -34,10 +37,10 @@ def run_as_one(command: Callable[[], int], out: str) -> int:
     """Runs the command in the first process, with the help of the others. Returns the exit code of all.
 
     out: --out of the command; the folder OUT.processes exists during the run. If a helping process dies, the others
-    answer its share. Raises ValueError if there are no processes to join, if their code or packages differ, or in a
-    helping process if the first one failed; WorkerError in a helping process if the first one died.
+    answer its share. If the first one dies, JAX ends all of them. Raises ValueError if there are no processes to join,
+    or if their code or packages differ; WorkerError in a helping process if the first one does not answer.
     """
-    runtime.start_processes()
+    runtime.start_processes(outlive=True)
     import jax
 
     from chimp_jax.data import processes
@@ -46,7 +49,6 @@ def run_as_one(command: Callable[[], int], out: str) -> int:
     mine['key'] = secrets.token_hex()
     all_of = processes.gather(mine)
     index = jax.process_index()
-    jax.distributed.shutdown()  # from here on each process works alone: JAX would abort all of them if one dies
     for number, theirs in enumerate(all_of):
         if difference := same_code.difference(theirs['code'], all_of[0]['code']):
             raise ValueError(f'process {number}: {difference}; install the same versions on all machines')
@@ -57,11 +59,15 @@ def run_as_one(command: Callable[[], int], out: str) -> int:
     global _run
     folder = epath.Path(f'{out}.processes') / all_of[0]['run']
     _run = _Run(folder, index, len(all_of), itertools.count(), bytes.fromhex(all_of[0]['key']), set())
+    code = 1
     try:
         with heartbeat.beating(folder / f'{_ALIVE}{index}'):
-            return _lead(command) if index == 0 else _help()
+            code = _lead(command) if index == 0 else _help()
     finally:
         _leave()
+        if _run.lost:
+            _end_alone(code)
+    return code
 
 
 class _Run(NamedTuple):
@@ -112,7 +118,7 @@ def _lead(command: Callable[[], int]) -> int:
     try:
         code = command()
     finally:
-        write_whole(_run.folder / _END, str(code))
+        write_json(_run.folder / _END, {'code': code, 'lost': sorted(_run.lost)})
     return code
 
 
@@ -125,23 +131,43 @@ def _help() -> int:
         if found is None:
             raise WorkerError(f'process 0 does not answer for {heartbeat.LOST_S:.0f} s')
         if found == end:
-            return int(end.read_text())
+            return json.loads(end.read_text())['code']
         work, shares = pickle.loads(_run.checked(asked.read_bytes()))
         failure = _do_share(work, shares.get(_run.index, []))
         write_whole(_run.folder / f'{name}.done-{_run.index}', failure)
 
 
 def _leave() -> None:
-    """Tells the first process that this one writes nothing any more. The first one waits for all, and tidies up."""
-    if _run.index:
+    """Ends the run. The first process waits for all that live, because they must write nothing after it tidies up."""
+    import jax
+
+    if _run.index == 0:
+        for number in {*range(1, _run.count)} - _run.lost:
+            if _wait_for(number, _run.folder / f'{_LEFT}{number}') is None:
+                _run.lost.add(number)
+        _run.folder.rmtree(missing_ok=True)
+        with contextlib.suppress(OSError):  # another run uses the folder above
+            _run.folder.parent.rmdir()
+    else:
+        with contextlib.suppress(OSError, ValueError):
+            _run.lost.update(json.loads((_run.folder / _END).read_text())['lost'])
         with contextlib.suppress(OSError):
             write_whole(_run.folder / f'{_LEFT}{_run.index}', '')
-        return
-    for number in {*range(1, _run.count)} - _run.lost:
-        _wait_for(number, _run.folder / f'{_LEFT}{number}')
-    _run.folder.rmtree(missing_ok=True)
-    with contextlib.suppress(OSError):  # another run uses the folder above
-        _run.folder.parent.rmdir()
+    if not _run.lost:
+        jax.distributed.shutdown()  # waits for all processes
+
+
+def _end_alone(code: int) -> None:
+    """Lets the end of Python end this process at once: JAX would wait for the processes that died, and fail."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if _run.index == 0:
+            time.sleep(_GRACE_S)  # the others fail if the first one ends before them
+        os._exit(code)
+
+    atexit.register(end)
 
 
 def _do_share(work: Work, pieces: Sequence[bytes]) -> str:

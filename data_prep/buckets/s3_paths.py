@@ -92,9 +92,16 @@ def object_version(path: str) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def as_os_errors() -> Iterator[None]:
-    """Raises a failure of the network or of the AWS settings as ConnectionError in one line. Needs no packages."""
+    """Raises a failure of S3, of the network or of the AWS settings as an OSError in one line. Needs no packages."""
     try:
         yield
+    except OSError as error:
+        refusal: BaseException | None = error  # s3fs tells what the server says without its code
+        while refusal is not None and not type(refusal).__module__.startswith('botocore.'):
+            refusal = refusal.__cause__
+        if refusal is None:
+            raise
+        raise OSError(f'{error.filename or "S3"}: {" ".join(str(refusal).split())}') from None
     except Exception as error:
         if not type(error).__module__.startswith(('botocore.', 'aiobotocore.', 'aiohttp.')):
             raise
