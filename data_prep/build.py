@@ -290,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     absl.logging.set_verbosity('error')
     try:
         job = _parse(arguments)
-        s3_paths.connect((*job.clips_down, *job.clips_full, job.tables, job.detections), out=job.out)
+        s3_paths.connect((*job.clips_down, *job.clips_full, job.tables, job.detections), records=job.out)
         with s3_paths.as_os_errors():
             problems = build(job)
     except ValueError as error:
