@@ -46,7 +46,7 @@ def find_background(frames: Sequence[np.ndarray]) -> Background:
     return Background(picture, max(float(usual), _LEAST_LEVEL))
 
 
-def fuse(frame: np.ndarray, background: Background) -> np.ndarray:
+def fuse_background(frame: np.ndarray, background: Background) -> np.ndarray:
     """Returns a frame [H, W, 3] uint8 with the background where the frame shows nothing else."""
     difference, offset = _difference(frame, background.picture)
     share = (_OTHER - difference / background.level) / (_OTHER - _SAME)

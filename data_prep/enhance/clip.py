@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from data_prep.decoding.decode import decode_seconds
 from data_prep.enhance import network
-from data_prep.enhance.background import background_seconds, find_background, fuse
+from data_prep.enhance.background import background_seconds, find_background, fuse_background
 from data_prep.enhance.spec import Enhancement
 
 # libav's own filters. Cameras compress in blocks of 8 x 8 pixels; the thresholds of `strong` suit old cameras.
@@ -46,7 +46,7 @@ def make_enhancer(
 
     def improve(frame: np.ndarray) -> np.ndarray:
         if background is not None and frame.shape == background.picture.shape:
-            frame = fuse(frame, background)
+            frame = fuse_background(frame, background)
         if 'upscale' in steps:
             frame = enlarge(frame, enhancement)
         return sharpen(frame) if 'sharpen' in steps else frame

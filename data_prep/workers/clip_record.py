@@ -15,7 +15,7 @@ from data_prep.enhance.clip import make_enhancer
 from data_prep.enhance.spec import Enhancement
 from data_prep.records import Record
 from data_prep.windows import stored_seconds
-from data_prep.workers.stored_frame import FrameEncoder, StoredFrame
+from data_prep.workers.stored_frame import StoredFrame, StreamEncoder
 
 GAMMAS = ('auto', 'always', 'never')
 
@@ -127,7 +127,7 @@ def _times(task: ClipTask, last_s: int) -> Sequence[int]:
 def _decode_down(task: ClipTask) -> tuple[_Stream, _Stream | None]:
     """Returns the `down` stream, and the uncorrected `full` stream if it comes from the same pictures, else None."""
     one_copy = task.down_path is None or task.full_path is None
-    encoder = FrameEncoder(shrink=task.down_path is None, whole=one_copy and task.sampling == 'timestamp')
+    encoder = StreamEncoder(shrink=task.down_path is None, whole=one_copy and task.sampling == 'timestamp')
 
     def chosen(last_s: int) -> set[int]:
         judged = exposure.fixed_seconds(last_s) if task.target_time_s is None else ()
@@ -156,7 +156,7 @@ def _enhancement(task: ClipTask, down: ClipInfo) -> Enhancement | None:
 
 
 def _decode_full(task: ClipTask, gamma: bool, enhancement: Enhancement | None = None) -> _Stream:
-    encoder = FrameEncoder(shrink=False, whole=False)
+    encoder = StreamEncoder(shrink=False, whole=False)
     if is_photo(task.video_id):
         info, pairs, stale = _decode_burst(task, task.full_path is None, gamma, encoder)
         return _Stream(info, {second: frame for second, (frame, _) in pairs.items()}, stale)
@@ -179,7 +179,7 @@ def _decode_full(task: ClipTask, gamma: bool, enhancement: Enhancement | None = 
 
 
 def _decode_burst(
-    task: ClipTask, down: bool, gamma: bool, encoder: 'FrameEncoder'
+    task: ClipTask, down: bool, gamma: bool, encoder: 'StreamEncoder'
 ) -> tuple[ClipInfo, dict[int, tuple[StoredFrame, StoredFrame | None]], frozenset[int]]:
     """Returns the ClipInfo of a photo, the encoded photos of its window by second, and the seconds without a photo.
 

@@ -20,7 +20,7 @@ class StoredFrame(NamedTuple):
     size_px: tuple[int, int]  # height, width
 
 
-class FrameEncoder:
+class StreamEncoder:
     """Encodes rgb [H, W, 3] uint8, or takes the camera's own JPEG of it. Returns the `down` and the `full` frame.
 
     shrink: scale the `down` frame. whole: also return the `full` frame, else None in its place.
