@@ -1,12 +1,16 @@
 import io
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from make_clips import write_clip
 from PIL import Image
 
+from data_prep import build
 from data_prep.decoding.decode import decode_seconds
 from data_prep.enhance.spec import parse_enhancement
+from data_prep.job import Job, result_options
 from data_prep.workers.clip_record import ClipTask, make_records
 from data_prep.workers.local import store_clip
 
@@ -97,3 +101,23 @@ def test_clips_csv_tells_what_was_done(tmp_path, enhance, expected):
         assert 'enhanced' not in row
     else:
         assert row['enhanced'] == (str(task.enhance) if expected else '')
+
+
+def test_the_whole_command(tmp_path, capsys):
+    noisy_clip(tmp_path / 'clips/a.mp4', 2)
+    noisy_clip(tmp_path / 'clips/b.mp4', 2, 24, 32)
+    arguments = ['--clips_full', str(tmp_path / 'clips'), '--workers=1', f'--out={tmp_path}/data']
+    assert build.main([*arguments, '--enhance=fuse,upscale,below=64,to=96']) == 0
+    options = json.loads((tmp_path / 'data/options.json').read_text())
+    assert options['enhance'] == 'fuse,upscale,below=64,to=96'
+    clips = pd.read_csv(tmp_path / 'data/clips.csv', index_col='video_id', keep_default_na=False)
+    assert clips['enhanced'].to_dict() == {'a.mp4': '', 'b.mp4': 'fuse,upscale,below=64,to=96'}
+    assert clips['width_px'].to_dict() == {'a.mp4': 64, 'b.mp4': 96}
+    capsys.readouterr()
+    assert build.main([*arguments, '--enhance=fuse']) == 1
+    error = capsys.readouterr().err
+    assert 'was begun with other options (enhance: fuse,upscale,below=64,to=96 before, fuse,below=640' in error
+    assert build.main([*arguments, '--enhance=sharp']) == 1
+    assert "--enhance: 'sharp' is no step" in capsys.readouterr().err
+    # Without the flag nothing is asked, and nothing is noted.
+    assert 'enhance' not in result_options(Job(out='x', clips_full=(str(tmp_path / 'clips'),)))
