@@ -23,6 +23,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from data_prep import simulate
+from data_prep.decoding import exposure
 from data_prep.decoding.decode import decode_seconds
 from data_prep.enhance.clip import make_enhancer
 from data_prep.enhance.spec import parse_enhancement
@@ -110,6 +111,8 @@ def measure_clip(task: tuple[str, str, str, pd.DataFrame]) -> list[dict]:
     spec, small, large, rows = task
     seconds = rows['time'].tolist()
     _, reference = decode_seconds(large, seconds)
+    if exposure.clip_is_overexposed(exposure.white_fraction(rgb) for rgb in reference.values()):
+        return []  # white in both copies
     enhancement = parse_enhancement(spec)
     if enhancement is None:
         _, found = decode_seconds(small, seconds)
@@ -125,7 +128,7 @@ def measure_clip(task: tuple[str, str, str, pd.DataFrame]) -> list[dict]:
         picture = np.asarray(Image.fromarray(found[row.time]).resize(LARGE_PX, Image.Resampling.BILINEAR))
         truth = reference[row.time]
         similar = ssim(*(np.asarray(Image.fromarray(one).convert('L')) for one in (picture, truth)))
-        line = {'spec': spec, 'psnr': psnr_db(picture, truth), 'ssim': similar.mean()}
+        line = {'psnr': psnr_db(picture, truth), 'ssim': similar.mean()}
         if not np.isnan(row.x1):
             x1, x2 = (round(x * LARGE_PX[0]) for x in (row.x1, row.x2))
             y1, y2 = (round(y * LARGE_PX[1]) for y in (row.y1, row.y2))
@@ -135,17 +138,16 @@ def measure_clip(task: tuple[str, str, str, pd.DataFrame]) -> list[dict]:
     return measured
 
 
-def pictures(folder: Path, specs: list[str], width_px: int, workers: int) -> pd.DataFrame:
-    """Returns the means of psnr, ssim, box_psnr and box_ssim, a row for each specification."""
+def measure_pictures(folder: Path, specs: list[str], width_px: int, workers: int) -> None:
+    """Prints the means of psnr, ssim, box_psnr and box_ssim for each specification, without the overexposed clips."""
     metadata = pd.read_csv(folder / 'large' / 'train_metadata.csv')
-    tasks = [
-        (spec, str(folder / f'small{width_px}' / name), str(folder / 'large/full' / name), rows)
-        for spec in specs
-        for name, rows in metadata.groupby('video_id')
-    ]
+    small, large = folder / f'small{width_px}', folder / 'large/full'
     with ProcessPoolExecutor(workers) as pool:
-        rows = [row for part in pool.map(measure_clip, tasks) for row in part]
-    return pd.DataFrame(rows).groupby('spec', sort=False).mean()
+        for spec in specs:
+            tasks = [(spec, str(small / name), str(large / name), rows) for name, rows in metadata.groupby('video_id')]
+            rows = pd.DataFrame([row for part in pool.map(measure_clip, tasks) for row in part])
+            values = '  '.join(f'{name} {value:.3f}' for name, value in rows.mean().items())
+            print(f'{width_px} px  {spec:40s} {values}  ({len(rows)} pictures)', flush=True)
 
 
 def run_module(*arguments: str) -> None:
@@ -169,8 +171,7 @@ def main() -> None:
     with ProcessPoolExecutor(args.workers) as pool:
         copies = [(out / 'large/full' / name, out / f'small{width}' / name, width) for name in names]
         list(pool.map(shrink_clip, *zip(*copies, strict=True)))
-    pd.set_option('display.width', 120)
-    print(pictures(out, args.spec, width, args.workers).round(4).to_string())
+    measure_pictures(out, args.spec, width, args.workers)
     if args.pictures_only:
         return
 
