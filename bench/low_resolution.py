@@ -33,6 +33,7 @@ from data_prep.simulator.plan import SIZES, plan_clips
 
 FOLDER = Path('demo/low_resolution')
 LARGE_PX = (640, 360)
+N_OTHER_SITES = 12  # whose clips the network learns from
 QUANTIZER = {'mpeg4': '12', 'mjpeg': '14'}  # of ffmpeg's -q:v, 2 to 31; visible blocks
 SPECS = (
     'off',
@@ -159,13 +160,12 @@ def run_module(*arguments: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--out', type=Path, default=FOLDER, help='folder of clips, records and results')
     parser.add_argument('--width', type=int, default=320, help='width of the small clips, px')
     parser.add_argument('--pictures_only', action='store_true', help='measure pictures and train no members')
     parser.add_argument('--spec', nargs='+', default=list(SPECS), help='specifications of --enhance to measure')
     parser.add_argument('--workers', type=int, default=os.cpu_count())
     args = parser.parse_args()
-    out, width = args.out, args.width
+    out, width = FOLDER, args.width
     render(out / 'large', 0, None, args.workers)
     names = sorted(path.name for path in (out / 'large/full').iterdir())
     with ProcessPoolExecutor(args.workers) as pool:
@@ -174,6 +174,21 @@ def main() -> None:
     measure_pictures(out, args.spec, width, args.workers)
     if args.pictures_only:
         return
+    network = out / 'detail.npz'
+    render(out / 'other', 1, N_OTHER_SITES, args.workers)
+    if not network.exists():
+        run_module('chimp_jax.enhance', '--clips', f'{out}/other/full', f'--out={network}')
+    measure_pictures(out, [f'auto,network={network}'], width, args.workers)
+    small = f'{out}/small{width}'
+    for name, clips, more in (
+        ('data', small, ()),
+        ('data-enhance-auto', small, ('--enhance=auto',)),
+        ('data-network', small, (f'--enhance=auto,network={network}',)),
+        ('data-large', f'{out}/large/full', ()),
+    ):
+        tables = [f'--tables={out}/large', '--clips_full', clips, f'--out={out}/{name}', '--n_folds=2']
+        run_module('data_prep.build', *tables, f'--workers={args.workers}', *more)
+    run_module('chimp_jax.ablate', '--config=configs/ablations_enhance.py', f'--workdir={out}/runs')
 
 
 if __name__ == '__main__':

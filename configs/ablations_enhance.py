@@ -23,6 +23,6 @@ def get_config(recipe: str = 'full-a2p50-f7s1') -> ConfigDict:
     """Returns the base of a model ID: that of the demo, with pictures large enough that resolution counts."""
     config = demo.get_config(recipe)
     config.data.records = f'{FOLDER}/data'
-    config.data.update(size_px=256, windows_per_example=1, frames_per_example=0)
+    config.data.update(size_px=192, windows_per_example=1, frames_per_example=0)
     config.train.update(batch_size=8)
     return config
