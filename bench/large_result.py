@@ -1,8 +1,9 @@
 """Measures the memory of a result with many rows: python -m bench.large_result FOLDER [--rows 20000000]
 
-Writes a made-up result of estimate into FOLDER: clips of 60 s at 500 stations, a row for each second. Then it runs
-evaluate, report, and the exports zamba and distance on it, and makes tracks of a tenth of the clips. Each is a process
-of its own; a line tells its time, and its peak memory with that of Python and its libraries.
+Saves made-up predictions of ten members for clips of 60 s at 500 stations and joins them. Writes a made-up result of
+estimate into FOLDER, with a row for each second. Then it runs evaluate, report, and the exports zamba and distance on
+it, and makes tracks of a tenth of the clips. Each is a process of its own; a line tells its time, and its peak memory
+with that of Python and its libraries.
 """
 
 import argparse
@@ -13,12 +14,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from chimp_jax.clip_stream import CLIPS_PER_BATCH
 from chimp_jax.commands import entry
+from chimp_jax.commands.estimating.distances import PIECE_ROWS
 from chimp_jax.ensemble.prediction_tables import BOX
+from chimp_jax.field import estimates
 from chimp_jax.field.estimates import COLUMNS
 from chimp_jax.field.exports.distance_flatfile import write_distance
 from chimp_jax.field.exports.snapshots import Snapshots
@@ -26,7 +31,11 @@ from chimp_jax.field.exports.zamba import write_zamba
 from chimp_jax.field.rows.read import Pieces, open_rows
 from chimp_jax.field.rows.write import written_rows
 from chimp_jax.field.track_table import make_tracks
+from chimp_jax.streamed.results import CLIP
+from chimp_jax.streamed.saved import SavedStream, find_answered, request_of, save_batch
+from data_prep.files import fingerprint
 from data_prep.inputs.looked_at import ANIMAL
+from data_prep.workers.clip_record import ClipTask
 
 CLIP_S, STATIONS, PIECE_CLIPS = 60, 500, 2000
 LABELS, SNAPSHOT_S = 2000, 10
@@ -83,6 +92,56 @@ def write(folder: Path, n_rows: int) -> str:
     return found
 
 
+class Named(NamedTuple):
+    """As much of a member as saved predictions need."""
+
+    name: str
+
+    def fingerprint(self) -> str:
+        return self.name
+
+
+MEMBERS = [Named(f'full-a4p50-f7s1/fold_{number}') for number in range(10)]
+
+
+def _tasks(n_rows: int) -> list[ClipTask]:
+    return [ClipTask(name, None, f'/no/such/folder/{name}') for name in clip_names(n_rows)]
+
+
+def save(folder: Path, n_rows: int) -> str:
+    """Saves predictions of members for each second of each clip, as workers do, in batches of 16 clips."""
+    tasks, names, n_bytes = _tasks(n_rows), [member.name for member in MEMBERS], 0
+    for start in range(0, len(tasks), CLIPS_PER_BATCH):
+        some, random = tasks[start : start + CLIPS_PER_BATCH], np.random.default_rng(start)
+        n = len(some) * CLIP_S
+        keys = {'video_id': np.repeat([task.video_id for task in some], CLIP_S), 'animal': ''}
+        keys['time'] = np.tile(np.arange(CLIP_S), len(some))
+        rows = pd.DataFrame(keys)[['video_id', 'time', 'animal']].assign(
+            **dict.fromkeys(BOX, np.nan), brightness=random.uniform(0, 255, n), shared=False
+        )
+        rows[names] = random.gamma(3, 2.5, (n, len(names))).astype(np.float32)
+        about = dict.fromkeys(CLIP, '') | {'duration_s': CLIP_S, 'gamma': False, 'white_fraction': 0.0}
+        clips = [
+            about | {'video_id': task.video_id, 'request': request_of(task), 'files': fingerprint(task.paths())}
+            for task in some
+        ]
+        save_batch(folder / 'work', f'{start:020d}', MEMBERS, rows, clips)
+    n_bytes = sum(path.stat().st_size for path in (folder / 'work').rglob('*') if path.is_file())
+    return f'{-(-len(tasks) // CLIPS_PER_BATCH):,} batches, {n_bytes / 1e9:.1f} GB'
+
+
+def join(folder: Path, n_rows: int) -> str:
+    """Finds the batches and joins their rows, as the launching machine does after the last batch."""
+    tasks = _tasks(n_rows)
+    began = time.perf_counter()
+    answered = find_answered(tasks, MEMBERS, folder / 'work')
+    found_s = time.perf_counter() - began
+    streamed, n = SavedStream(answered, MEMBERS, folder / 'work'), 0
+    for part, _ in estimates.clips_at_a_time(streamed, estimates.LostTargets({}, {}, ()), PIECE_ROWS):
+        n += len(part.answers())
+    return f'{len(answered.clips):,} clips found in {found_s:.0f} s, {n:,} rows of {len(MEMBERS)} members joined'
+
+
 def evaluate(folder: Path, n_rows: int) -> str:
     return f'exit code {entry.main(["evaluate", str(folder), "--truth", str(folder / "truth.csv")])}'
 
@@ -125,7 +184,7 @@ def tracks(folder: Path, n_rows: int) -> str:
         return f'{found.n_rows:,} tracks'
 
 
-STEPS = {step.__name__: step for step in (write, evaluate, report, zamba, distance, tracks)}
+STEPS = {step.__name__: step for step in (save, join, write, evaluate, report, zamba, distance, tracks)}
 
 
 def main() -> None:

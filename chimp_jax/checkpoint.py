@@ -5,9 +5,12 @@ plateau, the step, the key, and in float16 the loss scale), `history` (one row p
 checkpoint appears whole or not at all. The digests reveal a checkpoint that the disk has damaged later.
 """
 
+import contextlib
 import hashlib
 import logging
 import re
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,7 +20,7 @@ from etils import epath
 
 from chimp_jax.data import processes
 from chimp_jax.steps import TrainState
-from data_prep.files import flush_all
+from data_prep.files import copy_folder, flush_all
 
 WEIGHTS = ('params', 'batch_stats')
 LATEST = 2  # if the latest is damaged, the one before it replaces it
@@ -39,7 +42,8 @@ def best_epoch(history: list[dict]) -> int:
 
 def _absolute(directory) -> epath.Path:
     """Returns an absolute path. Orbax refuses relative ones, but only after it has begun to write."""
-    return epath.Path(directory).expanduser().resolve()
+    path = epath.Path(directory)
+    return path if '://' in str(path) else path.expanduser().resolve()
 
 
 def open_manager(directory) -> ocp.CheckpointManager:
@@ -122,14 +126,27 @@ def restore_weights(directory, epoch: int) -> dict[str, Any]:
     """
     folder = _absolute(directory) / str(epoch)
     try:
-        (folder / 'weights' / '_METADATA').read_bytes()  # orbax hides the error if it cannot be read
-        stored = _alone().metadata(folder / 'weights').item_metadata
-        if stored is None:
-            raise DamagedCheckpoint('the description of the weights is unreadable')
-        like = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), stored.tree)
-        return _read_arrays(folder, 'weights', like)
+        with _on_a_disk(folder) as here:
+            (here / 'weights' / '_METADATA').read_bytes()  # orbax hides the error if it cannot be read
+            stored = _alone().metadata(here / 'weights').item_metadata
+            if stored is None:
+                raise DamagedCheckpoint('the description of the weights is unreadable')
+            like = jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), stored.tree)
+            return _read_arrays(here, 'weights', like)
     except Exception as error:
         raise explained(folder, error) from error
+
+
+@contextlib.contextmanager
+def _on_a_disk(folder: epath.Path) -> Iterator[epath.Path]:
+    """Yields a copy of the weights in a bucket: tensorstore has settings of its own for buckets."""
+    if '://' not in str(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix='chimp_jax_') as scratch:
+        for item in ('weights', 'digests'):
+            copy_folder(folder / item, epath.Path(scratch) / item)
+        yield epath.Path(scratch)
 
 
 def _read(directory: epath.Path, epoch: int, like: TrainState) -> tuple[TrainState, list[dict]]:

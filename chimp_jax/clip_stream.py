@@ -1,4 +1,4 @@
-"""Clips -> the members' predictions, a batch of clips at a time. In memory, only the result rows grow.
+"""Clips -> the members' predictions, a batch of clips at a time. Frames and rows of a batch at a time are in memory.
 
 A batch is decoded into a frame store (data_prep) and scored, its results are written, and its frames are deleted. While
 an accelerator scores a batch, the next one is decoded. Clips with written results are not touched again: the same call
@@ -6,11 +6,8 @@ resumes a stream that was killed. If a clip's file has changed, the clip is done
 """
 
 import functools
-import hashlib
 import io
 import itertools
-import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -20,38 +17,30 @@ import pandas as pd
 from etils import epath
 from PIL import Image
 
-from chimp_jax.ensemble.prediction_tables import BOX, KEY
-from chimp_jax.ensemble.results import write_table
-from chimp_jax.members import Member, identities
+from chimp_jax.ensemble.prediction_tables import KEY
+from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_boxes
-from data_prep.files import fingerprint, read_json, unchanged, write_whole
+from chimp_jax.streamed.results import CLIP, no_rows
+from chimp_jax.streamed.saved import (
+    CLIPS,
+    LOST_RUNS,
+    THREADS,
+    Answered,
+    SavedStream,
+    find_answered,
+    folder_name,
+    request_of,
+    save_batch,
+    text_hash,
+)
+from data_prep.files import fingerprint
 from data_prep.progress import Progress
 from data_prep.records import Record
-from data_prep.workers import frame_store, local, lost
+from data_prep.workers import frame_store, local
 from data_prep.workers.background import in_background
 from data_prep.workers.clip_record import ClipTask
 
 CLIPS_PER_BATCH = 16  # of a minute each: about two chunks of frames
-ABOUT = ('brightness', 'shared')  # of a row, beside its key, its box and the predictions
-ROWS, CLIPS = '.rows.parquet', '.clips.json'  # the files of each batch, in the order in which they are written
-_LOST_RUNS = 'lost_runs'  # of a clip in CLIPS, see frame_store.Outcome
-MEMBERS = 'members.json'  # of the results in a folder: {name: hash of everything its predictions depend on}
-
-
-class Streamed(NamedTuple):
-    """The results of the targets and of the clips, sorted.
-
-    rows: KEY, BOX (0..1 of the picture, NaN if unknown), brightness (0..255, of the target's frame), shared (whether a
-    member gives an animal the distance of the whole picture), and a column for each member, recipe/fold_k, in metres.
-    clips: video_id, site, duration_s, gamma, white_fraction and problem, '' if all its targets have rows.
-    """
-
-    rows: pd.DataFrame
-    clips: pd.DataFrame
-
-    def answers(self) -> pd.DataFrame:
-        """Returns the predictions [rows, members], metres, indexed by KEY."""
-        return self.rows.set_index(KEY).drop(columns=[*BOX, *ABOUT])
 
 
 class ClipBatch(NamedTuple):
@@ -63,26 +52,6 @@ class ClipBatch(NamedTuple):
     lost_runs: tuple[tuple[str, int], ...] = ()  # (video_id, runs) of its clips that earlier runs lost, see lost.py
 
 
-class _Saved(NamedTuple):
-    """A batch in which a clip was answered, and the members that count from it."""
-
-    folder: str
-    batch: str
-    members: tuple[str, ...]
-
-
-class Answered(NamedTuple):
-    """The saved results of clips: {video_id: ...}, in the order of the tasks."""
-
-    clips: dict[str, dict]
-    saved: dict[str, list[_Saved]]
-
-    def due(self, retry: bool) -> dict[str, int]:
-        """Returns {video_id: runs that lost it} of the clips that a run tries again."""
-        runs = {name: clip.get(_LOST_RUNS, 0) for name, clip in self.clips.items()}
-        return {name: n for name, n in runs.items() if lost.is_due(n, retry)}
-
-
 def stream_clips(
     tasks: Sequence[ClipTask],
     members: Sequence[Member],
@@ -91,7 +60,7 @@ def stream_clips(
     workers: int,
     progress: Progress,
     retry: bool = False,
-) -> Streamed:
+) -> SavedStream:
     """Predicts the targets of the tasks by all members.
 
     folder: where results are saved; results of other members, tasks or files in it are left alone. workers: processes
@@ -110,7 +79,7 @@ def stream_clips(
     answer_batches(batches, members, folder, scratch, panel, workers, progress)
     if scratch.exists():
         scratch.rmtree()
-    return read_answered(find_answered(tasks, members, folder) if batches else answered, members, folder)
+    return SavedStream(find_answered(tasks, members, folder) if batches else answered, members, folder)
 
 
 def answer_batches(
@@ -127,7 +96,7 @@ def answer_batches(
     members: at least those of the batches. scratch: folder for the frames of unfinished batches, which are deleted when
     their batch is finished; it may be on the machine's own disk. The other arguments and errors are as of stream_clips.
     """
-    folder, scratch = epath.Path(folder), epath.Path(scratch)
+    scratch = epath.Path(scratch)
 
     def decode(batch: ClipBatch) -> list[frame_store.Outcome]:
         return _decode(batch, scratch / batch.name, workers)
@@ -139,18 +108,15 @@ def answer_batches(
         asked = [member for member in members if member.name in batch.members]
         ask = functools.partial(predict.predict_records, asked, panel=panel, progress=progress)
         has_records = any(outcome.row for outcome in outcomes)
-        rows = _score(outcomes, ask, scratch / batch.name) if has_records else _no_rows(batch.members)
+        rows = _score(outcomes, ask, scratch / batch.name) if has_records else no_rows(batch.members)
         n_failed = sum(outcome.row is None for outcome in outcomes)
         n_problems = sum(outcome.problem is not None for outcome in outcomes)
         progress.advance(n_failed, work=n_failed * len(asked), problems=n_problems)
         clips = [
-            _clip(outcome) | {'request': names_request(task), 'files': outcome.files, _LOST_RUNS: outcome.lost_runs}
+            _clip(outcome) | {'request': request_of(task), 'files': outcome.files, LOST_RUNS: outcome.lost_runs}
             for outcome, task in zip(outcomes, batch.tasks, strict=True)
         ]
-        place = folder / _folder_name(asked)
-        write_whole(place / MEMBERS, json.dumps(identities(asked)))
-        write_table(place / (batch.name + ROWS), rows)
-        write_whole(place / (batch.name + CLIPS), json.dumps(clips))
+        save_batch(folder, batch.name, asked, rows, clips)
         (scratch / batch.name).rmtree()
 
 
@@ -161,7 +127,7 @@ def plan_batches(
 
     due: {video_id: runs that had lost the clip when this run began} of the lost clips that are tried again.
     """
-    again = {name: runs for name, runs in due.items() if answered.clips[name].get(_LOST_RUNS) == runs}
+    again = {name: runs for name, runs in due.items() if answered.lost_runs.get(name) == runs}
     lacking: dict[tuple[str, ...], list[ClipTask]] = {}
     for task in tasks:
         saved_before = () if task.video_id in again else answered.saved.get(task.video_id, ())
@@ -175,23 +141,32 @@ def plan_batches(
         for start in range(0, len(some), CLIPS_PER_BATCH)
     ]
     names = _names([some for some, _ in batches])
-    return [
-        ClipBatch(
-            name, tuple(some), missing, tuple((t.video_id, again[t.video_id]) for t in some if t.video_id in again)
-        )
-        for name, (some, missing) in zip(names, batches, strict=True)
-    ]
+    planned = []
+    for name, (some, missing) in zip(names, batches, strict=True):
+        lost_runs = tuple((task.video_id, again[task.video_id]) for task in some if task.video_id in again)
+        name = text_hash(name, repr(lost_runs)) if lost_runs else name  # else its results would count as finished
+        planned.append(ClipBatch(name, tuple(some), missing, lost_runs))
+    return planned
+
+
+def find_finished(batches: Sequence[ClipBatch], members: Sequence[Member], folder) -> set[int]:
+    """Returns the numbers of those batches whose results are saved. Lists the folders, reads no file."""
+    saved = {}
+    for names in {batch.members for batch in batches}:
+        place = epath.Path(folder) / folder_name([member for member in members if member.name in names])
+        saved[names] = {path.name for path in place.glob(f'*{CLIPS}')}
+    return {number for number, batch in enumerate(batches) if batch.name + CLIPS in saved[batch.members]}
 
 
 def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:
     """Returns a name for each batch, by what is asked of which files."""
 
     def identity(task: ClipTask) -> str:
-        return f'{names_request(task)} {fingerprint(task.paths())}'
+        return f'{request_of(task)} {fingerprint(task.paths())}'
 
-    with ThreadPoolExecutor(16) as threads:  # reading parts of many files takes time, above all over a network
+    with ThreadPoolExecutor(THREADS) as threads:  # reading parts of many files takes time, above all over a network
         hashes = threads.map(identity, itertools.chain.from_iterable(batches))
-        return [_hash(*itertools.islice(hashes, len(batch))) for batch in batches]
+        return [text_hash(*itertools.islice(hashes, len(batch))) for batch in batches]
 
 
 def _decode(batch: ClipBatch, folder: epath.Path, workers: int) -> list[frame_store.Outcome]:
@@ -235,113 +210,5 @@ def _brightness(jpeg: bytes) -> float:
 
 def _clip(outcome: frame_store.Outcome) -> dict:
     row = outcome.row or {}
-    about = {name: row.get(name) for name in ('site', 'duration_s', 'gamma', 'white_fraction')}
+    about = {name: row.get(name) for name in CLIP[1:-1]}
     return {'video_id': outcome.video_id, **about, 'problem': outcome.problem[1] if outcome.problem else ''}
-
-
-def find_answered(tasks: Sequence[ClipTask], members: Sequence[Member], folder) -> Answered:
-    """Returns the results of the tasks by these members that are in the folder, of clips without changed files.
-
-    Results of several runs add up, so a member that joins later is asked alone. A run with further members does not
-    count, because its rows tell what all of its members together say. Results of version 0.1 do not tell the content
-    of the files and do not count.
-    """
-    by_name = {task.video_id: task for task in tasks}
-    found: dict[str, list[tuple[_Saved, dict]]] = {}
-    for place, theirs in places_of(epath.Path(folder), members):
-        for path in sorted(place.glob(f'*{CLIPS}')):
-            saved = _Saved(place.name, path.name.removesuffix(CLIPS), theirs)
-            rows = place / (saved.batch + ROWS)
-            for clip in (read_json(path) or []) if _is_whole(rows) else []:
-                task = by_name.get(clip['video_id'])
-                if task and clip.get('request') == names_request(task):
-                    found.setdefault(task.video_id, []).append((saved, clip))
-
-    def chosen(name: str) -> tuple[dict, list[_Saved]]:
-        is_valid = functools.cache(lambda files: unchanged(files, by_name[name].paths()))
-        about, known, counting = {}, set(), []
-        for saved, clip in sorted(found[name], key=_lost_last):
-            new = tuple(member for member in saved.members if member not in known)
-            if new and is_valid(clip['files']):
-                about = about or clip
-                known |= {*new}
-                counting.append(saved._replace(members=new))
-        return about, counting
-
-    names = [name for name in by_name if name in found]
-    with ThreadPoolExecutor(16) as threads:
-        results = dict(zip(names, threads.map(chosen, names), strict=True))
-    return Answered(
-        {name: clip for name, (clip, saved) in results.items() if saved},
-        {name: saved for name, (_, saved) in results.items() if saved},
-    )
-
-
-def _lost_last(result: tuple[_Saved, dict]) -> tuple[bool, int]:
-    """Sorts the results of a clip: those of runs that did not lose it, then that of the last run that lost it."""
-    lost_runs = result[1].get(_LOST_RUNS, 0)
-    return lost_runs > 0, -lost_runs
-
-
-def _is_whole(rows: epath.Path) -> bool:
-    """Returns whether a Parquet file has its end."""
-    if not rows.exists():
-        return False
-    with rows.open('rb') as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 4))
-        return file.read() == b'PAR1'
-
-
-def places_of(folder: epath.Path, members: Sequence[Member]) -> list[tuple[epath.Path, tuple[str, ...]]]:
-    """Returns (folder, names of its members) of the results by some of these members; most members first."""
-    wanted = identities(members)
-    places = []
-    for path in folder.glob(f'*/{MEMBERS}'):
-        theirs = read_json(path)
-        if theirs and theirs.items() <= wanted.items():
-            places.append((path.parent, tuple(theirs)))
-    whole = folder / _folder_name(members)  # version 0.1 wrote no file of members
-    if not (whole / MEMBERS).exists():
-        places.append((whole, tuple(wanted)))
-    return sorted(places, key=lambda place: (-len(place[1]), place[0].name))
-
-
-def read_answered(answered: Answered, members: Sequence[Member], folder) -> Streamed:
-    """Returns the saved results in one table."""
-    columns = ['video_id', 'site', 'duration_s', 'gamma', 'white_fraction', 'problem']
-    table = pd.DataFrame([answered.clips[name] for name in sorted(answered.clips)], columns=columns)
-    files: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
-    for name, places in answered.saved.items():
-        for saved in places:
-            files.setdefault((saved.folder, saved.batch), {})[name] = saved.members
-    parts = [_no_rows([member.name for member in members])]
-    for (place, batch), counting in sorted(files.items()):
-        rows = pd.read_parquet(io.BytesIO((epath.Path(folder) / place / (batch + ROWS)).read_bytes()))
-        from_here = rows['video_id'].map(counting)  # if a clip is in several batches, each member counts once
-        for some in {*counting.values()}:
-            parts.append(rows.loc[[names == some for names in from_here], [*KEY, *BOX, *ABOUT, *some]])
-    rows = pd.concat(parts)
-    if any(len(places) > 1 for places in answered.saved.values()):  # rows of some members each
-        shared = rows.groupby(KEY)['shared'].any()
-        rows = rows.groupby(KEY).first().assign(shared=shared).reset_index()[parts[0].columns]
-    return Streamed(rows.sort_values(KEY, ignore_index=True), table)
-
-
-def _no_rows(members: Sequence[str]) -> pd.DataFrame:
-    keys = {'video_id': np.zeros(0, object), 'time': np.zeros(0, int), 'animal': np.zeros(0, object)}
-    numbers = {name: np.zeros(0) for name in [*BOX, 'brightness', *members]}
-    return pd.DataFrame(keys | {'shared': np.zeros(0, bool)} | numbers)
-
-
-def _folder_name(members: Sequence[Member]) -> str:
-    return _hash(*(member.fingerprint() for member in members))
-
-
-def names_request(task: ClipTask) -> str:
-    """Returns a hash of what is asked of a clip."""
-    return _hash(repr(tuple(task)))
-
-
-def _hash(*texts: str) -> str:
-    return hashlib.sha256('\n'.join(texts).encode(errors='backslashreplace')).hexdigest()[:20]

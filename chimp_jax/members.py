@@ -5,7 +5,7 @@ This file imports neither TensorFlow nor JAX, because their imports take seconds
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from chimp_jax.configs import base
 from chimp_jax.ensemble.prediction_tables import BOX, KEY, first_key, join_predictions, read_predictions, with_animal
+from data_prep.enhance.spec import OFF, parse_enhancement
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
 
@@ -28,6 +29,7 @@ class Member(NamedTuple):
     config: ConfigDict
     folder: epath.Path
     simulated: bool = False  # trained on clips of data_prep.simulate alone
+    enhance: str = ''  # how the `full` frames of its records were enhanced (data_prep.build --enhance); '': not at all
     weights_sha256: str = ''  # of the weights file that it was imported from; '' if this project trained it
 
     @property
@@ -56,6 +58,32 @@ def identities(members: Iterable[Member]) -> dict[str, str]:
     return {member.name: hashlib.sha256(member.fingerprint().encode()).hexdigest()[:20] for member in members}
 
 
+def choose_enhancement(found: Sequence[Member], asked: str | None) -> str:
+    """Returns the --enhance with which the members' pictures are made: that of their records.
+
+    asked: of the user, None if it was not given. The members of the stream `down` see no enhanced pictures. Raises
+    ValueError if members or the user differ, or if the user must name the file of a network.
+    """
+    texts = {member.enhance: member.name for member in found if member.config.data.stream == 'full'} or {'': ''}
+    if len(texts) > 1:
+        (one, name), (other, other_name) = sorted(texts.items())[:2]
+        raise ValueError(
+            f'{name} was trained on records with --enhance={one or OFF}, {other_name} with --enhance={other}; put the '
+            'members of each into a folder of their own'
+        )
+    (wanted,) = texts
+    if asked is None and 'network=' in wanted:
+        raise ValueError(
+            f'the members were trained on records with --enhance={wanted}; give --enhance with the file of this network'
+        )
+    if asked is not None and str(parse_enhancement(asked) or '') != wanted:
+        raise ValueError(
+            f'--enhance={asked} differs from the records of the members, which were made with {wanted or OFF}; leave '
+            'the flag out'
+        )
+    return (wanted or OFF) if asked is None else asked
+
+
 def find_members(runs) -> list[Member]:
     """Returns the finished members below RUNS, sorted. Raises ValueError if there is none or one is damaged."""
     found = []
@@ -65,10 +93,8 @@ def find_members(runs) -> list[Member]:
             config = read_config(marker.parent.parent)
             fields = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
             simulated = member.get('simulated') is True  # absent in members of version 0.1
-            imported = str(member.get('weights_sha256', ''))
-            found.append(
-                Member(**fields, config=config, folder=marker.parent, simulated=simulated, weights_sha256=imported)
-            )
+            texts = {name: str(member.get(name, '')) for name in ('enhance', 'weights_sha256')}
+            found.append(Member(**fields, config=config, folder=marker.parent, simulated=simulated, **texts))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f'{marker} or the config.json above it is damaged: {error!r}; train it again') from error
     if not found:

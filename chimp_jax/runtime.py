@@ -17,6 +17,7 @@ CPU_FLAGS = {
 }
 # Makes glibc use 2 MiB pages. Without them a training step spends a third of its time in page faults.
 HUGE_PAGES = 'glibc.malloc.hugetlb=1'
+_NEVER_S = 10**6
 SHORTEST_COMPILATION_S = 1.0  # shorter compilations are neither cached nor logged
 
 log = logging.getLogger(__name__)
@@ -103,8 +104,10 @@ def _report_compilations() -> None:
     jax.monitoring.register_event_duration_secs_listener(report)
 
 
-def start_processes() -> None:
+def start_processes(outlive: bool = False) -> None:
     """Joins the processes of several machines into one run. Only the first one logs. Call it before JAX is used.
+
+    outlive: JAX does not end all processes if one dies, unless it is the first one.
 
     JAX recognises TPU pods, SLURM, MPI and Kubernetes. Elsewhere set JAX_COORDINATOR_ADDRESS (HOST:PORT of the first),
     JAX_NUM_PROCESSES and JAX_PROCESS_ID. Raises ValueError if JAX finds no processes to join.
@@ -115,7 +118,8 @@ def start_processes() -> None:
     numbers = [os.environ.get(name) for name in ('JAX_NUM_PROCESSES', 'JAX_PROCESS_ID')]
     try:
         n_processes, process = (int(number) if number else None for number in numbers)
-        jax.distributed.initialize(num_processes=n_processes, process_id=process)
+        beats = {'heartbeat_timeout_seconds': _NEVER_S} if outlive else {}
+        jax.distributed.initialize(num_processes=n_processes, process_id=process, **beats)
     except (ValueError, RuntimeError) as error:
         names = 'JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID'
         raise ValueError(f'--multihost finds no processes to join ({error}); set {names}') from error

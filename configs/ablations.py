@@ -21,8 +21,9 @@ VARIANTS = {
     'frames': Variant('Do nine frames tell more than seven?', {'data.n_frames': 9}),
     'step': Variant('Does a window of twice the length help?', {'data.step_s': 2}),
     # Pictures.
-    'gamma_off': Variant('What does the correction of overexposed clips give?', gamma='never'),
-    'gamma_always': Variant('Would the correction help all clips?', gamma='always'),
+    'gamma_off': Variant('What does the correction of overexposed clips give?', build='gamma=never'),
+    'gamma_always': Variant('Would the correction help all clips?', build='gamma=always'),
+    'enhance': Variant('Do better pictures of low-resolution clips help?', build='enhance=auto'),
     'normalization': Variant(
         "Should pixels have ImageNet's mean and deviation, as its weights expect?", {'model.normalization': 'imagenet'}
     ),

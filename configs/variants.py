@@ -10,4 +10,4 @@ class Variant(NamedTuple):
     question: str
     changes: Mapping[str, Any] = {}  # fields of the config: {'data.n_frames': 9}
     tta: str = ''  # a test-time augmentation of the base's members, such as 'a1'; nothing is trained
-    gamma: str = ''  # 'never' or 'always': records of another data_prep.build, in the folder RECORDS-gamma-never
+    build: str = ''  # an option of data_prep.build, as gamma=never: other records, in the folder RECORDS-gamma-never

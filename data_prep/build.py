@@ -31,6 +31,7 @@ from etils import epath
 
 from data_prep import lock
 from data_prep.buckets import s3_paths
+from data_prep.enhance.spec import FORM
 from data_prep.files import (
     RESUME,
     failure_line,
@@ -299,6 +300,7 @@ def _parse(arguments: list[str] | None) -> Job:
     add('--out', required=True, help='folder of the data set, local or gs://')
     add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as ffmpeg -r 1 cuts them')
     add('--gamma', default=standard.gamma, help='gamma correction. auto: of overexposed clips; always; never')
+    add('--enhance', default=standard.enhance, help=f'better `full` pictures of clips of low resolution: {FORM}')
     add('--n_folds', type=int, default=standard.n_folds, help='number of cross-validation folds')
     add('--seed', type=int, default=standard.seed, help='seed of the folds')
     add('--strict', action='store_true', help='stop before decoding if a row is bad or a clip is missing')
@@ -322,7 +324,7 @@ def main(arguments: list[str] | None = None) -> int:
     absl.logging.set_verbosity('error')
     try:
         job = _parse(arguments)
-        s3_paths.connect((*job.clips_down, *job.clips_full, job.tables, job.detections), out=job.out)
+        s3_paths.connect((*job.clips_down, *job.clips_full, job.tables, job.detections), records=job.out)
         with s3_paths.as_os_errors():
             problems = build(job)
             with lock.hold(job.out):

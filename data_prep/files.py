@@ -28,11 +28,31 @@ RESUME = 'correct this and run the same command again to resume'  # after a fail
 def write_whole(path, content: str | bytes) -> None:
     """Writes a file under a temporary name, then renames it.
 
-    A killed run or a power cut leaves the old file or the new one.
+    A killed run or a power cut leaves the old file or the new one. An object of a bucket has no temporary name, because
+    it appears whole.
     """
+    # The content may hold file names that are not UTF-8.
+    data = content.encode(errors='backslashreplace') if isinstance(content, str) else content
+    if '://' in str(path):
+        try:
+            epath.Path(path).write_bytes(data)
+        except OSError as error:  # a full bucket, an expired credential
+            raise OSError(
+                error.errno or errno.EIO, error.strerror or ' '.join(str(error).split()), str(path)
+            ) from error
+        return
     with unfinished_file(path) as unfinished:
-        # The content may hold file names that are not UTF-8.
-        unfinished.write_bytes(content.encode(errors='backslashreplace') if isinstance(content, str) else content)
+        unfinished.write_bytes(data)
+
+
+def copy_folder(source, target) -> None:
+    """Copies a folder, such as one in a bucket, with everything below it."""
+    epath.Path(target).mkdir(parents=True, exist_ok=True)
+    for path in epath.Path(source).iterdir():
+        if path.is_dir():
+            copy_folder(path, epath.Path(target) / path.name)
+        else:
+            (epath.Path(target) / path.name).write_bytes(path.read_bytes())
 
 
 @contextlib.contextmanager

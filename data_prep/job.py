@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from etils import epath
 
 from data_prep.decoding.timestamps import SAMPLINGS
+from data_prep.enhance.spec import parse_enhancement
 from data_prep.files import read_json, sha256, write_json
 from data_prep.inputs.labels import TABLES
 from data_prep.inputs.photos import check_gap
 from data_prep.records import VERSION
-from data_prep.workers.clip_record import GAMMAS, JPEG_QUALITY
+from data_prep.workers.clip_record import GAMMAS
+from data_prep.workers.stored_frame import JPEG_QUALITY
 
 BURST_GAP = 'photos of a folder that are at most so many seconds apart are a burst (default: 2)'
 
@@ -28,6 +30,7 @@ class Job:
     burst_gap_s: float = 2.0  # photos of a folder that are at most so far apart are a burst
     sampling: str = 'timestamp'  # or 'legacy_r1', of the `full` stream
     gamma: str = 'auto'  # or 'always', 'never': correction of the `full` stream
+    enhance: str = 'off'  # or 'auto', or steps: better `full` pictures of small clips (enhance/spec.py)
     n_folds: int = 5
     seed: int = 0  # of the folds
     strict: bool = False  # bad rows and missing clips end the job before anything is decoded
@@ -54,6 +57,7 @@ class Job:
             raise ValueError(f'--sampling must be one of {", ".join(SAMPLINGS)}; got {self.sampling!r}')
         if self.gamma not in GAMMAS:
             raise ValueError(f'--gamma must be one of {", ".join(GAMMAS)}; got {self.gamma!r}')
+        parse_enhancement(self.enhance)
         if self.runner == 'local' and self.runner_options:
             raise ValueError(f'unknown options: {" ".join(self.runner_options)}; see --help')
 
@@ -75,6 +79,9 @@ def result_options(job: Job) -> dict:
     }
     if job.burst_gap_s != Job.burst_gap_s:  # absent in folders of version 0.1
         options['burst_gap_s'] = job.burst_gap_s
+    enhancement = parse_enhancement(job.enhance)
+    if enhancement:  # absent in folders of version 0.1
+        options['enhance'] = str(enhancement)
     if job.detections:
         options |= {'animals': list(job.animals)} if job.animals else {}
         options |= {'min_confidence': job.min_confidence, 'detections_sha256': sha256(job.detections)}

@@ -116,7 +116,8 @@ def _hold_by_age(path: epath.Path) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # an expired credential must not hide what ended the run
+            path.unlink(missing_ok=True)
 
 
 def _refresh(path: epath.Path, about: dict, done: threading.Event) -> None:

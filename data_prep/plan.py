@@ -10,6 +10,7 @@ from etils import epath
 
 from data_prep.archive import Archive
 from data_prep.decoding.damage import SLACK_S
+from data_prep.enhance.spec import parse_enhancement
 from data_prep.inputs import clip_boxes, clip_looks
 from data_prep.inputs.detections import Detections, read_detections
 from data_prep.inputs.frame_times import best_by_second, rate_note, time_sightings
@@ -150,6 +151,7 @@ def _plan(job: Job, watch: Watch, down: Archive | None, full: Archive | None) ->
 
 
 def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
+    enhancement = parse_enhancement(job.enhance)
     return [
         ClipTask(
             video_id=video_id,
@@ -163,6 +165,7 @@ def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
             park=rows['park'].iloc[0],
             sampling=job.sampling,
             gamma=job.gamma,
+            enhance=enhancement,
             mates=plan.mates.get(video_id, ()),
         )
         for targets in plan.targets.values()

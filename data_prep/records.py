@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from etils import epath
 
+from data_prep.buckets import s3_paths
 from data_prep.workers import memory
 
 STREAMS = ('down', 'full')
@@ -207,4 +208,9 @@ def _features():
 def _folder(directory, stream: str) -> epath.Path:
     if stream not in STREAMS:
         raise ValueError(f'no stream {stream!r}; there are {", ".join(STREAMS)}')
+    if str(directory).startswith(s3_paths.PREFIX):
+        raise ValueError(
+            f'{directory}: TensorFlow cannot read records in S3; copy the folder to a disk that all machines reach, '
+            'such as with: aws s3 sync'
+        )
     return epath.Path(directory) / NAME / stream / VERSION

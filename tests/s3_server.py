@@ -1,6 +1,8 @@
-"""A real S3 server on the loopback (moto's), and a relay before it that cuts connections."""
+"""A real S3 server on the loopback (moto's), and before it a relay that cuts or a gate that refuses."""
 
 import hashlib
+import http.client
+import http.server
 import socket
 import threading
 from contextlib import contextmanager
@@ -116,3 +118,53 @@ class Relay:
                 return ''
             data += more
         return data.decode()
+
+
+class Gate:
+    """Passes requests on to a server. If `refuse(method, path)` returns (status, code), it answers with these."""
+
+    def __init__(self, address: tuple[str, int]):
+        self.refuse = lambda method, path: None
+        self._server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), self._handler(address))
+        self.url = f'http://127.0.0.1:{self._server.server_address[1]}'
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self, address: tuple[str, int]):
+        gate = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = 'HTTP/1.1'
+
+            def pass_on(self) -> None:
+                body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
+                if refusal := gate.refuse(self.command, self.path):
+                    content = f'<Error><Code>{refusal[1]}</Code><Message>no</Message></Error>'.encode()
+                    self.answer(refusal[0], [('Content-Type', 'application/xml')], content)
+                    return
+                server = http.client.HTTPConnection(*address)
+                server.request(self.command, self.path, body, dict(self.headers))
+                answer = server.getresponse()
+                self.answer(answer.status, answer.getheaders(), answer.read())
+                server.close()
+
+            def answer(self, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+                self.send_response_only(status)
+                length = dict(headers).get('Content-Length') if self.command == 'HEAD' else None
+                for name, value in headers:
+                    if name.lower() not in ('content-length', 'connection', 'transfer-encoding'):
+                        self.send_header(name, value)
+                self.send_header('Content-Length', length or str(len(content)))
+                self.end_headers()
+                if self.command != 'HEAD':
+                    self.wfile.write(content)
+
+            do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = pass_on
+
+            def log_message(self, *_) -> None:
+                pass
+
+        return Handler

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     ('tests', 'bench', 'demo', 'train', 'predict', 'chimp_jax.ablate.__main__'),
     ('chimp_jax.commands',),
-    ('chimp_jax.sharing', 'chimp_jax.ablate'),
+    ('chimp_jax.sharing', 'chimp_jax.ablate', 'chimp_jax.enhance'),
     ('chimp_jax.field', 'chimp_jax.engines'),
     ('chimp_jax',),
     ('chimp_jax.ensemble', 'chimp_jax.stations'),
@@ -24,7 +24,7 @@ RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 # Every command has these functions.
 PER_COMMAND = {'make_parser', 'run', 'main', 'start'}
 COMMANDS = ('chimp_jax.commands.', 'data_prep.build', 'data_prep.fetch', 'data_prep.inspect_clip')
-COMMANDS += ('data_prep.simulate', 'demo', 'chimp_jax.ablate')
+COMMANDS += ('data_prep.simulate', 'demo', 'chimp_jax.ablate', 'chimp_jax.enhance')
 # Names that the configs of ml_collections must have.
 PER_CONFIG = {'get_config'}
 

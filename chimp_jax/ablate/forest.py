@@ -28,7 +28,8 @@ def draw_forest(rows: Sequence, width_px: int, names_px: int, kind: str) -> Mark
     parts = []
     for k in range(first, last + 1):
         parts.append(f'<path class="grid" d="M{x(k * step):.1f} {_TOP_PX}V{bottom}"/>')
-        parts.append(f'<text x="{x(k * step):.1f}" y="{bottom + 16}">{short(round(k * step, 9))}</text>')
+        label = short(round(k * step, 9)).replace('-', '−')  # as in the tables
+        parts.append(f'<text x="{x(k * step):.1f}" y="{bottom + 16}">{label}</text>')
     parts.append(f'<path class="grid zero" d="M{x(0):.1f} {_TOP_PX}V{bottom}"/>')
     parts.append(f'<text x="{names_px + plot_px / 2:.1f}" y="{bottom + 36}">difference of the MAE, m</text>')
     for k, row in enumerate(rows):

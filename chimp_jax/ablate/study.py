@@ -50,8 +50,8 @@ class Study(NamedTuple):
             config.update_from_flattened_dict(variant.changes)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f'variant {name}: {" ".join(str(error).split())}') from None
-        if variant.gamma:
-            config.data.records = f'{config.data.records}-gamma-{variant.gamma}'
+        if variant.build:
+            config.data.records += '-' + variant.build.replace('=', '-')
         config.recipe = name
         config.seed += seed * config.data.n_folds  # a fold adds its number, so no two members have the same seed
         return config.lock()
@@ -61,10 +61,10 @@ class Study(NamedTuple):
         records, variant = self.config(name, 0).data.records, self.variant(name)
         if (epath.Path(records) / 'folds.csv').exists():
             return ''
-        if variant.gamma:
+        if variant.build:
             return (
                 f'requires other records; make them with the command that made {self.base.data.records}, and '
-                f'--gamma={variant.gamma} --out={records}'
+                f'--{variant.build} --out={records}'
             )
         return f'requires the records {records}; make them with: python -m data_prep.build --out {records}'
 

@@ -18,7 +18,7 @@ from etils import epath
 from chimp_jax import members
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, add_memory, limit_memory
-from chimp_jax.commands.estimating.flags import DETECT, LEAST_CONFIDENCE, LEAST_OF_TRACK
+from chimp_jax.commands.estimating.flags import DETECT, ENHANCE, LEAST_CONFIDENCE, LEAST_OF_TRACK
 from chimp_jax.commands.estimating.looking import detect_animals
 from chimp_jax.ensemble import results
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND, recipe_means, without_empty_animal
@@ -26,6 +26,7 @@ from chimp_jax.field import status
 from chimp_jax.field.pictures.clip_animals import targets_of_animals
 from chimp_jax.field.pictures.clip_figure import MOST_FRAMES, draw_clip, even_places
 from chimp_jax.scoring import Panel, target_boxes, target_rows
+from data_prep.enhance.spec import parse_enhancement
 from data_prep.files import remove_unfinished, removed_text
 from data_prep.lock import hold
 from data_prep.progress import Progress
@@ -51,6 +52,7 @@ class ClipRequest:
     detections: str | None
     weights: str | None  # None: the default of combining.choose_combination
     round: str | None
+    enhance: str | None  # None: as the records of the members
     compile_cache: str | None
     memory: str | None  # None: the default of memory.limit_to
 
@@ -65,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--detect', action='store_true', help=DETECT)
     parser.add_argument('--detections', help='JSON of MegaDetector or PyTorch-Wildlife with the animals of the clip')
     combining.add_combination_flags(parser)
+    parser.add_argument('--enhance', help=ENHANCE)
     add_compile_cache(parser)
     add_memory(parser)
     return parser
@@ -80,8 +83,9 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f'there is no clip {path}')
     found = members.find_members(request.members)
     combined = combining.choose_combination(found, request.weights, request.round)
+    enhancement = parse_enhancement(members.choose_enhancement(found, request.enhance))
     with hold(out):
-        task = plan_clip(request, out)
+        task = plan_clip(request, out)._replace(enhance=enhancement)
         table, record, problem = predict_clip(path, task, found, out / 'work')
         distance = combined.distance(table)
         rows = results.result_rows(distance, table, recipe_means(table))

@@ -137,7 +137,7 @@ def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
     values = vars(options).values()
     texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     try:
-        s3_paths.connect(filter(lambda text: isinstance(text, str), texts), out=getattr(options, 'out', None))
+        s3_paths.connect(filter(lambda text: isinstance(text, str), texts))
         with s3_paths.as_os_errors():
             if getattr(options, 'multihost', False):
                 return processes.run_as_one(lambda: command.run(options), options.out)

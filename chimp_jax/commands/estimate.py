@@ -22,7 +22,6 @@ import logging
 from etils import epath
 
 from chimp_jax import clip_stream
-from chimp_jax.clip_stream import Streamed
 from chimp_jax.commands.arguments import limit_memory
 from chimp_jax.commands.estimating.distances import estimate_distances
 from chimp_jax.commands.estimating.flags import EstimateRequest, add_estimate_flags
@@ -32,10 +31,12 @@ from chimp_jax.commands.estimating.leftovers import remove_leftovers
 from chimp_jax.commands.estimating.looking import look_at_backgrounds, look_for_animals
 from chimp_jax.commands.estimating.results import write_results
 from chimp_jax.commands.estimating.targets import find_moments, plan_targets
-from chimp_jax.engines.engine import LOCAL, Engine, choose_engine, run_pieces
+from chimp_jax.engines.counting import Counts
+from chimp_jax.engines.engine import LOCAL, Engine, EngineJob, choose_engine, run_pieces
 from chimp_jax.field.summary import exit_code, result_lines
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel
+from chimp_jax.streamed.saved import SavedStream, find_answered
 from data_prep.files import removed_text
 from data_prep.lock import hold
 from data_prep.progress import Progress
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 def predict_targets(
     request: EstimateRequest, trained: Trained, tasks: list[ClipTask], engine: Engine | None
-) -> tuple[Streamed, str]:
+) -> tuple[SavedStream, str]:
     """Returns the members' predictions, and the devices that made them."""
     log.debug('\n'.join(trained.combined.describe()))
     work = epath.Path(request.out) / 'work'
@@ -95,16 +96,24 @@ def predict_targets(
 
 def _predict_on_engine(
     request: EstimateRequest, members: list[Member], tasks: list[ClipTask], work: epath.Path, engine: Engine
-) -> Streamed:
+) -> SavedStream:
     """Returns the members' predictions, made on several machines. Raises as run_pieces."""
     from chimp_jax.engines import answering
 
-    due = clip_stream.find_answered(tasks, members, work).due(request.retry)
-
-    def find_pending() -> list[clip_stream.ClipBatch]:
-        return clip_stream.plan_batches(tasks, members, clip_stream.find_answered(tasks, members, work), due)
-
+    due = find_answered(tasks, members, work).due(request.retry)
     about = answering.AboutMembers.of(request.members, members, request.compile_cache)
-    content = answering.AboutClips(about, str(work), request.workers)
-    run_pieces(engine, answering.ANSWER_CLIPS, content, find_pending, work, 'batches of clips')
-    return clip_stream.read_answered(clip_stream.find_answered(tasks, members, work), members, work)
+    job = EngineJob(
+        what='batches of clips',
+        function=answering.ANSWER_CLIPS,
+        content=answering.AboutClips(about, str(work), request.workers),
+        folder=work,
+        find_pending=lambda: clip_stream.plan_batches(tasks, members, find_answered(tasks, members, work), due),
+        counts=Counts(
+            unit='clips',
+            total=len(tasks),
+            size=lambda batch: (len(batch.tasks), len(batch.tasks) * len(batch.members)),
+            finished=lambda batches: clip_stream.find_finished(batches, members, work),
+        ),
+    )
+    run_pieces(engine, job)
+    return SavedStream(find_answered(tasks, members, work), members, work)

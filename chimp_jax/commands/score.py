@@ -25,7 +25,8 @@ from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, add_engine_flags, add_memory, limit_memory
 from chimp_jax.data import chunks
 from chimp_jax.data.teacher import OUT_OF_FOLD, YES
-from chimp_jax.engines.engine import LOCAL, Engine, choose_engine, run_pieces
+from chimp_jax.engines.counting import Counts
+from chimp_jax.engines.engine import LOCAL, Engine, EngineJob, choose_engine, run_pieces
 from chimp_jax.ensemble import distances, results
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means, without_empty_animal
 from data_prep.files import OLD_S, remove_unfinished, removed_text, write_whole
@@ -123,14 +124,21 @@ def _predict_on_engine(request: ScoreRequest, found: list[members.Member], parts
 
     asked = record_chunks.Asked(request.records, request.split, str(parts), predict.operations(request.tta))
     about = answering.AboutMembers.of(request.members, found, request.compile_cache)
-    run_pieces(
-        engine,
-        answering.ANSWER_RECORDS,
-        answering.AboutRecords(about, asked),
-        lambda: record_chunks.find_pending(asked, found),
-        parts,
-        'chunks of records',
+    missing: dict[record_chunks.RecordChunk, tuple[str, ...]] = {}
+
+    def find_pending() -> list[record_chunks.RecordChunk]:
+        pending = record_chunks.find_missing(asked, found)
+        missing.update(pending)
+        return [*pending]
+
+    counts = Counts(
+        unit='chunks',
+        total=None,
+        size=lambda chunk: (1, len(missing[chunk])),
+        finished=lambda chunks: record_chunks.find_finished_chunks(asked, found, [missing[chunk] for chunk in chunks]),
     )
+    content = answering.AboutRecords(about, asked)
+    run_pieces(engine, EngineJob('chunks of records', answering.ANSWER_RECORDS, content, parts, find_pending, counts))
 
 
 def predict_requested(

@@ -55,7 +55,8 @@ class AboutRecords(NamedTuple):
 
 def answer_clips(about: AboutClips, batches: Sequence[ClipBatch]) -> None:
     """Runs clip_stream.answer_batches. Frames lie on this machine's own disk until their batch is finished."""
-    s3_paths.connect(path for batch in batches for task in batch.tasks for path in map(str, task.paths()))
+    clips = [path for batch in batches for task in batch.tasks for path in map(str, task.paths())]
+    s3_paths.connect([*clips, about.members.folder, about.folder])
     panel, found = _ready(about.members)
     workers = min(about.workers, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory(prefix='chimp_jax_') as scratch, s3_paths.as_os_errors():
@@ -64,8 +65,10 @@ def answer_clips(about: AboutClips, batches: Sequence[ClipBatch]) -> None:
 
 def answer_records(about: AboutRecords, pending: Sequence[record_chunks.RecordChunk]) -> None:
     """Runs record_chunks.answer_chunks."""
+    s3_paths.connect([about.members.folder, about.asked.parts])
     panel, found = _ready(about.members)
-    record_chunks.answer_chunks(about.asked, pending, found, panel)
+    with s3_paths.as_os_errors():
+        record_chunks.answer_chunks(about.asked, pending, found, panel)
 
 
 def _ready(about: AboutMembers) -> tuple[Panel, list[members.Member]]:

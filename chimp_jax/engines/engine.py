@@ -6,11 +6,12 @@ import json
 import logging
 import pickle
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils import epath
 
 from chimp_jax.engines import processes, same_code
+from chimp_jax.engines.counting import Counts, counted, start_progress
 from chimp_jax.engines.worker import Work
 from data_prep.workers import beam
 from data_prep.workers.guard import WorkerError
@@ -46,36 +47,45 @@ def choose_engine(runner: str, runner_options: Sequence[str], multihost: bool) -
     return Engine(runner, functools.partial(_run_by_beam, options=options))
 
 
-def run_pieces(
-    engine: Engine, function: str, content: Any, find_pending: Callable[[], Sequence[Any]], folder, what: str
-) -> None:
-    """Runs function(content, pieces) on the engine's machines for all pieces that are pending.
+class EngineJob(NamedTuple):
+    """Pieces of work without results, for an engine."""
 
-    function: 'module:name'. find_pending: returns the pieces without results. folder: of the results; all machines must
-    reach it. what: names the pieces in messages. An engine that loses a worker is started again for what is left, as
-    long as each start finishes pieces.
+    what: str  # names the pieces in messages
+    function: str  # 'module:name' of function(content, pieces), which saves the results
+    content: Any  # what all pieces share
+    folder: epath.Path  # of the results; all machines must reach it
+    find_pending: Callable[[], Sequence[Any]]  # returns the pieces without results
+    counts: Counts
+
+
+def run_pieces(engine: Engine, job: EngineJob) -> None:
+    """Runs all pieces that are pending on the engine's machines, with a progress line.
+
+    An engine that loses a worker is started again for what is left, as long as each start finishes pieces.
     Raises ValueError if a machine refuses pieces, WorkerError if the engine fails without finishing any. Results that
     were saved stay, and the next run uses them.
     """
-    reports = epath.Path(folder) / 'refused'
-    work = Work(function, pickle.dumps(content), same_code.describe_code(), str(reports))
-    pending = find_pending()
-    while pending:
-        if reports.exists():
-            reports.rmtree()
-        log.info('%d %s by %s', len(pending), what, engine.name)
-        failure = None
-        try:
-            engine.run(work, [pickle.dumps(piece) for piece in pending])
-        except Exception as error:  # an engine raises errors of many types
-            failure = error
-        left = find_pending()
-        _check_refusals(reports, len(left), len(pending), what)
-        if left and len(left) >= len(pending):
-            raise WorkerError(f'{engine.name} did none of {len(left)} {what}: {_last_line(failure)}')
-        if left:
-            log.info('%s stopped (%s); starting it again', engine.name, _last_line(failure))
-        pending = left
+    reports = job.folder / 'refused'
+    work = Work(job.function, pickle.dumps(job.content), same_code.describe_code(), str(reports))
+    pending = job.find_pending()
+    with start_progress(job.counts, pending) as progress:
+        while pending:
+            if reports.exists():
+                reports.rmtree()
+            log.info('%d %s by %s', len(pending), job.what, engine.name)
+            failure = None
+            with counted(job.counts, pending, progress, job.folder):
+                try:
+                    engine.run(work, [pickle.dumps(piece) for piece in pending])
+                except Exception as error:  # an engine raises errors of many types
+                    failure = error
+            left = job.find_pending()
+            _check_refusals(reports, len(left), len(pending), job.what)
+            if left and len(left) >= len(pending):
+                raise WorkerError(f'{engine.name} did none of {len(left)} {job.what}: {_last_line(failure)}')
+            if left:
+                log.info('%s stopped (%s); starting it again', engine.name, _last_line(failure))
+            pending = left
 
 
 def _run_by_beam(work: Work, pieces: Sequence[bytes], options) -> None:

@@ -4,11 +4,16 @@ The first process runs the command. The others wait for pieces, answer their sha
 communicate by files beside the results, because a collective operation of JAX would time out while one process works.
 """
 
+import atexit
+import contextlib
 import hmac
 import itertools
+import json
 import logging
+import os
 import pickle
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -16,13 +21,14 @@ from typing import NamedTuple
 from etils import epath
 
 from chimp_jax import runtime
-from chimp_jax.engines import same_code
+from chimp_jax.engines import heartbeat, same_code
 from chimp_jax.engines.worker import Work, do_pieces
-from data_prep.files import failure_line, write_whole
+from data_prep.files import failure_line, write_json, write_whole
 from data_prep.workers.guard import WorkerError
 
-_POLL_S = 0.5
+_POLL_S, _GRACE_S = 0.5, 5.0
 _END = 'end'
+_ALIVE, _LEFT = 'alive-', 'left-'
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +36,11 @@ log = logging.getLogger(__name__)
 def run_as_one(command: Callable[[], int], out: str) -> int:
     """Runs the command in the first process, with the help of the others. Returns the exit code of all.
 
-    out: --out of the command; the folder OUT.processes exists during the run. Raises ValueError if there are no
-    processes to join, if their code or packages differ, or in a helping process if the first one failed.
+    out: --out of the command; the folder OUT.processes exists during the run. If a helping process dies, the others
+    answer its share. If the first one dies, JAX ends all of them. Raises ValueError if there are no processes to join,
+    or if their code or packages differ; WorkerError in a helping process if the first one does not answer.
     """
-    runtime.start_processes()
+    runtime.start_processes(outlive=True)
     import jax
 
     from chimp_jax.data import processes
@@ -41,6 +48,7 @@ def run_as_one(command: Callable[[], int], out: str) -> int:
     mine = {'code': dict(same_code.describe_code()), 'out': str(out), 'run': f'{time.time_ns():x}'}
     mine['key'] = secrets.token_hex()
     all_of = processes.gather(mine)
+    index = jax.process_index()
     for number, theirs in enumerate(all_of):
         if difference := same_code.difference(theirs['code'], all_of[0]['code']):
             raise ValueError(f'process {number}: {difference}; install the same versions on all machines')
@@ -50,15 +58,16 @@ def run_as_one(command: Callable[[], int], out: str) -> int:
             )
     global _run
     folder = epath.Path(f'{out}.processes') / all_of[0]['run']
-    _run = _Run(folder, jax.process_index(), len(all_of), itertools.count(), bytes.fromhex(all_of[0]['key']))
+    _run = _Run(folder, index, len(all_of), itertools.count(), bytes.fromhex(all_of[0]['key']), set())
+    code = 1
     try:
-        return _lead(command) if _run.index == 0 else _help()
+        with heartbeat.beating(folder / f'{_ALIVE}{index}'):
+            code = _lead(command) if index == 0 else _help()
     finally:
-        jax.distributed.shutdown()  # waits for all processes
-        if _run.index == 0:
-            folder.rmtree(missing_ok=True)
-            if not list(folder.parent.iterdir()):
-                folder.parent.rmdir()
+        _leave()
+        if _run.lost:
+            _end_alone(code)
+    return code
 
 
 class _Run(NamedTuple):
@@ -69,6 +78,7 @@ class _Run(NamedTuple):
     count: int  # of processes
     rounds: Iterator[int]  # each has pieces for all processes
     key: bytes  # of the signatures; the processes alone know it
+    lost: set[int]  # processes that died
 
     def sign(self, content: bytes) -> bytes:
         """Returns the content after its HMAC-SHA256 (32 bytes)."""
@@ -85,16 +95,20 @@ _run: _Run | None = None
 
 
 def run_shares(work: Work, pieces: Sequence[bytes]) -> None:
-    """Runs pieces on all processes; call it in the first one. Raises WorkerError if a process fails."""
-    name, count = next(_run.rounds), _run.count
-    shares = [list(pieces[number::count]) for number in range(count)]
+    """Runs pieces on all processes that live; call it in the first one. Raises WorkerError if a process fails."""
+    name = next(_run.rounds)
+    living = [number for number in range(_run.count) if number not in _run.lost]
+    shares = {number: list(pieces[place :: len(living)]) for place, number in enumerate(living)}
     write_whole(_run.folder / f'{name}.work', _run.sign(pickle.dumps((work, shares))))
-    failures = [_do_share(work, shares[0])]
-    for number in range(1, count):
+    failures = {0: _do_share(work, shares[0])}
+    for number in living[1:]:
         done = _run.folder / f'{name}.done-{number}'
-        _wait_for(done)
-        failures.append(done.read_text())
-    told = [f'process {number}: {failure}' for number, failure in enumerate(failures) if failure]
+        if _wait_for(number, done) is None:
+            _run.lost.add(number)
+            failures[number] = f'it does not answer for {heartbeat.LOST_S:.0f} s; the others do its share'
+        else:
+            failures[number] = done.read_text()
+    told = [f'process {number}: {failure}' for number, failure in failures.items() if failure]
     if told:
         raise WorkerError('; '.join(told))
 
@@ -104,7 +118,7 @@ def _lead(command: Callable[[], int]) -> int:
     try:
         code = command()
     finally:
-        write_whole(_run.folder / _END, str(code))
+        write_json(_run.folder / _END, {'code': code, 'lost': sorted(_run.lost)})
     return code
 
 
@@ -113,11 +127,47 @@ def _help() -> int:
     while True:
         name = next(_run.rounds)
         asked, end = _run.folder / f'{name}.work', _run.folder / _END
-        if _wait_for(asked, end) == end:
-            return int(end.read_text())
+        found = _wait_for(0, asked, end)
+        if found is None:
+            raise WorkerError(f'process 0 does not answer for {heartbeat.LOST_S:.0f} s')
+        if found == end:
+            return json.loads(end.read_text())['code']
         work, shares = pickle.loads(_run.checked(asked.read_bytes()))
-        failure = _do_share(work, shares[_run.index])
+        failure = _do_share(work, shares.get(_run.index, []))
         write_whole(_run.folder / f'{name}.done-{_run.index}', failure)
+
+
+def _leave() -> None:
+    """Ends the run. The first process waits for all that live, because they must write nothing after it tidies up."""
+    import jax
+
+    if _run.index == 0:
+        for number in {*range(1, _run.count)} - _run.lost:
+            if _wait_for(number, _run.folder / f'{_LEFT}{number}') is None:
+                _run.lost.add(number)
+        _run.folder.rmtree(missing_ok=True)
+        with contextlib.suppress(OSError):  # another run uses the folder above
+            _run.folder.parent.rmdir()
+    else:
+        with contextlib.suppress(OSError, ValueError):
+            _run.lost.update(json.loads((_run.folder / _END).read_text())['lost'])
+        with contextlib.suppress(OSError):
+            write_whole(_run.folder / f'{_LEFT}{_run.index}', '')
+    if not _run.lost:
+        jax.distributed.shutdown()  # waits for all processes
+
+
+def _end_alone(code: int) -> None:
+    """Lets the end of Python end this process at once: JAX would wait for the processes that died, and fail."""
+
+    def end() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if _run.index == 0:
+            time.sleep(_GRACE_S)  # the others fail if the first one ends before them
+        os._exit(code)
+
+    atexit.register(end)
 
 
 def _do_share(work: Work, pieces: Sequence[bytes]) -> str:
@@ -131,10 +181,13 @@ def _do_share(work: Work, pieces: Sequence[bytes]) -> str:
     return ''
 
 
-def _wait_for(*paths: epath.Path) -> epath.Path:
-    """Returns the first of the paths that exists. If a process dies, JAX ends the others."""
+def _wait_for(number: int, *paths: epath.Path) -> epath.Path | None:
+    """Returns the first of the paths that exists, None if the process that shall write one of them has died."""
+    heart = heartbeat.Heart(_run.folder / f'{_ALIVE}{number}')
     while True:
         for path in paths:
             if path.exists():
                 return path
+        if not heart.beats():
+            return None
         time.sleep(_POLL_S)

@@ -34,16 +34,29 @@ class Asked(NamedTuple):
     operations: tuple[str, ...]
 
 
-def find_pending(asked: Asked, members: Sequence[Member]) -> list[RecordChunk]:
-    """Returns the chunks of which a prediction is missing. Reads all records and decodes no frame."""
-    parts = epath.Path(asked.parts)
-    saved = {path for member in members for path in answers.folder_of_parts(parts, member).glob('*.csv')}
-    pending = []
+def find_missing(asked: Asked, members: Sequence[Member]) -> dict[RecordChunk, tuple[str, ...]]:
+    """Returns the chunks that lack predictions: {chunk: the files that are missing}.
+
+    Reads all records and decodes no frame.
+    """
+    saved, missing = _saved_files(asked, members), {}
     for (stream, size_px), asking in _askings(asked, members).items():
         for place, chunk in _placed_chunks(read_records(asked.records, stream, predict.tfds_split(asked.split))):
-            if any(question.path not in saved for question in asking.about(chunk)):
-                pending.append(RecordChunk(stream, size_px, *place))
-    return pending
+            paths = [str(question.path) for question in asking.about(chunk)]
+            if lacking := tuple(path for path in paths if path not in saved):
+                missing[RecordChunk(stream, size_px, *place)] = lacking
+    return missing
+
+
+def find_finished_chunks(asked: Asked, members: Sequence[Member], files: Sequence[Sequence[str]]) -> set[int]:
+    """Returns the numbers of those chunks, each with its missing files, whose files are there now."""
+    saved = _saved_files(asked, members)
+    return {number for number, paths in enumerate(files) if saved.issuperset(paths)}
+
+
+def _saved_files(asked: Asked, members: Sequence[Member]) -> set[str]:
+    parts = epath.Path(asked.parts)
+    return {str(path) for member in members for path in answers.folder_of_parts(parts, member).glob('*.csv')}
 
 
 def answer_chunks(asked: Asked, pending: Sequence[RecordChunk], members: Sequence[Member], panel: Panel) -> None:

@@ -14,6 +14,7 @@ from etils import epath
 
 from chimp_jax import runtime
 from chimp_jax.engines import same_code
+from data_prep.buckets import s3_paths
 from data_prep.files import failure_line, write_json
 
 
@@ -31,6 +32,7 @@ def do_pieces(work: Work, pieces: Sequence[bytes]) -> None:
 
     Raises OSError or guard.WorkerError if the machine is at fault: then the engine may try the pieces elsewhere.
     """
+    s3_paths.connect([work.reports])
     if difference := same_code.difference(same_code.describe_code(), work.code):
         _refuse(work, f'{difference}; install the same versions on all machines')
         return

@@ -10,14 +10,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from chimp_jax.clip_stream import Streamed
 from chimp_jax.ensemble.prediction_tables import BOX, KEY, SECOND
 from chimp_jax.ensemble.results import with_lost
 from chimp_jax.field import corrections, flags, intervals, status
 from chimp_jax.stations.ground_plane import angle_deg
+from chimp_jax.streamed.results import Streamed
+from chimp_jax.streamed.saved import SavedStream
 from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan
 from data_prep.workers.clip_record import ClipTask
+
+_CLIPS_READ = 64  # at once: the rows of about four batches
 
 Correct = Callable[[np.ndarray], np.ndarray]
 LABEL = 'label'  # the detector's name of the animal, '' if it is just an animal or there is no detector
@@ -95,6 +98,13 @@ class LostTargets(NamedTuple):
     asked: Mapping[str, ClipTask]  # {video_id: its task} of the clips of which single seconds were asked for
     added: Collection[tuple[str, int]]  # (video_id, second) of the targets that are no animals
 
+    def most(self, video_ids: Iterable[str]) -> int:
+        """Returns how many targets of some clips may be lost at most."""
+        return sum(
+            len(self.planned.get(name, ())) + (len(self.asked[name].target_time_s) if name in self.asked else 0)
+            for name in video_ids
+        )
+
 
 def find_lost(plan: Plan, tasks: Sequence[ClipTask]) -> LostTargets:
     planned: dict[str, list[tuple]] = {}
@@ -117,37 +127,25 @@ def lost_targets(may_be_lost: LostTargets, video_ids: Collection[str], streamed:
     return pd.DataFrame(lost, columns=[*KEY, 'reason'])
 
 
-def results_of_clips(streamed: Streamed, video_ids: Collection[str]) -> Streamed:
-    """Returns the results of some clips."""
-    rows, clips = (table[table['video_id'].isin(list(video_ids))] for table in streamed)
-    return Streamed(rows.reset_index(drop=True), clips)
-
-
 def clips_at_a_time(
-    streamed: Streamed, may_be_lost: LostTargets, n_rows: int
+    streamed: Streamed | SavedStream, may_be_lost: LostTargets, n_rows: int
 ) -> Iterator[tuple[Streamed, pd.DataFrame]]:
     """Yields the results of some clips, and their targets without a prediction (KEY, reason), sorted by clip.
 
     Takes as many clips as have n_rows rows and lost targets or, because clips stay whole, a few more. Without any clip,
     there is one part without rows.
     """
-    sizes = streamed.rows.groupby('video_id', sort=False).size().to_dict()
-    names, n = [], 0
-    parts = [names]
-    for name in sorted({*sizes, *may_be_lost.planned, *may_be_lost.asked}):
-        if n >= n_rows:
-            names, n = [], 0
-            parts.append(names)
-        names.append(name)
-        asked = len(may_be_lost.asked[name].target_time_s) if name in may_be_lost.asked else 0
-        n += max(sizes.get(name, 0), asked + len(may_be_lost.planned.get(name, ())))
-    start = 0
-    for names in parts:
-        stop = start + sum(sizes.get(name, 0) for name in names)
-        clips = streamed.clips[streamed.clips['video_id'].isin(names)]
-        part = Streamed(streamed.rows[start:stop].reset_index(drop=True), clips)
-        start = stop
-        yield part, lost_targets(may_be_lost, names, part)
+    names = sorted({*streamed.names(), *may_be_lost.planned, *may_be_lost.asked})
+    parts, waiting, n_waiting = [], [], 0
+    for start in range(0, max(1, len(names)), _CLIPS_READ):
+        some = names[start : start + _CLIPS_READ]
+        parts.append(streamed.of_clips(some))
+        waiting += some
+        n_waiting += max(len(parts[-1].rows), may_be_lost.most(some))
+        if n_waiting >= n_rows or start + _CLIPS_READ >= len(names):
+            part = Streamed(*(pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)))
+            yield part, lost_targets(may_be_lost, waiting, part)
+            parts, waiting, n_waiting = [], [], 0
 
 
 def mark_known(rows: pd.DataFrame, known: pd.DataFrame | None, added: Collection[tuple[str, int]]) -> pd.DataFrame:
@@ -192,7 +190,7 @@ def clip_reasons(problems: Iterable[Problem]) -> dict[str, str]:
     return {video_id: '; '.join(found) for video_id, found in reasons.items()}
 
 
-def clip_problems(plan: Plan, streamed: Streamed) -> dict[str, str]:
+def clip_problems(plan: Plan, streamed: Streamed | SavedStream) -> dict[str, str]:
     """Returns {video_id: why it cannot be used}, without what was found when the clips were decoded.
 
     A clip that the detector did not look at is no problem of its own: see plan.unlooked.
@@ -204,7 +202,7 @@ def clip_problems(plan: Plan, streamed: Streamed) -> dict[str, str]:
 
 def clip_rows(
     site: pd.Series,
-    streamed: Streamed,
+    streamed: Streamed | SavedStream,
     n_found: Mapping[str, int],
     problems: Mapping[str, str],
     watched: Collection[str] = (),

@@ -82,19 +82,18 @@ def write_events(writer: tf.summary.SummaryWriter, row: dict) -> None:
 def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, history: list[dict], records) -> dict:
     """Writes member.json, which marks the member as finished, and returns its content. folds: their digest.
 
-    If dataset.json of the records says so, the content has simulated: true.
+    If dataset.json of the records says so, the content has simulated: true, and how the frames were enhanced.
     """
     best = checkpoint.best_epoch(history)
     member = {'recipe': recipe, 'fold': int(fold), 'best_epoch': best, 'val_mae': history[best - 1]['val_mae']}
     member['folds_sha256'] = folds
-    if _are_simulated(epath.Path(records)):
+    about = read_json(epath.Path(records) / 'dataset.json') or {}
+    if about.get('simulated') is True:
         member['simulated'] = True  # the report warns of a member that has seen no real animal
+    if enhance := about.get('options', {}).get('enhance'):
+        member['enhance'] = enhance  # the clips of a prediction must be enhanced alike
     write_shared(folder / 'member.json', json.dumps(member, indent=2) + '\n')
     return member
-
-
-def _are_simulated(records: epath.Path) -> bool:
-    return (read_json(records / 'dataset.json') or {}).get('simulated') is True
 
 
 def note_start(folder: epath.Path) -> None:

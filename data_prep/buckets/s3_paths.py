@@ -1,8 +1,9 @@
-"""s3:// paths: what etils.epath requires to read them, and what it cannot do with them.
+"""s3:// and gs:// paths: what etils.epath requires to use them, and what it cannot do with them.
 
-epath reads s3:// through s3fs if EPATH_USE_TF is `false`; TensorFlow has no access to S3. The environment carries the
-settings to worker processes. Credentials and the address of another server come from where AWS's own tools find them:
-AWS_ACCESS_KEY_ID, ~/.aws, AWS_ENDPOINT_URL.
+epath uses s3:// through s3fs if EPATH_USE_TF is `false`; TensorFlow has no access to S3. It uses gs:// through gcsfs if
+it is installed, else through TensorFlow. The environment carries the settings to worker processes. Credentials and the
+address of another server come from where the tools of AWS and Google find them: AWS_ACCESS_KEY_ID, ~/.aws,
+AWS_ENDPOINT_URL; GOOGLE_APPLICATION_CREDENTIALS, STORAGE_EMULATOR_HOST.
 """
 
 import contextlib
@@ -11,10 +12,10 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 
-PREFIX = 's3://'
+PREFIX, _GS = 's3://', 'gs://'
 _PACKAGES = ('botocore', 's3fs')
-_BLOCK_BYTES = 4 << 20  # s3fs reads 50 MiB for each header of a clip by default
-_SETTINGS = 'FSSPEC_S3'  # s3fs takes its options from this variable
+_BLOCK_BYTES = 5 << 20  # the least that S3 takes for a part; s3fs reads 50 MiB for each header of a clip by default
+_LIVE = {'use_listings_cache': False}  # a listing that is kept would hide what other machines write
 
 
 def require_s3(what: str) -> None:
@@ -23,29 +24,42 @@ def require_s3(what: str) -> None:
         raise ValueError(f"{what} requires {' and '.join(missing)}; install the extra s3: pip install '.[s3]'")
 
 
-def connect(inputs: Iterable[str | None], out: str | None = None) -> None:
-    """Makes s3:// paths readable in this process and in those that it starts; does nothing without such a path.
+def connect(paths: Iterable[str | None], records: str | None = None) -> None:
+    """Makes the paths in buckets usable in this process and in those that it starts; does nothing without such a path.
 
     Call it before the first use of an epath.Path, because epath decides once how it reads buckets. Without credentials
-    buckets are read anonymously.
-    Raises ValueError if `out` is in S3, if the packages are missing, or if gs:// and s3:// cannot be read together.
+    S3 is read anonymously. records: --out of a command that writes records.
+    Raises ValueError if `records` is in S3, if the packages are missing, or if gs:// and s3:// cannot be read together.
     """
-    if out and out.startswith(PREFIX):
-        raise ValueError(f'--out {out}: results cannot be written to S3; give a local folder or gs://')
-    paths = [path for path in inputs if path]
-    if not any(path.startswith(PREFIX) for path in paths):
-        return
-    require_s3(next(path for path in paths if path.startswith(PREFIX)))
-    if any(path.startswith('gs://') for path in (*paths, out or '')) and importlib.util.find_spec('gcsfs') is None:
-        raise ValueError('gs:// and s3:// in one command require gcsfs; install it with: pip install gcsfs')
+    if records and records.startswith(PREFIX):
+        raise ValueError(f'--out {records}: TensorFlow cannot write records to S3; give a local folder or gs://')
+    paths = [path for path in (*paths, records) if path]
+    in_s3 = next((path for path in paths if path.startswith(PREFIX)), None)
+    in_gs, has_gcsfs = any(path.startswith(_GS) for path in paths), importlib.util.find_spec('gcsfs') is not None
+    if in_s3:
+        require_s3(in_s3)
+        if in_gs and not has_gcsfs:
+            raise ValueError("gs:// and s3:// in one command require gcsfs; install the extra gs: pip install '.[gs]'")
+    if in_s3 or (in_gs and has_gcsfs):
+        os.environ['EPATH_USE_TF'] = 'false'
+    if in_gs and has_gcsfs:
+        _set('gcs', _LIVE)
+    if in_s3:
+        import fsspec.config
+
+        settings = {'default_block_size': _BLOCK_BYTES} | _LIVE
+        if 'anon' not in fsspec.config.conf.get('s3', {}) and not _has_credentials():
+            settings['anon'] = True
+        _set('s3', settings)
+
+
+def _set(protocol: str, settings: dict) -> None:
+    """Sets options of a file system, below those of the user, here and in processes that start later."""
     import fsspec.config
 
-    os.environ['EPATH_USE_TF'] = 'false'
-    settings = {'default_block_size': _BLOCK_BYTES} | fsspec.config.conf.get('s3', {})
-    if 'anon' not in settings and not _has_credentials():
-        settings['anon'] = True
-    fsspec.config.conf['s3'] = settings
-    os.environ[_SETTINGS] = json.dumps(settings)
+    whole = settings | fsspec.config.conf.get(protocol, {})
+    fsspec.config.conf[protocol] = whole
+    os.environ[f'FSSPEC_{protocol.upper()}'] = json.dumps(whole)
 
 
 def _has_credentials() -> bool:
@@ -78,9 +92,16 @@ def object_version(path: str) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def as_os_errors() -> Iterator[None]:
-    """Raises a failure of the network or of the AWS settings as ConnectionError in one line. Needs no packages."""
+    """Raises a failure of S3, of the network or of the AWS settings as an OSError in one line. Needs no packages."""
     try:
         yield
+    except OSError as error:
+        refusal: BaseException | None = error  # s3fs tells what the server says without its code
+        while refusal is not None and not type(refusal).__module__.startswith('botocore.'):
+            refusal = refusal.__cause__
+        if refusal is None:
+            raise
+        raise OSError(f'{error.filename or "S3"}: {" ".join(str(refusal).split())}') from None
     except Exception as error:
         if not type(error).__module__.startswith(('botocore.', 'aiobotocore.', 'aiohttp.')):
             raise

@@ -9,7 +9,7 @@ duration, so the last second is the last whole second before its end. A photo ha
 import bisect
 import functools
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -48,6 +48,7 @@ def decode_seconds(
     gamma: bool = False,
     convert: Callable[[np.ndarray, bytes | None], Any] | None = None,
     sampling: str = 'timestamp',
+    filters: Sequence[tuple[str, str | None]] = (),
 ) -> tuple[ClipInfo, dict[int, Any]]:
     """Returns the clip's ClipInfo and its frames {second: RGB uint8 [H, W, 3]}, ascending, display rotation applied.
 
@@ -55,10 +56,11 @@ def decode_seconds(
     one becomes the last one. gamma: correct the luma plane before the conversion to RGB. convert: applied to each
     frame as soon as it is decoded, so that the frames of a long clip are not in memory together; its second argument is
     the camera's own JPEG of the frame, or None. sampling: 'timestamp' or 'legacy_r1', whose "seconds" are the numbers
-    of the files that ffmpeg's `-r 1` writes.
+    of the files that ffmpeg's `-r 1` writes. filters: of libav (name, arguments), applied to each frame of a video
+    before gamma.
     Raises ClipError if the clip cannot be decoded, ValueError if `seconds` is empty.
     """
-    return _decode(path, seconds, SAMPLINGS[sampling], _Frames(gamma, convert))
+    return _decode(path, seconds, SAMPLINGS[sampling], _Frames(gamma, convert, filters))
 
 
 class RatedFrames(NamedTuple):
@@ -155,8 +157,14 @@ class _NothingAsked(ValueError):
 class _Frames:
     """Converts frames to RGB and collects them by second."""
 
-    def __init__(self, gamma: bool, convert: Callable[[np.ndarray, bytes | None], Any] | None):
+    def __init__(
+        self,
+        gamma: bool,
+        convert: Callable[[np.ndarray, bytes | None], Any] | None,
+        filters: Sequence[tuple[str, str | None]] = (),
+    ):
         self._gamma = gamma
+        self._filters = filters
         self._convert = convert
         self.clear()
 
@@ -165,10 +173,11 @@ class _Frames:
         self.by_second: dict[int, Any] = {}
         self.damaged_s: set[int] = set()
         self.size_px = (0, 0)
-        self._to_rgb = Converter(self._gamma)
+        self._to_rgb = Converter(self._gamma, self._filters)
 
     def add(self, frame: av.VideoFrame, seconds: Iterable[int], damaged: bool, packet: bytes | None = None) -> None:
-        use_packet = packet is not None and self._convert and not self._gamma and not damaged
+        changed = self._gamma or self._filters or damaged
+        use_packet = packet is not None and self._convert and not changed
         jpeg = camera_jpeg.stored_jpeg(packet, frame) if use_packet else None
         self._add(self._to_rgb(frame), jpeg, seconds)
         self.damaged_s.update(seconds if damaged else ())

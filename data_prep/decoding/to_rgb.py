@@ -4,6 +4,7 @@ PyAV's `reformat` places the chroma of interlaced and of 10-bit pictures differe
 """
 
 import math
+from collections.abc import Sequence
 
 import av
 import numpy as np
@@ -16,8 +17,9 @@ _TO_RGB = (('scale', None), ('format', 'rgb24'))
 class Converter:
     """Converts the pictures of one clip. Keeps the filters of the latest kind of picture."""
 
-    def __init__(self, gamma: bool):
+    def __init__(self, gamma: bool, filters: Sequence[tuple[str, str | None]] = ()):
         self._gamma = gamma
+        self._filters = filters  # (name, arguments), before gamma
         self._kind = None
         self._graph = None
 
@@ -39,7 +41,7 @@ class Converter:
         )
         # libav inserts the conversions. Their places depend on the order in which filters are added, which is that of
         # the program: first the filters of its command line (`null` stands for `fps`), then the input, then the output.
-        asked = [('null', None), *([('format', EQ_FORMATS), GAMMA_LUT] if self._gamma else [])]
+        asked = [('null', None), *self._filters, *([('format', EQ_FORMATS), GAMMA_LUT] if self._gamma else [])]
         middle, start, end, rgb = (
             [graph.add(name, arguments) for name, arguments in filters]
             for filters in (asked, [('buffer', source), *turn], [('buffersink', None)], [('format', 'rgb24')])

@@ -1,24 +1,23 @@
 """The one function that turns a clip into records. Local worker processes and Apache Beam's workers call it."""
 
-import io
+import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from data_prep.archive import is_photo, local_copy
 from data_prep.decoding import exposure
 from data_prep.decoding.container import ClipError
 from data_prep.decoding.damage import Doubt, find_doubt
 from data_prep.decoding.decode import ClipInfo, decode_seconds
+from data_prep.enhance.clip import make_enhancer
+from data_prep.enhance.spec import Enhancement
 from data_prep.records import Record
 from data_prep.windows import stored_seconds
+from data_prep.workers.stored_frame import StoredFrame, StreamEncoder
 
-JPEG_QUALITY = 92  # loses as much as the original's files (ffmpeg's -q:v 1): bench/data_prep.py
-MOST_DOWN_WIDTH_PX = 640  # width of a `down` frame that is scaled here because no downsampled clip exists
 GAMMAS = ('auto', 'always', 'never')
-_MOST_RECORD_BYTES = 512 << 20  # of both streams; a TFRecord example and a worker's memory cannot hold 2 GB
 
 
 class Mate(NamedTuple):
@@ -50,6 +49,7 @@ class ClipTask(NamedTuple):
     park: str = ''
     sampling: str = 'timestamp'  # of the `full` stream; the original cuts its `down` frames always by timestamp
     gamma: str = 'auto'  # or 'always', 'never'
+    enhance: Enhancement | None = None  # of the `full` stream, if the clip is small enough
     mates: Sequence[Mate] = ()  # of a photo
 
     def paths(self) -> list[str]:
@@ -63,23 +63,21 @@ class ClipRecords(NamedTuple):
     doubts: dict[str, Doubt]  # by stream
     n_left_out: int  # targets at seconds that cannot be used
     outside: str  # boxes outside the picture, which are left out while their targets stay; '' without any
-
-
-class _Frame(NamedTuple):
-    jpeg: bytes
-    white_fraction: float
-    size_px: tuple[int, int]  # height, width
+    enhanced: str | None = None  # how the `full` frames were enhanced, '' if not at all; None: nobody asked
 
 
 class _Stream(NamedTuple):
     info: ClipInfo
-    frames: dict[int, _Frame]  # by second
+    frames: dict[int, StoredFrame]  # by second
     stale: frozenset[int] | None = None  # of a photo: the seconds whose photo cannot be read; None: a video
+    decoded: dict[int, bytes] | None = None  # of an enhanced clip: a hash of each frame as it was decoded
 
     def doubt(self, times_s: Sequence[int]) -> Doubt:
         if self.stale is not None:
             return find_doubt(self.info, {}, times_s)._replace(stale=self.stale)
-        return find_doubt(self.info, {second: frame.jpeg for second, frame in self.frames.items()}, times_s)
+        # Two frames of an empty place may become equal by being enhanced.
+        contents = self.decoded or {second: frame.jpeg for second, frame in self.frames.items()}
+        return find_doubt(self.info, contents, times_s)
 
     def seconds(self, target_times_s: Sequence[int]) -> list[int]:
         """Returns the seconds that the windows of the targets require."""
@@ -91,8 +89,9 @@ def make_records(task: ClipTask) -> ClipRecords:
 
     If only one copy exists, it serves both streams, and `down` is scaled to a width of at most 640 px. Overexposure is
     judged on the `down` frames of the target seconds, or of fixed seconds if no targets are given. If one frame is
-    white, the whole `full` stream is gamma corrected, `down` never (Ivanov 2021, section 4). Targets are left out if
-    either copy is damaged at their second, or if they are more than 1 s past its end.
+    white, the whole `full` stream is gamma corrected, `down` never (Ivanov 2021, section 4). If the full copy is small
+    enough for task.enhance, the `full` stream is enhanced. Targets are left out if either copy is damaged at their
+    second, or if they are more than 1 s past its end.
     A photo is a clip with the second 0. Its frames are the photos of its burst around it, at the seconds of task.mates;
     in the place of a photo that cannot be read stands the next one on the way to second 0.
     Raises ClipError if a copy cannot be decoded, ValueError if no path is given.
@@ -106,8 +105,9 @@ def make_records(task: ClipTask) -> ClipRecords:
         doubts = {'down': down.doubt(times_s)}
         white_fraction = _white_fraction(task, down, doubts['down'].unusable())
         gamma = task.gamma == 'always' or (task.gamma == 'auto' and exposure.clip_is_overexposed([white_fraction]))
-        if full is None or gamma:
-            full = _decode_full(task, gamma)
+        enhancement = _enhancement(task, down.info)
+        if full is None or gamma or enhancement:
+            full = _decode_full(task, gamma, enhancement)
     doubts['full'] = full.doubt(times_s)
     unusable = doubts['down'].unusable() | doubts['full'].unusable()
     kept = [i for i, time_s in enumerate(times_s) if time_s not in unusable]
@@ -116,7 +116,8 @@ def make_records(task: ClipTask) -> ClipRecords:
     shared |= {'white_fraction': white_fraction, 'gamma': gamma}
     streams = {'down': down, 'full': full} if kept else {}
     records = {name: _record(task, stream, shared) for name, stream in streams.items()}
-    return ClipRecords(records, doubts, len(times_s) - len(kept), outside)
+    enhanced = None if task.enhance is None else str(enhancement or '')
+    return ClipRecords(records, doubts, len(times_s) - len(kept), outside, enhanced)
 
 
 def _times(task: ClipTask, last_s: int) -> Sequence[int]:
@@ -126,7 +127,7 @@ def _times(task: ClipTask, last_s: int) -> Sequence[int]:
 def _decode_down(task: ClipTask) -> tuple[_Stream, _Stream | None]:
     """Returns the `down` stream, and the uncorrected `full` stream if it comes from the same pictures, else None."""
     one_copy = task.down_path is None or task.full_path is None
-    encoder = _Encoder(shrink=task.down_path is None, whole=one_copy and task.sampling == 'timestamp')
+    encoder = StreamEncoder(shrink=task.down_path is None, whole=one_copy and task.sampling == 'timestamp')
 
     def chosen(last_s: int) -> set[int]:
         judged = exposure.fixed_seconds(last_s) if task.target_time_s is None else ()
@@ -142,25 +143,44 @@ def _decode_down(task: ClipTask) -> tuple[_Stream, _Stream | None]:
     return down, full if encoder.whole else None
 
 
-def _decode_full(task: ClipTask, gamma: bool) -> _Stream:
-    encoder = _Encoder(shrink=False, whole=False)
+def _enhancement(task: ClipTask, down: ClipInfo) -> Enhancement | None:
+    """Returns how the `full` stream is enhanced, None if it is not. down: of the copy that the `down` frames are from.
+
+    A photo is never enhanced.
+    """
+    if task.enhance is None or is_photo(task.video_id):
+        return None
+    one_copy = task.down_path is None or task.full_path is None
+    full = down if one_copy else decode_seconds(task.full_path, [0])[0]
+    return task.enhance if task.enhance.applies_to(full.width_px) else None
+
+
+def _decode_full(task: ClipTask, gamma: bool, enhancement: Enhancement | None = None) -> _Stream:
+    encoder = StreamEncoder(shrink=False, whole=False)
     if is_photo(task.video_id):
         info, pairs, stale = _decode_burst(task, task.full_path is None, gamma, encoder)
-    else:
-        info, pairs = decode_seconds(
-            task.full_path or task.down_path,
-            lambda last_s: stored_seconds(_times(task, last_s), last_s),
-            gamma,
-            encoder,
-            task.sampling,
-        )
-        stale = None
-    return _Stream(info, {second: frame for second, (frame, _) in pairs.items()}, stale)
+        return _Stream(info, {second: frame for second, (frame, _) in pairs.items()}, stale)
+    path = task.full_path or task.down_path
+
+    def wanted(last_s: int) -> list[int]:
+        return stored_seconds(_times(task, last_s), last_s)
+
+    if enhancement is None:
+        info, pairs = decode_seconds(path, wanted, gamma, encoder, task.sampling)
+        return _Stream(info, {second: frame for second, (frame, _) in pairs.items()})
+    enhancer = make_enhancer(path, wanted, enhancement, gamma, task.sampling)
+
+    def convert(rgb: np.ndarray, _: bytes | None) -> tuple[StoredFrame, bytes]:
+        return encoder(enhancer.improve(rgb), None)[0], hashlib.sha256(rgb).digest()
+
+    info, both = decode_seconds(path, wanted, gamma, convert, task.sampling, enhancer.filters)
+    frames = {second: frame for second, (frame, _) in both.items()}
+    return _Stream(info, frames, decoded={second: digest for second, (_, digest) in both.items()})
 
 
 def _decode_burst(
-    task: ClipTask, down: bool, gamma: bool, encoder: '_Encoder'
-) -> tuple[ClipInfo, dict[int, tuple[_Frame, _Frame | None]], frozenset[int]]:
+    task: ClipTask, down: bool, gamma: bool, encoder: 'StreamEncoder'
+) -> tuple[ClipInfo, dict[int, tuple[StoredFrame, StoredFrame | None]], frozenset[int]]:
     """Returns the ClipInfo of a photo, the encoded photos of its window by second, and the seconds without a photo.
 
     Such a second has the next photo on the way to second 0. down: of the downsampled copies, else of the full ones.
@@ -245,44 +265,3 @@ def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:
         frame_rate=stream.info.frame_rate,
         **shared,
     )
-
-
-class _Encoder:
-    """Encodes rgb [H, W, 3] uint8, or takes the camera's own JPEG of it. Returns the `down` and the `full` frame.
-
-    shrink: scale the `down` frame. whole: also return the `full` frame, else None in its place.
-    """
-
-    def __init__(self, shrink: bool, whole: bool):
-        self.whole = whole
-        self._shrink = shrink
-        self._n_bytes = 0
-
-    def __call__(self, rgb: np.ndarray, jpeg: bytes | None) -> tuple[_Frame, _Frame | None]:
-        if not self._shrink or rgb.shape[1] <= MOST_DOWN_WIDTH_PX:
-            frame = self._frame(rgb, jpeg)
-            return frame, frame if self.whole else None
-        picture = Image.fromarray(rgb)
-        down = _shrunk(picture)
-        return self._frame(np.asarray(down), None, down), self._frame(rgb, jpeg, picture) if self.whole else None
-
-    def _frame(self, rgb: np.ndarray, jpeg: bytes | None, picture: Image.Image | None = None) -> _Frame:
-        """Returns a stored frame. picture: the same as rgb, if it exists already."""
-        if jpeg is None:
-            file = io.BytesIO()
-            # 4:2:0 like the clips: chroma at full size would store interpolated values.
-            (picture or Image.fromarray(rgb)).save(file, 'JPEG', quality=JPEG_QUALITY, subsampling='4:2:0')
-            jpeg = file.getvalue()
-        self._n_bytes += len(jpeg)
-        if self._n_bytes > _MOST_RECORD_BYTES:
-            raise ClipError(f'its frames fill more than {_MOST_RECORD_BYTES >> 20} MB; cut the clip into shorter clips')
-        return _Frame(jpeg, exposure.white_fraction(rgb), rgb.shape[:2])
-
-
-def _shrunk(picture: Image.Image) -> Image.Image:
-    """Returns the picture MOST_DOWN_WIDTH_PX wide. Each pixel is the mean of the pixels that it replaces."""
-    factor, rest = divmod(picture.width, MOST_DOWN_WIDTH_PX)
-    if not rest and not picture.height % factor:  # whole pixels: faster, and rounded once
-        return picture.reduce(factor)
-    height_px = max(1, round(picture.height * MOST_DOWN_WIDTH_PX / picture.width))
-    return picture.resize((MOST_DOWN_WIDTH_PX, height_px), Image.Resampling.BOX)

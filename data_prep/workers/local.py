@@ -90,6 +90,8 @@ def _outcome(video_id: str, made: ClipRecords) -> Outcome:
     same = texts['down'] == texts['full']
     doubtful = texts['full'] if same else '; '.join(f'{stream}: {text}' for stream, text in texts.items() if text)
     row = clip_row(made.records['full'], doubtful) if made.records else None
+    if row and made.enhanced is not None:
+        row['enhanced'] = made.enhanced
     left_out = [f'{made.n_left_out} targets left out'] if made.n_left_out else []
     if left_out or any(doubt.concerns_all() for doubt in made.doubts.values()):
         return Outcome(video_id, row, ('damage', '; '.join(filter(None, [*left_out, doubtful, made.outside]))))

@@ -104,3 +104,35 @@ def test_members_of_today_are_computed_in_their_float16(tmp_path):
     content['model']['dtype'] = read = 'float16'
     config.write_text(json.dumps(content))
     assert {member.config.model.dtype for member in members.find_members(tmp_path) if member.recipe == TWO} == {read}
+
+
+AUTO = 'deblock,fuse,upscale,sharpen,below=640,to=640'
+NETWORK = 'upscale,network=0123456789ab,below=640,to=640'
+
+
+@pytest.mark.parametrize(
+    ('texts', 'asked', 'expected'),
+    [
+        (('', ''), None, 'off'),
+        (('', ''), 'off', 'off'),
+        ((AUTO, AUTO), None, AUTO),
+        ((AUTO, AUTO), 'auto', 'auto'),
+        ((AUTO, AUTO), 'off', 'differs from the records of the members, which were made with deblock'),
+        (('', ''), 'auto', 'differs from the records of the members, which were made with off'),
+        ((AUTO, ''), None, 'full-a2p50-f7s1/fold_0 was trained on records with --enhance=off, full-a1'),
+        ((NETWORK, NETWORK), None, 'give --enhance with the file of this network'),
+    ],
+)
+def test_clips_are_enhanced_as_the_records_of_the_members(tmp_path, texts, asked, expected):
+    found = members.find_members(write_runs(tmp_path, recipes=('full-a1p50-f7s1', 'full-a2p50-f7s1')))[::2]
+    found = [member._replace(enhance=text) for member, text in zip(found, texts, strict=True)]
+    for member in found:
+        member.config.data.stream = 'full'
+    if ' ' in expected:
+        with pytest.raises(ValueError, match=expected):
+            members.choose_enhancement(found, asked)
+    else:
+        assert members.choose_enhancement(found, asked) == expected
+    for member in found:
+        member.config.data.stream = 'down'  # these see no enhanced frames
+    assert members.choose_enhancement(found, None) == 'off'

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from chimp_jax.clip_stream import Streamed
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.ground import GroundEstimates
 from chimp_jax.commands.estimating.inputs import NO_FOLDER, Inputs, Trained
@@ -15,6 +14,8 @@ from chimp_jax.ensemble.prediction_tables import recipe_means
 from chimp_jax.field import corrections, estimates, flags
 from chimp_jax.field.calibration import calibrate, fusion, ground_rows, grounds
 from chimp_jax.stations.correction import ASSUMED_ERRORS
+from chimp_jax.streamed.results import Streamed
+from chimp_jax.streamed.saved import SavedStream
 from data_prep.plan import Plan
 from data_prep.workers.clip_record import ClipTask
 
@@ -42,7 +43,7 @@ class Estimating(NamedTuple):
 def estimate_distances(
     request: EstimateRequest,
     inputs: Inputs,
-    streamed: Streamed,
+    streamed: Streamed | SavedStream,
     plan: Plan,
     tasks: list[ClipTask],
     ground: GroundEstimates | None,
@@ -75,7 +76,7 @@ def estimate_distances(
 def _pieces(
     request: EstimateRequest,
     inputs: Inputs,
-    streamed: Streamed,
+    streamed: Streamed | SavedStream,
     plan: Plan,
     tasks: list[ClipTask],
     estimate: Callable[[Streamed], estimates.Estimated],
@@ -120,13 +121,13 @@ def estimate_by_members(
 
 
 def calibrate_members(
-    inputs: Inputs, trained: Trained, streamed: Streamed, ground: GroundEstimates | None
+    inputs: Inputs, trained: Trained, streamed: Streamed | SavedStream, ground: GroundEstimates | None
 ) -> Calibrated:
     """Fits the corrections of the members' estimates on the known distances."""
     if inputs.known is None:
         return Calibrated(None, None)
     known = usable_known(inputs, ground)
-    part = estimates.results_of_clips(streamed, known['video_id'])
+    part = streamed.of_clips([*known['video_id']])
     rows = _with_feet(part.rows).assign(distance=trained.combined.distance(part.answers()).to_numpy())
     matched, notes = calibrate.match_known(rows, known)
     for note in notes:

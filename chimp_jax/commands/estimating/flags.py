@@ -24,6 +24,7 @@ MIN_RATE, MAX_RATE = 0.1, 30.0  # frames per second of --detect
 
 DETECT = 'finds the animals with the detector of `chimp-distance fetch detector`; their seconds are the targets'
 DETECTOR_EVERY = 'seconds between the frames of the detector, if its file does not list them but holds all detections'
+ENHANCE = "of clips of low resolution, as data_prep.build; by default that of the members' records"
 EVERY_SECOND = 'states that an animal is in view in every second of every clip; for formats without --detections'
 OTHERS_EMPTY = 'states that a person watched all clips: a second that --targets does not list has no animal'
 REDRAWS = 'M flat files with redraws of the true distances: distance.R then knows the error of the distances'
@@ -39,6 +40,7 @@ class EstimateRequest:
     out: str
     every_s: int | None  # None: 1
     burst_gap_s: float  # of photos
+    enhance: str | None  # of clips of low resolution; None: as the records of the members
     detect: bool
     detect_rate: float  # frames per second
     detections: str | None
@@ -223,6 +225,7 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
     add('--out', required=True, help='folder for the results')
     add('--every', type=int, dest='every_s', help='seconds between the targets (default: 1)')
     add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=2.0, metavar='S', help=BURST_GAP)
+    add('--enhance', help=ENHANCE)
     add('--detect', action='store_true', help=DETECT)
     add('--detect_rate', '--detect-rate', type=float, default=2.0, metavar='N', help='frames per second (default: 2)')
     add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the seconds with an animal are the targets')

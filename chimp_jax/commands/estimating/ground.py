@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from chimp_jax.clip_stream import Streamed
 from chimp_jax.commands.estimating.animals import read_detected
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.inputs import Inputs
@@ -15,6 +14,7 @@ from chimp_jax.ensemble.prediction_tables import BOX, KEY
 from chimp_jax.field.calibration import boxes, ground_rows, grounds, known_points
 from chimp_jax.looks import ClipLook
 from chimp_jax.stations import movement
+from chimp_jax.streamed.results import Streamed
 from data_prep.inputs.labels import Problem
 from data_prep.plan import Plan
 

@@ -20,6 +20,7 @@ from chimp_jax.field.intervals import Intervals
 from chimp_jax.field.label_tables import keyed, named
 from chimp_jax.field.true_distance import LabelledEstimates, check_enough
 from data_prep.archive import Archive
+from data_prep.enhance.spec import OFF
 from data_prep.inputs.categories import read_species, split_names
 from data_prep.inputs.known_seconds import KnownSeconds, find_known_seconds
 from data_prep.inputs.labels import Problem
@@ -35,6 +36,7 @@ class Trained(NamedTuple):
 
     members: list[members.Member]
     combined: combining.Combined
+    enhance: str  # of the `full` frames that the members see
     oof: out_of_fold.OutOfFold | None  # None if the members have no OOF predictions
     intervals: Intervals | None  # None if oof is
 
@@ -129,7 +131,8 @@ def read_trained(request: EstimateRequest) -> Trained:
     if combined.oof is not None:
         estimate_m, label_m = combined.combination.apply(combined.oof), combined.labels.to_numpy(float)
         oof = out_of_fold.make_out_of_fold(found, combined.oof, estimate_m, label_m)
-    return Trained(found, combined, oof, None if oof is None else oof.fit_intervals(request.coverage))
+    enhance = members.choose_enhancement(found, request.enhance)
+    return Trained(found, combined, enhance, oof, None if oof is None else oof.fit_intervals(request.coverage))
 
 
 def read_known(request: EstimateRequest, inputs: Inputs) -> Known:
@@ -165,11 +168,12 @@ def _told(problems: list[Problem]) -> str:
     return named([f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in problems])
 
 
-def targets_job(request: EstimateRequest) -> Job:
+def targets_job(request: EstimateRequest, enhance: str = OFF) -> Job:
     """Returns what to read the targets from. Raises ValueError if a flag has an impossible value."""
     return Job(
         out=request.out,
         clips_full=(request.clips,),
+        enhance=enhance,
         tables=request.targets,
         with_distances=False,
         detections=request.detector_file,

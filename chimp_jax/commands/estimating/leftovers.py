@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from etils import epath
 
-from chimp_jax.clip_stream import CLIPS, ROWS, find_answered, names_request, places_of
 from chimp_jax.members import Member
+from chimp_jax.streamed.saved import CLIPS, ROWS, find_answered, places_of, request_of
 from data_prep.files import read_json, remove_unfinished
 from data_prep.workers.clip_record import ClipTask
 
@@ -25,7 +25,7 @@ def remove_leftovers(out, tasks: Sequence[ClipTask], members: Sequence[Member]) 
         n_removed += remove_unfinished(epath.Path(out) / name)
     answered = find_answered(tasks, members, work)
     used = {(saved.folder, saved.batch) for results in answered.saved.values() for saved in results}
-    requests = {task.video_id: names_request(task) for task in tasks}
+    requests = {task.video_id: request_of(task) for task in tasks}
     for place, _ in places_of(work, members):
         whole = set()
         for path in place.glob(f'*{CLIPS}'):

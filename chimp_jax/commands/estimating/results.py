@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pandas as pd
 from etils import epath
 
-from chimp_jax.clip_stream import Streamed
 from chimp_jax.commands.estimating.distances import Checks, Estimating
 from chimp_jax.commands.estimating.flags import EstimateRequest
 from chimp_jax.commands.estimating.ground import GroundEstimates, pictures
@@ -23,6 +22,8 @@ from chimp_jax.field.rows.read import Pieces
 from chimp_jax.field.rows.write import is_in_parts, remove_rows, written_rows
 from chimp_jax.field.track_table import make_tracks
 from chimp_jax.looks import ClipLook
+from chimp_jax.streamed.results import Streamed
+from chimp_jax.streamed.saved import SavedStream
 from data_prep.files import write_json
 from data_prep.plan import Plan
 
@@ -32,7 +33,7 @@ GROUND_INTERVALS = 'from the known points of the station and the variation betwe
 def list_clips(
     inputs: Inputs,
     plan: Plan,
-    streamed: Streamed,
+    streamed: Streamed | SavedStream,
     looks: Mapping[str, ClipLook],
     ground: GroundEstimates | None,
     counts: RowCounts,
@@ -108,7 +109,7 @@ def write_results(
     looks: Mapping[str, ClipLook],
     followed: pd.DataFrame,
     ground: GroundEstimates | None,
-    streamed: Streamed,
+    streamed: Streamed | SavedStream,
     device: str | None,
     estimating: Estimating,
     snapshots: Snapshots | None,

@@ -28,7 +28,7 @@ def study(tmp_path_factory):
         'frames': Variant('Nine?', {'data.n_frames': 9}),
         'mixed': Variant('<b>Mixed?</b>', {'model.temporal': 'mean'}),
         'late': Variant('Late?', {'train.epochs': 30}),
-        'gamma_off': Variant('Gamma?', gamma='never'),
+        'gamma_off': Variant('Gamma?', build='gamma=never'),
     }
     folder = tmp_path_factory.mktemp('ablation')
     (folder / 'data').mkdir()
@@ -183,7 +183,7 @@ def test_the_shipped_variants_change_fields_that_exist(module, tmp_path):
     assert shipped.base.recipe == 'down-a1p80-f9s2'
     shipped = make_study(*read_config_file(module.__file__), [], 1, tmp_path)
     for name, variant in shipped.variants.items():
-        assert variant.question.endswith(('?', '.')) and (variant.changes or variant.tta or variant.gamma)
+        assert variant.question.endswith(('?', '.')) and (variant.changes or variant.tta or variant.build)
         for field, value in variant.changes.items():
             section, leaf = field.split('.')
             assert shipped.base[section][leaf] != value, f'{name} changes nothing'

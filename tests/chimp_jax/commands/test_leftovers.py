@@ -10,6 +10,7 @@ from chimp_jax import clip_stream
 from chimp_jax.commands.estimating.leftovers import remove_leftovers
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import identities
+from chimp_jax.streamed.saved import find_answered, request_of
 from data_prep.files import fingerprint
 from data_prep.workers.clip_record import ClipTask
 
@@ -31,7 +32,8 @@ def task(out, every_s=1):
 def save(out, batch, one, files, lost_runs=0):
     """Writes the results of a batch of one clip."""
     write_table(out / 'work' / 'm' / f'{batch}.rows.parquet', pd.DataFrame({'video_id': ['a.mp4']}))
-    clip = {'video_id': 'a.mp4', 'request': clip_stream.names_request(one), 'files': files, 'problem': ''}
+    clip = {'video_id': 'a.mp4', 'request': request_of(one), 'files': files}
+    clip |= dict.fromkeys(('site', 'duration_s', 'gamma', 'white_fraction', 'problem'))
     (out / 'work' / 'm' / f'{batch}.clips.json').write_text(json.dumps([clip | {'lost_runs': lost_runs}]))
 
 
@@ -60,15 +62,15 @@ def test_superseded_predictions_are_removed_and_those_of_other_requests_stay(out
 def test_a_lost_clip_is_due_until_another_run_has_answered_it(out):
     now = fingerprint([out / 'a.mp4'])
     save(out, 'first', task(out), now, lost_runs=1)
-    answered = clip_stream.find_answered([task(out)], [MEMBER], out / 'work')
+    answered = find_answered([task(out)], [MEMBER], out / 'work')
     due = answered.due(retry=False)
     assert due == {'a.mp4': 1}
     (batch,) = clip_stream.plan_batches([task(out)], [MEMBER], answered, due)
     assert batch.lost_runs == (('a.mp4', 1),)
     save(out, 'second', task(out), now, lost_runs=2)
-    answered = clip_stream.find_answered([task(out)], [MEMBER], out / 'work')
+    answered = find_answered([task(out)], [MEMBER], out / 'work')
     assert answered.due(retry=False) == {} and answered.due(retry=True) == {'a.mp4': 2}
     assert clip_stream.plan_batches([task(out)], [MEMBER], answered, due) == []  # an engine asks again within a run
     save(out, 'third', task(out), now)
-    answered = clip_stream.find_answered([task(out)], [MEMBER], out / 'work')
+    answered = find_answered([task(out)], [MEMBER], out / 'work')
     assert [saved.batch for saved in answered.saved['a.mp4']] == ['third'] and answered.due(retry=True) == {}

@@ -6,8 +6,8 @@ import pytest
 import small_workers
 from run_estimate import estimate
 
-from chimp_jax import clip_stream
 from chimp_jax.engines import same_code
+from chimp_jax.streamed import saved
 from data_prep import lock
 from data_prep.workers import beam
 
@@ -31,7 +31,7 @@ def test_records_give_the_bytes_of_one_machine(data, here, run_score, tmp_path):
 def test_refused_batches_are_told_in_a_line_and_answers_stay(data, here, tmp_path, monkeypatch, capsys):
     out, hidden = tmp_path / 'out', tmp_path / 'hidden'
     shutil.copytree(here / 'estimate', out)
-    lost, *kept = sorted((out / 'work').glob(f'*/*{clip_stream.CLIPS}'))
+    lost, *kept = sorted((out / 'work').glob(f'*/*{saved.CLIPS}'))
     lost.unlink()
     before = {path: path.stat().st_mtime_ns for path in kept}
 

@@ -2,12 +2,16 @@
 
 import argparse
 import pickle
+import time
 
 import pytest
+from etils import epath
 
 from chimp_jax.commands import entry
-from chimp_jax.engines import same_code, worker
-from chimp_jax.engines.engine import Engine, choose_engine, run_pieces
+from chimp_jax.engines import counting, same_code, worker
+from chimp_jax.engines.counting import Counts
+from chimp_jax.engines.engine import Engine, EngineJob, choose_engine, run_pieces
+from data_prep import progress
 from data_prep.workers.guard import WorkerError
 
 SAVE = f'{__name__}:save'
@@ -26,7 +30,15 @@ def pending(folder, numbers):
 
 
 def run(folder, numbers, do):
-    run_pieces(Engine('cluster', do), SAVE, folder, lambda: pending(folder, numbers), folder / 'work', 'numbers')
+    counts = Counts(
+        'numbers', None, lambda number: (1, 1.0), lambda asked: {i for i, n in enumerate(asked) if n not in left(asked)}
+    )
+
+    def left(asked):
+        return pending(folder, asked)
+
+    job = EngineJob('numbers', SAVE, folder, epath.Path(folder / 'work'), lambda: pending(folder, numbers), counts)
+    run_pieces(Engine('cluster', do), job)
 
 
 def test_an_engine_that_loses_a_worker_is_started_again_for_what_is_left(tmp_path):
@@ -49,6 +61,25 @@ def test_an_engine_that_does_nothing_fails_with_its_last_line(tmp_path):
 
     with pytest.raises(WorkerError, match='^cluster did none of 2 numbers: no worker can be reached$'):
         run(tmp_path, [1, 2], fails)
+
+
+def test_the_progress_line_counts_results_of_other_machines(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(counting, 'POLL_S', 0.01)
+    monkeypatch.setattr(progress, 'SECONDS_BETWEEN_LINES', 0.0)
+
+    def slowly(work, pieces):
+        for piece in pieces:
+            worker.do_pieces(work, [piece])
+            until, wanted = time.monotonic() + 60, f'number {pickle.loads(piece) - 9} of 3'
+            while wanted not in ''.join(said) and time.monotonic() < until:
+                time.sleep(0.01)
+                said.append(capsys.readouterr().out)
+
+    said = []
+    run(tmp_path, range(10, 13), slowly)
+    told = ''.join(said)
+    assert [told.count(f'number {n} of 3') > 0 for n in (1, 2, 3)] == [True] * 3
+    assert 'number 3 of 3, 100 %, done in ' in told
 
 
 def test_refused_pieces_are_told_and_the_others_are_saved(tmp_path):

@@ -12,7 +12,7 @@ from data_prep.workers.guard import WorkerError
 
 
 def run(folder, key: bytes) -> processes._Run:
-    return processes._Run(folder, 1, 2, itertools.count(), key)
+    return processes._Run(folder, 1, 2, itertools.count(), key, set())
 
 
 def test_a_signature_is_the_hmac_of_the_content(tmp_path):

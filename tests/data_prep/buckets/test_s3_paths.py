@@ -105,10 +105,10 @@ def test_failures_are_one_line(server, tmp_path):
     assert 'check the network and AWS_ENDPOINT_URL; correct this and run the same command again' in silent.stderr
 
 
-def test_results_are_not_written_to_s3(capsys):
+def test_records_are_not_written_to_s3(capsys):
     assert build.main(['--clips_full', 'clips', '--out', 's3://bucket/out']) == 1
     assert capsys.readouterr().err == (
-        'build failed: --out s3://bucket/out: results cannot be written to S3; give a local folder or gs://\n'
+        'build failed: --out s3://bucket/out: TensorFlow cannot write records to S3; give a local folder or gs://\n'
     )
 
 
@@ -124,5 +124,5 @@ def test_missing_packages(monkeypatch, absent):
     with pytest.raises(ValueError, match=message[absent].replace('[', r'\[')):
         s3_paths.connect(paths)
     before = dict(os.environ)
-    s3_paths.connect(['clips', None, 'gs://c/d'], out='gs://c/out')  # needs nothing
+    s3_paths.connect(['clips', None], records='out')  # needs nothing
     assert dict(os.environ) == before

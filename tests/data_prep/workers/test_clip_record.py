@@ -7,9 +7,9 @@ from PIL import Image
 
 from data_prep.decoding.container import ClipError
 from data_prep.records import Record
-from data_prep.workers import clip_record
 from data_prep.workers.clip_record import ClipTask, make_records
 from data_prep.workers.local import store_clip
+from data_prep.workers.stored_frame import shrunk
 
 
 def make(video_id, down_path, full_path, target_time_s=None, target_distance_m=None, **more):
@@ -94,7 +94,7 @@ def test_one_copy_serves_both_streams(tmp_path):
 @pytest.mark.parametrize('factor', [2, 3])
 def test_a_shrunk_picture_is_the_mean_of_its_pixels(factor):
     rgb = np.random.default_rng(0).integers(0, 256, (factor * 300, factor * 640, 3), dtype=np.uint8)
-    found = np.asarray(clip_record._shrunk(Image.fromarray(rgb)), float)
+    found = np.asarray(shrunk(Image.fromarray(rgb)), float)
     mean = rgb.reshape(300, factor, 640, factor, 3).mean((1, 3))
     assert np.abs(found - mean).max() <= 0.6  # rounded once
 
@@ -102,7 +102,7 @@ def test_a_shrunk_picture_is_the_mean_of_its_pixels(factor):
 @pytest.mark.parametrize(('width', 'height', 'rows'), [(1280, 721, 360), (1600, 900, 360), (5000, 3, 1)])
 def test_a_picture_is_shrunk_by_a_broken_factor(width, height, rows):
     ramp = np.linspace(0, 255, width).round().astype(np.uint8)
-    found = np.asarray(clip_record._shrunk(Image.fromarray(np.broadcast_to(ramp[:, None], (height, width, 3)).copy())))
+    found = np.asarray(shrunk(Image.fromarray(np.broadcast_to(ramp[:, None], (height, width, 3)).copy())))
     assert found.shape == (rows, 640, 3)
     centres = (np.arange(640) + 0.5) * width / 640 - 0.5
     assert np.abs(found - (centres * 255 / (width - 1))[:, None]).max() <= 1.1

@@ -1,0 +1,70 @@
+"""What `--enhance` asks for: the steps, the width below which a clip is enhanced, and the width that it gets."""
+
+import re
+from dataclasses import dataclass
+
+from etils import epath
+
+from data_prep.enhance.network import read_network
+from data_prep.files import sha256
+
+OFF, AUTO = 'off', 'auto'
+STEPS = ('deblock', 'denoise', 'fuse', 'upscale', 'sharpen')  # in the order in which they are applied
+AUTO_STEPS = ('deblock', 'fuse', 'upscale', 'sharpen')  # docs/ablations.md has the measurement
+FORM = 'off, auto, or steps such as deblock,denoise,fuse,upscale,sharpen,network=FILE,below=640,to=640'
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """How the clips of less than `below_px` pixels in width are enhanced. Its repr names everything that counts."""
+
+    steps: tuple[str, ...] = AUTO_STEPS
+    below_px: int = 640
+    to_px: int = 640  # width after `upscale`
+    network: str = ''  # file of chimp_jax.enhance, local or gs://, used by `upscale`; '': Lanczos alone
+    network_sha256: str = ''
+
+    def applies_to(self, width_px: int) -> bool:
+        return width_px < self.below_px
+
+    def __str__(self) -> str:
+        network = [f'network={self.network_sha256[:12]}'] if self.network else []
+        return ','.join([*self.steps, *network, f'below={self.below_px}', f'to={self.to_px}'])
+
+
+def parse_enhancement(text: str) -> Enhancement | None:
+    """Returns what `--enhance` asks for, None for `off`. Reads the network's file to know its SHA-256.
+
+    Raises ValueError with the form for any other text.
+    """
+    if text == OFF:
+        return None
+    values, steps, digest = {'below': '640', 'to': '640', 'network': ''}, set(), ''
+    for part in filter(None, (part.strip() for part in text.split(','))):
+        name, equals, value = part.partition('=')
+        if equals and name in values and value:
+            values[name] = value
+        elif part == AUTO:
+            steps.update(AUTO_STEPS)
+        elif part in STEPS:
+            steps.add(part)
+        else:
+            raise ValueError(f'--enhance: {part!r} is no step; give {FORM}')
+    for name in ('below', 'to'):
+        if not re.fullmatch('[1-9][0-9]{1,4}', values[name]):
+            raise ValueError(f'--enhance: {name}={values[name]} must be a width of 10 to 99999 px')
+    if values['network']:
+        steps.add('upscale')
+        if not epath.Path(values['network']).exists():
+            raise ValueError(f'--enhance: {values["network"]} does not exist; make it with python -m chimp_jax.enhance')
+        digest = sha256(values['network'])
+        read_network(values['network'], digest)
+    if not steps:
+        raise ValueError(f'--enhance={text} has no step; give {FORM}')
+    return Enhancement(
+        steps=tuple(step for step in STEPS if step in steps),
+        below_px=int(values['below']),
+        to_px=int(values['to']),
+        network=values['network'],
+        network_sha256=digest,
+    )
