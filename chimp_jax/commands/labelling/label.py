@@ -4,8 +4,8 @@
     chimp-distance label CLIPS --out labels.csv --detect --calibrate known.csv --who Ama
 
 The command prints an address that works on this computer alone. The page shows a second of a clip. Type the distance
-and press Enter. Every answer is on the disk before the next second is shown. Run the same command again to resume, and with
-another --who to measure as another person; the command prints how well the persons agree.
+and press Enter. Every answer is on the disk before the next second is shown. Run the same command again to resume.
+With another --who another person measures; the command prints how well the persons agree.
 
 With --detect or --detections the page shows the boxes of the animals, and asks for seconds with an animal. With
 --members it asks for the seconds that teach most. Then the command first runs `chimp-distance estimate` into
@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f'{request.clips} holds no clip; give the folder with the clips')
     with hold(request.work):
         survey = make_survey(request, archive)
-        known, points = known_distances(request, archive)
+        known, points = points_of_table(request, archive)
         journal, frames = Journal(journal_path), FrameStore()
         hint = plan_line(survey)
         session = LabelSession(survey, journal, request.who, request.out, known, points, hint)
@@ -159,7 +159,7 @@ def make_survey(request: LabellingRequest, archive: Archive) -> LabelSurvey:
     return survey
 
 
-def known_distances(request: LabellingRequest, archive: Archive) -> tuple[tables.KnownTable, pd.DataFrame]:
+def points_of_table(request: LabellingRequest, archive: Archive) -> tuple[tables.KnownTable, pd.DataFrame]:
     """Returns the table of --calibrate as text, and its usable points in shares of the picture."""
     if request.calibrate is None:
         return tables.KnownTable(), pd.DataFrame(columns=COLUMNS)

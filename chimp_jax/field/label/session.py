@@ -206,7 +206,7 @@ class LabelSession:
         while len(self._upcoming) < N_AHEAD:
             number = len(own) + len(self._upcoming)
             chosen = self._shared(everyone, own) if number % SHARED_EVERY == SHARED_EVERY - 1 else None
-            chosen = chosen or self._best(own)
+            chosen = chosen or self._best(everyone)
             if chosen is None:
                 return
             self._upcoming.append(chosen)
@@ -215,19 +215,16 @@ class LabelSession:
         """Returns a target that another person answered and this one did not."""
         taken = {answer.target for answer in own} | {*self._upcoming, *self._later}
         others = (answer.target for answer in everyone if answer.who != self.who and answer.kind != SKIP)
-        return next((target for target in others if target not in taken and self._can_show(target)), None)
+        return next((target for target in others if target not in taken and target in self._existing), None)
 
-    def _can_show(self, target: Target) -> bool:
-        return target in self._existing
-
-    def _best(self, own: Sequence[Answer]) -> Target | None:
-        pending = [(*target, float('nan')) for target in (*self._upcoming, *self._later)]
-        asked = {answer.asked for answer in own} - {answer.target for answer in own}
-        rows = [(*answer.target, _or_nan(answer.distance_m)) for answer in own]
-        rows += [(*target, float('nan')) for target in asked] + pending
-        (index, *_) = [*next_targets(self.survey.candidates, as_answered(rows), 1), None]
-        if index is not None:
-            return self._targets[index]
+    def _best(self, everyone: Sequence[Answer]) -> Target | None:
+        """Returns the target to ask for next. Persons share the work: an answered target counts for all of them."""
+        rows = [(*one.target, _or_nan(one.distance_m)) for one in answers.joint_answers(everyone)]
+        pending = {answer.asked for answer in everyone} - {answer.target for answer in everyone}
+        rows += [(*target, float('nan')) for target in (*sorted(pending), *self._upcoming, *self._later)]
+        chosen = next_targets(self.survey.candidates, as_answered(rows), 1)
+        if len(chosen):
+            return self._targets[chosen[0]]
         return next((target for target in self._later if target not in self._upcoming), None)
 
 
