@@ -177,11 +177,11 @@ def plan_line(survey: LabelSurvey) -> str:
     stations_there = {clip.camera for clip in survey.clips}
     n = min(len(survey.candidates.clip), PER_STATION * len(stations_there))
     minutes = max(1, round(60 * n / PER_HOUR))
-    places = '1 station' if len(stations_there) == 1 else f'{len(stations_there)} stations'
     return (
-        f'With some practice a person gives about {PER_HOUR} answers an hour: {n} distances, {PER_STATION} for each of '
-        f'{places}, take about {minutes} minute{"" if minutes == 1 else "s"}. Stop at any time: every answer is saved.'
-    )
+        f'With some practice a person gives about {PER_HOUR} answers an hour: {n} distances, {PER_STATION} at each of '
+        f'{len(stations_there)} stations, take about {minutes} minute{"" if minutes == 1 else "s"}. Stop at any time: '
+        'every answer is saved.'
+    ).replace('each of 1 stations', 'the station')
 
 
 def summary_lines(progress: dict, out: str) -> list[str]:

@@ -66,7 +66,7 @@ def clips(tmp_path):
 
 def test_a_killed_server_loses_no_answer_and_the_same_command_resumes(clips, capsys):
     first = Running(clips, '--who', 'ama')
-    assert '20 distances, 10 for each of 2 stations, take about 4 minutes' in ''.join(first.lines)
+    assert '20 distances, 10 at each of 2 stations, take about 4 minutes' in ''.join(first.lines)
     target = first.ask('next')['target']
     for distance in (4.5, 6.0, 3.25):
         target = first.answer(target, distance)

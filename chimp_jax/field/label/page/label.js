@@ -121,6 +121,8 @@ function end(title, progress) {
   stop();
   for (const part of ['stage', 'panel', 'finish']) $(part).hidden = true;
   $('end').hidden = false;
+  $('station').textContent = document.title = 'Measure distances';
+  $('clip').textContent = '';
   $('end-title').textContent = title;
   const lines = [`${progress.all_distances} distances are in the table of labels.`, `You gave ${progress.answers} answers${
     progress.keys ? `, with ${progress.keys} keys each` : ''}${progress.per_hour ? `, at ${progress.per_hour} an hour` : ''}.`,
@@ -256,13 +258,13 @@ const KEYS = {x: DO.none, c: DO.unsure, s: DO.skip, n: DO.next, b: DO.before, u:
 // One action at a time: a second Enter while an answer travels must not answer the next target.
 async function run(act) {
   if (state.busy) return;
-  state.busy = true;
+  state.busy = $('distance').readOnly = true;
   try {
     await act();
   } catch (error) {
     say(error.message, true);
   } finally {
-    state.busy = false;
+    state.busy = $('distance').readOnly = false;
   }
 }
 

@@ -31,7 +31,7 @@ export function draw(svg, image, {lines = [], boxes = [], chosen = -1, cross = n
   });
   seen.forEach(line => { // far lines lie close together, so each label has its own column
     const column = 0.06 + 0.11 * line.number, row = line.left + (line.right - line.left) * column;
-    if (row > 0.02 && row < 0.99) add(svg, 'text', {x: x(column), y: y(row) + 4}, `${line.metres} m`);
+    if (row > 0.02 && row < 0.99) add(svg, 'text', {x: x(column), y: y(row) - 4}, `${line.metres} m`);
   });
   boxes.forEach(([, x1, y1, x2, y2, text], number) => {
     const at = {x: x(x1), y: y(y1), width: (x2 - x1) * area.width, height: (y2 - y1) * area.height};
