@@ -113,7 +113,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Check, estimate, serve, tell."""
-    options.who = tidy(getpass.getuser() if options.who is None else options.who)
+    options.who = tidy(_account() if options.who is None else options.who)
     request = LabellingRequest(**vars(options))
     journal_path = request.work / NAME
     if epath.Path(request.out).exists() and not journal_path.exists():
@@ -192,6 +192,13 @@ def summary_lines(progress: dict, out: str) -> list[str]:
         keys = f' Keys per answer: {progress["keys"]:g}.' if progress['keys'] else ''
         lines.append(f'You gave {progress["answers"]} answers, {progress["distances"]} of them distances.{speed}{keys}')
     return lines + progress['agreement']
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an account without a name, as in some containers
+        return 'person'
 
 
 def _serve(request: LabellingRequest, session: LabelSession, frames: FrameStore, hint: str) -> None:

@@ -139,7 +139,7 @@ def survey_estimates(archive: Archive, site: pd.Series, folder) -> LabelSurvey:
         spread_m=rows[_SPREAD].to_numpy(float),
         x=np.where(cut, np.nan, x),
         y=np.where(cut, np.nan, y),
-        confidence=np.full(len(rows), np.nan),
+        confidence=_confidences(folder, rows),
     )
     epochs = [epoch for station in (stations.stations if stations else ()) for epoch in station.epochs]
     points = tuple(point for epoch in epochs for point in epoch.known)
@@ -165,6 +165,18 @@ def _read_rows(path: epath.Path) -> pd.DataFrame:
     table = with_animal(read_table(path, [*SECOND, 'distance'], numbers=['time', *numbers]))
     found = {name: numbers_of(table, name, path) for name in numbers if name in table}
     return table.assign(time=seconds_of(table, path), **found)
+
+
+def _confidences(folder: epath.Path, rows: pd.DataFrame) -> np.ndarray:
+    """Returns the confidence of the best box of each row by boxes.csv, NaN if unknown."""
+    path = folder / status.BOXES
+    if not path.exists():
+        return np.full(len(rows), np.nan)
+    numbers = ['time_s', 'confidence']
+    table = with_animal(read_table(path, ['video_id', *numbers], numbers))
+    time = np.floor(numbers_of(table, 'time_s', path)).astype(int)
+    best = table.assign(time=time, confidence=numbers_of(table, 'confidence', path)).groupby(KEY)['confidence'].max()
+    return best.reindex(pd.MultiIndex.from_frame(rows[KEY])).to_numpy(float)
 
 
 def _durations(folder: epath.Path) -> dict[str, int]:

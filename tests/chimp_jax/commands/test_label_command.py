@@ -113,7 +113,12 @@ def test_the_flags_of_the_estimates_are_flags_of_estimate(tmp_path):
     from chimp_jax.commands import estimate
 
     parsed = EstimateRequest(**vars(estimate.make_parser().parse_args(request.estimate_flags())))
-    assert (parsed.members, parsed.detect, parsed.calibrate, parsed.deployments) == ('runs', True, 'known.csv', 'stations.csv')
+    assert (parsed.members, parsed.detect, parsed.calibrate, parsed.deployments) == (
+        'runs',
+        True,
+        'known.csv',
+        'stations.csv',
+    )
     assert parsed.out == str(tmp_path / 'labels.work' / 'estimates') and parsed.workers == 2
 
 
@@ -153,10 +158,19 @@ def test_labels_are_read_by_every_command_without_an_edit(estimated, capsys):
     names = archive.clips()
     survey = survey_estimates(archive, stations_of(names).set_axis(names), estimated / 'out')
     asked = {*zip(survey.candidates.clip, survey.candidates.second.tolist(), survey.candidates.animal, strict=True)}
-    assert {key[:2] for key in asked} == {('A/a.mp4', 0), ('A/a.mp4', 1), ('A/a.mp4', 2), ('B/b.mp4', 0), ('B/b.mp4', 2)}
+    assert {key[:2] for key in asked} == {
+        ('A/a.mp4', 0),
+        ('A/a.mp4', 1),
+        ('A/a.mp4', 2),
+        ('B/b.mp4', 0),
+        ('B/b.mp4', 2),
+    }
+    assert survey.candidates.confidence.tolist() == [0.9] * len(asked)
     session = make_session(estimated, survey)
-    far = next(animal for clip, second, animal in asked if survey.boxes[clip, second][-1].animal == animal and second == 2
-               and clip == 'A/a.mp4' and survey.boxes[clip, second][-1].corners[0] > 0.6)  # fmt: skip
+    on_right = {
+        (*second, box.animal) for second, boxes in survey.boxes.items() for box in boxes if box.corners[0] > 0.6
+    }
+    ((_, _, far),) = on_right
     near = next(animal for clip, second, animal in asked if (clip, second) == ('A/a.mp4', 2) and animal != far)
     first = next(animal for clip, second, animal in asked if (clip, second) == ('A/a.mp4', 0))
     of_b = next(animal for clip, second, animal in asked if (clip, second) == ('B/b.mp4', 0))
