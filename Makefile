@@ -70,7 +70,7 @@ lint: .venv/done
 LOCK := uv pip compile -q --universal --fork-strategy requires-python --python-version 3.11 \
   --custom-compile-command "make lock" setup.cfg
 lock:
-	$(LOCK) $(UPGRADE) --extra test --extra pretrained --extra onnx --extra s3 --extra s3_test -o requirements/base.lock
+	$(LOCK) $(UPGRADE) --extra test --extra browser --extra pretrained --extra onnx --extra s3 --extra s3_test -o requirements/base.lock
 	$(LOCK) $(UPGRADE) --extra test --extra tpu -o requirements/tpu.lock
 	$(LOCK) $(UPGRADE) --extra test --extra beam --extra dask -o requirements/beam.lock
 	$(LOCK) $(UPGRADE) --extra bench --extra pretrained -o requirements/bench.lock

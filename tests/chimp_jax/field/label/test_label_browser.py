@@ -16,7 +16,7 @@ from chimp_jax.field.label.server import LabelServer
 
 if 'CHIMP_JAX_BROWSER' not in os.environ:
     pytest.skip('make test-browser runs the tests in a browser', allow_module_level=True)
-webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is missing; install the extra test')
+webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is missing; install the extra browser')
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
