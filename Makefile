@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-quick ablations-demo test test-beam bench bench-quick scaling tpu-check tpu-check-quick lint lock clean
+.PHONY: demo demo-quick ablations-demo test test-browser test-beam bench bench-quick scaling tpu-check tpu-check-quick lint lock clean
 
 demo: .venv/done
 	$(BIN)/python demo.py
@@ -19,6 +19,11 @@ ablations-demo: .venv/done
 
 test: .venv/done
 	$(BIN)/python -m pytest tests -n 2 --dist worksteal -q
+
+# The pages in a real browser, by keyboard, on a phone and a desktop. Requires Chromium and its driver (Debian: chromium,
+# chromium-driver); without them the tests are skipped.
+test-browser: .venv/done
+	CHIMP_JAX_BROWSER=1 $(BIN)/python -m pytest tests/chimp_jax/field/label/test_label_browser.py -q -rs
 
 # Apache Beam requires older versions of some packages, so it has its own lock and its own environment.
 test-beam: .venv-beam/done
@@ -65,7 +70,7 @@ lint: .venv/done
 LOCK := uv pip compile -q --universal --fork-strategy requires-python --python-version 3.11 \
   --custom-compile-command "make lock" setup.cfg
 lock:
-	$(LOCK) $(UPGRADE) --extra test --extra pretrained --extra onnx --extra s3 --extra s3_test -o requirements/base.lock
+	$(LOCK) $(UPGRADE) --extra test --extra browser --extra pretrained --extra onnx --extra s3 --extra s3_test -o requirements/base.lock
 	$(LOCK) $(UPGRADE) --extra test --extra tpu -o requirements/tpu.lock
 	$(LOCK) $(UPGRADE) --extra test --extra beam --extra dask -o requirements/beam.lock
 	$(LOCK) $(UPGRADE) --extra bench --extra pretrained -o requirements/bench.lock

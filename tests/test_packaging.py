@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = {'base': ('test', 'pretrained', 'onnx', 's3', 's3_test'), 'tpu': ('test', 'tpu')}
+LOCKS = {'base': ('test', 'browser', 'pretrained', 'onnx', 's3', 's3_test'), 'tpu': ('test', 'tpu')}
 LOCKS['beam'] = ('test', 'beam', 'dask')
 LOCKS['bench'] = ('bench', 'pretrained')
 

@@ -23,6 +23,7 @@ from data_prep.workers.guard import WorkerError
 COMMANDS = {
     'train': 'trains members on labelled clips: records, folds, training and errors in one go',
     'estimate': 'distances for all clips of a folder',
+    'label': 'a page in the browser where a person measures distances',
     'report': 'an HTML page to look through the estimates and to correct them',
     'evaluate': 'errors of the estimates, if some distances are known',
     'clip': 'distances of one clip, as a table and a picture',
@@ -40,6 +41,7 @@ COMMANDS = {
 # The module of a command, where it is not commands/COMMAND.py.
 PLACES = {
     'fetch': 'sharing.fetch',
+    'label': 'labelling.label',
     'import': 'sharing.import_weights',
     'pack': 'sharing.pack',
     'unpack': 'sharing.unpack',

@@ -18,12 +18,13 @@ from data_prep.inputs.cells import number, seconds, site_name
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import LONGEST_CLIP_S, read_table
 
-COLUMNS = [*SECOND, 'distance', 'x', 'y', 'in_pixels', 'site', 'row']
+COLUMNS = [*SECOND, 'distance', 'x', 'y', 'in_pixels', 'of_place', 'site', 'row']
 _TYPED = (*SECOND, 'distance', 'x', 'y', 'site', 'animal')
 STAGE = 'known distance'
 _LARGEST_SHARE = 2.0  # a larger x or y is in pixels
 _ANIMAL = {'': True, 'yes': True, 'y': True, '1': True, 'true': True, 'no': False, 'n': False, '0': False}
 _ANIMAL['false'] = False
+_PLACE = 'ground'  # a row with this word is about a place on the ground, whatever else its second shows
 _NO_ROW = 'has no row; write one for each known distance: video_id,time,distance'
 
 
@@ -36,7 +37,8 @@ class KnownPoints(NamedTuple):
     """The usable rows of the table, and what is wrong with the others.
 
     rows: COLUMNS. time: whole seconds; distance: metres; x, y: the foot point, NaN if not given, in shares of the
-    picture from left and top, or in pixels; in_pixels: which of both; row: 'file:line'.
+    picture from left and top, or in pixels; in_pixels: which of both; of_place: the distance is that of a place on the
+    ground and of nothing else in the picture; row: 'file:line'.
     """
 
     rows: pd.DataFrame
@@ -44,16 +46,18 @@ class KnownPoints(NamedTuple):
     not_animals: frozenset[str] = frozenset()  # clips with a row `no`, usable or not: no second of them has an animal
 
     def by_second(self) -> pd.DataFrame:
-        """Returns the rows of the seconds with one known distance."""
-        return self.rows[~self.rows.duplicated(SECOND, keep=False)].reset_index(drop=True)
+        """Returns the rows of the seconds with one known distance of an animal, a person or a pole."""
+        rows = self.rows[~self.rows['of_place'].astype(bool)]
+        return rows[~rows.duplicated(SECOND, keep=False)].reset_index(drop=True)
 
 
 def read_known_points(path, names: Names | Archive = NO_CLIPS) -> KnownPoints:
     """Reads video_id, time, distance and, if they are there, x, y, site and animal of a CSV.
 
     x and y are both in shares (0..1) or, if one of them is above 2, both in pixels. A row with the word no in the
-    column animal shows a person or a pole. names: the clips that exist, which the table may spell otherwise. Raises
-    ValueError if the file is no such table or has no row.
+    column animal shows a person or a pole. A row with the word ground is about a place on the ground. A
+    number is the name of an animal, if the row gives x and y. names: the clips that exist, which the table
+    may spell otherwise. Raises ValueError if the file is no such table or has no row.
     """
     path = epath.Path(path)
     table = read_table(
@@ -133,7 +137,7 @@ def _row(cells: dict[str, str], video_id: str, names: Names | Archive) -> dict:
     if in_pixels and 0 < min(x, y) < 1:
         raise ValueError(f'x={x:g} looks like a share and y={y:g} like pixels, or the reverse; write both in one unit')
     word = cells.get('animal', '').strip().lower()
-    if word not in _ANIMAL:
+    if word not in (*_ANIMAL, _PLACE) and not (word.isdecimal() and not math.isnan(x)):
         raise ValueError(
             f'animal {cells["animal"]!r} is neither yes nor no; write yes, and give x and y if the second has several'
         )
@@ -143,6 +147,7 @@ def _row(cells: dict[str, str], video_id: str, names: Names | Archive) -> dict:
         'x': x,
         'y': y,
         'in_pixels': in_pixels,
+        'of_place': word == _PLACE,
         'site': site_name(cells.get('site', '')),
     }
 
