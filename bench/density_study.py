@@ -184,11 +184,12 @@ def study_one(seed: int, case: Case) -> dict[str, Fit]:
     """Simulates one survey and fits it in four ways, in six if animals are missed."""
     random = np.random.default_rng(seed)
     station, true_m = draw_survey(STATIONS, ROWS_PER_STATION, SIGMA_M, random)
-    site, label_m = draw_survey(OOF_SITES, OOF_ROWS, case.oof_sigma_m, random)
     if case.misses:
         station, true_m = found_of(station, true_m, random)
-        site, label_m = found_of(site, label_m, random)
     found_m = estimate(station, true_m, case.errors, random)
+    site, label_m = draw_survey(OOF_SITES, OOF_ROWS, case.oof_sigma_m, random)
+    if case.misses:
+        site, label_m = found_of(site, label_m, random)
     oof = LabelledEstimates(estimate(site, label_m, case.errors, random), label_m, site)
     residual_m = oof.label_m - oof.estimate_m
     noisy = [np.maximum(found_m + random.choice(residual_m, len(found_m)), 0) for _ in range(REDRAWS)]
@@ -250,7 +251,7 @@ def main() -> None:
             bias, coverage = summarise(fits)
             print(f'| {case} | {name} | {bias:+.1%} | {coverage:.1%} |')
     if options.out:
-        draw(results, options.out)
+        draw({name: ways for name, ways in results.items() if not CASES[name].misses}, options.out)
 
 
 if __name__ == '__main__':
