@@ -35,11 +35,12 @@ def make_tracks(pieces: Iterable[pd.DataFrame], coverage: float) -> Iterator[pd.
     """Yields tracks.csv, with TRACK_COLUMNS, sorted by clip and animal, a piece for each piece of rows.
 
     pieces: the rows of distances.csv, each clip in one piece; they are read twice. Rows with the animal '' belong to no
-    track. coverage: of the intervals in rows; those of the speeds have the same. Distances in m, angles in degrees,
-    speed in m/s: the mean along the path from the first to the last second with a distance. seconds: the number of rows
-    with a distance. radius, angle: distance and angle of the first of these rows; radius_lower and radius_upper are its
-    interval, empty for a distance of a person; the interval of the angle is that of ANGLE_SD_DEG. time_in_view_s: from the first to the last row, and one sampling interval of the clip. A track
-    without a speed has the cause in the column reason.
+    track. coverage: of the intervals in rows; those of speed and angle have the same. Distances in m, angles in
+    degrees, speed in m/s: the mean along the path from the first to the last second with a distance. radius, angle:
+    of the first of these seconds; the interval of the radius is that of the row, NaN for a distance of a person, and
+    that of the angle comes from ANGLE_SD_DEG. seconds: the number of rows with a distance. time_in_view_s: from the
+    first to the last row, and one sampling interval of the clip. A track without a speed has the cause in the column
+    reason.
     """
     median_s = pd.Series(np.concatenate([_sampling_intervals(rows).to_numpy() for rows in pieces])).median()
     for rows in pieces:
