@@ -7,8 +7,9 @@ error model: they shrink to the middle, scatter with the distance, and have an e
 Out-of-fold rows of 30 other sites go through the same model. The density is fitted to the true distances, to the
 estimates (naive), to estimates with noise drawn around them, and to redraws of the true distances
 (chimp_jax.field.true_distance). Its interval comes from a bootstrap over stations; that of several tables from Rubin's
-rules. Prints the bias, and the share of the 95 % intervals that hold the density. The fit is the maximum likelihood of
-the half-normal point transect: its sufficient statistics are the number of distances and the mean of their squares.
+rules. In the last case the detector misses animals, as in bench/real_boxes.py, and the fit knows its completeness, or
+does not. Prints the bias, and the share of the 95 % intervals that hold the density. The fit is the maximum likelihood
+of the half-normal point transect: its sufficient statistics are the number of distances and the mean of their squares.
 """
 
 import argparse
@@ -31,7 +32,12 @@ STATIONS, MOMENTS = 60, 1e5  # moments: of each station
 OOF_SITES, OOF_ROWS = 30, 40  # rows: mean of a site
 ROWS_PER_STATION, ROWS_PER_VISIT = 9.0, 4.0
 REDRAWS, RESAMPLES = 20, 200
-_SIGMAS_M = np.linspace(0.3, 60, 20_000)
+_SIGMAS_M = np.geomspace(0.3, 60, 3000)
+
+
+# Of the detector, by distance in metres: linear between, constant beyond (middles of the bands of bench/real_boxes.py).
+COMPLETENESS_M = np.array([1, 3.5, 6.5, 10, 18.5])
+COMPLETENESS = np.array([0.55, 0.52, 0.42, 0.36, 0.17])
 
 
 class Errors(NamedTuple):
@@ -44,11 +50,18 @@ class Errors(NamedTuple):
     station_m: float = 0.35
 
 
+class Case(NamedTuple):
+    errors: Errors = Errors()
+    oof_sigma_m: float = SIGMA_M  # of the sites of the out-of-fold rows
+    misses: bool = False  # the detector has COMPLETENESS
+
+
 CASES = {
-    'estimates that shrink to the middle': (Errors(), SIGMA_M),
-    'the same, labels nearer than the survey (3 m)': (Errors(), 3.0),
-    'the same, labels farther than the survey (6 m)': (Errors(), 6.0),
-    'noise alone': (Errors(0, 1, 0.3, 0.3, 0), SIGMA_M),
+    'estimates that shrink to the middle': Case(),
+    'the same, labels nearer than the survey (3 m)': Case(oof_sigma_m=3.0),
+    'the same, labels farther than the survey (6 m)': Case(oof_sigma_m=6.0),
+    'noise alone': Case(Errors(0, 1, 0.3, 0.3, 0)),
+    'estimates that shrink, and a detector that misses animals': Case(misses=True),
 }
 
 
@@ -64,15 +77,40 @@ def mean_square(sigma_m):
     return 2 * np.asarray(sigma_m, float) ** 2 * (1 - a * np.exp(-a) / -np.expm1(-a))
 
 
-def fit_sigma(mean_square_m2):
-    """Returns the maximum-likelihood sigma in metres: its mean_square is that of the distances, in square metres."""
-    return np.interp(mean_square_m2, mean_square(_SIGMAS_M), _SIGMAS_M)
+class Detection(NamedTuple):
+    """P_a and the expected square of a distance in square metres, at _SIGMAS_M [n]."""
+
+    share: np.ndarray
+    mean_square_m2: np.ndarray
 
 
-def density_of(n, sum_square_m2, moments: float):
+def detection_with(distance_m: np.ndarray, completeness: np.ndarray) -> Detection:
+    """Returns the tables of a half-normal function times a completeness, by the midpoint rule."""
+    r = (np.arange(1500) + 0.5) * TRUNCATION_M / 1500
+    area = 2 * r * (TRUNCATION_M / 1500) / TRUNCATION_M**2 * np.interp(r, distance_m, completeness)
+    seen = np.exp(-(r**2) / 2 / _SIGMAS_M[:, None] ** 2) * area
+    share = seen.sum(axis=1)
+    return Detection(share, seen @ r**2 / share)
+
+
+ALL_FOUND = Detection(detected_share(_SIGMAS_M), mean_square(_SIGMAS_M))
+SOME_FOUND = detection_with(COMPLETENESS_M, COMPLETENESS)
+
+
+def fit_sigma(mean_square_m2, detection: Detection = ALL_FOUND):
+    """Returns the maximum-likelihood sigma in metres.
+
+    The distances have the density r g(r) c(r), up to a constant. Sigma is in g alone, so the expected square at the
+    maximum is the mean square of the distances, in square metres, whatever the completeness c is.
+    """
+    return np.interp(mean_square_m2, detection.mean_square_m2, _SIGMAS_M)
+
+
+def density_of(n, sum_square_m2, moments: float, detection: Detection = ALL_FOUND):
     """Returns animals per square metre at a moment, of n distances and the sum of their squares."""
     area_m2 = THETA / 2 * TRUNCATION_M**2
-    return n / (area_m2 * detected_share(fit_sigma(sum_square_m2 / n)) * moments)
+    share = np.interp(fit_sigma(sum_square_m2 / n, detection), _SIGMAS_M, detection.share)
+    return n / (area_m2 * share * moments)
 
 
 def draw_distances(n: int, sigma_m: float, random: np.random.Generator) -> np.ndarray:
@@ -112,15 +150,17 @@ class Fit(NamedTuple):
         return self.density / factor, self.density * factor
 
 
-def fit_table(station: np.ndarray, distance_m: np.ndarray, random: np.random.Generator) -> Fit:
+def fit_table(
+    station: np.ndarray, distance_m: np.ndarray, random: np.random.Generator, detection: Detection = ALL_FOUND
+) -> Fit:
     """Fits one table. The variance comes from a bootstrap over stations."""
     inside = distance_m <= TRUNCATION_M
     n = np.bincount(station[inside], minlength=STATIONS).astype(float)
     squares = np.bincount(station[inside], distance_m[inside] ** 2, minlength=STATIONS)
     drawn = random.integers(0, STATIONS, (RESAMPLES, STATIONS))
     moments = STATIONS * MOMENTS
-    resampled = density_of(n[drawn].sum(axis=1), squares[drawn].sum(axis=1), moments)
-    return Fit(density_of(n.sum(), squares.sum(), moments), np.log(resampled).var(ddof=1), STATIONS - 1)
+    resampled = density_of(n[drawn].sum(axis=1), squares[drawn].sum(axis=1), moments, detection)
+    return Fit(density_of(n.sum(), squares.sum(), moments, detection), np.log(resampled).var(ddof=1), STATIONS - 1)
 
 
 def combine(fits: list[Fit]) -> Fit:
@@ -134,21 +174,38 @@ def combine(fits: list[Fit]) -> Fit:
     return Fit(float(np.exp(logs.mean())), total, old * observed / (old + observed))
 
 
-def study_one(seed: int, errors: Errors, oof_sigma_m: float) -> dict[str, Fit]:
-    """Simulates one survey and fits it in four ways."""
+def found_of(station: np.ndarray, distance_m: np.ndarray, random: np.random.Generator):
+    """Returns (station, distance) of the animals that the detector finds."""
+    is_found = random.random(len(distance_m)) < np.interp(distance_m, COMPLETENESS_M, COMPLETENESS)
+    return station[is_found], distance_m[is_found]
+
+
+def study_one(seed: int, case: Case) -> dict[str, Fit]:
+    """Simulates one survey and fits it in four ways, in six if animals are missed."""
     random = np.random.default_rng(seed)
     station, true_m = draw_survey(STATIONS, ROWS_PER_STATION, SIGMA_M, random)
-    found_m = estimate(station, true_m, errors, random)
-    site, label_m = draw_survey(OOF_SITES, OOF_ROWS, oof_sigma_m, random)
-    oof = LabelledEstimates(estimate(site, label_m, errors, random), label_m, site)
+    if case.misses:
+        station, true_m = found_of(station, true_m, random)
+    found_m = estimate(station, true_m, case.errors, random)
+    site, label_m = draw_survey(OOF_SITES, OOF_ROWS, case.oof_sigma_m, random)
+    if case.misses:
+        site, label_m = found_of(site, label_m, random)
+    oof = LabelledEstimates(estimate(site, label_m, case.errors, random), label_m, site)
     residual_m = oof.label_m - oof.estimate_m
     noisy = [np.maximum(found_m + random.choice(residual_m, len(found_m)), 0) for _ in range(REDRAWS)]
-    return {
+    redrawn = list(redraw(oof, found_m, station, REDRAWS, seed))
+    fits = {
         'true distances': fit_table(station, true_m, random),
         'estimates': fit_table(station, found_m, random),
         'noise around the estimates': combine([fit_table(station, one, random) for one in noisy]),
-        'redraws': combine([fit_table(station, one, random) for one in redraw(oof, found_m, station, REDRAWS, seed)]),
+        'redraws': combine([fit_table(station, one, random) for one in redrawn]),
     }
+    if case.misses:
+        fits |= {
+            'true distances and completeness': fit_table(station, true_m, random, SOME_FOUND),
+            'redraws and completeness': combine([fit_table(station, one, random, SOME_FOUND) for one in redrawn]),
+        }
+    return fits
 
 
 def true_density() -> float:
@@ -182,19 +239,19 @@ def main() -> None:
     options = parser.parse_args()
     results = {}
     with Progress('surveys', options.surveys * len(CASES), 'surveys') as progress:
-        for case, (errors, oof_sigma_m) in CASES.items():
-            results[case] = {}
+        for name, case in CASES.items():
+            results[name] = {}
             for seed in range(options.surveys):
-                for name, fit in study_one(seed, errors, oof_sigma_m).items():
-                    results[case].setdefault(name, []).append(fit)
-                progress.advance(1, note=case)
+                for way, fit in study_one(seed, case).items():
+                    results[name].setdefault(way, []).append(fit)
+                progress.advance(1, note=name)
     print('| case | density from | bias | 95 % intervals that hold the density |\n|---|---|---|---|')
     for case, ways in results.items():
         for name, fits in ways.items():
             bias, coverage = summarise(fits)
             print(f'| {case} | {name} | {bias:+.1%} | {coverage:.1%} |')
     if options.out:
-        draw(results, options.out)
+        draw({name: ways for name, ways in results.items() if not CASES[name].misses}, options.out)
 
 
 if __name__ == '__main__':

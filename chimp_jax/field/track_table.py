@@ -1,14 +1,18 @@
 """tracks.csv: a row for each animal that was followed through a clip, with its path, speed and time in view.
 
-Speeds are for random encounter models, times in view for staying-time models.
+Speed, radius and angle are for random encounter models, times in view for staying-time models. Their columns have the
+names that the R packages camtrapDensity and camtraptor give to individualSpeed, individualPositionRadius and
+individualPositionAngle of Camtrap DP: the position is the first one (Rowcliffe et al. 2011,
+https://doi.org/10.1111/j.2041-210X.2011.00094.x).
 """
 
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
-from chimp_jax.animals.motion import Motion, estimate_motion
+from chimp_jax.animals.motion import ANGLE_SD_DEG, Motion, estimate_motion
 from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field.calibration.fusion import sd_log_of
 from chimp_jax.field.flags import ONE_FOR_ALL
@@ -16,8 +20,9 @@ from chimp_jax.field.status import CORRECTED
 
 TRACK_COLUMNS = [
     *['video_id', 'animal', 'label', 'start_s', 'end_s', 'time_in_view_s', 'seconds'],
-    *['path_length_m', 'speed', 'speed_lower', 'speed_upper', 'nearest_distance_m', 'mean_distance_m'],
-    *['first_distance_m', 'last_distance_m', 'first_angle', 'last_angle', 'flags', 'reason'],
+    *['path_length_m', 'speed', 'speed_lower', 'speed_upper', 'radius', 'radius_lower', 'radius_upper'],
+    *['angle', 'angle_lower', 'angle_upper', 'nearest_distance_m', 'mean_distance_m', 'last_distance_m', 'last_angle'],
+    *['flags', 'reason'],
 ]
 FEW_DISTANCES = 'few_distances'  # more than half of the track's distances are missing
 STARTS_AT_EDGE, ENDS_AT_EDGE = 'starts_at_edge', 'ends_at_edge'  # its box touches the left or right edge of the picture
@@ -30,10 +35,12 @@ def make_tracks(pieces: Iterable[pd.DataFrame], coverage: float) -> Iterator[pd.
     """Yields tracks.csv, with TRACK_COLUMNS, sorted by clip and animal, a piece for each piece of rows.
 
     pieces: the rows of distances.csv, each clip in one piece; they are read twice. Rows with the animal '' belong to no
-    track. coverage: of the intervals in rows; those of the speeds have the same. Distances in m, angles in degrees,
-    speed in m/s: the mean along the path from the first to the last second with a distance. seconds: the number of rows
-    with a distance. time_in_view_s: from the first to the last row, and one sampling interval of the clip. A track
-    without a speed has the cause in the column reason.
+    track. coverage: of the intervals in rows; those of speed and angle have the same. Distances in m, angles in
+    degrees, speed in m/s: the mean along the path from the first to the last second with a distance. radius, angle:
+    of the first of these seconds; the interval of the radius is that of the row, NaN for a distance of a person, and
+    that of the angle comes from ANGLE_SD_DEG. seconds: the number of rows with a distance. time_in_view_s: from the
+    first to the last row, and one sampling interval of the clip. A track without a speed has the cause in the column
+    reason.
     """
     median_s = pd.Series(np.concatenate([_sampling_intervals(rows).to_numpy() for rows in pieces])).median()
     for rows in pieces:
@@ -58,10 +65,10 @@ def _track(rows: pd.DataFrame, interval_s: float, coverage: float) -> dict:
     labels = rows['label'].fillna('')
     labels = labels[labels != '']
 
-    def ends(name: str) -> list[float]:
-        return measured[name].iloc[[0, -1]].tolist() if len(measured) else [np.nan, np.nan]
+    def at(place: int, name: str) -> float:
+        return float(measured[name].iloc[place]) if len(measured) else np.nan
 
-    (first_m, last_m), (first_deg, last_deg) = ends('distance'), ends('angle')
+    half_deg = float(norm.ppf((1 + coverage) / 2)) * ANGLE_SD_DEG
     return {
         'video_id': first['video_id'],
         'animal': first['animal'],
@@ -74,12 +81,16 @@ def _track(rows: pd.DataFrame, interval_s: float, coverage: float) -> dict:
         'speed': motion.speed_m_s,
         'speed_lower': motion.lower_m_s,
         'speed_upper': motion.upper_m_s,
+        'radius': at(0, 'distance'),
+        'radius_lower': at(0, 'distance_lower'),
+        'radius_upper': at(0, 'distance_upper'),
+        'angle': at(0, 'angle'),
+        'angle_lower': at(0, 'angle') - half_deg,
+        'angle_upper': at(0, 'angle') + half_deg,
         'nearest_distance_m': measured['distance'].min(),
         'mean_distance_m': measured['distance'].mean(),
-        'first_distance_m': first_m,
-        'last_distance_m': last_m,
-        'first_angle': first_deg,
-        'last_angle': last_deg,
+        'last_distance_m': at(-1, 'distance'),
+        'last_angle': at(-1, 'angle'),
         'flags': ' '.join(_flags(rows, measured)),
         'reason': motion.reason,
     }

@@ -89,7 +89,7 @@ class Correction:
 
     def _apply(self, distance_m: np.ndarray, foot: np.ndarray) -> np.ndarray:
         model, weight = self.model, self.weight
-        centre = _log(model.centre_m)
+        centre = error_scale(model.centre_m)
         line = model.constant**2 * weight.sum()
         line = line + model.slope**2 * (weight @ (self.log_estimate - centre)) * (_GRID - centre)
         near = _closeness(_GRID[:, None], self.log_estimate, model.log_length)
@@ -97,7 +97,7 @@ class Correction:
         mapped = _GRID + line + model.smooth**2 * places @ near.T  # [n, grid]
         mapped = np.maximum.accumulate(mapped - _LEAST_RISE * _GRID, axis=1) + _LEAST_RISE * _GRID
         step = _GRID[1]
-        at = _log(distance_m) / step
+        at = error_scale(distance_m) / step
         left = np.minimum(at.astype(int), len(_GRID) - 2)
         rows = np.arange(len(at))
         inside = np.minimum(at - left, 1)
@@ -112,9 +112,12 @@ def fit_correction(estimate_m, known_m, foot, model: ErrorModel = ASSUMED_ERRORS
     estimate_m, known_m [k], metres, >= 0. foot [k, 2]: column and row as shares, NaN if unknown. Raises ValueError if a
     value is not a distance.
     """
-    log_estimate, log_known = _log(_distances('estimate', estimate_m)), _log(_distances('known distance', known_m))
+    log_estimate, log_known = (
+        error_scale(_distances('estimate', estimate_m)),
+        error_scale(_distances('known distance', known_m)),
+    )
     foot = _feet(foot, log_estimate.shape)
-    covariance = _covariance(model, log_estimate[:, None], foot[:, None], log_estimate, foot)
+    covariance = error_covariance(model, log_estimate[:, None], foot[:, None], log_estimate, foot)
     np.fill_diagonal(covariance, _variance(model, log_estimate))
     weight = np.zeros(0)
     if len(log_known):
@@ -130,7 +133,7 @@ def fit_error_model(estimate_m, label_m, foot, site, clip, assumed: ErrorModel =
     With few sites, the prior decides: the logarithm of each standard deviation and length scale is normal around the
     assumed value with a standard deviation of 1. Without boxes, the feet and their lengths are those of `assumed`.
     """
-    log_estimate, log_label = _log(_distances('estimate', estimate_m)), _log(_distances('label', label_m))
+    log_estimate, log_label = error_scale(_distances('estimate', estimate_m)), error_scale(_distances('label', label_m))
     foot, site, clip = _feet(foot, log_estimate.shape), np.asarray(site, str), np.asarray(clip, str)
     start = assumed
     if not len(log_label):
@@ -152,7 +155,7 @@ def fit_error_model(estimate_m, label_m, foot, site, clip, assumed: ErrorModel =
 
     def loss(logs: np.ndarray) -> float:
         model = changed(logs)
-        flat = _covariance(model, log_estimate[first], foot[first], log_estimate[second], foot[second])
+        flat = error_covariance(model, log_estimate[first], foot[first], log_estimate[second], foot[second])
         flat = np.where(first == second, _variance(model, log_estimate[first]), flat)
         blocks = np.split(flat, np.cumsum(np.square(sizes))[:-1])
         fit = sum(
@@ -183,7 +186,8 @@ def fuse(distance_a_m, sd_log_a, distance_b_m, sd_log_b) -> tuple[np.ndarray, np
         return np.exp(mean), np.where(total > 0, 1 / np.sqrt(total), np.nan)
 
 
-def _log(distance_m) -> np.ndarray:
+def error_scale(distance_m) -> np.ndarray:
+    """Returns g of distances in metres, the scale of the errors."""
     return np.log(np.asarray(distance_m, float) + _SHIFT_M)
 
 
@@ -206,16 +210,18 @@ def _places(model: ErrorModel, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return result
 
 
-def _covariance(model: ErrorModel, u: np.ndarray, foot_u: np.ndarray, v: np.ndarray, foot_v: np.ndarray) -> np.ndarray:
+def error_covariance(
+    model: ErrorModel, u: np.ndarray, foot_u: np.ndarray, v: np.ndarray, foot_v: np.ndarray
+) -> np.ndarray:
     """Returns the covariance of the errors of different rows, without noise, by broadcasting. u, v: g(estimate)."""
-    centre = _log(model.centre_m)
+    centre = error_scale(model.centre_m)
     line = model.constant**2 + model.slope**2 * (u - centre) * (v - centre)
     return line + model.smooth**2 * _places(model, foot_u, foot_v) * _closeness(u, v, model.log_length)
 
 
 def _variance(model: ErrorModel, u: np.ndarray) -> np.ndarray:
     """Returns the variance of a row's error, with noise. It is the same with an unknown foot."""
-    line = model.constant**2 + model.slope**2 * (u - _log(model.centre_m)) ** 2
+    line = model.constant**2 + model.slope**2 * (u - error_scale(model.centre_m)) ** 2
     return line + model.smooth**2 + model.noise**2
 
 

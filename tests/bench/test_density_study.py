@@ -39,6 +39,41 @@ def test_the_density_of_animals_that_are_all_detected():
     assert study.density_of(10, 10 * 112.4, 1000) == pytest.approx(10 / 82467, rel=0.02)  # sigma is at most 60 m
 
 
+def test_the_fit_with_a_completeness_is_the_maximum_of_its_likelihood():
+    random = np.random.default_rng(0)
+    distance_m = study.draw_distances(4000, 4.0, random)
+    _, distance_m = study.found_of(np.zeros(len(distance_m), int), distance_m, random)
+
+    def seen(r_m, sigma_m):
+        completeness = np.interp(r_m, [1, 3.5, 6.5, 10, 18.5], [0.55, 0.52, 0.42, 0.36, 0.17])
+        return 2 * r_m / 15**2 * np.exp(-(r_m**2) / 2 / sigma_m**2) * completeness
+
+    def share(sigma_m):
+        return quad(seen, 0, 15, args=(sigma_m,), points=[1, 3.5, 6.5, 10])[0]
+
+    def negative(sigma_m):
+        return -np.log(seen(distance_m, sigma_m) / share(sigma_m)).sum()
+
+    best = minimize_scalar(negative, bounds=(1, 10), method='bounded', options={'xatol': 1e-8}).x
+    assert study.fit_sigma(np.mean(distance_m**2), study.SOME_FOUND) == pytest.approx(best, rel=1e-3)
+    assert best == pytest.approx(4.0, abs=0.2)
+    found = study.density_of(len(distance_m), np.sum(distance_m**2), 1000, study.SOME_FOUND)
+    assert found == pytest.approx(len(distance_m) / (0.73304 / 2 * 225 * share(best) * 1000), rel=1e-3)
+
+
+def test_a_completeness_of_one_half_doubles_the_density():
+    half = study.detection_with(np.array([3.0]), np.array([0.5]))
+    assert study.density_of(100, 2500, 1000, half) == pytest.approx(2 * study.density_of(100, 2500, 1000), rel=1e-4)
+
+
+def test_a_survey_with_missed_animals():
+    fits = study.study_one(0, study.Case(misses=True))
+    # About half of the animals are found; the completeness gives the others.
+    assert fits['true distances'].density < 0.75 * study.true_density()
+    assert fits['true distances and completeness'].density == pytest.approx(study.true_density(), rel=0.35)
+    assert fits['redraws and completeness'].density > 1.5 * fits['redraws'].density
+
+
 def test_intervals_and_rubins_rules_by_hand():
     fits = [study.Fit(density, 0.04, 59) for density in np.exp([0.0, 0.1, 0.2])]
     found = study.combine(fits)
@@ -64,7 +99,9 @@ def test_the_true_distances_give_the_true_density_and_the_estimates_do_not():
 
 
 def test_one_survey_of_all_ways():
-    fits = study.study_one(0, study.Errors(), study.SIGMA_M)
+    fits = study.study_one(0, study.Case())
     assert set(fits) == {'true distances', 'estimates', 'noise around the estimates', 'redraws'}
-    assert fits['redraws'].variance > fits['true distances'].variance
+    assert (
+        fits['redraws'].freedom < fits['true distances'].freedom == study.STATIONS - 1
+    )  # the draws are uncertain, too
     assert study.summarise([study.Fit(study.true_density() * 1.2, 0.001, 50)] * 2) == pytest.approx((0.2, 0.0))

@@ -28,6 +28,10 @@ ENHANCE = "of clips of low resolution, as data_prep.build; by default that of th
 EVERY_SECOND = 'states that an animal is in view in every second of every clip; for formats without --detections'
 OTHERS_EMPTY = 'states that a person watched all clips: a second that --targets does not list has no animal'
 REDRAWS = 'M flat files with redraws of the true distances: distance.R then knows the error of the distances'
+COMPLETENESS = (
+    'columns distance,completeness: the share of the animals in view that the detector finds; or detection.csv of '
+    '`chimp-distance evaluate`'
+)
 PARTIAL_EFFORT = 'the effort of the flat file counts only the snapshot moments that were looked at'
 
 
@@ -71,6 +75,7 @@ class EstimateRequest:
     redraws: int
     memory: str | None  # None: the default of memory.limit_to
     retry: bool
+    completeness: str | None  # of the detector, for the flat file
     runner: str
     runner_options: Sequence[str]
     multihost: bool
@@ -182,6 +187,10 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
         '--redraws is for --format distance; add this format or leave the flag out',
     )
     yield (
+        given.completeness and 'distance' not in given.format,
+        '--completeness is for --format distance; add this format or leave the table out',
+    )
+    yield (
         given.redraws == 1 or given.redraws < 0,
         f'--redraws={given.redraws}: give the number of tables, 2 or more, such as 20',
     )
@@ -272,6 +281,7 @@ def add_estimate_flags(parser: argparse.ArgumentParser) -> None:
         help="columns label,scientificName: the detector's names and the scientific names for Camtrap DP",
     )
     add('--media_table', '--media-table', metavar='CSV', help='columns video_id,mediaID: the medium of each clip')
+    add('--completeness', metavar='CSV', help=COMPLETENESS)
     add('--redraws', type=int, default=0, metavar='M', help=REDRAWS)
     add_memory(parser)
     add('--retry', action='store_true', help=lost.RETRY)

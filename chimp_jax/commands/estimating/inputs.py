@@ -14,6 +14,7 @@ from chimp_jax.field.calibration import calibrate, known_points
 from chimp_jax.field.calibration.known_points import KnownPoints, read_known_points
 from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.camtrap.media_match import read_media_table
+from chimp_jax.field.exports.completeness import read_completeness
 from chimp_jax.field.exports.redrawn import Redraws
 from chimp_jax.field.exports.snapshots import check_photos
 from chimp_jax.field.intervals import Intervals
@@ -104,6 +105,7 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         animals_are_known=bool(request.has_boxes or request.targets or request.every_second_has_an_animal),
         partial_effort=request.partial_effort,
         species=read_species(request.species_table) if request.species_table else {},
+        completeness=read_completeness(request.completeness) if request.completeness else None,
         media_table=read_media_table(request.media_table, clips, archive.video_id_of) if request.media_table else None,
     )
     formats.check(request.format, survey)

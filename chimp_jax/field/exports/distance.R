@@ -23,6 +23,9 @@ sample_fraction <- @@theta@@ / 360
 # Share of the time of the Effort in which animals are available to the camera (active, and not in a tree), with its
 # standard error: for example data.frame(rate = 0.45, SE = 0.03). NULL: always available.
 availability <- NULL
+# Share of the animals in view that the detector finds, by distance in metres: linear between the rows, constant beyond
+# them. The optional column animals tells of how many measured animals a share is. NULL: not accounted for.
+completeness <- @@completeness@@
 # Bootstrap resamples of the stations. 0 leaves the bootstrap out; take 1000 for a publication.
 resamples <- 200
 # --------------------------------------------------------------------------------------
@@ -170,11 +173,11 @@ fit_redraw <- function(file, key) {
 }
 combine_redraws <- function(densities, cvs, n_stations) {   # Rubin's rules
   within <- mean(log(1 + cvs^2))
-  between <- (1 + 1 / length(densities)) * var(log(densities))
+  between <- if (length(densities) > 1) (1 + 1 / length(densities)) * var(log(densities)) else 0
   total <- within + between
   missing <- max(between / total, 1e-9)
   complete <- max(n_stations - 1, 1)
-  of_redraws <- (length(densities) - 1) / missing^2
+  of_redraws <- max(length(densities) - 1, 1) / missing^2
   of_stations <- (complete + 1) / (complete + 3) * complete * (1 - missing)
   freedom <- of_redraws * of_stations / (of_redraws + of_stations)
   middle <- exp(mean(log(densities)))
@@ -199,6 +202,80 @@ for (key in if (length(redraws) > 1) usable) {
   }
 }
 
+# ---- Animals that the detector does not find ----
+# A detection function of ds() is 1 at the camera. An animal at the distance r is in the table with the probability
+# g(r) c(r): g is the detection function, c the completeness. So the likelihood of a distance is r g(r) c(r) over its
+# integral, and P_a is the mean of g(r) c(r) over the area in view. The bootstrap draws stations, and the shares of c.
+key_function <- list(
+  hn = function(r, par) exp(-r^2 / (2 * exp(par[1])^2)),
+  hr = function(r, par) 1 - exp(-(pmax(r, 1e-9) / exp(par[1]))^-exp(par[2]))
+)
+fit_found <- function(distances, key, shares) {   # returns P_a
+  edges <- if (is.null(cutpoints)) c(truncation$left, truncation$right) else cutpoints
+  pieces <- if (is.null(cutpoints)) 500 else 50   # of a bin, for the integrals
+  width <- diff(edges) / pieces
+  r <- rep(edges[-length(edges)], each = pieces) + rep(width, each = pieces) * (seq_len(pieces) - 0.5)
+  last <- length(shares)   # approx() needs two rows
+  found <- approx(c(completeness$distance, completeness$distance[last] + 1), shares[c(seq_len(last), last)], r,
+                  rule = 2)$y
+  area <- 2 * r * rep(width, each = pieces) / edges[length(edges)]^2 * found
+  counts <- tabulate(findInterval(distances, edges, rightmost.closed = TRUE), length(edges) - 1)
+  negative <- function(par) {
+    if (any(abs(par) > 12)) return(1e10)
+    seen <- colSums(matrix(area * key_function[[key]](r, par), pieces))
+    if (sum(seen) <= 0) return(1e10)
+    each <- if (is.null(cutpoints)) sum(log(pmax(key_function[[key]](distances, par), 1e-300))) -
+      length(distances) * log(sum(seen)) else sum(counts * log(pmax(seen / sum(seen), 1e-300)))
+    -each
+  }
+  start <- log(c(sqrt(mean(distances^2) / 2), 3))[seq_len(if (key == "hn") 1 else 2)]
+  best <- optim(start, negative, method = if (key == "hn") "BFGS" else "Nelder-Mead", control = list(maxit = 2000))
+  sum(area * key_function[[key]](r, best$par))
+}
+found_density <- function(table, key, shares) {   # animals per square km, all regions together
+  distances <- table$distance[!is.na(table$distance)]
+  p_a <- fit_found(distances, key, shares)
+  places <- table[!duplicated(table$Sample.Label), ]
+  rate <- if (is.null(availability)) 1 else availability$rate
+  each <- sapply(split(places, places$Region.Label), function(region) {
+    n <- sum(!is.na(table$distance) & table$Region.Label == region$Region.Label[1])
+    view <- p_a * pi * (truncation$right / 1000)^2 * sample_fraction * sum(region$Effort)
+    c(density = n / view / rate, area = region$Area[1])
+  })
+  list(p_a = p_a, density = sum(each["density", ] * each["area", ]) / sum(each["area", ]))
+}
+resampled_density <- function(table, key) {
+  rows <- split(seq_len(nrow(table)), table$Sample.Label)
+  region <- table$Region.Label[sapply(rows, `[`, 1)]
+  drawn <- unlist(lapply(split(seq_along(rows), region), function(i) i[sample.int(length(i), replace = TRUE)]))
+  copies <- lapply(seq_along(drawn), function(i) transform(table[rows[[drawn[i]]], ], Sample.Label = paste(i)))
+  shares <- completeness$completeness
+  n <- completeness$animals
+  if (!is.null(n)) shares <- pmax(rbinom(length(n), n, shares), 0.5) / n
+  found_density(do.call(rbind, copies), key, shares)$density
+}
+fit_completeness <- function(key) {
+  tables <- if (length(redraws) > 1) lapply(redraws, function(file) within_truncation(read_table(file))) else
+    list(stations)
+  each <- if (resamples > 0) max(ceiling(resamples / length(tables)), 10) else 0
+  found <- lapply(tables, function(table) {
+    one <- found_density(table, key, completeness$completeness)
+    several <- vapply(seq_len(each), function(i) {
+      tryCatch(resampled_density(table, key), error = function(fault) NA_real_)
+    }, 0)
+    variance <- if (each > 0) var(log(several), na.rm = TRUE) else NA
+    if (!is.null(availability$SE)) variance <- variance + (availability$SE / availability$rate)^2
+    c(one$density, sqrt(exp(variance) - 1), one$p_a)
+  })
+  found <- do.call(cbind, found)
+  c(combine_redraws(found[1, ], found[2, ], length(unique(stations$Sample.Label))), list(p_a = mean(found[3, ])))
+}
+with_completeness <- list()
+for (key in if (!is.null(completeness)) usable) {
+  set.seed(1)
+  with_completeness[[key]] <- attempt("The fit with the completeness", fit_completeness(key))
+}
+
 cat("\nAnimals per square km, all regions together. P_a: share of the animals in view that is detected. Pictures:",
     "distance.pdf\n")
 p_text <- function(p) if (is.na(p)) "unknown" else if (p < 0.001) "< 0.001" else sprintf("= %.3f", p)
@@ -216,6 +293,19 @@ for (key in names(corrected)) {
   cat(sprintf("%-11s  with the error of the distances: density %.4g (CV %.0f %%)  95 %% interval %.4g to %.4g  %s\n",
               titles[[key]], one$density, 100 * one$cv, one$limits[1], one$limits[2],
               sprintf("%d of %d redraws", one$n, length(redraws))))
+}
+if (is.null(completeness)) {
+  cat("Animals that the detector does not find are not accounted for: export with --completeness.\n")
+} else {
+  cat("Completeness of the detector:", sprintf("%.3g at %g m", completeness$completeness, completeness$distance),
+      sep = "  ", fill = TRUE)
+}
+for (key in names(with_completeness)) {
+  one <- with_completeness[[key]]
+  about <- paste0("with the completeness of the detector",
+                  if (length(redraws) > 1) " and the error of the distances" else "")
+  cat(sprintf("%-11s  %s: density %.4g (CV %.0f %%)  95 %% interval %.4g to %.4g  P_a %.3g\n", titles[[key]], about,
+              one$density, 100 * one$cv, one$limits[1], one$limits[2], one$p_a))
 }
 if (is.null(availability)) cat("Availability is not accounted for: see `availability` at the top of the script.\n")
 if (length(usable) == 0) {

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 from etils import epath
 
+from chimp_jax.field.exports.completeness import Completeness
 from chimp_jax.field.exports.distance_script import REDRAWS, distance_script
 from chimp_jax.field.exports.flatfile_check import FlatFileCheck, checked_bins
 from chimp_jax.field.exports.observed import SeenInPieces
@@ -41,6 +42,7 @@ def write_distance(
     partial_effort: bool = False,
     boxes: pd.DataFrame | None = None,
     redraws: Redraws | None = None,
+    completeness: Completeness | None = None,
 ) -> dict:
     """Writes distance_flatfile.csv and distance.R into out_dir, and a flat file for each redraw of the true distances.
 
@@ -51,6 +53,7 @@ def write_distance(
     must be one of them. partial_effort: the effort of a station is the share of it that was looked at, see
     station_efforts. boxes: video_id, time_s, animal of the boxes of tracks; they tell which animals are in view at a
     moment, see observe. redraws: None: no redraws; those of an earlier run are deleted.
+    completeness: of the detector; the script then fits it beside the detection function.
     Returns the counts of the rows written, of the rows left out by reason, of the moments, and of several labels.
     Raises ValueError for user errors that the package would report later or not at all: see docs/exports.md.
     """
@@ -65,7 +68,7 @@ def write_distance(
         n_photos, n_shared = _observe(pieces, SeenInPieces(snapshots.seen(), boxes), takers)
         counts = _write_table(out_dir / FLATFILE, places, lines, theta_deg)
         _write_redraws(out_dir / REDRAWS, places, redrawn, theta_deg, redraws)
-    write_whole(out_dir / SCRIPT, distance_script(FLATFILE, theta_deg, cutpoints, truncation))
+    write_whole(out_dir / SCRIPT, distance_script(FLATFILE, theta_deg, cutpoints, truncation, completeness))
     left_out = {reason: n for reason, n in lines.left_out.items() if n} | ({'photos': n_photos} if n_photos else {})
     return {
         **counts,
@@ -73,6 +76,7 @@ def write_distance(
         'moments': snapshots.counts() | {'with several animals': n_shared},
         'kinds of animal': dict(lines.kinds.most_common()) if len(lines.kinds) > 1 else {},
         'stations not looked at': sorted(set(deployments['station']) - set(places)),
+        **({'completeness': completeness.columns()} if completeness else {}),
     } | (_about_redraws(redraws, redrawn) if redraws else {})
 
 

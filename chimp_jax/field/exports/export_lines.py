@@ -59,6 +59,7 @@ def _distance(counts: Mapping) -> list[str]:
             f'nobody looked at the station {name}, which is left out'
             for name in counts.get('stations not looked at', [])
         ),
+        *_completeness_lines(counts.get('completeness')),
         *([f'{counts["redraws"]} tables with redraws in {REDRAWS}'] if 'redraws' in counts else []),
         *(
             [f'{counts[_UNLIKE]} of the estimates are beyond all out-of-fold estimates, so the redraws may be wrong']
@@ -66,6 +67,13 @@ def _distance(counts: Mapping) -> list[str]:
             else []
         ),
     ]
+
+
+def _completeness_lines(table: Mapping[str, list[float]] | None) -> list[str]:
+    if table is None:
+        return []
+    pairs = zip(table['completeness'], table['distance'], strict=True)
+    return ['completeness of the detector: ' + ', '.join(f'{share:.3g} at {metres:g} m' for share, metres in pairs)]
 
 
 def _kind_lines(kinds: Mapping[str, int]) -> list[str]:

@@ -10,6 +10,7 @@ from chimp_jax.field import status
 from chimp_jax.field.exports import camtrap_dp, distance_flatfile, zamba
 from chimp_jax.field.exports.camtrap.media_match import MediaTable
 from chimp_jax.field.exports.camtrap.package import read_package
+from chimp_jax.field.exports.completeness import Completeness
 from chimp_jax.field.exports.flatfile_check import checked_bins
 from chimp_jax.field.exports.redrawn import Redraws
 from chimp_jax.field.exports.snapshots import Snapshots
@@ -34,6 +35,7 @@ class Survey:
     animals_are_known: bool = True  # detections or a table tell in which seconds an animal is, or the user states it
     partial_effort: bool = False  # the effort counts only the moments that were looked at
     species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
+    completeness: Completeness | None = None  # of the detector
     track_events: bool = False  # Camtrap DP gets one more observation for each track
 
     def missing(self, format_name: str) -> list[str]:
@@ -117,6 +119,7 @@ def write(
             partial_effort=survey.partial_effort,
             boxes=boxes,
             redraws=redraws,
+            completeness=survey.completeness,
         ),
         'camtrap-dp': lambda: camtrap_dp.merge_camtrap_dp(
             animals,

@@ -141,6 +141,7 @@ def test_the_bias_of_a_bin_is_told_in_all_places(runs, clips, tmp_path, capsys, 
         (['--detector_every', '2'], '--detector_every needs --detections'),
         (['--detector_every', '-1', '--detections', 'x.json'], '--detector_every=-1: give seconds, above 0'),
         (['--partial_effort'], '--partial_effort needs --format distance'),
+        (['--completeness', 'x.csv'], '--completeness is for --format distance'),
         (['--redraws', '20'], '--redraws is for --format distance'),
         ([*SURVEY, '--snapshot', '2', '--theta', '42', '--redraws', '1'], '--redraws=1: give the number of tables'),
         (

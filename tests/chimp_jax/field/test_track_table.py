@@ -58,7 +58,7 @@ def test_an_animal_that_walks_towards_the_camera():
         'nearest_distance_m': 4,
         'mean_distance_m': 8,
     }
-    expected |= {'first_distance_m': 12, 'last_distance_m': 4, 'first_angle': 0, 'last_angle': 0, 'label': 'duiker'}
+    expected |= {'radius': 12, 'last_distance_m': 4, 'angle': 0, 'last_angle': 0, 'label': 'duiker'}
     assert {name: track[name] for name in expected} == expected
     assert track['flags'] == '' and track['reason'] == ''
 
@@ -72,7 +72,7 @@ def test_each_animal_of_each_clip_has_a_row_and_others_none():
 
 def test_without_angles_there_is_no_speed():
     track = only(rows_of(range(5), 5, np.nan))
-    assert np.isnan(track[['speed', 'speed_lower', 'path_length_m', 'first_angle']].astype(float)).all()
+    assert np.isnan(track[['speed', 'speed_lower', 'path_length_m', 'angle', 'angle_lower']].astype(float)).all()
     assert track['reason'] == 'no angle: the field of view is missing; give --theta' and track['mean_distance_m'] == 5
 
 
@@ -86,7 +86,7 @@ def test_missing_distances_are_flagged():
     distance_m = [np.nan, np.nan, 5, 5, 5, np.nan, np.nan]
     track = only(rows_of(range(7), distance_m, np.arange(7.0)))
     assert track['flags'] == 'few_distances' and track['seconds'] == 3 and track['time_in_view_s'] == 7
-    assert (track['first_angle'], track['last_angle']) == (2, 4) and track['reason'] == ''
+    assert (track['angle'], track['last_angle']) == (2, 4) and track['reason'] == ''
     empty = only(rows_of(range(4), np.nan, 0))
     assert empty['reason'] == 'no distance' and empty['flags'] == 'few_distances' and empty['seconds'] == 0
 
@@ -97,6 +97,20 @@ def test_corrected_distances_count():
     walk = {'distance': np.arange(4.0, 13.0), 'distance_lower': np.nan, 'distance_upper': np.nan, 'status': 'corrected'}
     corrected = only(rows.assign(**walk))
     assert corrected['nearest_distance_m'] == 4 and corrected['speed'] == pytest.approx(1, rel=0.15)
+
+
+def test_radius_and_angle_are_of_the_first_position_with_their_intervals():
+    rows = rows_of(range(5), [np.nan, 8, 7, 6, 5], [-20, -10, 0, 10, 20])
+    track = only(rows)
+    assert (track['radius'], track['angle']) == (8, -10)  # at 1 s; nobody knows the distance at 0 s
+    # The interval is that of distances.csv. Of the angle, 1.6449 standard deviations of 0.5 degrees on each side.
+    assert track['radius_lower'] == pytest.approx(8 * (1 - 0.05 * 1.6449), rel=1e-4)
+    assert track['radius_upper'] == pytest.approx(8 * (1 + 0.05 * 1.6449), rel=1e-4)
+    assert (track['angle_lower'], track['angle_upper']) == pytest.approx((-10.8224, -9.1776), abs=1e-4)
+    by_person = rows.assign(distance_lower=np.nan, distance_upper=np.nan, status='corrected')
+    assert only(by_person)['radius'] == 8 and np.isnan(only(by_person)['radius_lower'])
+    nobody = only(rows_of(range(4), np.nan, 0))
+    assert np.isnan(nobody[['radius', 'radius_upper', 'angle', 'angle_upper']].astype(float)).all()
 
 
 def test_edges_and_shared_distances_are_flagged():

@@ -4,7 +4,7 @@
 # package checks. ds() fits half-normal and hazard-rate functions to point transects by maximum likelihood, with bins
 # or exact distances and left truncation; dht2() gives density and encounter-rate variance (estimator P2). Their
 # densities of DuikerCameraTraps equal those of the package (test_distance_script.py). What is simpler here: no
-# adjustments, covariates or group sizes; the variance of a stratified total leaves out the shared detection function.
+# adjustments but cosines of the uniform key, no covariates or group sizes; the variance of a stratified total leaves out the shared detection function.
 # FAILS: keys whose fit stops, as a fit can in the package.
 FAILS <- strsplit(Sys.getenv("STAND_IN_FAILS"), " ")[[1]]
 library <- function(package) stopifnot(deparse(substitute(package)) == "Distance")
@@ -21,7 +21,7 @@ ds <- function(data, truncation, transect = "line", formula = ~1, key = c("hn", 
                quiet = FALSE, debug_level = 0, initial_values = NULL, max_adjustments = 5, er_method = 2,
                dht_se = TRUE, optimizer = "both", winebin = NULL) {
   call <- match.call()
-  stopifnot(transect == "point", is.null(adjustment), key %in% c("hn", "hr"))
+  stopifnot(transect == "point", if (key == "unif") adjustment == "cos" && nadj >= 1 else is.null(adjustment))
   if (!identical(sort(names(truncation)), c("left", "right"))) stop("Truncation must be a list with left and right")
   if (!is.double(truncation$left) || !is.double(truncation$right)) stop("Truncation must be supplied as numbers")
   if (!is.null(cutpoints) && cutpoints[1] != truncation$left) {
@@ -31,7 +31,7 @@ ds <- function(data, truncation, transect = "line", formula = ~1, key = c("hn", 
   seen <- data[!is.na(data$distance), ]
   if (anyDuplicated(seen$object)) stop("Not all object IDs are unique, check data.")
   seen <- seen[seen$distance >= truncation$left & seen$distance <= truncation$right, ]
-  model <- maximum_likelihood(seen$distance, key, truncation, cutpoints)
+  model <- maximum_likelihood(seen$distance, key, truncation, cutpoints, nadj, initial_values$adjustment)
   cat("ds", key, model$n, truncation$left, truncation$right, cutpoints, "\n")
   model$call <- call
   if ("Effort" %in% names(data)) model$dht <- simple_densities(data, model, convert_units)
@@ -39,18 +39,23 @@ ds <- function(data, truncation, transect = "line", formula = ~1, key = c("hn", 
   model
 }
 
-detection <- function(r, key, par) {
+detection <- function(r, key, par, width) {
+  if (key == "unif") {
+    terms <- outer(r, seq_along(par), function(r, j) cos(j * pi * r / width))
+    return(drop(1 + terms %*% par) / (1 + sum(par)))
+  }
   if (key == "hn") exp(-r^2 / (2 * exp(par[1])^2)) else 1 - exp(-(pmax(r, 1e-12) / exp(par[1]))^-exp(par[2]))
 }
 
 # Integral of 2 r g(r) / w^2 between two distances. Where g falls within a sliver, integrate() needs pieces.
 covered <- function(from, to, key, par, width) {
-  pieces <- sort(unique(c(from, to, pmin(pmax(exp(par[1]) * c(0.3, 1, 3, 10), from), to))))
-  sum(mapply(function(a, b) integrate(function(r) 2 * r * detection(r, key, par) / width^2, a, b, rel.tol = 1e-9,
+  inner <- if (key == "unif") NULL else pmin(pmax(exp(par[1]) * c(0.3, 1, 3, 10), from), to)
+  pieces <- sort(unique(c(from, to, inner)))
+  sum(mapply(function(a, b) integrate(function(r) 2 * r * detection(r, key, par, width) / width^2, a, b, rel.tol = 1e-9,
                                       stop.on.error = FALSE)$value, pieces[-length(pieces)], pieces[-1]))
 }
 
-maximum_likelihood <- function(distances, key, truncation, cutpoints) {
+maximum_likelihood <- function(distances, key, truncation, cutpoints, n_cosines = 0, start = NULL) {
   left <- truncation$left
   width <- truncation$right
   counts <- if (!is.null(cutpoints)) table(cut(distances, cutpoints, include.lowest = TRUE))
@@ -60,11 +65,16 @@ maximum_likelihood <- function(distances, key, truncation, cutpoints) {
   }
   negative <- function(par) {
     if (any(abs(par) > 12)) return(1e10)
+    if (key == "unif") {   # falls with the distance, at the points where mrds looks, and is never below 0
+      at <- detection(c(0, width * (1:20 / 20)^1.5), key, par, width)
+      if (any(diff(at) > 1e-9) || any(at < 0)) return(1e10)
+    }
     if (!is.null(cutpoints)) return(-sum(counts * log(shares(par))))
     all <- covered(left, width, key, par, width)
-    -sum(log(pmax(2 * distances * detection(distances, key, par) / width^2, 1e-300) / all))
+    -sum(log(pmax(2 * distances * detection(distances, key, par, width) / width^2, 1e-300) / all))
   }
-  start <- log(c(sqrt(mean(distances^2) / 2), 3))[seq_len(if (key == "hn") 1 else 2)]
+  start <- if (key != "unif") log(c(sqrt(mean(distances^2) / 2), 3))[seq_len(if (key == "hn") 1 else 2)] else
+    if (is.null(start)) c(0.5, rep(0, n_cosines - 1)) else start
   best <- optim(start, negative, method = if (key == "hn") "BFGS" else "Nelder-Mead",
                 control = list(reltol = 1e-14, maxit = 5000))
   p_of <- function(par) covered(left, width, key, par, width)
@@ -109,7 +119,7 @@ plot.dsmodel <- function(x, which = 2, breaks = NULL, nc = NULL, jitter.v = rep(
   limits <- if (is.null(x$cutpoints)) seq(x$left, x$width, length.out = 20) else x$cutpoints
   bars <- hist(x$distances, breaks = limits, plot = FALSE)
   r <- seq(x$left, x$width, length.out = 200)
-  line <- detection(r, x$key, x$par)
+  line <- detection(r, x$key, x$par, x$width)
   if (pdf) line <- 2 * r * line / x$width^2 / x$p
   plot(bars, freq = FALSE, main = main, xlab = xlab)
   lines(r, line)
@@ -156,7 +166,8 @@ dht2 <- function(ddf, observations = NULL, transects = NULL, geo_strat = NULL, f
   parts <- if (by_region) split(flatfile, flatfile$Region.Label) else list(Total = flatfile)
   one <- function(part) {
     stations <- unique(part[, c("Sample.Label", "Effort")])
-    n <- sapply(stations$Sample.Label, function(s) sum(part$Sample.Label == s & !is.na(part$distance)))
+    n <- sapply(stations$Sample.Label, function(s) sum(part$Sample.Label == s & part$distance >= ddf$left & part$distance <= ddf$width,
+                                                   na.rm = TRUE))
     L <- stations$Effort
     K <- length(L)
     area <- sum(unique(part[, c("Area", "Region.Label")])$Area)
