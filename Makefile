@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-quick ablations-demo test test-browser test-beam bench bench-quick scaling tpu-check tpu-check-quick lint lock clean
+.PHONY: demo demo-quick ablations-demo test test-browser test-beam bench bench-quick scaling field-install
+.PHONY: tpu-check tpu-check-quick lint lock clean
 
 demo: .venv/done
 	$(BIN)/python demo.py
@@ -49,6 +50,10 @@ bench-quick: .venv-bench/done
 scaling: .venv-bench/done
 	.venv-bench/bin/python -m bench.scaling
 
+# Measures an installation without TensorFlow beside the whole one: megabytes, and seconds to the first distances.
+field-install: .venv-bench/done
+	.venv-bench/bin/python -m bench.field_install
+
 lint: .venv/done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,6 +79,7 @@ lock:
 	$(LOCK) $(UPGRADE) --extra test --extra tpu -o requirements/tpu.lock
 	$(LOCK) $(UPGRADE) --extra test --extra beam --extra dask -o requirements/beam.lock
 	$(LOCK) $(UPGRADE) --extra bench --extra pretrained -o requirements/bench.lock
+	$(LOCK) --override requirements/field.overrides -c requirements/base.lock -o requirements/field.lock
 
 clean:
 	rm -rf .venv .venv-beam .venv-tpu .venv-bench demo

@@ -143,6 +143,9 @@ def net_ratio(seconds: dict[tuple, list[float]], times_ours: int = 1) -> dict[st
     middle = {side: statistics.median(net[side]) for side in net}
     row = {'ratio': statistics.median(each), 'range': [min(each), max(each)]}
     row['whole'] = (start['published'] + middle['published']) / (start['ours'] + middle['ours'])
+    both = zip(net['ours'], net['published'], strict=True)
+    wholes = [(start['published'] + theirs) / (start['ours'] + ours) for ours, theirs in both]
+    row['whole_range'] = [min(wholes), max(wholes)]
     row |= {f'{side}_net_s': middle[side] for side in net}
     return row | {f'{side}_start_s': start[side] for side in start}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 
+VERDICTS = {True: 'yes', False: '**no**', None: ''}
 PACKAGES = ('jax', 'jaxlib', 'flax', 'tensorflow', 'tensorflow-cpu', 'keras', 'onnxruntime', 'openvino', 'av', 'numpy')
 
 
@@ -38,22 +39,21 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def verdict(row: dict[str, Any]) -> str:
-    """Returns 'yes' if the median reaches the goal, else 'no'; '' without a goal or figure."""
+def reached(row: dict[str, Any]) -> bool | None:
+    """Returns whether the median reaches the goal; None without a goal or figure."""
     if row.get('goal') is None or row.get('value') is None:
-        return ''
-    reached = row['value'] <= row['goal'] if row.get('less_is_better') else row['value'] >= row['goal']
-    return 'yes' if reached else '**no**'
+        return None
+    return row['value'] <= row['goal'] if row.get('less_is_better') else row['value'] >= row['goal']
 
 
 def rows_text(rows: list[dict[str, Any]]) -> str:
     """Returns a Markdown table.
 
-    Keys of a row: work, against, day, and either failed or value, range, unit, goal, less_is_better, note.
+    Keys of a row: work, against, date, and either failed or value, range, unit, goal, less_is_better, note.
     """
     lines = ['| work | against | result (range) | goal | reached | measured | |', '|---|---|---|---|---|---|---|']
     for row in rows:
-        day = row.get('day', '')
+        day = row.get('date', '')
         if row.get('failed'):
             cells = [row['work'], row['against'], 'not measured', '', '', day, row['failed'].replace('|', '/')]
         else:
@@ -61,7 +61,7 @@ def rows_text(rows: list[dict[str, Any]]) -> str:
             result = f'{row["value"]:.2f}{row["unit"]} ({low:.2f} to {high:.2f})'
             sign = 'below' if row.get('less_is_better') else 'at least'
             goal = '' if row.get('goal') is None else f'{sign} {row["goal"]:g}{row["unit"]}'
-            cells = [row['work'], row['against'], result, goal, verdict(row), day, row.get('note', '')]
+            cells = [row['work'], row['against'], result, goal, VERDICTS[reached(row)], day, row.get('note', '')]
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
@@ -69,9 +69,12 @@ def rows_text(rows: list[dict[str, Any]]) -> str:
 def machine_text(described: dict[str, Any]) -> str:
     """Returns the description of `machine` as text."""
     versions = ', '.join(f'{name} {version}' for name, version in described['versions'].items())
-    instructions = ' '.join(described['instructions'])
-    head = f'{described["cores"]} cores of {described["cpu"]} ({instructions}), {described["memory_gb"]} GB'
-    return f'{head}; {described["system"]}. {versions}.'
+    return f'{processor_text(described)}, {described["memory_gb"]} GB; {described["system"]}. {versions}.'
+
+
+def processor_text(described: dict[str, Any]) -> str:
+    """Returns the cores and the processor of a machine, with the instructions that matter for speed."""
+    return f'{described["cores"]} cores of {described["cpu"]} ({" ".join(described["instructions"])})'
 
 
 def machines_text(machines: dict[str, dict[str, Any]]) -> str:

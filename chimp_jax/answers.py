@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax.data import augment, chunks, input_pipeline
+from chimp_jax.data import chunks
+from chimp_jax.data.frames import decode_records
+from chimp_jax.data.operations import box_after
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND, with_animal, without_empty_animal
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_rows
@@ -101,11 +103,11 @@ def questions_and_frames(chunk: list[Record], asking: Asking, size_px: int) -> t
 def _frames(chunk: list[Record], size_px: int) -> np.ndarray:
     """Returns the frames of a chunk. Raises ValueError, with the clip, if a stored frame cannot be decoded."""
     try:
-        return input_pipeline.decode_records(chunk, size_px)
+        return decode_records(chunk, size_px)
     except Exception:  # a damaged JPEG raises almost anything
         for record in chunk:
             try:
-                input_pipeline.decode_records([record], size_px)
+                decode_records([record], size_px)
             except Exception:
                 raise ValueError(
                     f'{record.video_id}: a frame in the records is damaged; prepare the data again with '
@@ -148,6 +150,8 @@ def _augmented(frames: np.ndarray, operation: str) -> np.ndarray:
     """Returns all frames of a chunk after the operation. A few at once, because blurring makes floats of them."""
     if operation == NONE:
         return frames
+    from chimp_jax.data import augment  # and with it TensorFlow, whose import takes seconds
+
     return np.concatenate(
         [augment.apply_operation(frames[i : i + 16], operation).numpy() for i in range(0, len(frames), 16)]
     )
@@ -157,7 +161,7 @@ def _augmented_plan(plan: chunks.WindowPlan, operation: str) -> chunks.WindowPla
     """Returns the plan with the boxes where the operation moves them."""
     if operation == NONE or plan.boxes is None:
         return plan
-    return plan._replace(boxes=augment.box_after(operation, plan.boxes))
+    return plan._replace(boxes=box_after(operation, plan.boxes))
 
 
 def read_answers(chunk: list[Record], questions: list[Question]) -> pd.DataFrame:

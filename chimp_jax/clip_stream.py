@@ -17,6 +17,7 @@ import pandas as pd
 from etils import epath
 from PIL import Image
 
+from chimp_jax import predict
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.members import Member
 from chimp_jax.scoring import Panel, target_boxes
@@ -102,8 +103,8 @@ def answer_batches(
         return _decode(batch, scratch / batch.name, workers)
 
     decoded = in_background(decode, batches, panel.leaves_the_cpu_free)
-    if batches:
-        from chimp_jax import predict  # TensorFlow's import takes seconds; meanwhile the first clips are decoded
+    if batches:  # while the first clips are decoded
+        panel.prepare(next(member for member in members if member.name in batches[0].members))
     for batch, outcomes in decoded:
         asked = [member for member in members if member.name in batch.members]
         ask = functools.partial(predict.predict_records, asked, panel=panel, progress=progress)

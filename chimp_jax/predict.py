@@ -13,9 +13,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from chimp_jax.answers import LABEL, NONE, SHARED, Asking, answer, questions_and_frames, read_answers
-from chimp_jax.data import augment, chunks
+from chimp_jax.data import chunks
 from chimp_jax.data.folds import Fold, folds_digest, load_folds
-from chimp_jax.data.sources import find_sources
+from chimp_jax.data.operations import OPERATION_SETS
 from chimp_jax.data.teacher import with_every_second
 from chimp_jax.ensemble.prediction_tables import first_key
 from chimp_jax.members import Member
@@ -52,9 +52,9 @@ def operations(name: str) -> tuple[str, ...]:
 
     Each begins with NONE, the unchanged frames.
     """
-    if name != NONE and name not in augment.OPERATION_SETS:
-        raise ValueError(f'no test-time augmentation {name!r}; there are {NONE}, {", ".join(augment.OPERATION_SETS)}')
-    return (NONE, *augment.OPERATION_SETS.get(name, ()))
+    if name != NONE and name not in OPERATION_SETS:
+        raise ValueError(f'no test-time augmentation {name!r}; there are {NONE}, {", ".join(OPERATION_SETS)}')
+    return (NONE, *OPERATION_SETS.get(name, ()))
 
 
 def tfds_split(split: str) -> str:
@@ -105,6 +105,8 @@ def predict_for_student(
     unlabelled: another folder of records, whose split `test` is predicted too; '' for none. If several splits have a
     clip, the first is read. Raises ValueError as predict_split.
     """
+    from chimp_jax.data.sources import find_sources  # and with it TensorFlow, whose import takes seconds
+
     validates = oof_clips(members, records)
     labelled = frozenset().union(*(fold.validation for fold in _folds_of(members[0], records)))
     unseen = {name: _Unseen(clips, labelled) for name, clips in validates.items()}

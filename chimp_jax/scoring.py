@@ -203,6 +203,16 @@ class Panel:
         with self._lock:
             return self._score(member, frames, plan)
 
+    def prepare(self, member: Member) -> None:
+        """Compiles a member's steps, or reads them from the cache, and its weights, before there are frames."""
+        data, regions = member.config.data, member.config.model.regions
+        boxes = np.zeros((1, data.most_animals, 5), np.float32) if regions else None
+        plan = WindowPlan(np.zeros(1, int), np.zeros((1, data.n_frames), int), boxes)
+        black = np.zeros((1, data.size_px, data.size_px, 3), np.uint8)
+        with self._lock:
+            scorer = self._scorer(member)
+            scorer.score(self._weights(member, scorer), black, plan, np.full(1, np.nan, np.float32))
+
     def _score(self, member: Member, frames: np.ndarray, plan: WindowPlan) -> np.ndarray:
         scorer = self._scorer(member)
         weights = self._weights(member, scorer)

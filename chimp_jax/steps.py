@@ -232,6 +232,8 @@ def encode_step(
     if not one_by_one:
         return encode(frames, boxes)
 
+    encode = jax.jit(encode, inline=True)  # traced once for its shapes and its result: tracing takes half of a start
+
     def one(numbered):
         frame, is_there, boxes = jax.tree.map(lambda x: x[None], numbered)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(encode, frame, boxes))

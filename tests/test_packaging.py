@@ -77,6 +77,20 @@ def test_locks_pin_what_setup_requires(name, python):
         assert requirement.specifier.contains(pin.version), requirement
 
 
+@pytest.mark.parametrize('python', ('3.11', '3.13'))
+def test_the_field_lock_is_the_base_without_tensorflow(python):
+    """What requirements/field.overrides names, and what TensorFlow alone brings; the commands run without it."""
+    left_out = {
+        canonicalize_name(one.name) for one in requirements((ROOT / 'requirements/field.overrides').read_text())
+    }
+    field, base = pins('field', python), pins('base', python)
+    assert {'tensorflow', 'tensorflow-cpu', 'tensorflow-datasets'} <= left_out
+    assert not field.keys() & (left_out | {'keras', 'grpcio', 'array-record'})
+    assert {name: pin.specifier for name, pin in field.items()} == {name: base[name].specifier for name in field}
+    wanted = {canonicalize_name(one.name) for one in requirements(SETUP['options']['install_requires'])}
+    assert wanted - left_out <= field.keys()
+
+
 def test_each_python_has_the_newest_jax_that_it_can_run():
     """jax 0.11 and later require Python 3.12."""
     oldest, newest = pins('base', '3.11')['jax'], pins('base', '3.13')['jax']

@@ -10,7 +10,9 @@ import argparse
 import numpy as np
 from PIL import Image, ImageDraw
 
-from chimp_jax.data import augment, input_pipeline
+from chimp_jax.data import augment
+from chimp_jax.data.frames import decode_frame
+from chimp_jax.data.operations import OPERATION_SETS
 from data_prep.records import read_records
 
 COLUMNS = 6
@@ -21,7 +23,7 @@ def draw_sheet(picture: np.ndarray, tile_px: int) -> Image.Image:
     """uint8 [H, H, 3] -> tiles of tile_px: the picture and its version under each operation, with name and sets."""
     tiles = {'original': picture}
     for name in augment.OPERATIONS:
-        sets = [key for key, names in augment.OPERATION_SETS.items() if name in names]
+        sets = [key for key, names in OPERATION_SETS.items() if name in names]
         tiles[f'{name}  ({" ".join(sets)})'] = augment.apply_operation(picture[None], name).numpy()[0].astype(np.uint8)
     rows = -(-len(tiles) // COLUMNS)
     sheet = Image.new('RGB', (COLUMNS * (tile_px + GAP_PX), rows * (tile_px + CAPTION_PX)), 'white')
@@ -41,7 +43,7 @@ def middle_frame(records: str, stream: str, video_id: str | None, size_px: int) 
     for record in read_records(records, stream, 'train'):
         if video_id in (None, record.video_id):
             middle = record.frame_jpeg[len(record.frame_jpeg) // 2]
-            return input_pipeline.decode_frame(middle, size_px).numpy()
+            return decode_frame(middle, size_px)
     wanted = 'no training clip' if video_id is None else f'no training clip {video_id}'
     raise ValueError(f'{records} has {wanted} in the stream {stream}; give the folder that data_prep.build wrote')
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from etils import epath
 
-from chimp_jax import members
+from chimp_jax import members, predict
 from chimp_jax.commands import combining
 from chimp_jax.commands.arguments import add_compile_cache, add_memory, limit_memory
 from chimp_jax.commands.estimating.flags import DETECT, ENHANCE, LEAST_CONFIDENCE, LEAST_OF_TRACK
@@ -148,8 +148,6 @@ def predict_clip(
     if frames.exists():  # an interrupted run left them, perhaps of another clip
         frames.rmtree()
     decoded = in_background(lambda one: local.store_clips([one], str(frames), workers=1), [task], overlap=False)
-    from chimp_jax import predict  # the import of TensorFlow takes seconds: the clip is decoded meanwhile
-
     next(decoded)
     outcome = frame_store.read_outcomes(frames)[task.video_id]
     problem = outcome.problem[1] if outcome.problem else ''

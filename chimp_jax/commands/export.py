@@ -140,7 +140,8 @@ def read_windows(member: Member, records) -> list[tuple]:
     Both are CLIPS evenly spaced clips of the records' first split, of each about FRAMES frames. Raises ValueError if
     there are fewer than two clips.
     """
-    from chimp_jax.data import chunks, input_pipeline
+    from chimp_jax.data import chunks
+    from chimp_jax.data.frames import decode_records
 
     data = member.config.data
     split, n_clips = next(iter(sorted(split_sizes(records, data.stream).items(), reverse=True)))  # train before test
@@ -153,7 +154,7 @@ def read_windows(member: Member, records) -> list[tuple]:
     windows = []
     for some in (pieces[::2], pieces[1::2]):
         plan = chunks.plan_windows(some, itertools.repeat(True, len(some)), data.n_frames, data.step_s, most_animals)
-        frames = input_pipeline.decode_records(some, data.size_px)[plan.frame]
+        frames = decode_records(some, data.size_px)[plan.frame]
         windows.append((frames, plan.boxes, plan.window))
     return windows
 

@@ -1,12 +1,10 @@
-"""Records -> training batches by tf.data, and records -> frames for evaluation.
+"""Records -> training batches by tf.data.
 
 Windows are cut when the records are read. The shuffle buffer holds JPEGs, not pixels.
 """
 
 import itertools
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -14,44 +12,14 @@ import tensorflow as tf
 
 from chimp_jax.data import augment, compositing
 from chimp_jax.data.batch_plan import NO_ANIMALS, AnimalCut, Augmentation, BatchPlan, WindowCut
-from chimp_jax.data.chunks import first_of_equal
 from chimp_jax.data.example_cut import cut_examples
+from chimp_jax.data.operations import OPERATION_SETS, move_animals
 from chimp_jax.data.teacher import Teacher
-from data_prep.records import Record
 
 GLOBAL_SEED = 87654321  # TensorFlow's own, if nobody sets one
 _LABELS = ('frame_time_s', 'target_time_s', 'target_distance_m')  # the fields of a record that make its examples
 _TARGETS = ('target_box', 'target_animal')  # with a teacher also these
 _ANIMALS = (*_TARGETS, 'box_time_s', 'box', 'box_confidence', 'box_animal')  # with slots also these
-
-
-def decode_frame(jpeg: tf.Tensor, size_px: int) -> tf.Tensor:
-    """JPEG -> [size, size, 3] uint8, as published: exact DCT, bilinear without antialiasing, floor.
-
-    Other resizers (PIL, jax.image.resize) smooth while they shrink. The published frames are not smoothed.
-    """
-    picture = tf.io.decode_jpeg(jpeg, channels=3, dct_method='INTEGER_ACCURATE')
-    resized = tf.image.resize(picture, (size_px, size_px), method='bilinear', antialias=False)
-    return tf.cast(resized, tf.uint8)
-
-
-def decode_records(records: Sequence[Record], size_px: int) -> np.ndarray:
-    """All frames of some records, one record after the other -> [N, size, size, 3] uint8. Uses all CPU cores.
-
-    Equal JPEGs, such as those that the photos of a burst share, are decoded once.
-    """
-    jpegs = [jpeg for record in records for jpeg in record.frame_jpeg]
-    frames = np.empty((len(jpegs), size_px, size_px, 3), np.uint8)
-
-    def decode(place: int) -> None:
-        frames[place] = decode_frame(jpegs[place], size_px).numpy()
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        first = first_of_equal(jpegs)
-        list(threads.map(decode, np.unique(first).tolist()))
-    repeated = np.nonzero(first != np.arange(len(jpegs)))[0]
-    frames[repeated] = frames[first[repeated]]
-    return frames
 
 
 def of_clips(records: tf.data.Dataset, video_ids: Collection[str]) -> tf.data.Dataset:
@@ -184,9 +152,14 @@ def share_records(n_examples: np.ndarray, n_shares: int) -> list[tuple[int, int]
 
 
 def _decode_frames(jpegs: tf.Tensor, size_px: int) -> tf.Tensor:
-    """JPEGs [n] -> [n, size, size, 3] uint8, inside tf.data."""
-    signature = tf.TensorSpec((size_px, size_px, 3), tf.uint8)
-    return tf.map_fn(lambda jpeg: decode_frame(jpeg, size_px), jpegs, fn_output_signature=signature)
+    """JPEGs [n] -> [n, size, size, 3] uint8, inside tf.data: the pixels of frames.decode_frame."""
+
+    def decode(jpeg: tf.Tensor) -> tf.Tensor:
+        picture = tf.io.decode_jpeg(jpeg, channels=3, dct_method='INTEGER_ACCURATE')
+        resized = tf.image.resize(picture, (size_px, size_px), method='bilinear', antialias=False)
+        return tf.cast(resized, tf.uint8)
+
+    return tf.map_fn(decode, jpegs, fn_output_signature=tf.TensorSpec((size_px, size_px, 3), tf.uint8))
 
 
 def _cut_examples(record: dict, plan: BatchPlan, draw: int) -> tf.data.Dataset:
@@ -254,10 +227,10 @@ def _pasted(frames: tf.Tensor, jpegs: tf.Tensor, box: tf.Tensor, cover: tf.Tenso
 
 def _moved_animals(example: dict, augmentation: Augmentation, seed: tf.Tensor) -> dict:
     """Returns the boxes of an example, and the labels of its slots, after the operation that its frames get."""
-    names = augment.OPERATION_SETS[augmentation.operation_set]
+    names = OPERATION_SETS[augmentation.operation_set]
 
     def move(number, boxes, *labels):
-        return augment.move_animals(names[number], boxes, *labels) if number < len(names) else (boxes, *labels[1:])
+        return move_animals(names[number], boxes, *labels) if number < len(names) else (boxes, *labels[1:])
 
     moved = ('boxes', 'belief', 'animal_mask')
     arguments = [example[name] for name in ('boxes', 'window', 'belief', 'animal_mask')]

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from chimp_jax.data.augment import move_animals
 from chimp_jax.data.batch_plan import BatchPlan
 from chimp_jax.data.example_cut import Example, cut_examples
+from chimp_jax.data.operations import move_animals
 from chimp_jax.training.kept_features import FLIP, KeptFeatures
 
 FLIP_SHARE = 0.5  # of the examples: a picture and its mirror image are equally likely

@@ -10,8 +10,9 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax import scoring, steps
-from chimp_jax.data import augment, chunks, processes
+from chimp_jax.data import chunks, processes
 from chimp_jax.data.folds import Fold
+from chimp_jax.data.operations import OPERATION_SETS
 from chimp_jax.data.training_data import TrainingData
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.steps import Mean, TrainState
@@ -57,7 +58,7 @@ class FrozenTraining:
         self.model, self.data, self.scorer = model, data, scorer
         labels = (*ANIMAL_LABELS, 'bins', 'mean') if model.regions else LABELS
         self.arrays = ('features', *labels)
-        operations = augment.OPERATION_SETS[data.plan.augmentation.operation_set]
+        operations = OPERATION_SETS[data.plan.augmentation.operation_set]
         self.mirrored = FLIP in operations
         log.info(
             'training on kept features: %s; the other augmentations of the recipe are not applied',

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from etils import epath
 
-from chimp_jax.data import input_pipeline
-from chimp_jax.data.augment import box_after
 from chimp_jax.data.chunks import FRAMES_PER_CHUNK
+from chimp_jax.data.frames import decode_records
+from chimp_jax.data.operations import box_after
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
 from chimp_jax.models.regions import BINS, Pooled
@@ -142,7 +142,7 @@ def keep_features(records: Iterable[Record], n_clips: int, folder: epath.Path, e
 def _decode(missing: tuple[Record, FramesToEncode], size_px: int) -> np.ndarray:
     """Returns the distinct frames of a clip [F, size, size, 3] uint8."""
     record, look = missing
-    return input_pipeline.decode_records([record], size_px)[look.frame]
+    return decode_records([record], size_px)[look.frame]
 
 
 def _encode(look: FramesToEncode, frames: np.ndarray, encoder: Encoder) -> np.ndarray:

@@ -9,8 +9,9 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax import scoring, steps
-from chimp_jax.data import chunks, input_pipeline
+from chimp_jax.data import chunks
 from chimp_jax.data.folds import Fold
+from chimp_jax.data.frames import decode_records
 from chimp_jax.data.training_data import TrainingData
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.steps import Mean, TrainState
@@ -56,7 +57,7 @@ class WholeTraining:
         """
         plan = self.data.plan
         groups = chunks.in_chunks(chunks.split_long(self.data.validation_records(fold)))
-        decode = functools.partial(input_pipeline.decode_records, size_px=plan.size_px)
+        decode = functools.partial(decode_records, size_px=plan.size_px)
         for records, frames in in_background(decode, groups, overlap=True):  # the next chunk, while this one is scored
             rows = scoring.target_rows(records)
             cut = plan.windows

@@ -32,6 +32,7 @@ def test_net_seconds_are_without_start_up():
     row = end_to_end.net_ratio(seconds)
     assert row['ratio'] == 8.75 and row['range'] == [7.5, 10.0]
     assert row['whole'] == (10 + 25) / (5 + 3)
+    assert row['whole_range'] == [(10 + 20) / (5 + 2), (10 + 30) / (5 + 4)]
     assert (row['ours_net_s'], row['published_net_s'], row['published_start_s']) == (3.0, 25.0, 10.0)
 
 
@@ -54,15 +55,15 @@ def test_work_as_short_as_the_variation_of_start_up_gives_no_ratio(starts, whole
 @pytest.mark.parametrize(
     'row,expected',
     [
-        ({'value': 2.0, 'goal': 2.0}, 'yes'),
-        ({'value': 1.99, 'goal': 2.0}, '**no**'),
-        ({'value': 7.9, 'goal': 8, 'less_is_better': True}, 'yes'),
-        ({'value': 8.1, 'goal': 8, 'less_is_better': True}, '**no**'),
-        ({'value': 1.0, 'goal': None}, ''),
+        ({'value': 2.0, 'goal': 2.0}, True),
+        ({'value': 1.99, 'goal': 2.0}, False),
+        ({'value': 7.9, 'goal': 8, 'less_is_better': True}, True),
+        ({'value': 8.1, 'goal': 8, 'less_is_better': True}, False),
+        ({'value': 1.0, 'goal': None}, None),
     ],
 )
 def test_verdicts(row, expected):
-    assert table.verdict(row) == expected
+    assert table.reached(row) is expected
 
 
 def test_the_table_has_figures_goals_and_failures():
@@ -76,7 +77,7 @@ def test_the_table_has_figures_goals_and_failures():
             'unit': ' s',
             'goal': 8,
             'less_is_better': True,
-            'day': '2026-01-02',
+            'date': '2026-01-02',
         },
         {'work': 'v', 'against': 'q', 'failed': 'q: openvino | is not installed'},
     ]
@@ -135,7 +136,7 @@ def test_the_seconds_per_frame_by_hand():
     """Turns of 2, 4 and 3 s for 10 frames: 0.3 s per frame, between 0.2 and 0.4 s."""
     run = turns.Race({'ours': [2.0, 4.0, 3.0]}, {}, [])
     row = suite.seconds_row(run, 'work', 'ours', 0.25, n=10)
-    assert row['value'] == 0.3 and row['range'] == [0.2, 0.4] and table.verdict(row) == '**no**'
+    assert row['value'] == 0.3 and row['range'] == [0.2, 0.4] and table.reached(row) is False
     run = turns.Race({}, {}, ['ours ended: error'])
     assert suite.seconds_row(run, 'work', 'ours', 0.25, n=10)['failed'] == 'ours ended: error'
 
@@ -177,14 +178,15 @@ def raises(error):
 
 def test_a_failed_part_does_not_stop_the_others_and_older_rows_are_kept(suite_of):
     run, results = suite_of
-    suite.RESULTS.write_text(
-        json.dumps({'days': {'c': '2026-01-02'}, 'machines': {'c': OTHER}, 'parts': {'c': [FINE]}})
-    )
+    suite.RESULTS.write_text(json.dumps({'machines': {'c': OTHER}, 'parts': {'c': [FINE | {'date': '2026-01-02'}]}}))
     fails = raises(RuntimeError('no clips'))
     run({'a': fails, 'b': lambda scratch, quick: [FINE], 'c': fails}, '--only', 'a', 'b')
-    parts, days = results()['parts'], results()['days']
-    assert parts['a'][0]['failed'] == 'RuntimeError: no clips' and parts['b'] == parts['c'] == [FINE]
-    assert days['c'] == '2026-01-02' < days['a'] == days['b']
+    parts = results()['parts']
+    assert parts['a'][0]['failed'] == 'RuntimeError: no clips' and parts['c'] == [FINE | {'date': '2026-01-02'}]
+    (row,) = parts['b']
+    here = table.machine()
+    assert row.items() >= FINE.items() and row['reached'] is None and f'cores of {here["cpu"]} (' in row['machine']
+    assert '2026-01-02' < parts['a'][0]['date'] == row['date']
     assert results()['machines'] == {'c': OTHER, 'a': table.machine(), 'b': table.machine()}
     assert '\n- c: 3 cores of X (avx2), 9 GB; S. numpy 1.\n- a, b: ' in suite.PAGE.read_text()
     assert suite.PAGE.read_text().count('| w | p | 1.00 x') == 2 and 'no clips' in suite.PAGE.read_text()
@@ -194,7 +196,7 @@ def test_an_interrupted_run_keeps_its_measured_parts(suite_of):
     run, results = suite_of
     with pytest.raises(KeyboardInterrupt):
         run({'a': lambda scratch, quick: [FINE], 'b': raises(KeyboardInterrupt())})
-    assert results()['parts'] == {'a': [FINE]} and '| w | p | 1.00 x' in suite.PAGE.read_text()
+    assert list(results()['parts']) == ['a'] and '| w | p | 1.00 x' in suite.PAGE.read_text()
 
 
 def test_sides_take_turns_and_a_broken_one_is_named():

@@ -12,7 +12,8 @@ import small
 
 from chimp_jax import members, predict, scoring, steps
 from chimp_jax.commands import entry
-from chimp_jax.data import augment, chunks, input_pipeline
+from chimp_jax.data import augment, chunks
+from chimp_jax.data.frames import decode_frame, decode_records
 from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.steps import Mean, absolute_error
 from data_prep.records import LOST, read_records, write_records
@@ -44,7 +45,7 @@ MOST_WINDOWS = 12  # of a record: with as many for each record, the program is c
 def window_model(weights, record, n_frames, step_s, operation=predict.NONE):
     """Distances by the whole model on each window, as training sees it."""
     seconds = window_seconds(record.target_time_s, n_frames, step_s, record.frame_time_s[0], record.frame_time_s[-1])
-    frames = np.stack([input_pipeline.decode_frame(jpeg, small.SIZE_PX) for jpeg in record.frame_jpeg])
+    frames = np.stack([decode_frame(jpeg, small.SIZE_PX) for jpeg in record.frame_jpeg])
     windows = frames[np.searchsorted(record.frame_time_s, seconds)]
     if operation != predict.NONE:
         windows = np.stack([augment.apply_operation(window, operation) for window in windows])
@@ -62,7 +63,7 @@ def test_encoding_each_frame_once_equals_the_window_model(trained, n_devices, n_
     records = list(read_records(folder, 'full', 'test'))
     rows = scoring.target_rows(records)
     plan = chunks.plan_windows(records, [True] * len(records), n_frames, step_s)
-    frames = input_pipeline.decode_records(records, small.SIZE_PX)
+    frames = decode_records(records, small.SIZE_PX)
     prediction, error = scorer.score(scorer.place(weights), frames, plan, rows['distance'].to_numpy())
     assert rows[SECOND].drop_duplicates().shape[0] == len(rows) == 3 + 1 + 12
     expected = np.concatenate([window_model(weights, record, n_frames, step_s) for record in records])

@@ -7,7 +7,8 @@ import small
 from etils import epath
 
 from chimp_jax import members, scoring
-from chimp_jax.data import chunks, input_pipeline
+from chimp_jax.data import chunks
+from chimp_jax.data.frames import decode_records
 from chimp_jax.models.efficientnet import FEATURES
 from configs import base
 
@@ -43,7 +44,7 @@ def test_equal_backbones_encode_a_frame_once_and_say_the_same(group, monkeypatch
     records = [small.record(f'{i}.mp4', 20 + i, [8, 10], i) for i in range(2)]
     regions = group[0].config.model.regions
     records = [small.with_animals(record) for record in records] if regions else records
-    frames = input_pipeline.decode_records(records, small.SIZE_PX)
+    frames = decode_records(records, small.SIZE_PX)
     plans = [chunks.plan_windows(records, [True, True], m.config.data.n_frames, 1, 3 if regions else 0) for m in group]
     # Targets at 8 and 10 s: seconds 5 to 13 of both clips with 7 frames, 4 to 14 with 9 frames.
     assert [len(plan.frame) for plan in plans] == [2 * 9, 2 * 11, 2 * 9]

@@ -14,7 +14,6 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.ensemble.prediction_tables import BOX
-from chimp_jax.field.exports.camtrap.check import check_package, descriptor_faults
 from chimp_jax.field.exports.camtrap.descriptor import text_with, with_observations
 from chimp_jax.field.exports.camtrap.media_match import MediaTable, media_of_clips
 from chimp_jax.field.exports.camtrap.observations import (
@@ -121,6 +120,9 @@ def check_merge(video_ids: Iterable[str], package_dir, out_dir, media_table: Med
 
 
 def _merge(rows, package_dir, out_dir, classified_at, media_table, scientific_names, speeds, track_events) -> _Merged:
+    # The import of frictionless takes as long as that of pandas, and most runs write no Camtrap DP.
+    from chimp_jax.field.exports.camtrap.check import check_package, descriptor_faults
+
     if package_dir is None:
         raise ValueError(
             'the format camtrap-dp needs your own package, with its media and deployments; '

@@ -4,8 +4,6 @@ import io
 import json
 import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -124,12 +122,6 @@ def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, cli
     for name in ('distances.csv', 'clips.csv'):
         assert (tmp_path / 'in_turn' / name).read_bytes() == (tmp_path / 'beside' / name).read_bytes()
     assert not (tmp_path / 'beside' / 'work' / 'unfinished').exists()
-
-
-def test_the_command_starts_without_tensorflow():
-    # Its import takes seconds. The first clips are decoded meanwhile.
-    code = 'import sys, chimp_jax.commands.estimate, chimp_jax.commands.clip; print("tensorflow" in sys.modules)'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'False\n'
 
 
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):

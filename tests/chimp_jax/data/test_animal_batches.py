@@ -8,9 +8,10 @@ import pytest
 import small
 from test_input_pipeline import CUT, PLAIN, PLAN, SHARED, batches
 
-from chimp_jax.data import augment, input_pipeline
+from chimp_jax.data import augment, input_pipeline, operations
 from chimp_jax.data.batch_plan import AnimalCut, Augmentation
 from chimp_jax.data.folds import load_folds
+from chimp_jax.data.frames import decode_frame
 from chimp_jax.data.training_data import TrainingData
 from data_prep.records import read_dataset
 
@@ -121,10 +122,10 @@ def test_boxes_move_as_the_frames(data):
         frames = before['frames'].astype(np.uint8)
         (name,) = [
             name
-            for name in augment.OPERATION_SETS['a1']
+            for name in operations.OPERATION_SETS['a1']
             if np.array_equal(augment.apply_operation(frames, name), after['frames'])
         ]
-        np.testing.assert_array_equal(after['boxes'], augment.box_after(name, before['boxes']))
+        np.testing.assert_array_equal(after['boxes'], operations.box_after(name, before['boxes']))
         there = after['boxes'][:, :, 4] > 0  # [S, A]
         np.testing.assert_array_equal(after['belief'], np.where(there[3], before['belief'], 0))
         np.testing.assert_array_equal(after['animal_mask'], before['animal_mask'] * there.any(axis=0))
@@ -138,10 +139,10 @@ def test_labels_of_an_animal_that_leaves_the_picture_do_not_count():
     boxes = np.array([[corner, middle], [corner, middle], [middle, corner], [middle, corner]], np.float32)
     window, one = np.array([[0, 1, 2], [1, 2, 3]]), np.ones((2, 2), np.float32)
     for name, left in (('rotate_180', np.ones((2, 2))), ('rotate_45_crop', np.array([[0, 1], [1, 0]]))):
-        _, belief, mask = augment.move_animals(name, boxes, window, 0.5 * one, one)
+        _, belief, mask = operations.move_animals(name, boxes, window, 0.5 * one, one)
         np.testing.assert_array_equal(belief, 0.5 * left)  # by the middle frame
         np.testing.assert_array_equal(mask, one)  # each animal has a box left in some frame of each window
-    _, belief, mask = augment.move_animals('rotate_45_crop', boxes, window[:, [0, 0, 1]][:1], one[:1], one[:1])
+    _, belief, mask = operations.move_animals('rotate_45_crop', boxes, window[:, [0, 0, 1]][:1], one[:1], one[:1])
     assert mask.tolist() == [[0, 1]] and belief.tolist() == [[0, 1]] and mask.dtype == np.float32
 
 
@@ -168,7 +169,7 @@ def test_a_pasted_animal_brings_its_pixels(data):
         each = (after['frames'], before['frames'], *after['boxes'][:, [0, 2]].swapaxes(0, 1), shown_s)
         for frame, old, host, box, second in zip(*each, strict=True):
             np.testing.assert_allclose(box, box_of(record, 'a', second), rtol=1e-6)
-            source = input_pipeline.decode_frame(record.frame_jpeg[second], small.SIZE_PX).numpy()
+            source = decode_frame(record.frame_jpeg[second], small.SIZE_PX)
             row, column = (int(small.SIZE_PX * (box[i] + box[i + 2]) / 2) for i in (1, 0))
             if (host != box).any():  # else one covers the other
                 np.testing.assert_array_equal(frame[row, column], source[row, column])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from chimp_jax.data import augment
+from chimp_jax.data import augment, operations
 
 SIDE = 24
 TURNS = [45, 135, 225, 315]
@@ -30,13 +30,13 @@ def apply_to_gray(rows, name):
 
 
 def test_sets_are_those_of_the_table():
-    a1, a2, a4 = (augment.OPERATION_SETS[name] for name in ('a1', 'a2', 'a4'))
+    a1, a2, a4 = (operations.OPERATION_SETS[name] for name in ('a1', 'a2', 'a4'))
     assert (len(a1), len(a2), len(a4)) == (9, 15, 12)
     assert a2[:9] == a1 and a4[:9] == a1
     assert a2[9] == a4[9] == 'grayscale'
     assert a4[10:] == ('blur_10', 'blur_20')
     assert set(a2) | set(a4) == set(augment.OPERATIONS)
-    assert list(augment.OPERATION_SETS) == ['a1', 'a2', 'a4']
+    assert list(operations.OPERATION_SETS) == ['a1', 'a2', 'a4']
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_sets_are_those_of_the_table():
     [('a1', 0.5, 18), ('a1', 0.8, 11), ('a2', 0.5, 30), ('a2', 0.8, 19), ('a4', 0.5, 24)],
 )
 def test_true_probabilities(operation_set, probability, n_choices):
-    n_operations = len(augment.OPERATION_SETS[operation_set])
-    assert augment.number_of_choices(n_operations, probability) == n_choices
+    n_operations = len(operations.OPERATION_SETS[operation_set])
+    assert operations.number_of_choices(n_operations, probability) == n_choices
 
 
 def test_impossible_probability_is_refused():
     for probability in (0, -0.1, 1.01):
         with pytest.raises(ValueError, match='probability must be in'):
-            augment.number_of_choices(9, probability)
+            operations.number_of_choices(9, probability)
 
 
 @pytest.mark.parametrize('name', augment.OPERATIONS)
@@ -207,7 +207,7 @@ def augmented_by_seed(window, operation_set, probability, n_draws):
 @pytest.mark.parametrize('operation_set, probability, n_choices', [('a1', 0.8, 11), ('a2', 0.8, 19), ('a4', 0.5, 24)])
 def test_every_operation_is_drawn_equally_often(operation_set, probability, n_choices):
     window = random_window(16, n_frames=1)
-    names = augment.OPERATION_SETS[operation_set]
+    names = operations.OPERATION_SETS[operation_set]
     # Blur may differ by one level between eager and compiled: count it by its picture in tf.data.
     pictures = {}
     for name in names:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_augment import gray_picture
 
-from chimp_jax.data import augment
+from chimp_jax.data import augment, operations
 
 SIDE = 300
 TURNS = [f'rotate_{angle}_crop' for angle in (45, 135, 225, 315)]
@@ -27,7 +27,7 @@ def bounds(picture):
 
 
 def moved(name, pixels):
-    box = augment.box_after(name, np.array([[*np.array(pixels) / SIDE, 0.75]], np.float32))
+    box = operations.box_after(name, np.array([[*np.array(pixels) / SIDE, 0.75]], np.float32))
     assert box.shape == (1, 5) and box.dtype == np.float32
     return box[0]
 
@@ -57,13 +57,13 @@ def test_turns_and_flips_by_hand():
         'grayscale': [0.1, 0.2, 0.4, 0.3],
     }
     for name, corners in expected.items():
-        np.testing.assert_allclose(augment.box_after(name, box), [*corners, 0.9], atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(operations.box_after(name, box), [*corners, 0.9], atol=1e-12, err_msg=name)
     # A square of side 0.14 in the middle: its diagonal is 0.14 * sqrt(2), stretched by 1 / 0.7: 0.2828.
     square = np.array([0.43, 0.43, 0.57, 0.57, 0.9])
     for name in TURNS:
         half = 0.1 * np.sqrt(2)
         np.testing.assert_allclose(
-            augment.box_after(name, square), [0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half, 0.9]
+            operations.box_after(name, square), [0.5 - half, 0.5 - half, 0.5 + half, 0.5 + half, 0.9]
         )
 
 
@@ -74,30 +74,30 @@ def test_a_box_that_a_crop_cuts_is_clipped_or_gone():
     def square(away, side):
         return np.array([0.5 + away - side / 2, 0.5 - side / 2, 0.5 + away + side / 2, 0.5 + side / 2, 1.0])
 
-    inside = augment.box_after('rotate_45_crop', square(0.2, 0.1))
+    inside = operations.box_after('rotate_45_crop', square(0.2, 0.1))
     middle, half = 0.2 / 0.7 / np.sqrt(2), 0.1 / 0.7 / np.sqrt(2)
     np.testing.assert_allclose(
         inside, [0.5 + middle - half, 0.5 - middle - half, 0.5 + middle + half, 0.5 - middle + half, 1]
     )
-    cut = augment.box_after('rotate_45_crop', square(0.45, 0.1))  # the middle is at 0.9546, the edge at 1.0556
+    cut = operations.box_after('rotate_45_crop', square(0.45, 0.1))  # the middle is at 0.9546, the edge at 1.0556
     np.testing.assert_allclose(cut, [0.9546 - 0.1010, 0, 1, 0.0454 + 0.1010, 1], atol=1e-4)
-    assert not augment.box_after('rotate_45_crop', square(0.497, 0.1)).any()  # the middle is outside
-    assert augment.box_after('rotate_45_crop', square(0.494, 0.1)).any()  # inside: a quarter of the box is left
-    np.testing.assert_array_equal(augment.box_after('rotate_45_crop', square(0, 1)), [0, 0, 1, 1, 1])  # fills it
+    assert not operations.box_after('rotate_45_crop', square(0.497, 0.1)).any()  # the middle is outside
+    assert operations.box_after('rotate_45_crop', square(0.494, 0.1)).any()  # inside: a quarter of the box is left
+    np.testing.assert_array_equal(operations.box_after('rotate_45_crop', square(0, 1)), [0, 0, 1, 1, 1])  # fills it
 
 
 def test_no_box_stays_no_box_and_shapes_are_free():
     boxes = np.zeros((2, 3, 4, 5), np.float32)
     boxes[0, 1, 2] = [0.1, 0.2, 0.4, 0.3, 0.5]
     for name in augment.OPERATIONS:
-        after = augment.box_after(name, boxes)
+        after = operations.box_after(name, boxes)
         assert after.shape == boxes.shape and after.dtype == np.float32
         assert (after[..., 4] > 0).sum() <= 1 and not after[1].any()
 
 
 def test_the_number_drawn_is_the_operation_that_is_applied():
     window = np.random.default_rng(0).integers(0, 256, (1, 12, 12, 3), dtype=np.uint8)
-    names = augment.OPERATION_SETS['a1']
+    names = operations.OPERATION_SETS['a1']
     seen = set()
     for seed in range(20):
         number = int(augment.number_drawn('a1', 0.5, [seed, 3]))

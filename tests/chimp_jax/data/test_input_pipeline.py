@@ -1,19 +1,17 @@
-"""Records -> batches, and -> frames for evaluation."""
-
-import io
+"""Records -> batches."""
 
 import numpy as np
 import pytest
 import small
 import tensorflow as tf
-from PIL import Image
 from small import SIZE_PX, write_data
 
 from chimp_jax.data import input_pipeline
 from chimp_jax.data.batch_plan import Augmentation, BatchPlan, WindowCut
 from chimp_jax.data.folds import load_folds
+from chimp_jax.data.frames import decode_frame
 from chimp_jax.data.training_data import TrainingData
-from data_prep.records import read_dataset, read_records
+from data_prep.records import read_dataset
 
 CUT = WindowCut(n_frames=7, step_s=1, windows_per_example=1, frames_per_example=7)
 PLAN = BatchPlan(CUT, Augmentation('a1', 0.5), SIZE_PX, batch_size=4, n_shares=1, shuffle_windows=16)
@@ -25,40 +23,6 @@ SHARED = CUT._replace(windows_per_example=2, frames_per_example=9)
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp('data')
     return folder, write_data(folder)
-
-
-def jpeg(rgb):
-    stream = io.BytesIO()
-    Image.fromarray(rgb).save(stream, 'JPEG', quality=100, subsampling=0)
-    return stream.getvalue()
-
-
-def numpy_bilinear(picture, size):
-    """Half-pixel centres, no antialiasing, clamped at the edges, then floor: written from the definition."""
-    height, width, _ = picture.shape
-
-    def taps(n_in, n_out):
-        centre = (np.arange(n_out) + 0.5) * n_in / n_out - 0.5
-        low = np.floor(centre).astype(int)
-        return np.clip(low, 0, n_in - 1), np.clip(low + 1, 0, n_in - 1), (centre - low)
-
-    top, bottom, down = taps(height, size)
-    left, right, across = taps(width, size)
-    down, across = down[:, None, None], across[None, :, None]
-    picture = picture.astype(float)
-    upper = picture[top][:, left] * (1 - across) + picture[top][:, right] * across
-    lower = picture[bottom][:, left] * (1 - across) + picture[bottom][:, right] * across
-    return np.floor(upper * (1 - down) + lower * down + 1e-4).astype(np.uint8)
-
-
-def test_a_frame_is_resized_without_antialiasing_and_floored():
-    rgb = np.random.default_rng(0).integers(0, 256, (48, 80, 3), dtype=np.uint8)
-    content = jpeg(rgb)
-    decoded = tf.io.decode_jpeg(content, dct_method='INTEGER_ACCURATE').numpy()
-    mine = input_pipeline.decode_frame(content, 16).numpy()
-    np.testing.assert_array_equal(mine, numpy_bilinear(decoded, 16))
-    smoothed = np.asarray(Image.fromarray(decoded).resize((16, 16), Image.Resampling.BILINEAR))
-    assert np.abs(mine.astype(int) - smoothed).mean() > 5  # PIL's is another picture
 
 
 def batches(folder, plan=PLAN, epoch=1, clips=None, shares=None):
@@ -104,7 +68,7 @@ def test_labels_and_frames_belong_to_their_keys(data):
             assert record.target_distance_m[list(record.target_time_s).index(t)] == distances[0]
             seconds = np.clip(np.arange(t - 3, t + 4), 0, len(record.frame_jpeg) - 1)
             for frame, second in zip(frames, seconds, strict=True):
-                expected = input_pipeline.decode_frame(record.frame_jpeg[second], SIZE_PX)
+                expected = decode_frame(record.frame_jpeg[second], SIZE_PX)
                 np.testing.assert_array_equal(frame, expected)
 
 
@@ -120,7 +84,7 @@ def test_shared_frames_hold_the_same_windows(data):
                 if t >= 0:
                     seconds = np.clip(np.arange(t - 3, t + 4), 0, len(record.frame_jpeg) - 1)
                     for frame, second in zip(batch['frames'][e][window], seconds, strict=True):
-                        expected = input_pipeline.decode_frame(record.frame_jpeg[second], SIZE_PX)
+                        expected = decode_frame(record.frame_jpeg[second], SIZE_PX)
                         np.testing.assert_array_equal(frame, expected)
 
 
@@ -196,28 +160,6 @@ def test_shares_put_together_are_the_batches_of_one_reader(data):
     of_range = [set(survey.video_id[first:stop]) for first, stop in ranges]
     for clips, half in zip(of_range, apart, strict=True):
         assert {video for video, _ in keys(half)} <= clips
-
-
-def test_records_are_decoded_one_after_the_other(data):
-    folder, records = data
-    found = list(read_records(folder, 'full', 'test'))
-    assert {one.video_id for one in found} == {one.video_id for one in records['test']} and len(found) == 3
-    frames = input_pipeline.decode_records(found, SIZE_PX)
-    jpegs = [jpeg for one in found for jpeg in one.frame_jpeg]
-    assert frames.shape == (9 + 1 + 12, SIZE_PX, SIZE_PX, 3) and len(jpegs) == len(frames)
-    for frame, content in zip(frames, jpegs, strict=True):
-        decoded = tf.io.decode_jpeg(content, dct_method='INTEGER_ACCURATE').numpy()
-        np.testing.assert_array_equal(frame, numpy_bilinear(decoded, SIZE_PX))
-
-
-def test_equal_frames_are_decoded_once(data, monkeypatch):
-    _, records = data
-    one, decode, n_calls = records['test'][0], input_pipeline.decode_frame, []
-    monkeypatch.setattr(input_pipeline, 'decode_frame', lambda *given: n_calls.append(1) or decode(*given))
-    frames = input_pipeline.decode_records([one, one], SIZE_PX)
-    assert len(frames) == 2 * len(one.frame_jpeg) and len(n_calls) == len(set(one.frame_jpeg))
-    for frame, content in zip(frames, [*one.frame_jpeg, *one.frame_jpeg], strict=True):
-        np.testing.assert_array_equal(frame, decode(content, SIZE_PX).numpy())
 
 
 def test_validation_records_are_those_of_the_fold(data):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import small
 
-from chimp_jax.data import augment, input_pipeline
+from chimp_jax.data import augment, input_pipeline, operations
 from chimp_jax.data.batch_plan import NO_ANIMALS, AnimalCut, Augmentation, BatchPlan, WindowCut
+from chimp_jax.data.frames import decode_records
 from chimp_jax.scoring import Scorer
 from chimp_jax.training import feature_batches, kept_features
 from chimp_jax.training.clip_look import frames_to_encode, plan_calls
@@ -69,7 +70,7 @@ def test_a_batch_gives_the_distances_of_its_pictures(regions):
         found = np.asarray(of_look(variables, **given))
         for e, name in enumerate(batch['video_id']):
             record = by_name[name.decode()]
-            frames = input_pipeline.decode_records([record], small.SIZE_PX)
+            frames = decode_records([record], small.SIZE_PX)
             cut = input_pipeline.cut_examples(vars(record), WINDOWS, AnimalCut(3) if regions else NO_ANIMALS)
             times = batch['time'][e].tolist()
             example = next(one for one in cut.examples if one.time.tolist() == times)
@@ -78,7 +79,7 @@ def test_a_batch_gives_the_distances_of_its_pictures(regions):
                 pictures, boxes = frames[example.frame], example.boxes
                 if flip:
                     pictures = augment.apply_operation(pictures, 'flip_left_right').numpy()
-                    boxes = augment.box_after('flip_left_right', boxes)
+                    boxes = operations.box_after('flip_left_right', boxes)
                 inputs = {'frames': pictures[None], 'window': example.window[None]}
                 inputs |= {'boxes': boxes[None]} if regions else {}
                 expected.append(np.asarray(of_pictures(variables, **inputs))[0])

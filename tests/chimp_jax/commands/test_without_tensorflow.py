@@ -1,0 +1,48 @@
+"""The commands of a laptop in the field run where TensorFlow is not installed."""
+
+import os
+import subprocess
+import sys
+
+import small
+from run_estimate import read
+
+# Runs the commands of its arguments, with the small model, in a process in which every import of TensorFlow fails.
+PROGRAM = """
+import sys
+
+sys.modules |= dict.fromkeys(('tensorflow', 'tensorflow_datasets'))
+
+from chimp_jax import scoring
+from chimp_jax.commands import entry
+from chimp_jax.models.distance_model import DistanceModel
+from chimp_jax.models.efficientnet import Stage
+
+STAGES = (Stage(2, 3, 2, 32, 16, 1),)
+scoring.DistanceModel = lambda **_: DistanceModel(lstm_units=8, dense_units=6, stages=STAGES)
+codes = [entry.main(line.split('|')) for line in sys.argv[1:]]
+loaded = {name.split('.')[0] for name, module in sys.modules.items() if module}
+print('codes', codes, 'loaded', sorted(loaded & {'tensorflow', 'tensorflow_datasets', 'keras', 'tensorboard'}))
+"""
+
+
+def test_estimate_clip_report_and_evaluate_run_without_tensorflow(clips, tmp_path):
+    runs = tmp_path / 'runs'
+    small.write_members(runs, ['full-a1p50-f7s1'], tmp_path)
+    out, members, truth = tmp_path / 'out', ['--members', runs], tmp_path / 'truth.csv'
+    truth.write_text('video_id,time,distance\nst A/IMG_0001.MP4,2,7.5\nst B/IMG_0001.MP4,1,3\n')
+    commands = [
+        ['estimate', clips, *members, '--out', out, '--workers', '1'],
+        ['clip', '--clip', clips / 'st B' / 'IMG_0001.MP4', *members, '--out', tmp_path / 'one'],
+        ['report', out],
+        ['evaluate', out, '--truth', truth],
+    ]
+    lines = ['|'.join(map(str, command)) for command in commands]
+    environment = {name: value for name, value in os.environ.items() if name != 'EPATH_USE_TF'}
+    done = subprocess.run(
+        [sys.executable, '-c', PROGRAM, *lines], env=environment, capture_output=True, text=True, timeout=600
+    )
+    # 3: a clip is damaged.
+    assert done.stdout.splitlines()[-1] == 'codes [3, 0, 0, 0] loaded []', done.stdout + done.stderr
+    assert read(out)['distance'].astype(float).ge(0).sum() == 12 and (out / 'report.html').exists()
+    assert read(tmp_path / 'one')['distance'].astype(float).ge(0).sum() == 4 and (out / 'evaluation.json').exists()
