@@ -17,6 +17,7 @@ from chimp_jax.data.frames import decode_records
 from chimp_jax.data.operations import box_after
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND, with_animal, without_empty_animal
 from chimp_jax.members import Member
+from chimp_jax.models.sound import ALONE
 from chimp_jax.scoring import Panel, target_rows
 from data_prep.files import write_whole
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
@@ -78,7 +79,7 @@ class Asking(NamedTuple):
             if any(asked):
                 data = member.config.data
                 most_animals = data.most_animals if member.config.model.regions else 0
-                plan = chunks.plan_windows(chunk, asked, data.n_frames, data.step_s, most_animals)
+                plan = chunks.plan_windows(chunk, asked, data.n_frames, data.step_s, most_animals, member.hears)
                 # The name is a hash of everything the answer depends on, so no other answer can have it.
                 depends_on = (fingerprint + operation).encode() + b''.join(itertools.compress(digests, asked))
                 name = f'{hashlib.sha256(depends_on).hexdigest()[:20]}.csv'
@@ -94,9 +95,9 @@ def folder_of_parts(parts: epath.Path, member: Member) -> epath.Path:
 
 
 def questions_and_frames(chunk: list[Record], asking: Asking, size_px: int) -> tuple[list[Question], np.ndarray | None]:
-    """Returns the questions about a chunk, and its frames if an answer is missing."""
+    """Returns the questions about a chunk, and its frames if an answer is missing that depends on frames."""
     questions = asking.about(chunk)
-    complete = all(map(_is_answered, questions))
+    complete = all(_is_answered(one) or one.member.config.model.audio == ALONE for one in questions)
     return questions, None if complete else _frames(chunk, size_px)
 
 
@@ -146,9 +147,9 @@ def answer(
             done(note=member.name)
 
 
-def _augmented(frames: np.ndarray, operation: str) -> np.ndarray:
+def _augmented(frames: np.ndarray | None, operation: str) -> np.ndarray | None:
     """Returns all frames of a chunk after the operation. A few at once, because blurring makes floats of them."""
-    if operation == NONE:
+    if operation == NONE or frames is None:
         return frames
     from chimp_jax.data import augment  # and with it TensorFlow, whose import takes seconds
 

@@ -163,7 +163,7 @@ def _names(batches: Sequence[Sequence[ClipTask]]) -> list[str]:
     """Returns a name for each batch, by what is asked of which files."""
 
     def identity(task: ClipTask) -> str:
-        return f'{request_of(task)} {fingerprint(task.paths())}'
+        return f'{request_of(task)} {fingerprint(task.paths())}{" audio" if task.audio else ""}'
 
     with ThreadPoolExecutor(THREADS) as threads:  # reading parts of many files takes time, above all over a network
         hashes = threads.map(identity, itertools.chain.from_iterable(batches))

@@ -37,6 +37,11 @@ class Member(NamedTuple):
         return f'{self.recipe}/fold_{self.fold}'
 
     @property
+    def hears(self) -> bool:
+        """Whether the member hears the sound of the clips."""
+        return bool(self.config.model.audio)
+
+    @property
     def has_no_oof(self) -> bool:
         """Whether the member has no out-of-fold predictions because it was imported, not because a file is missing."""
         return bool(self.weights_sha256) and not (self.folder / 'oof.csv').exists()
@@ -127,6 +132,7 @@ def as_config(config: dict[str, Any]) -> ConfigDict:
         config['data'].setdefault(name, value)
     config['train'].setdefault('frozen', '')  # members before version 1.3 trained all weights
     config['train'].setdefault('save_minutes', 10.0)
+    config['model'].setdefault('audio', '')
     config['model'].setdefault('temporal', 'lstm')  # and had an LSTM and the published loss
     config['train'].setdefault('loss', 'mae')
     config['train'].setdefault('bin_edges_m', base.get_config().train.bin_edges_m)

@@ -42,6 +42,11 @@ def map_product_step(step: Callable, devices: Sequence[jax.Device] | None = None
     return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), devices=devices)
 
 
+def map_hear_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
+    """Returns step(weights, rows) -> features of the sound, split as the rows are."""
+    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), devices=devices)
+
+
 def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """Returns step(weights, batch) -> (predictions, split as the batch is; metrics of the whole batch)."""
     return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), out_axes=(0, None), devices=devices)

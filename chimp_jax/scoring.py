@@ -24,11 +24,13 @@ from chimp_jax.models.efficientnet import FEATURES
 from chimp_jax.models.regions import Pooled
 from chimp_jax.steps import Mean
 from data_prep.records import Record
+from data_prep.sound.log_mel import BANDS, ROWS
 from data_prep.workers import memory
 
 # Pixels that one device encodes at once: 8 frames of 512 x 512.
 PIXELS_PER_CALL = 8 * 512 * 512
 WINDOWS_PER_CALL = 64  # of each device; with 32, a window costs a CPU twice as much (bench/animal_cost.py)
+SOUNDS_PER_CALL = 16  # windows whose sound is encoded at once, on each device
 TOKENS_PER_CALL = 256  # of the LSTM's product, on each device
 MOST_BACKBONES = 4  # whose results for a chunk are kept for members with the same backbone
 # The share of memory for weights: on a CPU of what the command may take (data_prep/workers/memory.py), which its
@@ -55,10 +57,14 @@ class Scorer:
         # A token is in up to T windows. On a CPU, one product for each token halves the work of a window. An
         # accelerator would instead wait for the products, which are three times as large as the tokens.
         product = functools.partial(steps.product_step, model=model)
-        self._product = parallel.map_product_step(product, self.devices) if on_cpu else None
+        self._product = parallel.map_product_step(product, self.devices) if on_cpu and model.sees_frames else None
         self._tokens = parallel.map_tokens_step(functools.partial(steps.tokens_step, model=model), self.devices)
+        self._hear = parallel.map_hear_step(functools.partial(steps.hear_step, model=model), self.devices)
         self._eval = parallel.map_eval_step(
-            functools.partial(steps.eval_step, model=model, axis_name=REPLICA_AXIS, multiplied=on_cpu), self.devices
+            functools.partial(
+                steps.eval_step, model=model, axis_name=REPLICA_AXIS, multiplied=self._product is not None
+            ),
+            self.devices,
         )
 
     def place(self, weights: dict[str, Any]) -> dict[str, Any]:
@@ -109,9 +115,18 @@ class Scorer:
         return np.concatenate(found)
 
     def distances(
-        self, weights, features: np.ndarray, window: np.ndarray, distance_m: np.ndarray
+        self,
+        weights,
+        features: np.ndarray | None,
+        window: np.ndarray,
+        distance_m: np.ndarray,
+        sound: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Mean]:
-        """features (or tokens) [F, 1280], windows [N, T] of positions in F, labels [N] (NaN: unknown) -> as `score`."""
+        """features (or tokens) [F, 1280], windows [N, T] of positions in F, labels [N] (NaN: unknown) -> as `score`.
+
+        sound: for a model with audio, the rows around the frames [F, R, bands]; with the sound alone, no features.
+        """
+        heard = None if sound is None else self._heard(weights, sound, window)
         if self._product:
             features = self._products(weights, features)
         size = WINDOWS_PER_CALL * len(self.devices)
@@ -120,14 +135,28 @@ class Scorer:
             label = distance_m[i : i + size]
             known = np.isfinite(label)
             batch = {
-                'features': features[window[i : i + size]],  # a few windows: those of all targets fill the memory
                 'distance': np.where(known, label, 0).astype(np.float32),
                 'mask': known.astype(np.float32),
             }
+            if features is not None:  # a few windows: those of all targets fill the memory
+                batch['features'] = features[window[i : i + size]]
+            if heard is not None:
+                batch['heard'] = heard[i : i + size]
             prediction, more = self._eval(weights, parallel.split(_pad(batch, size), len(self.devices)))
             predictions.append(parallel.join(prediction)[: len(label)])
             error += Mean(float(more.total), float(more.count))
         return np.concatenate(predictions), error
+
+    def _heard(self, weights, sound: np.ndarray, window: np.ndarray) -> np.ndarray:
+        """Rows around frames [F, R, bands], windows [N, T] -> features of the sound [N, 1280]."""
+        distinct, place = np.unique(window, axis=0, return_inverse=True)
+        size, found = SOUNDS_PER_CALL * len(self.devices), [np.zeros((0, FEATURES), np.float32)]
+        for i in range(0, len(distinct), size):
+            rows = sound[distinct[i : i + size]]
+            rows = rows.reshape(len(rows), -1, rows.shape[-1])
+            some = self._hear(weights, parallel.split(_pad(rows, size), len(self.devices)))
+            found.append(parallel.join(some)[: len(rows)])
+        return np.concatenate(found)[place.reshape(-1)]
 
     def _products(self, weights, features: np.ndarray) -> np.ndarray:
         """features [F, 1280] -> the LSTM's product with each [F, 4 U], for any F but 0, which has no windows."""
@@ -138,14 +167,17 @@ class Scorer:
             products.append(parallel.join(product)[: len(some)])
         return np.concatenate(products) if products else features
 
-    def score(self, weights, frames: np.ndarray, plan: WindowPlan, distance_m: np.ndarray) -> tuple[np.ndarray, Mean]:
+    def score(
+        self, weights, frames: np.ndarray | None, plan: WindowPlan, distance_m: np.ndarray
+    ) -> tuple[np.ndarray, Mean]:
         """The planned windows [N, T] of a chunk's frames, labels [N] -> metres [N] and the masked error.
 
         Windows with equal frames give equal distances in every clip and chunk: evaluation uses the running batch
         statistics.
         """
-        features = self.encode(weights, frames, plan.frame, plan.boxes)
-        return self.distances(weights, features, plan.window, distance_m)
+        sees = self.model.sees_frames
+        features = self.encode(weights, frames, plan.frame, plan.boxes) if sees else None
+        return self.distances(weights, features, plan.window, distance_m, plan.sound)
 
 
 class _Looked:
@@ -192,8 +224,10 @@ class Panel:
         """Returns whether clips can be decoded while the panel scores."""
         return self.devices[0].platform != 'cpu'
 
-    def score(self, member: Member, frames: np.ndarray, plan: WindowPlan) -> np.ndarray:
+    def score(self, member: Member, frames: np.ndarray | None, plan: WindowPlan) -> np.ndarray:
         """frames of a chunk [N, H, W, 3] uint8, its windows -> metres [n_targets], not clamped.
+
+        frames: None for a member that hears the sound alone.
 
         Consecutive calls with the same array of frames share what equal backbones encode. Their plans give a frame the
         same boxes if they have equally many places for boxes. One thread at a time is served.
@@ -205,17 +239,25 @@ class Panel:
 
     def prepare(self, member: Member) -> None:
         """Compiles a member's steps, or reads them from the cache, and its weights, before there are frames."""
-        data, regions = member.config.data, member.config.model.regions
-        boxes = np.zeros((1, data.most_animals, 5), np.float32) if regions else None
-        plan = WindowPlan(np.zeros(1, int), np.zeros((1, data.n_frames), int), boxes)
+        data, model = member.config.data, member.config.model
+        boxes = np.zeros((1, data.most_animals, 5), np.float32) if model.regions else None
+        silence = np.zeros((1, ROWS, BANDS), np.uint8) if model.audio else None
+        plan = WindowPlan(np.zeros(1, int), np.zeros((1, data.n_frames), int), boxes, sound=silence)
         black = np.zeros((1, data.size_px, data.size_px, 3), np.uint8)
         with self._lock:
             scorer = self._scorer(member)
             scorer.score(self._weights(member, scorer), black, plan, np.full(1, np.nan, np.float32))
 
-    def _score(self, member: Member, frames: np.ndarray, plan: WindowPlan) -> np.ndarray:
+    def _score(self, member: Member, frames: np.ndarray | None, plan: WindowPlan) -> np.ndarray:
         scorer = self._scorer(member)
         weights = self._weights(member, scorer)
+        tokens = self._tokens(member, scorer, weights, frames, plan) if scorer.model.sees_frames else None
+        unknown = np.full(len(plan.window), np.nan, np.float32)
+        return scorer.distances(weights, tokens, plan.window, unknown, plan.sound)[0]
+
+    def _tokens(
+        self, member: Member, scorer: Scorer, weights: dict, frames: np.ndarray, plan: WindowPlan
+    ) -> np.ndarray:
         n_slots = 0 if plan.boxes is None else plan.boxes.shape[1]
         backbone = str(encoding_settings(scorer.model)), self._backbones[str(member.folder)], n_slots
         looked = self._looked_at(frames, backbone)
@@ -223,9 +265,7 @@ class Panel:
         if len(missing):
             chosen, boxes = plan.frame[missing], None if plan.boxes is None else plan.boxes[missing]
             looked.add(chosen, scorer.look(weights, frames, chosen, boxes))
-        tokens = scorer.tokens(weights, *looked.of(plan.frame), plan.boxes)
-        unknown = np.full(len(plan.window), np.nan, np.float32)
-        return scorer.distances(weights, tokens, plan.window, unknown)[0]
+        return scorer.tokens(weights, *looked.of(plan.frame), plan.boxes)
 
     def _looked_at(self, frames: np.ndarray, backbone: tuple) -> _Looked:
         if self._frames() is not frames:
@@ -249,7 +289,8 @@ class Panel:
         if name in self._placed:
             return self._placed[name]
         weights = member.weights()
-        self._backbones[name] = backbone_digest(weights)
+        if scorer.model.sees_frames:
+            self._backbones[name] = backbone_digest(weights)
         weights = scorer.place(weights)
         n_bytes = len(self.devices) * sum(x.nbytes for x in jax.tree.leaves(weights))
         if n_bytes <= self._bytes_left:

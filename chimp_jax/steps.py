@@ -19,6 +19,7 @@ from chimp_jax import optim
 from chimp_jax.models import losses
 from chimp_jax.models.distance_model import DistanceModel, compute_dtype
 from chimp_jax.models.regions import Pooled
+from data_prep.sound.log_mel import BANDS, ROWS
 
 
 class Mean(NamedTuple):
@@ -85,9 +86,10 @@ def forward_frames(
     """Returns the predictions of a part of the batch in training, and the running averages after it."""
     prediction, updated = model.apply(
         {'params': params, 'batch_stats': batch_stats},
-        frames=part['frames'],
+        frames=part['frames'] if model.sees_frames else None,
         window=part['window'],
         boxes=part['boxes'] if model.regions else None,
+        sound=part['sound'] if model.audio else None,
         train=True,
         mutable=['batch_stats'],
         rngs={'dropout': key},
@@ -124,7 +126,8 @@ def train_step(
     """Computes one update on one replica's share of the batch. Returns the masked absolute error of all replicas, too.
 
     batch: frames [B, S, H, W, 3] 0..255, window [B, K, T] int32, distance [B, K] float32, mask [B, K]. For a model with
-    regions also boxes [B, S, A, 5] and the other arrays of `animal_error`.
+    regions also boxes [B, S, A, 5] and the other arrays of `animal_error`. For a model with audio also sound
+    [B, S, R, bands] uint8; with the sound alone, no frames.
     forward: forward_frames trains the whole network, forward_features all but the backbone; the state then has neither
     the backbone's parameters nor batch statistics, and the batch has features in place of frames.
     loss: whose gradient is followed (losses.py); a model with regions has its own, `animal_error`.
@@ -248,6 +251,11 @@ def product_step(weights: dict[str, Any], features: jax.Array, *, model: Distanc
     return model.apply(weights, features=features, method='product')
 
 
+def hear_step(weights: dict[str, Any], rows: jax.Array, *, model: DistanceModel) -> jax.Array:
+    """Rows of windows [N, T * R, bands] uint8 -> features [N, 1280] of the sound, by the running batch statistics."""
+    return model.apply(weights, rows=rows, method='hear')
+
+
 def tokens_step(weights: dict[str, Any], batch: dict[str, Any], *, model: DistanceModel) -> jax.Array:
     """features [N, 1280], pooled and boxes [N, A, 5] -> tokens [N, 1 + A, 1280], without the backbone."""
     return model.apply(weights, **jax.tree.map(lambda x: x[:, None], batch), method='tokens')[:, 0]
@@ -261,8 +269,12 @@ def eval_step(
     axis_name: str,
     multiplied: bool = False,
 ) -> tuple[jax.Array, Mean]:
-    """features [N, T, 1280], distance [N], mask [N] -> metres [N], and the masked absolute error over all replicas."""
-    prediction = model.apply(weights, windows=batch['features'], multiplied=multiplied, method='distance')
+    """features [N, T, 1280], distance [N], mask [N] -> metres [N], and the masked absolute error over all replicas.
+
+    A model with audio also takes heard [N, 1280]; with the sound alone, no features.
+    """
+    given = {'windows': batch.get('features'), 'heard': batch.get('heard')}
+    prediction = model.apply(weights, **given, multiplied=multiplied, method='distance')
     error = absolute_error(prediction, batch['distance'], batch['mask'])
     return prediction, jax.tree.map(lambda x: jax.lax.psum(x, axis_name), error)
 
@@ -293,12 +305,25 @@ def initial_state(
 
 def fresh_variables(model: DistanceModel, seed: int) -> dict[str, Any]:
     """Returns {'params', 'batch_stats'} by the initialisers of the layers."""
-    # Parameters depend neither on the picture's size nor on the number of frames, so the smallest input is enough.
-    inputs = {'frames': jnp.zeros((1, 1, 32, 32, 3), jnp.uint8), 'window': jnp.zeros((1, 1, 1), jnp.int32)}
-    if model.regions:
-        inputs['boxes'] = jnp.zeros((1, 1, 1, 5), jnp.float32)
+    inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), smallest_inputs(model))
     # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
     return _init(model, jax.random.key(seed, impl='rbg'), inputs)
+
+
+def smallest_inputs(model: DistanceModel) -> dict[str, jax.ShapeDtypeStruct | None]:
+    """Returns the shapes of inputs for model.init.
+
+    Parameters depend neither on the picture's size nor on the number of frames, so the smallest ones are enough.
+    """
+    inputs = {
+        'frames': jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.uint8) if model.sees_frames else None,
+        'window': jax.ShapeDtypeStruct((1, 1, 1), jnp.int32),
+    }
+    if model.regions:
+        inputs['boxes'] = jax.ShapeDtypeStruct((1, 1, 1, 5), jnp.float32)
+    if model.audio:
+        inputs['sound'] = jax.ShapeDtypeStruct((1, 1, ROWS, BANDS), jnp.uint8)
+    return inputs
 
 
 @functools.partial(jax.jit, static_argnums=0)  # here and not within a function, so that all folds share what is traced

@@ -25,6 +25,7 @@ from chimp_jax.members import as_config
 from chimp_jax.models.distance_model import compute_dtype
 from chimp_jax.models.losses import check_loss
 from chimp_jax.models.over_time import check_temporal
+from chimp_jax.models.sound import check_audio
 from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.training.bounds import check_bounds, check_words
 from chimp_jax.training.frozen import check_frozen
@@ -73,6 +74,7 @@ def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
         check_words(config)
         compute_dtype(config.model.dtype)
         check_temporal(config.model.temporal)
+        check_audio(config.model.audio, config.model.regions, config.train.frozen)
         check_loss(config.train.loss, config.train.bin_edges_m, config.model.regions)
         check_frozen(config)
         check_owner(epath.Path(workdir) / config.recipe, config)

@@ -53,7 +53,14 @@ class Trainer:
         self.config, self.folds = config, folds
         train = config.train
         self.model = DistanceModel(**config.model)
-        self.data = TrainingData(config.data, batch_size=train.batch_size, seed=config.seed, regions=self.model.regions)
+        self.data = TrainingData(
+            config.data,
+            batch_size=train.batch_size,
+            seed=config.seed,
+            regions=self.model.regions,
+            with_frames=self.model.sees_frames,
+            with_sound=bool(self.model.audio),
+        )
         self.devices = _devices(self.data.own_examples, train.micro_batches)
         self.optimizer = optim.make_optimizer(b1=train.adam_b1, b2=train.adam_b2, eps=train.adam_eps)
         self.plateau = optim.make_plateau(learning_rate=train.learning_rate, **train.plateau)

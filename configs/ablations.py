@@ -45,6 +45,11 @@ VARIANTS = {
     'stacked': Variant(
         'Are five frames side by side as good as an LSTM?', {'model.temporal': 'stacked', 'data.n_frames': 5}
     ),
+    # Sound.
+    'audio_alone': Variant(
+        'How far does the sound get without pictures? The write-up tried it.', {'model.audio': 'alone'}, build='audio'
+    ),
+    'audio_with_frames': Variant('Does the sound add to the pictures?', {'model.audio': 'with_frames'}, build='audio'),
     # Training.
     'huber': Variant('Does a loss that is round at 0 help?', {'train.loss': 'huber'}),
     'interval': Variant('Should labels that are middles of bins count as bins?', {'train.loss': 'interval'}),

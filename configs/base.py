@@ -48,6 +48,10 @@ def get_config(recipe: str = 'full-a4p50-f7s1') -> ConfigDict:
     model.bn_over_replicas = False  # published: batch statistics of each replica; True if a replica has few clips
     model.temporal = 'lstm'  # over the window's frames, as published; 'mean', 'single' (the target's frame) or
     # 'stacked' (the features of the five middle frames, one after the other): chimp_jax/models/over_time.py
+    model.audio = (
+        ''  # published: no sound. 'alone': the log-mel picture of the window instead of its frames, 'with_frames':
+    )
+    # beside them, each through a backbone of its own (chimp_jax/models/sound.py); requires records with --audio
     model.lstm_units = 1024
     model.dense_units = 300
     model.regions = False  # published: one distance for the whole frame. True: one more for each animal that has a box

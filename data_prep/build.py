@@ -53,9 +53,10 @@ from data_prep.job import BURST_GAP, Job, compare_options, keep_options, result_
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
+from data_prep.sound.log_mel import describe_sound
 from data_prep.workers import beam, frame_store, guard, local, lost, memory, stopping
 from data_prep.workers.frame_store import Outcome
-from data_prep.workers.outcome_tables import clip_table, count_by_split, count_line, unrecorded_targets
+from data_prep.workers.outcome_tables import clip_table, count_by_split, count_line, sound_line, unrecorded_targets
 
 LOST_CLIPS = 'lost_clips'  # in dataset.json, if there are any: {video_id: see Outcome.lost_runs}
 FILES = 'files.json'  # {video_id: [fingerprint of its files, their paths]}, to notice changed clips
@@ -112,7 +113,9 @@ def _build(
         raise ValueError('; '.join(['no clip gave a record', *_refused(out, problems)]))
     balance = _balance(out, plan.labels, clips, job, tell)
     tell(count_line(clips))
-    counts = _make_records(clips, out, beam_options, tell)
+    if job.audio:
+        tell(sound_line(clips))
+    counts = _make_records(clips, out, beam_options, tell, job.audio)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
     write_json(out / FILES, _fingerprints(plan, outcomes))
     lost_clips = {name: outcome.lost_runs for name, outcome in outcomes.items() if outcome.lost_runs}
@@ -176,7 +179,7 @@ def _decode(
 
 
 def _make_records(
-    clips: pd.DataFrame, out: epath.Path, beam_options, tell: Callable[[str], None]
+    clips: pd.DataFrame, out: epath.Path, beam_options, tell: Callable[[str], None], audio: bool
 ) -> dict[str, dict[str, int]]:
     """Writes the records from the frame store, the quick stage. Returns {stream: {split: number of clips}}."""
     by_split = {split: rows.tolist() for split, rows in clips.groupby('split', sort=False)['video_id']}
@@ -185,7 +188,7 @@ def _make_records(
     for stream in STREAMS:
         started = time.monotonic()
         load = functools.partial(frame_store.load, str(out / 'frames'), stream)
-        counts[stream] = write_records(by_split, load, out, stream, beam_options)
+        counts[stream] = write_records(by_split, load, out, stream, beam_options, audio)
         flush_all(out / NAME / stream)
         tell(f'records {stream}: {counts[stream]}, {time.monotonic() - started:.0f} s')
     return counts
@@ -205,11 +208,13 @@ def _description(
     counts: {stream: {split: number of clips}}. clips: the table clips.csv. balance: of the folds, see fold_balance.
     lost_clips: {video_id: see Outcome.lost_runs}, of the lost ones.
     """
+    audio = options.get('audio', False)
     files = [out / 'clips.csv', out / 'folds.csv', out / 'problems.csv', *(out / NAME).glob('*/*/*')]
     return {
         'what': 'TFRecord shards written by tensorflow-datasets, one tf.train.Example a clip',
         'records': {stream: f'{NAME}/{stream}/{VERSION}' for stream in STREAMS},
-        'features': describe_features(),
+        'features': describe_features(audio),
+        **({'sound': describe_sound()} if audio else {}),
         'clips': counts,
         **count_by_split(clips),
         'folds': balance,
@@ -301,6 +306,7 @@ def _parse(arguments: list[str] | None) -> Job:
     add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as ffmpeg -r 1 cuts them')
     add('--gamma', default=standard.gamma, help='gamma correction. auto: of overexposed clips; always; never')
     add('--enhance', default=standard.enhance, help=f'better `full` pictures of clips of low resolution: {FORM}')
+    add('--audio', action='store_true', help='keep the sound of the clips in the records, as log-mel rows')
     add('--n_folds', type=int, default=standard.n_folds, help='number of cross-validation folds')
     add('--seed', type=int, default=standard.seed, help='seed of the folds')
     add('--strict', action='store_true', help='stop before decoding if a row is bad or a clip is missing')

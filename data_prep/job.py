@@ -31,6 +31,7 @@ class Job:
     sampling: str = 'timestamp'  # or 'legacy_r1', of the `full` stream
     gamma: str = 'auto'  # or 'always', 'never': correction of the `full` stream
     enhance: str = 'off'  # or 'auto', or steps: better `full` pictures of small clips (enhance/spec.py)
+    audio: bool = False  # the records have the sound of the clips
     n_folds: int = 5
     seed: int = 0  # of the folds
     strict: bool = False  # bad rows and missing clips end the job before anything is decoded
@@ -82,6 +83,8 @@ def result_options(job: Job) -> dict:
     enhancement = parse_enhancement(job.enhance)
     if enhancement:  # absent in folders of version 0.1
         options['enhance'] = str(enhancement)
+    if job.audio:
+        options['audio'] = True
     if job.detections:
         options |= {'animals': list(job.animals)} if job.animals else {}
         options |= {'min_confidence': job.min_confidence, 'detections_sha256': sha256(job.detections)}

@@ -167,6 +167,7 @@ def make_tasks(plan: Plan, job: Job) -> list[ClipTask]:
             gamma=job.gamma,
             enhance=enhancement,
             mates=plan.mates.get(video_id, ()),
+            audio=job.audio,
         )
         for targets in plan.targets.values()
         for video_id, rows in targets.rows.groupby('video_id')

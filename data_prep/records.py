@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from data_prep.buckets import s3_paths
+from data_prep.sound.log_mel import BANDS, ROWS
 from data_prep.workers import memory
 
 STREAMS = ('down', 'full')
@@ -50,6 +51,8 @@ class Record:
     frame_rate: float  # average, pictures per second
     white_fraction: float  # share of white channel values in the whitest of the judged frames, 0..1
     gamma: bool  # the clip is overexposed: its `full` frames are corrected, its `down` frames never
+    sound: np.ndarray | None = None  # uint8 [n, 50, 64]: log-mel rows around each frame (sound/log_mel.py), n = 0
+    # without sound; None in records without the field
 
 
 def write_records(
@@ -58,12 +61,14 @@ def write_records(
     directory,
     stream: str,
     beam_options=None,
+    with_sound: bool = False,
 ) -> dict[str, int]:
     """Writes one stream's records and returns their number in each split.
 
     ids_by_split: the video_ids of each split; an empty split is left out. load: returns the record of a video_id.
     beam_options: apache_beam PipelineOptions; if given, Beam's workers call `load`, which they must be able to import,
-    and write the records. The order on disk depends only on the video_ids, because tfds sorts by their hash.
+    and write the records. with_sound: the records have the field `sound`. The order on disk depends only on the
+    video_ids, because tfds sorts by their hash.
     Raises ValueError if there is no record at all or the stream exists already, OSError if the disk is full.
     """
     import tensorflow_datasets as tfds
@@ -78,7 +83,7 @@ def write_records(
     builder = RecordBuilder(
         name=NAME,
         version=VERSION,
-        features=_features(),
+        features=_features(with_sound),
         split_datasets={split: _examples(ids, keyed, beam_options) for split, ids in ids_by_split.items()},
         config=stream,
         data_dir=str(directory),
@@ -111,6 +116,7 @@ def _examples(video_ids: Sequence[str], keyed: Callable[[str], tuple[str, dict]]
 def _keyed_example(load: Callable[[str], Record], video_id: str) -> tuple[str, dict]:
     record = load(video_id)
     example = {field.name: getattr(record, field.name) for field in fields(record)}
+    example = {name: value for name, value in example.items() if value is not None}
     return video_id, example | {name: dtype(example[name]) for name, dtype in _SCALARS.items()}
 
 
@@ -167,9 +173,17 @@ def split_sizes(directory, stream: str) -> dict[str, int]:
     return {name: info.num_examples for name, info in splits.items()}
 
 
-def describe_features() -> dict[str, str]:
+def have_sound(directory, stream: str) -> bool:
+    """Returns whether the records of a stream have the field `sound`. Raises ValueError if there are none."""
+    import tensorflow_datasets as tfds
+
+    split_sizes(directory, stream)  # raises
+    return 'sound' in tfds.builder_from_directory(_folder(directory, stream)).info.features
+
+
+def describe_features(with_sound: bool) -> dict[str, str]:
     """Returns {name: type and shape} of the features, for dataset.json."""
-    return {name: repr(feature) for name, feature in _features().items()}
+    return {name: repr(feature) for name, feature in _features(with_sound).items()}
 
 
 _TEXTS = ('video_id', 'site', 'park')
@@ -192,9 +206,11 @@ _SCALARS = {
 }
 
 
-def _features():
+def _features(with_sound: bool):
     import tensorflow_datasets as tfds
 
+    # As bytes: tfds would store integers one by one.
+    sound = tfds.features.Tensor(shape=(None, ROWS, BANDS), dtype=np.uint8, encoding='zlib')
     return tfds.features.FeaturesDict(
         {name: tfds.features.Text() for name in _TEXTS}
         | {name: tfds.features.Sequence(tfds.features.Text()) for name in _TEXT_LISTS}
@@ -202,6 +218,7 @@ def _features():
         | {name: tfds.features.Tensor(shape=(None,), dtype=dtype) for name, dtype in _NUMBER_LISTS.items()}
         | {name: tfds.features.Tensor(shape=(None, 4), dtype=np.float32) for name in _BOX_LISTS}
         | {name: tfds.features.Scalar(dtype) for name, dtype in _SCALARS.items()}
+        | ({'sound': sound} if with_sound else {})
     )
 
 

@@ -18,6 +18,7 @@ from data_prep.simulator.frames import frames
 from data_prep.simulator.notes import Seen, read_seen, write_seen
 from data_prep.simulator.plan import NAMES, SIZES, ClipPlan, Size, down_width_px, plan_clips
 from data_prep.simulator.sheet import write_contact_sheet
+from data_prep.simulator.sound import SOUNDS, SoundWriter, has_microphone
 from data_prep.workers import stopping
 from data_prep.workers.guard import WorkerDied, WorkerError, run_guarded
 
@@ -38,6 +39,7 @@ def render_clip(plan: ClipPlan, out: Path) -> Seen:
         folder.mkdir(parents=True, exist_ok=True)
     widths = (plan.width_px, down_width_px(plan.width_px))
     outputs = [_open_output(part, plan, width) for part, width in zip(parts, widths, strict=True)]
+    sound = SoundWriter(outputs[0][0], plan) if has_microphone(plan) else None
     seen, shown, packed = Seen([], []), None, []
     for index, (*pictures, noted) in enumerate(frames(plan)):
         if pictures[0] is not shown:
@@ -50,8 +52,12 @@ def render_clip(plan: ClipPlan, out: Path) -> Seen:
         for (container, stream), frame in zip(outputs, packed, strict=True):
             frame.pts, frame.time_base = index, 1 / plan.frame_rate
             container.mux(stream.encode(frame))
+        if sound:
+            sound.write((index + 1) / plan.frame_rate)
         seen.sightings.extend(noted.sightings)
         seen.moments.extend(noted.moments)
+    if sound:
+        sound.finish()
     for (container, stream), part, path in zip(outputs, parts, paths, strict=True):
         container.mux(stream.encode(None))
         container.close()
@@ -76,22 +82,32 @@ def _open_output(path: Path, plan: ClipPlan, width_px: int):
     return container, stream
 
 
-def simulate(out: Path, difficulty: str, seed: int, size: Size, workers: int, most_animals: int | None = None):
+def simulate(
+    out: Path,
+    difficulty: str,
+    seed: int,
+    size: Size,
+    workers: int,
+    most_animals: int | None = None,
+    sound: str = '',
+):
     """Renders all clips into OUT, then writes the tables and the contact sheet.
 
-    most_animals: in a clip; None: one, and neither its track nor a detector's results are written.
+    most_animals: in a clip; None: one, and neither its track nor a detector's results are written. sound: '', or one of
+    SOUNDS, of the full copies.
     Raises FolderError if OUT holds clips of other settings, FolderInUse if another run works in OUT, WorkerError if a
     worker dies.
     """
     with lock.hold(out):
-        _simulate(out, difficulty, seed, size, workers, most_animals)
+        _simulate(out, difficulty, seed, size, workers, most_animals, sound)
 
 
-def _simulate(out: Path, difficulty: str, seed: int, size: Size, workers: int, most_animals: int | None):
+def _simulate(out: Path, difficulty: str, seed: int, size: Size, workers: int, most_animals: int | None, sound: str):
     start_s = time.monotonic()
-    plans = plan_clips(seed, difficulty, size, most_animals)
+    plans = plan_clips(seed, difficulty, size, most_animals, sound)
     settings = {'seed': seed, 'difficulty': difficulty, 'size': str(size)}
     settings |= {'animals': most_animals} if most_animals else {}
+    settings |= {'sound': sound} if sound else {}
     tables.claim_folder(out, settings)
     by_site = {}
     for plan in plans:  # one job per site: its still picture serves all its clips
@@ -146,6 +162,13 @@ def main():
         help=f'most animals in a clip, 1 to {len(NAMES)}; also writes animals.csv (true tracks) and detections.json '
         '(default: 1, without these files)',
     )
+    parser.add_argument(
+        '--sound',
+        choices=SOUNDS,
+        default='',
+        help='adds a sound track to the full copies. animals: steps and calls that fade with distance, over wind and '
+        'insects; noise: wind and insects alone',
+    )
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that render')
     args = parser.parse_args()
     if args.workers < 1 or args.seed < 0:
@@ -153,7 +176,7 @@ def main():
     if args.animals is not None and not 1 <= args.animals <= len(NAMES):
         raise SystemExit(f'simulate: --animals {args.animals} is not possible; give a number from 1 to {len(NAMES)}')
     try:
-        simulate(args.out, args.difficulty, args.seed, SIZES[args.size], args.workers, args.animals)
+        simulate(args.out, args.difficulty, args.seed, SIZES[args.size], args.workers, args.animals, args.sound)
     except ValueError as error:
         raise SystemExit(f'simulate: {error}') from error
     except (WorkerError, OSError) as error:

@@ -26,10 +26,14 @@ from data_prep.windows import stored_seconds
 SIZE_PX = 32
 
 
-def model(regions: bool = False, dtype: str = 'float32', temporal: str = 'lstm', **_config_model) -> DistanceModel:
+def model(
+    regions: bool = False, dtype: str = 'float32', temporal: str = 'lstm', audio: str = '', **_config_model
+) -> DistanceModel:
     """In the place of DistanceModel: the published model on two blocks, which compile in seconds."""
     stages = (Stage(2, 3, 2, 32, 16, 1),)
-    return DistanceModel(dtype=dtype, temporal=temporal, lstm_units=8, dense_units=6, stages=stages, regions=regions)
+    return DistanceModel(
+        dtype=dtype, temporal=temporal, lstm_units=8, dense_units=6, stages=stages, regions=regions, audio=audio
+    )
 
 
 def record(video_id: str, n_seconds: int, target_time_s, seed: int) -> Record:
@@ -114,8 +118,9 @@ def write_data(folder, n_targets: int = 4, adapt=lambda one: one) -> dict[str, l
     ]
     train, test = [adapt(r) for r in train], [adapt(r) for r in test]
     splits = {'train': [r.video_id for r in train], 'test': [r.video_id for r in test]}
+    with_sound = train[0].sound is not None
     for stream in ('down', 'full'):
-        write_records(splits, {r.video_id: r for r in train + test}.__getitem__, folder, stream)
+        write_records(splits, {r.video_id: r for r in train + test}.__getitem__, folder, stream, None, with_sound)
     folds = pd.DataFrame(
         {
             'video_id': [r.video_id for r in train],

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     combined = combining.choose_combination(found, request.weights, request.round)
     enhancement = parse_enhancement(members.choose_enhancement(found, request.enhance))
     with hold(out):
-        task = plan_clip(request, out)._replace(enhance=enhancement)
+        task = plan_clip(request, out)._replace(enhance=enhancement, audio=any(member.hears for member in found))
         table, record, problem = predict_clip(path, task, found, out / 'work')
         distance = combined.distance(table)
         rows = results.result_rows(distance, table, recipe_means(table))

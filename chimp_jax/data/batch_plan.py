@@ -41,6 +41,8 @@ class BatchPlan(NamedTuple):
     n_shares: int  # parts of the clips; each gives an equal part of every batch
     shuffle_windows: int  # windows in the shuffle buffers of all shares together
     animals: AnimalCut = NO_ANIMALS
+    with_frames: bool = True  # False: the model hears the sound alone, and frames are not decoded
+    with_sound: bool = False
     teacher: Teacher | None = None  # whose distances are mixed with the labels; None: labels alone
 
     @property

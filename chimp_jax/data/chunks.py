@@ -68,6 +68,7 @@ def _split(record: Record, most_frames: int) -> Iterator[Record]:
                 record,
                 frame_jpeg=record.frame_jpeg[frames],
                 frame_time_s=record.frame_time_s[frames],
+                sound=None if record.sound is None else record.sound[frames],
                 target_time_s=record.target_time_s[targets],
                 target_distance_m=record.target_distance_m[targets],
                 target_box=record.target_box[targets],
@@ -86,18 +87,26 @@ class WindowPlan(NamedTuple):
     # [N] bool, with boxes: the distance may be of another animal. The target has a name or shares its second with other
     # targets, but its animal has no box there; or A animals with more confidence share a frame with its animal.
     without_slot: np.ndarray | None = None
+    sound: np.ndarray | None = None  # [F, R, bands] uint8: the log-mel rows around each frame, for a model with audio
 
 
 def plan_windows(
-    pieces: Iterable[Record], chosen: Iterable[bool], n_frames: int, step_s: int, most_animals: int = 0
+    pieces: Iterable[Record],
+    chosen: Iterable[bool],
+    n_frames: int,
+    step_s: int,
+    most_animals: int = 0,
+    with_sound: bool = False,
 ) -> WindowPlan:
     """Plans windows of T = n_frames for the chosen pieces. Positions count over the frames of all pieces.
 
-    Frames with equal JPEGs and equal boxes count once, because the photos of a burst share their frames.
+    Frames with equal JPEGs, equal boxes and equal sound count once, because the photos of a burst share their frames.
     most_animals: A, the boxes of a frame for a model with a region branch; 0 for a model without. A window about an
     animal has the animal's token in the frames in which it has a slot, and the frame's token in the others.
+    with_sound: the plan has sound, which is not possible beside boxes. Raises ValueError if a record lacks the field.
     """
     places, contents, tokens, boxes, without = [np.zeros((0, n_frames), int)], [], [], [], []
+    sounds = []
     start = 0
     for piece, is_chosen in zip(pieces, chosen, strict=True):
         here = np.zeros((len(piece.frame_time_s), most_animals, 5), np.float32)
@@ -109,15 +118,31 @@ def plan_windows(
                 tokens.append(token)
                 without.append(lacks)
         boxes.append(here)
-        contents += zip(piece.frame_jpeg, (box.tobytes() for box in here), strict=True)
+        sound = _sound_of(piece) if with_sound else here
+        sounds.append(sound)
+        contents += zip(
+            piece.frame_jpeg, (box.tobytes() for box in here), (rows.tobytes() for rows in sound), strict=True
+        )
         start += len(piece.frame_time_s)
     frame, window = np.unique(first_of_equal(contents)[np.concatenate(places)], return_inverse=True)
     window = window.reshape(-1, n_frames)
     if not most_animals:
-        return WindowPlan(frame, window)
+        return WindowPlan(frame, window, sound=np.concatenate(sounds)[frame] if with_sound else None)
     token = np.concatenate([np.zeros((0, n_frames), int), *tokens])
     boxes = np.concatenate([np.zeros((0, most_animals, 5), np.float32), *boxes])[frame]
     return WindowPlan(frame, window * (1 + most_animals) + token, boxes, np.concatenate([np.zeros(0, bool), *without]))
+
+
+def _sound_of(piece: Record) -> np.ndarray:
+    """Returns the rows around each frame, [n, R, bands] uint8: zeros without sound."""
+    if piece.sound is None:
+        raise ValueError(
+            f'{piece.video_id}: its record has no field for sound, which this model hears; prepare the records with '
+            'python -m data_prep.build --audio'
+        )
+    if len(piece.sound):
+        return piece.sound
+    return np.zeros((len(piece.frame_time_s), *piece.sound.shape[1:]), np.uint8)
 
 
 def first_of_equal(contents: Iterable[Hashable]) -> np.ndarray:
@@ -149,6 +174,7 @@ def record_digest(record: Record) -> bytes:
     texts = (record.video_id, '\n'.join(record.target_animal), '\n'.join(record.box_animal))
     arrays = (record.target_time_s, record.frame_time_s, record.target_box)
     arrays += (record.box_time_s, record.box, record.box_confidence)
+    arrays += () if record.sound is None else (record.sound,)
     for part in (*(text.encode() for text in texts), *arrays, *record.frame_jpeg):
         whole.update(len(part).to_bytes(8))
         whole.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())

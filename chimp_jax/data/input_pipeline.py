@@ -39,7 +39,8 @@ def training_batches(
     A batch has frames [B, S, size, size, 3] float32 0..255, window [B, K, T] int32 (positions among the S frames),
     distance [B, K] float32 in metres, mask [B, K] (0 if a place is unused), and the keys video_id [B], time [B, K] (-1
     if unused). plan.batch_size counts windows: B * K. With slots of animals (plan.animals.most > 0) it also has boxes
-    [B, S, A, 5], belief, animal_distance, animal_mask [B, K, A]: see steps.animal_error.
+    [B, S, A, 5], belief, animal_distance, animal_mask [B, K, A]: see steps.animal_error. With plan.with_sound it has
+    also sound [B, S, R, bands] uint8, 0 where there is none; without plan.with_frames no frames.
     shares: records by the number of their share, some or all of plan.n_shares. Each gives its part of every batch, in
     the order of the numbers: the batches of several processes with some shares each, put together, are the batches of
     one process with all shares. The epoch ends when the first share is used up.
@@ -56,6 +57,8 @@ def training_batches(
         return examples.enumerate().map(lambda index, example: (index * plan.n_shares + number, example))
 
     def finish(index, example):
+        if not plan.with_frames:
+            return {name: value for name, value in example.items() if name != 'frame_jpeg'}
         frames = _decode_frames(example.pop('frame_jpeg'), plan.size_px)
         frames = tf.ensure_shape(frames, (cut.frames_per_example, plan.size_px, plan.size_px, 3))
         if 'paste_jpeg' in example:
@@ -194,13 +197,23 @@ def _cut_examples(record: dict, plan: BatchPlan, draw: int) -> tf.data.Dataset:
     found = tf.numpy_function(cut_record, [record[name] for name in names], [dtype for _, dtype in arrays.values()])
     found = dict(zip(arrays, found, strict=True))
     found = {name: tf.ensure_shape(found[name], (None, *shape)) for name, (shape, _) in arrays.items()}
-    found['frame_jpeg'] = tf.gather(record['frame_jpeg'], found.pop('frame'))
+    frame = found.pop('frame')
+    found['frame_jpeg'] = tf.gather(record['frame_jpeg'], frame)
+    if plan.with_sound:
+        found['sound'] = tf.gather(_sound_of_frames(record), frame)
     found['video_id'] = tf.fill(tf.shape(found['time'])[:1], record['video_id'])
     if composites:
         source = found.pop('paste_frame')
         jpegs = tf.gather(record['frame_jpeg'], tf.maximum(source, 0))
         found['paste_jpeg'] = tf.where(source >= 0, jpegs, '')
     return tf.data.Dataset.from_tensor_slices(found)
+
+
+def _sound_of_frames(record: dict) -> tf.Tensor:
+    """Returns the rows around each frame of a record, [n, R, bands] uint8: zeros without sound."""
+    sound = record['sound']
+    n_missing = tf.shape(record['frame_time_s'])[0] - tf.shape(sound)[0]
+    return tf.pad(sound, [[0, n_missing], [0, 0], [0, 0]])
 
 
 def _fields_of_examples(animals: AnimalCut, teacher: Teacher | None) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from chimp_jax.data import input_pipeline
-from data_prep.records import Record, read_dataset, split_sizes, to_records
+from data_prep.records import Record, have_sound, read_dataset, split_sizes, to_records
 
 LABELLED, UNLABELLED = 'train', 'test'  # splits
 
@@ -19,6 +19,7 @@ class Source(NamedTuple):
     split: str
     first: int
     stop: int
+    with_sound: bool = False  # the records have the field `sound`
 
 
 class Sources(NamedTuple):
@@ -35,6 +36,19 @@ class Sources(NamedTuple):
     def n_labelled(self) -> int:
         return self.sources[0].stop
 
+    @property
+    def with_sound(self) -> bool:
+        return all(source.with_sound for source in self.sources)
+
+    def require_sound(self, asker: str) -> None:
+        """Raises ValueError if records lack the field `sound`. asker: what needs it."""
+        for source in self.sources:
+            if not source.with_sound:
+                raise ValueError(
+                    f'{asker} requires records with sound, and {source.folder} was prepared without; prepare it again '
+                    'with python -m data_prep.build --audio and another --out'
+                )
+
     def read(self, first: int, stop: int, clips: Sequence[Collection[str]] | None = None) -> tf.data.Dataset:
         """Returns the records first..stop-1, without the distances of clips that are to be without labels.
 
@@ -44,6 +58,8 @@ class Sources(NamedTuple):
         for number, source in enumerate(self.sources):
             begin, end = (min(max(place, source.first), source.stop) - source.first for place in (first, stop))
             part = read_dataset(source.folder, self.stream, source.split, begin, end)
+            if source.with_sound and not self.with_sound:
+                part = part.map(_without_sound)
             if clips is not None:
                 part = input_pipeline.of_clips(part, clips[number]) if clips[number] else part.take(0)
             parts.append(part if source.split == LABELLED else part.map(_without_labels))
@@ -89,8 +105,14 @@ def find_sources(records, unlabelled, stream: str, with_unlabelled: bool) -> Sou
     sources: list[Source] = []
     for folder, split in folders:
         first = sources[-1].stop if sources else 0
-        sources.append(Source(str(folder), split, first, first + split_sizes(folder, stream)[split]))
+        sources.append(
+            Source(str(folder), split, first, first + split_sizes(folder, stream)[split], have_sound(folder, stream))
+        )
     return Sources(stream, tuple(sources))
+
+
+def _without_sound(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: value for name, value in record.items() if name != 'sound'}
 
 
 def _without_labels(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

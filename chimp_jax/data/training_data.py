@@ -29,10 +29,19 @@ class TrainingData:
     Raises ValueError if shares, processes and batch do not divide.
     """
 
-    def __init__(self, data: ConfigDict, batch_size: int, seed: int, regions: bool = False):
+    def __init__(
+        self,
+        data: ConfigDict,
+        batch_size: int,
+        seed: int,
+        regions: bool = False,
+        with_frames: bool = True,
+        with_sound: bool = False,
+    ):
         """data: config.data. batch_size: windows per update. seed: of order and augmentation; fold k adds k.
 
-        regions: whether the model has a distance for each animal (config.model.regions).
+        regions: whether the model has a distance for each animal (config.model.regions). with_frames, with_sound:
+        whether the model sees frames and hears sound (config.model.audio).
         """
         self.records, self.stream, self.seed = data.records, data.stream, seed
         self.by_site = data.folds == 'site'
@@ -54,9 +63,13 @@ class TrainingData:
             n_shares=data.shares,
             shuffle_windows=data.shuffle_windows,
             animals=_animal_cut(data.most_animals, data.composite_probability, regions),
+            with_frames=with_frames,
+            with_sound=with_sound,
             teacher=teacher,
         )
         self.sources = find_sources(data.records, data.unlabelled, data.stream, with_unlabelled=teacher is not None)
+        if with_sound:
+            self.sources.require_sound('model.audio')
         self._training_clips: dict[int, frozenset[str]] = {}
         process, n_processes = jax.process_index(), jax.process_count()
         if data.shares % n_processes:

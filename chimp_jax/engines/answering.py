@@ -19,6 +19,7 @@ from chimp_jax.engines import record_chunks
 from chimp_jax.scoring import Panel
 from data_prep.buckets import s3_paths
 from data_prep.progress import Progress
+from data_prep.sound.log_mel import BANDS, ROWS
 
 ANSWER_CLIPS = 'chimp_jax.engines.answering:answer_clips'
 ANSWER_RECORDS = 'chimp_jax.engines.answering:answer_records'
@@ -106,5 +107,6 @@ def _compile(panel: Panel, found: Sequence[members.Member]) -> None:
             data = member.config.data
             most_animals = data.most_animals if member.config.model.regions else 0
             boxes = np.zeros((1, most_animals, 5), np.float32) if most_animals else None
-            plan = WindowPlan(np.zeros(1, int), np.zeros((1, data.n_frames), int), boxes)
+            sound = np.zeros((1, ROWS, BANDS), np.uint8) if member.hears else None
+            plan = WindowPlan(np.zeros(1, int), np.zeros((1, data.n_frames), int), boxes, sound=sound)
             panel.score(member, np.zeros((1, data.size_px, data.size_px, 3), np.uint8), plan)

@@ -4,10 +4,14 @@ The model has two halves, so that a frame that several windows share is encoded 
 features, and `distance` turns windows of features into metres. Training calls both by `__call__`. Training with a
 frozen backbone calls `look` once for each frame, and `distances_of_look` in each update.
 
+With `audio`, the sound of the window has a backbone of its own (sound.py), whose feature joins the LSTM's output or
+replaces frames and LSTM.
+
 With `regions`, a frame has a token for the whole frame, which is the published feature, and one for each animal
 (regions.py). LSTM and head take windows of either. over_time.py has other modules in the place of the LSTM.
 """
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +21,7 @@ import jax.numpy as jnp
 from chimp_jax.models.efficientnet import STAGES, EfficientNet, Stage
 from chimp_jax.models.over_time import make_over_time
 from chimp_jax.models.regions import Pooled, RegionBranch, pool_boxes
+from chimp_jax.models.sound import ALONE, SoundEncoder
 
 REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -107,41 +112,78 @@ class DistanceModel(nn.Module):
     lstm_units: int = 1024
     dense_units: int = 300
     regions: bool = False
+    audio: str = ''
     stages: tuple[Stage, ...] = STAGES  # tests use fewer stages, which compile faster
 
     def setup(self):
         dtype = compute_dtype(self.dtype)  # config.model.dtype is a name
-        self.encoder = FrameEncoder(
-            drop_connect=self.drop_connect,
-            bn_momentum=self.bn_momentum,
-            bn_over_replicas=self.bn_over_replicas,
-            dtype=dtype,
-            stages=self.stages,
-            backbone=self.backbone,
-            with_maps=self.regions,
-        )
+        settings = {
+            'drop_connect': self.drop_connect,
+            'bn_momentum': self.bn_momentum,
+            'dtype': dtype,
+            'stages': self.stages,
+            'backbone': self.backbone,
+        }
+        if self.audio:
+            self.sound_encoder = SoundEncoder(
+                normalize=functools.partial(normalize, kind=self.normalization, dtype=dtype),
+                axis_name=REPLICA_AXIS if self.bn_over_replicas else None,
+                **settings,
+            )
+        if self.sees_frames:
+            self.encoder = FrameEncoder(bn_over_replicas=self.bn_over_replicas, with_maps=self.regions, **settings)
+            self.over_time = make_over_time(self.temporal, self.lstm_units, dtype)
         if self.regions:
             self.region_branch = RegionBranch(dtype=dtype)
-        self.over_time = make_over_time(self.temporal, self.lstm_units, dtype)
         self.dense = nn.Dense(self.dense_units, dtype=dtype, kernel_init=nn.initializers.glorot_uniform())
         # The output stays float32: in bfloat16 distances from 16 m on would have steps of 1/8 m.
         self.output = nn.Dense(1, dtype=jnp.float32, kernel_init=nn.initializers.glorot_uniform())
 
+    @property
+    def sees_frames(self) -> bool:
+        """Whether the model takes frames, and not the sound alone."""
+        return self.audio != ALONE
+
     def __call__(
-        self, frames: jax.Array, window: jax.Array, boxes: jax.Array | None = None, train: bool = False
+        self,
+        frames: jax.Array | None,
+        window: jax.Array,
+        boxes: jax.Array | None = None,
+        sound: jax.Array | None = None,
+        train: bool = False,
     ) -> jax.Array:
         """Predicts distances: frames [B, S, H, W, 3] uint8, window [B, K, T] positions of frames -> [B, K] metres.
 
         With boxes [B, S, A, 5] (regions.py) the result is [B, K, 1 + A]: the whole frame's distance, then one for each
         slot of boxes. A slot holds the same animal in all frames. A slot without a box in the window has the whole
         frame's distance.
+        A model with `audio` takes the rows around each frame, sound [B, S, R, bands] uint8. With the sound alone,
+        frames are None.
         """
+        if self.audio:
+            return self._distances_with_sound(frames, window, sound, train)
         tokens = self.encode(frames=frames, boxes=boxes, train=train)
         if boxes is None:
             return self._distances(tokens[:, :, None], window)[..., 0]
         # The whole frames' windows are a call of their own, so their products have the published shapes and bits.
         whole, animals = self._distances(tokens[:, :, :1], window), self._distances(tokens[:, :, 1:], window)
         return _with_unseen(whole, animals, window, boxes)
+
+    def _distances_with_sound(self, frames, window: jax.Array, sound: jax.Array, train: bool) -> jax.Array:
+        b, k, t = window.shape
+
+        def cut(table):
+            chosen = jax.vmap(lambda table, index: table[index])(table, window)
+            return chosen.reshape(b * k, t, *table.shape[2:])
+
+        rows = cut(sound)
+        heard = self.hear(rows=rows.reshape(b * k, -1, rows.shape[-1]), train=train)
+        windows = cut(self.encode(frames=frames, train=train)) if self.sees_frames else None
+        return self.distance(windows=windows, heard=heard).reshape(b, k)
+
+    def hear(self, rows: jax.Array, train: bool = False) -> jax.Array:
+        """Encodes the rows of windows, [N, T * R, bands] uint8 -> features [N, 1280]."""
+        return self.sound_encoder(rows=rows, train=train)
 
     def _distances(self, tokens: jax.Array, window: jax.Array) -> jax.Array:
         """tokens [B, S, P, 1280], window [B, K, T] -> the distance of each of the P places, [B, K, P] metres."""
@@ -197,12 +239,18 @@ class DistanceModel(nn.Module):
         """Returns what windows with a common token share: features [N, 1280] -> [N, 4 U] (over_time.py)."""
         return self.over_time.product(features)
 
-    def distance(self, windows: jax.Array, multiplied: bool = False) -> jax.Array:
+    def distance(
+        self, windows: jax.Array | None, multiplied: bool = False, heard: jax.Array | None = None
+    ) -> jax.Array:
         """Predicts the distance of each window of features: [N, T, 1280] -> [N] metres, float32.
 
-        multiplied: the windows [N, T, 4 U] hold the results of `product`.
+        multiplied: the windows [N, T, 4 U] hold the results of `product`. heard: of a model with `audio`, the results
+        of `hear` [N, 1280]; with the sound alone, windows are None.
         """
-        return self._head(self.over_time.after_product(windows) if multiplied else self.over_time(features=windows))
+        parts = [] if heard is None else [heard]
+        if windows is not None:
+            parts.insert(0, self.over_time.after_product(windows) if multiplied else self.over_time(features=windows))
+        return self._head(parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1))
 
     def _head(self, hidden: jax.Array) -> jax.Array:
         hidden = nn.relu(self.dense(inputs=hidden))

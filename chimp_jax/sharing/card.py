@@ -90,6 +90,7 @@ def _settings(config) -> list[tuple[str, object]]:
         ('backbone', model.backbone),
         ('normalization', model.normalization),
         ('over the frames of a window', f'LSTM of {model.lstm_units}' if model.temporal == 'lstm' else model.temporal),
+        ('sound', model.audio or 'not used'),
         ('dense units', str(model.dense_units)),
         ('a distance for each animal', 'yes' if model.regions else 'no, one for each second'),
     ]

@@ -6,9 +6,9 @@ from typing import Any
 
 import flax.traverse_util
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from chimp_jax import steps
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.pretrained import check_fit
 
@@ -31,11 +31,5 @@ def weight_shapes(model_fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]
 
 @functools.lru_cache(maxsize=4)  # the members of a package have few models, and tracing one takes seconds
 def _shapes_of(model: DistanceModel) -> dict[str, tuple[int, ...]]:
-    inputs = {
-        'frames': jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.uint8),
-        'window': jax.ShapeDtypeStruct((1, 1, 1), jnp.int32),
-    }
-    if model.regions:
-        inputs['boxes'] = jax.ShapeDtypeStruct((1, 1, 1, 5), jnp.float32)
-    tree = jax.eval_shape(lambda given: model.init(jax.random.key(0), **given), inputs)
+    tree = jax.eval_shape(lambda given: model.init(jax.random.key(0), **given), steps.smallest_inputs(model))
     return {name: leaf.shape for name, leaf in flax.traverse_util.flatten_dict(dict(tree), sep='/').items()}

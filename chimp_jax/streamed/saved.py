@@ -150,7 +150,9 @@ def folder_name(members: Sequence[Member]) -> str:
 
 def request_of(task: ClipTask) -> str:
     """Returns a hash of what is asked of a clip."""
-    return text_hash(repr(tuple(task)))
+    asked = task._asdict()
+    del asked['audio']  # the members tell whether the sound counts
+    return text_hash(repr(tuple(asked.values())))
 
 
 def text_hash(*texts: str) -> str:

@@ -28,7 +28,9 @@ class WholeTraining:
 
     def __init__(self, model: DistanceModel, data: TrainingData, scorer: scoring.Scorer):
         self.data, self.scorer = data, scorer
-        self.arrays = ('frames', *(ANIMAL_LABELS if model.regions else LABELS))
+        self.model = model
+        inputs = (('frames',) if model.sees_frames else ()) + (('sound',) if model.audio else ())
+        self.arrays = (*inputs, *(ANIMAL_LABELS if model.regions else LABELS))
 
     def fresh(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Returns fresh variables of a fold for the starting weights: as they are."""
@@ -58,9 +60,17 @@ class WholeTraining:
         plan = self.data.plan
         groups = chunks.in_chunks(chunks.split_long(self.data.validation_records(fold)))
         decode = functools.partial(decode_records, size_px=plan.size_px)
+        if not self.model.sees_frames:
+            decode = _no_frames
         for records, frames in in_background(decode, groups, overlap=True):  # the next chunk, while this one is scored
             rows = scoring.target_rows(records)
             cut = plan.windows
-            windows = chunks.plan_windows(records, [True] * len(records), cut.n_frames, cut.step_s, plan.animals.most)
+            windows = chunks.plan_windows(
+                records, [True] * len(records), cut.n_frames, cut.step_s, plan.animals.most, plan.with_sound
+            )
             prediction, error = self.scorer.score(weights, frames, windows, rows['distance'].to_numpy())
             yield rows.assign(prediction=prediction).join(scoring.target_boxes(records)), error
+
+
+def _no_frames(_) -> None:
+    """In the place of decoding, for a model of the sound alone."""

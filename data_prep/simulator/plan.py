@@ -52,13 +52,16 @@ class ClipPlan:
     overexposed: bool
     n_animals: int = 1
     tracked: bool = False  # the truth about each animal is noted
+    sound: str = ''  # of the full copy: 'animals', 'noise' (sound.py), or '' for none
 
 
-def plan_clips(seed: int, difficulty: str, size: Size, most_animals: int | None = None) -> list[ClipPlan]:
+def plan_clips(
+    seed: int, difficulty: str, size: Size, most_animals: int | None = None, sound: str = ''
+) -> list[ClipPlan]:
     """Returns the clips of a seed: train first, the big clips last in each split.
 
     most_animals: in a clip, 1 to 3; each number of animals has an equal share of the clips. None: one animal a clip,
-    which is not tracked. The other settings do not depend on most_animals.
+    which is not tracked. sound: of ClipPlan. The other settings depend on neither.
     """
     rng = np.random.default_rng([seed, 2])
     stems = _words(rng, sum(size.clips) + sum(size.big_clips), 4)
@@ -99,6 +102,7 @@ def plan_clips(seed: int, difficulty: str, size: Size, most_animals: int | None 
                     overexposed=overexposed,
                     n_animals=int(numbers[k]),
                     tracked=most_animals is not None,
+                    sound=sound,
                 )
             )
     return plans

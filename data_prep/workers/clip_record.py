@@ -14,6 +14,7 @@ from data_prep.decoding.decode import ClipInfo, decode_seconds
 from data_prep.enhance.clip import make_enhancer
 from data_prep.enhance.spec import Enhancement
 from data_prep.records import Record
+from data_prep.sound.track import Sound, sound_of_copies
 from data_prep.windows import stored_seconds
 from data_prep.workers.stored_frame import StoredFrame, StreamEncoder
 
@@ -51,6 +52,7 @@ class ClipTask(NamedTuple):
     gamma: str = 'auto'  # or 'always', 'never'
     enhance: Enhancement | None = None  # of the `full` stream, if the clip is small enough
     mates: Sequence[Mate] = ()  # of a photo
+    audio: bool = False  # the records have the sound of the clip
 
     def paths(self) -> list[str]:
         """Returns the files that the records depend on."""
@@ -64,6 +66,7 @@ class ClipRecords(NamedTuple):
     n_left_out: int  # targets at seconds that cannot be used
     outside: str  # boxes outside the picture, which are left out while their targets stay; '' without any
     enhanced: str | None = None  # how the `full` frames were enhanced, '' if not at all; None: nobody asked
+    sound: str | None = None  # the state of the sound track (sound/track.py); None: not asked for
 
 
 class _Stream(NamedTuple):
@@ -108,6 +111,7 @@ def make_records(task: ClipTask) -> ClipRecords:
         enhancement = _enhancement(task, down.info)
         if full is None or gamma or enhancement:
             full = _decode_full(task, gamma, enhancement)
+        sound = sound_of_copies((task.full_path, task.down_path), {*down.frames, *full.frames}) if task.audio else None
     doubts['full'] = full.doubt(times_s)
     unusable = doubts['down'].unusable() | doubts['full'].unusable()
     kept = [i for i, time_s in enumerate(times_s) if time_s not in unusable]
@@ -115,9 +119,9 @@ def make_records(task: ClipTask) -> ClipRecords:
     shared = _target_fields(task, times_s, kept, full.info) | boxes
     shared |= {'white_fraction': white_fraction, 'gamma': gamma}
     streams = {'down': down, 'full': full} if kept else {}
-    records = {name: _record(task, stream, shared) for name, stream in streams.items()}
+    records = {name: _record(task, stream, shared, sound) for name, stream in streams.items()}
     enhanced = None if task.enhance is None else str(enhancement or '')
-    return ClipRecords(records, doubts, len(times_s) - len(kept), outside, enhanced)
+    return ClipRecords(records, doubts, len(times_s) - len(kept), outside, enhanced, sound and sound.state)
 
 
 def _times(task: ClipTask, last_s: int) -> Sequence[int]:
@@ -249,7 +253,7 @@ def _shares(task: ClipTask, boxes, full: ClipInfo) -> np.ndarray:
     return box.astype(np.float32)
 
 
-def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:
+def _record(task: ClipTask, stream: _Stream, shared: dict, sound: Sound | None) -> Record:
     seconds = stream.seconds(shared['target_time_s'].tolist())
     frames = [stream.frames[second] for second in seconds]
     size_px = stream.frames[max(0, seconds[0])].size_px  # the photos of a burst may differ in size
@@ -263,5 +267,6 @@ def _record(task: ClipTask, stream: _Stream, shared: dict) -> Record:
         height_px=size_px[0],
         width_px=size_px[1],
         frame_rate=stream.info.frame_rate,
+        sound=sound and sound.at(seconds),
         **shared,
     )

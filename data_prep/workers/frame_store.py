@@ -24,7 +24,7 @@ from data_prep.records import STREAMS, Record
 log = logging.getLogger(__name__)
 
 _ARRAYS = tuple('frame_time_s target_time_s target_distance_m target_box box_time_s box box_confidence'.split())
-_SIMPLE = tuple(field.name for field in fields(Record) if field.name not in (*_ARRAYS, 'frame_jpeg'))
+_SIMPLE = tuple(field.name for field in fields(Record) if field.name not in (*_ARRAYS, 'frame_jpeg', 'sound'))
 _IN_CLIPS_CSV = 'site park duration_s height_px width_px frame_rate white_fraction gamma'.split()
 
 
@@ -83,15 +83,19 @@ def _is_whole(path: epath.Path) -> bool:
         return False
 
 
-def clip_row(record: Record, doubtful: str) -> dict:
-    """Returns a row of clips.csv. doubtful: the doubtful seconds and the reasons. n_animals: those with a name."""
+def clip_row(record: Record, doubtful: str, sound: str | None = None) -> dict:
+    """Returns a row of clips.csv. doubtful: the doubtful seconds and the reasons. n_animals: those with a name.
+
+    sound: the state of the sound track, None for no column.
+    """
     counts = {
         'n_frames': len(record.frame_jpeg),
         'n_targets': len(record.target_time_s),
         'n_animals': len({*record.target_animal} - {''}),
         'n_boxes': len(record.box),
     }
-    return {name: getattr(record, name) for name in _IN_CLIPS_CSV} | counts | {'doubtful': doubtful}
+    heard = {} if sound is None else {'sound': sound}
+    return {name: getattr(record, name) for name in _IN_CLIPS_CSV} | counts | {'doubtful': doubtful} | heard
 
 
 def load(directory, stream: str, video_id: str) -> Record:
@@ -101,12 +105,14 @@ def load(directory, stream: str, video_id: str) -> Record:
 def to_bytes(record: Record) -> bytes:
     simple = json.dumps({name: getattr(record, name) for name in _SIMPLE})
     target = io.BytesIO()
+    sound = {} if record.sound is None else {'sound': record.sound}
     np.savez(
         target,
         simple=np.frombuffer(simple.encode(), np.uint8),
         jpeg=np.frombuffer(b''.join(record.frame_jpeg), np.uint8),
         jpeg_size=np.array([len(jpeg) for jpeg in record.frame_jpeg], np.int64),
         **{name: getattr(record, name) for name in _ARRAYS},
+        **sound,
     )
     return target.getvalue()
 
@@ -118,5 +124,6 @@ def from_bytes(stored: bytes) -> Record:
         return Record(
             frame_jpeg=[jpeg[start:end] for start, end in itertools.pairwise(bounds)],
             **{name: arrays[name] for name in _ARRAYS},
+            sound=arrays['sound'] if 'sound' in arrays else None,
             **json.loads(arrays['simple'].tobytes()),
         )

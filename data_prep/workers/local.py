@@ -89,7 +89,7 @@ def _outcome(video_id: str, made: ClipRecords) -> Outcome:
     texts = {stream: str(doubt) for stream, doubt in made.doubts.items()}
     same = texts['down'] == texts['full']
     doubtful = texts['full'] if same else '; '.join(f'{stream}: {text}' for stream, text in texts.items() if text)
-    row = clip_row(made.records['full'], doubtful) if made.records else None
+    row = clip_row(made.records['full'], doubtful, made.sound) if made.records else None
     if row and made.enhanced is not None:
         row['enhanced'] = made.enhanced
     left_out = [f'{made.n_left_out} targets left out'] if made.n_left_out else []

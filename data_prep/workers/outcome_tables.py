@@ -3,6 +3,7 @@
 import pandas as pd
 
 from data_prep.plan import Plan
+from data_prep.sound.track import NO, YES
 from data_prep.workers import frame_store
 from data_prep.workers.frame_store import Outcome
 
@@ -52,6 +53,14 @@ def count_by_split(clips: pd.DataFrame) -> dict[str, dict[str, int]]:
         what: {split: int(n) for split, n in clips.groupby('split')[column].sum().items()}
         for what, column in _COUNTED.items()
     }
+
+
+def sound_line(clips: pd.DataFrame) -> str:
+    """Returns how many clips have sound. clips: clips.csv of a job with sound."""
+    n_whole, n_none = ((clips['sound'] == state).sum() for state in (YES, NO))
+    text = f'{n_whole} clips with sound, {n_none} without'
+    n_part = len(clips) - n_whole - n_none
+    return text + (f', {n_part} with sound in some seconds only (column `sound` of clips.csv)' if n_part else '')
 
 
 def count_line(clips: pd.DataFrame) -> str:

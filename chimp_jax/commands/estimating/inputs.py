@@ -61,6 +61,11 @@ class Inputs(NamedTuple):
     corrections: pd.DataFrame | None
     site: pd.Series  # station of each clip in the folder, NO_FOLDER if unknown; indexed by video_id
 
+    @property
+    def hears(self) -> bool:
+        """Whether a member hears the sound of the clips."""
+        return self.trained is not None and any(member.hears for member in self.trained.members)
+
     def cutpoints_m(self) -> list[float]:
         """Returns the edges of the bands of error."""
         return bins.used_cutpoints(self.survey.cutpoints_m, self.survey.truncation_m)
@@ -170,8 +175,11 @@ def _told(problems: list[Problem]) -> str:
     return named([f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in problems])
 
 
-def targets_job(request: EstimateRequest, enhance: str = OFF) -> Job:
-    """Returns what to read the targets from. Raises ValueError if a flag has an impossible value."""
+def targets_job(request: EstimateRequest, enhance: str = OFF, audio: bool = False) -> Job:
+    """Returns what to read the targets from. Raises ValueError if a flag has an impossible value.
+
+    audio: whether a member hears the clips.
+    """
     return Job(
         out=request.out,
         clips_full=(request.clips,),
@@ -184,4 +192,5 @@ def targets_job(request: EstimateRequest, enhance: str = OFF) -> Job:
         every_s=request.step_s,
         burst_gap_s=request.burst_gap_s,
         workers=request.workers,
+        audio=audio,
     )

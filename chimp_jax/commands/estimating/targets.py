@@ -25,7 +25,7 @@ def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[C
 
     Raises ValueError if an input does not fit the targets.
     """
-    job = targets_job(request, inputs.trained.enhance if inputs.trained else OFF)
+    job = targets_job(request, inputs.trained.enhance if inputs.trained else OFF, inputs.hears)
     plan = make_plan(job, request.watch())
     if inputs.known is not None:
         plan = plan.without_animals(inputs.known.points.not_animals)

@@ -71,6 +71,7 @@ class TrainRequest:
             animals=self.animals,
             n_folds=n_folds,
             workers=self.workers,
+            audio=bool(self.overrides.get('model.audio')),
         )
 
 

@@ -22,9 +22,14 @@ def export(
 ) -> dict[str, onnx.ModelProto]:
     """Returns the graphs {'backbone', 'head'}. Their metadata contains `note` and the shapes.
 
-    Raises ValueError if the model has no LSTM, or if ONNX Runtime's results differ from those of the float32 Flax model
-    by more than TOLERANCE.
+    Raises ValueError if the model has no LSTM or hears sound, or if ONNX Runtime's results differ from those of the
+    float32 Flax model by more than TOLERANCE.
     """
+    if model.audio:
+        raise ValueError(
+            f'only members that see frames alone can be exported; this one has model.audio={model.audio!r}. Use '
+            'chimp-distance score or estimate for it'
+        )
     if model.temporal != 'lstm':
         raise ValueError(f'only members with model.temporal=lstm can be exported; this one has {model.temporal!r}')
     model = model.clone(dtype=np.float32)

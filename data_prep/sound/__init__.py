@@ -1,0 +1,1 @@
+"""The sound tracks of clips, as log-mel pictures."""
