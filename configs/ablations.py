@@ -42,6 +42,8 @@ VARIANTS = {
     'single': Variant(
         'Do other frames help at all? The first place used one.', {'model.temporal': 'single', 'data.n_frames': 1}
     ),
+    # Their features are put side by side. The second place of the challenge and zamba put pictures side by side, as 15
+    # channels: then the backbone runs once for each window, and no two windows can share a frame.
     'stacked': Variant(
         'Are five frames side by side as good as an LSTM?', {'model.temporal': 'stacked', 'data.n_frames': 5}
     ),

@@ -34,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--clips', nargs='+', required=True, help='folders with large clips, local, gs:// or s3://')
     add('--out', required=True, help='file of the network to write (.npz), local or gs://')
     add('--most_clips', type=int, default=300, help='clips to read, spread evenly over the folders (default: 300)')
-    add('--updates', type=int, default=2000, help='updates of the network (default: 2000)')
+    add('--updates', type=int, default=1000, help='updates of the network (default: 1000)')
     add('--seed', type=int, default=0, help='seed of the squares and of the network')
     return parser
 
@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
         chosen = rng.integers(0, len(pairs.small), BATCH)
         return Pairs(*(values[chosen] for values in pairs))
 
-    with Progress('enhance', options.updates) as progress:
+    with Progress('train', options.updates, 'updates') as progress:
         params = train_network(draw, options.updates, options.seed, lambda *_: progress.advance())
     plain_db, found_db = _psnr_db(held_out, layers_of(params), rng)
     write_whole(options.out, to_file(params))

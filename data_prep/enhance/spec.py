@@ -10,7 +10,7 @@ from data_prep.files import sha256
 
 OFF, AUTO = 'off', 'auto'
 STEPS = ('deblock', 'denoise', 'fuse', 'upscale', 'sharpen')  # in the order in which they are applied
-AUTO_STEPS = ('deblock', 'fuse', 'upscale', 'sharpen')  # docs/ablations.md has the measurement
+AUTO_STEPS = ('deblock', 'fuse', 'upscale')  # docs/ablations.md has the measurement
 FORM = 'off, auto, or steps such as deblock,denoise,fuse,upscale,sharpen,network=FILE,below=640,to=640'
 
 

@@ -106,7 +106,7 @@ def test_members_of_today_are_computed_in_their_float16(tmp_path):
     assert {member.config.model.dtype for member in members.find_members(tmp_path) if member.recipe == TWO} == {read}
 
 
-AUTO = 'deblock,fuse,upscale,sharpen,below=640,to=640'
+AUTO = 'deblock,fuse,upscale,below=640,to=640'
 NETWORK = 'upscale,network=0123456789ab,below=640,to=640'
 
 

@@ -39,7 +39,7 @@ def test_only_the_full_stream_of_a_small_clip_is_enhanced(tmp_path):
     plain = records(path, None)
     assert plain.enhanced is None
     found = records(path, parse_enhancement('auto,to=128'))
-    assert found.enhanced == 'deblock,fuse,upscale,sharpen,below=640,to=128'
+    assert found.enhanced == 'deblock,fuse,upscale,below=640,to=128'
     assert found.records['down'].frame_jpeg == plain.records['down'].frame_jpeg
     full = found.records['full']
     assert (full.height_px, full.width_px) == (96, 128)
