@@ -293,6 +293,7 @@ document.addEventListener('keydown', event => {
   const large = event.shiftKey ? 5 : 1;
   const act = key === 'ArrowLeft' ? () => step(-large) : key === 'ArrowRight' ? () => step(large) : KEYS[key] ?? KEYS[key.toLowerCase()];
   if (act && !(key === 'Home' && $('distance').value)) { event.preventDefault(); run(act); }
+  else if (/^\p{L}$/u.test(key)) event.preventDefault(); // a letter is no part of a distance
 });
 document.addEventListener('click', event => {
   const button = event.target.closest('[data-do]');
