@@ -185,7 +185,7 @@ class _Worker:
 
     def end_outgrown(self, most_bytes: int) -> None:
         """Ends the worker because of its memory: `result` tells it."""
-        self._outgrown = f'its worker process took more than {most_bytes / 1e9:.1f} GB, its share of --memory'
+        self._outgrown = f'its worker process took more than {most_bytes / 1e9:.1f} GB, its share of --memory (give more)'
         self._process.kill()
 
     def end(self) -> None:
