@@ -185,7 +185,8 @@ class _Worker:
 
     def end_outgrown(self, most_bytes: int) -> None:
         """Ends the worker because of its memory: `result` tells it."""
-        self._outgrown = f'its worker process took more than {most_bytes / 1e9:.1f} GB, its share of --memory'
+        share = f'{most_bytes / 1e9:.1f} GB, its share of --memory (give more)'
+        self._outgrown = f'its worker process took more than {share}'
         self._process.kill()
 
     def end(self) -> None:

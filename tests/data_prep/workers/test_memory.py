@@ -83,7 +83,7 @@ def test_a_worker_that_outgrows_its_share_is_ended_and_the_others_go_on(monkeypa
     monkeypatch.setattr(memory, 'worker_shares', lambda n: (min(n, 2), 250_000_000))
     sizes = [1000, 1_000_000_000, 2000]
     found = dict(guard.run_guarded('test_memory:grow', sizes, 2, lambda _: 600.0))
-    reason = 'its worker process took more than 0.2 GB, its share of --memory, twice'
+    reason = 'its worker process took more than 0.2 GB, its share of --memory (give more), twice'
     assert found[1_000_000_000] == WorkerDied(reason, crashed=True)
     assert found[1000][0] == 1000 and found[2000][0] == 2000
 
