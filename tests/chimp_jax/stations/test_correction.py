@@ -107,14 +107,14 @@ def test_an_unknown_foot_is_averaged_over_the_feet():
         for x, p in zip(at, weight, strict=True)
         for y, q in zip(at, weight, strict=True)
     )
-    found = correction._covariance(MODEL, np.array([u]), NO_FOOT, np.array([v]), np.array([foot]))
+    found = correction.error_covariance(MODEL, np.array([u]), NO_FOOT, np.array([v]), np.array([foot]))
     assert found == pytest.approx(expected, rel=1e-6)
     # Two rows without a box: the means of independent feet. The difference of two has twice the variance.
     spread = np.random.default_rng(0).normal(size=(2, 400_000, 2)) * (0.2, 0.1) + (0.5, 0.7)
     apart = (((spread[0] - spread[1]) / (0.4, 0.2)) ** 2).sum(axis=1)
     line = closed_form((u, 0, 0), (v, 9, 9))  # so far apart that only the line is left
     expected = line + 0.25 * math.exp(-((0.5 / 0.6) ** 2) / 2) * np.exp(-apart / 2).mean()
-    found = correction._covariance(MODEL, np.array([u]), NO_FOOT, np.array([v]), NO_FOOT)
+    found = correction.error_covariance(MODEL, np.array([u]), NO_FOOT, np.array([v]), NO_FOOT)
     assert found == pytest.approx(expected, rel=5e-3)
 
 
