@@ -7,7 +7,7 @@ import pytest
 
 from chimp_jax import optim, parallel
 
-MAPS = ('map_train_step', 'map_encode_step', 'map_product_step', 'map_eval_step', 'map_tokens_step')
+MAPS = ('map_train_step', 'map_encode_step', 'map_product_step', 'map_eval_step', 'map_tokens_step', 'map_hear_step')
 
 
 def share(patch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_frames_stay_encoded_and_the_order_is_fixed(written):
     directory, records = written
     data = read_dataset(directory, 'down', 'train')
     assert data.element_spec['frame_jpeg'].dtype == tf.string
-    assert set(data.element_spec) == {field.name for field in fields(Record)}
+    assert set(data.element_spec) == {field.name for field in fields(Record)} - {'sound'}  # only with --audio
     orders = [[x['video_id'] for x in data.as_numpy_iterator()] for _ in range(2)]
     assert orders[0] == orders[1]
     assert sorted(orders[0]) == [b'a.mp4', b'b.mp4', b'c.mp4', b'd.mp4']
