@@ -37,7 +37,7 @@ def measure(lock: str, folder: Path, runs: Path, clips: Path) -> str:
     subprocess.run([sys.executable, '-m', 'venv', venv], check=True)
     pip = [python, '-m', 'pip', 'install', '-q', '--disable-pip-version-check', '--no-cache-dir']
     installed = timed([*pip, '-r', ROOT / 'requirements' / f'{lock}.lock'], folder)
-    subprocess.run([*pip, '--no-deps', ROOT], check=True)
+    subprocess.run([*pip, '--no-deps', '-e', ROOT], check=True)
     packages = [path for path in (venv / 'lib').rglob('*') if path.is_file() and not path.is_symlink()]
     size_mb = sum(path.stat().st_size for path in packages) / 1e6
     estimate = [venv / 'bin' / 'chimp-distance', 'estimate', clips, '--members', runs, '--weights', 'mean']

@@ -6,7 +6,7 @@ import pytest
 import small
 from etils import epath
 
-from chimp_jax import members, scoring
+from chimp_jax import members, parallel, scoring
 from chimp_jax.data import chunks
 from chimp_jax.data.frames import decode_records
 from chimp_jax.models.efficientnet import FEATURES
@@ -69,3 +69,33 @@ def test_equal_backbones_encode_a_frame_once_and_say_the_same(group, monkeypatch
     other = frames[:, ::-1].copy()  # another operation: nothing of the frames before is used
     mirrored = panel.score(group[1], other, plans[1])
     assert encoded[3:] == [22] and (mirrored != together[1]).any()
+
+
+def test_a_prepared_member_is_scored_by_the_prepared_programs(group, monkeypatch):
+    """A program is compiled for the shapes of its arguments: those of `score` are those of `prepare`."""
+    member, regions = group[0], group[0].config.model.regions
+    record = small.record('a.mp4', 20, [8, 10], 0)
+    record = small.with_animals(record) if regions else record
+    plan = chunks.plan_windows([record], [True], member.config.data.n_frames, 1, 3 if regions else 0)
+    seen = []
+
+    def recording(name, make):
+        def mapped(step, devices):
+            call = make(step, devices)
+
+            def recorded(weights, *given):
+                seen.append((name, str(jax.tree.map(lambda x: (x.shape, str(x.dtype)), given))))
+                return call(weights, *given)
+
+            return recorded
+
+        return mapped
+
+    for name in ('map_encode_step', 'map_product_step', 'map_tokens_step', 'map_eval_step'):
+        monkeypatch.setattr(parallel, name, recording(name, getattr(parallel, name)))
+    panel = scoring.Panel(jax.local_devices()[:2])
+    panel.prepare(member)
+    prepared = set(seen)
+    seen.clear()
+    panel.score(member, decode_records([record], small.SIZE_PX), plan)
+    assert set(seen) == prepared and len(prepared) == (4 if regions else 3)
