@@ -20,8 +20,8 @@ from chimp_jax import runtime
 from chimp_jax.ensemble.distances import clamp_distance, mae
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND
 from chimp_jax.members import Member, find_members
+from chimp_jax.panel import Panel
 from chimp_jax.predict import predict_records
-from chimp_jax.scoring import Panel
 from data_prep.files import write_whole
 from data_prep.inputs.tables import numbers_of, read_table
 from data_prep.progress import Progress

@@ -135,7 +135,7 @@ def measure(scratch: Path, n_clips: int, tiny: bool) -> dict[str, Any]:
 
 def sent_bytes(clips: Path) -> float:
     """Returns the bytes that go through the engine for a clip: its share of a pickled batch."""
-    from chimp_jax.clip_stream import ClipBatch
+    from chimp_jax.streamed.clip_stream import ClipBatch
     from data_prep.workers.clip_record import ClipTask
 
     paths = sorted(map(str, clips.rglob('*.mp4')))[:_PER_BATCH]

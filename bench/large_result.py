@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from chimp_jax.clip_stream import CLIPS_PER_BATCH
 from chimp_jax.commands import entry
 from chimp_jax.commands.estimating.distances import PIECE_ROWS
 from chimp_jax.ensemble.prediction_tables import BOX
@@ -31,6 +30,7 @@ from chimp_jax.field.exports.zamba import write_zamba
 from chimp_jax.field.rows.read import Pieces, open_rows
 from chimp_jax.field.rows.write import written_rows
 from chimp_jax.field.track_table import make_tracks
+from chimp_jax.streamed.clip_stream import CLIPS_PER_BATCH
 from chimp_jax.streamed.results import CLIP
 from chimp_jax.streamed.saved import SavedStream, find_answered, request_of, save_batch
 from data_prep import files

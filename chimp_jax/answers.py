@@ -18,7 +18,8 @@ from chimp_jax.data.operations import box_after
 from chimp_jax.ensemble.prediction_tables import KEY, SECOND, with_animal, without_empty_animal
 from chimp_jax.members import Member
 from chimp_jax.models.sound import ALONE
-from chimp_jax.scoring import Panel, target_rows
+from chimp_jax.panel import Panel
+from chimp_jax.scoring import target_rows
 from data_prep.files import write_whole
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 from data_prep.records import Record

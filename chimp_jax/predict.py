@@ -19,7 +19,7 @@ from chimp_jax.data.operations import OPERATION_SETS
 from chimp_jax.data.teacher import with_every_second
 from chimp_jax.ensemble.prediction_tables import first_key
 from chimp_jax.members import Member
-from chimp_jax.scoring import Panel
+from chimp_jax.panel import Panel
 from data_prep.progress import Progress
 from data_prep.records import Record, read_records, split_sizes
 from data_prep.workers.background import in_background

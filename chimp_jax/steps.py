@@ -5,7 +5,6 @@ The arguments that are mapped (state, batch, ...) are positional, because pmap a
 their axes. All other arguments and all calls of the model have keywords.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,9 +16,8 @@ from flax.training.dynamic_scale import DynamicScale
 
 from chimp_jax import optim
 from chimp_jax.models import losses
-from chimp_jax.models.distance_model import DistanceModel, compute_dtype
+from chimp_jax.models.distance_model import DistanceModel, compute_dtype, fresh_variables
 from chimp_jax.models.regions import Pooled
-from data_prep.sound.log_mel import BANDS, ROWS
 
 
 class Mean(NamedTuple):
@@ -301,31 +299,3 @@ def initial_state(
         plateau=plateau.init({}),
         loss_scale=optim.make_loss_scale() if compute_dtype(model.dtype) == jnp.float16 else None,
     )
-
-
-def fresh_variables(model: DistanceModel, seed: int) -> dict[str, Any]:
-    """Returns {'params', 'batch_stats'} by the initialisers of the layers."""
-    inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), smallest_inputs(model))
-    # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
-    return _init(model, jax.random.key(seed, impl='rbg'), inputs)
-
-
-def smallest_inputs(model: DistanceModel) -> dict[str, jax.ShapeDtypeStruct | None]:
-    """Returns the shapes of inputs for model.init.
-
-    Parameters depend neither on the picture's size nor on the number of frames, so the smallest ones are enough.
-    """
-    inputs = {
-        'frames': jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.uint8) if model.sees_frames else None,
-        'window': jax.ShapeDtypeStruct((1, 1, 1), jnp.int32),
-    }
-    if model.regions:
-        inputs['boxes'] = jax.ShapeDtypeStruct((1, 1, 1, 5), jnp.float32)
-    if model.audio:
-        inputs['sound'] = jax.ShapeDtypeStruct((1, 1, ROWS, BANDS), jnp.uint8)
-    return inputs
-
-
-@functools.partial(jax.jit, static_argnums=0)  # here and not within a function, so that all folds share what is traced
-def _init(model: DistanceModel, key: jax.Array, inputs: dict[str, jax.Array]) -> dict[str, Any]:
-    return model.init(key, **inputs)

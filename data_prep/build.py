@@ -15,7 +15,6 @@ Clips and tables may be local or in a bucket (gs://, s3://), OUT local or in gs:
 Exit code 0 without problems, 3 if problems.csv has rows, 1 if the command fails. Run the same command again to resume.
 """
 
-import argparse
 import functools
 import importlib.metadata
 import os
@@ -31,11 +30,9 @@ from etils import epath
 
 from data_prep import lock
 from data_prep.buckets import s3_paths
-from data_prep.enhance.spec import FORM
 from data_prep.files import (
     RESUME,
     failure_line,
-    fingerprint,
     flush_all,
     read_json,
     remove_unfinished,
@@ -46,17 +43,23 @@ from data_prep.files import (
     write_whole,
 )
 from data_prep.folds import balance_lines, fold_balance, read_fold_table, read_or_make_folds
-from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import Problem
 from data_prep.inputs.tables import read_table
-from data_prep.job import BURST_GAP, Job, compare_options, keep_options, result_options
+from data_prep.job import Job, compare_options, keep_options, parse_job, result_options
 from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
 from data_prep.sound.log_mel import describe_sound
-from data_prep.workers import beam, frame_store, guard, local, lost, memory, stopping
+from data_prep.workers import beam, frame_store, guard, local, lost, stopping
 from data_prep.workers.frame_store import Outcome
-from data_prep.workers.outcome_tables import clip_table, count_by_split, count_line, sound_line, unrecorded_targets
+from data_prep.workers.outcome_tables import (
+    clip_fingerprints,
+    clip_table,
+    count_by_split,
+    count_line,
+    sound_line,
+    unrecorded_targets,
+)
 
 LOST_CLIPS = 'lost_clips'  # in dataset.json, if there are any: {video_id: see Outcome.lost_runs}
 FILES = 'files.json'  # {video_id: [fingerprint of its files, their paths]}, to notice changed clips
@@ -117,7 +120,7 @@ def _build(
         tell(sound_line(clips))
     counts = _make_records(clips, out, beam_options, tell, job.audio)
     write_whole(out / 'clips.csv', clips.to_csv(index=False))
-    write_json(out / FILES, _fingerprints(plan, outcomes))
+    write_json(out / FILES, clip_fingerprints(plan, outcomes))
     lost_clips = {name: outcome.lost_runs for name, outcome in outcomes.items() if outcome.lost_runs}
     write_json(out / 'dataset.json', _description(out, options, counts, clips, len(problems), balance, lost_clips))
     due = _due(lost_clips, retry=False)
@@ -249,18 +252,6 @@ def _refused(out: epath.Path, problems: list[Problem]) -> list[str]:
     ]
 
 
-def _fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
-    """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
-    paths = {
-        name: [*copies.paths(), *(path for mate in plan.mates.get(name, ()) for path in mate.paths())]
-        for name, copies in plan.copies.items()
-    }
-    known = {name: outcome.files for name, outcome in outcomes.items()}
-    return {
-        name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths
-    }
-
-
 def _changed_clips(out: epath.Path, known: dict[str, list[str]], tell: Callable[[str], None]) -> list[Problem]:
     """Returns a problem for each clip that has changed since the data set was made. A clip may be gone by now.
 
@@ -283,53 +274,13 @@ def _read_problems(out: epath.Path) -> list[Problem]:
     return [Problem(*row) for row in read_table(out / 'problems.csv').itertuples(index=False)]
 
 
-def _parse(arguments: list[str] | None) -> Job:
-    parser = argparse.ArgumentParser(
-        prog='python -m data_prep.build', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add, standard = parser.add_argument, Job(out='', clips_full=('',))
-    add('--tables', help="folder with the challenge's tables, or a CSV with video_id or filepath, time, distance, ...")
-    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: targets; beside --tables, boxes alone')
-    add(
-        '--min_confidence',
-        '--min-confidence',
-        type=float,
-        default=standard.min_confidence,
-        help='least confidence of a detection, 0 to 1',
-    )
-    add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
-    add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
-    add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=standard.burst_gap_s, help=BURST_GAP)
-    add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local, gs:// or s3://')
-    add('--clips_full', nargs='+', default=(), help='folders with the original clips, local, gs:// or s3://')
-    add('--out', required=True, help='folder of the data set, local or gs://')
-    add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as ffmpeg -r 1 cuts them')
-    add('--gamma', default=standard.gamma, help='gamma correction. auto: of overexposed clips; always; never')
-    add('--enhance', default=standard.enhance, help=f'better `full` pictures of clips of low resolution: {FORM}')
-    add('--audio', action='store_true', help='keep the sound of the clips in the records, as log-mel rows')
-    add('--n_folds', type=int, default=standard.n_folds, help='number of cross-validation folds')
-    add('--seed', type=int, default=standard.seed, help='seed of the folds')
-    add('--strict', action='store_true', help='stop before decoding if a row is bad or a clip is missing')
-    add('--workers', type=int, default=os.cpu_count(), help='processes that decode on this machine')
-    add('--memory', help=memory.MEMORY)
-    add('--retry', action='store_true', help=lost.RETRY)
-    add('--delete_frames', choices=('True', 'False'), default='True', help='delete the frame store after the records')
-    add('--runner', default=standard.runner, help="local, or a runner of Apache Beam; Beam's own options may follow")
-    options, runner_options = parser.parse_known_args(arguments)
-    memory.limit_to(vars(options).pop('memory'))
-    options.delete_frames = options.delete_frames == 'True'
-    options.animals = None if options.animals is None else split_names(options.animals)
-    options.clips_down, options.clips_full = tuple(options.clips_down), tuple(options.clips_full)
-    return Job(**vars(options), runner_options=tuple(runner_options))
-
-
 def main(arguments: list[str] | None = None) -> int:
     # Messages of TensorFlow and tfds about themselves would hide ours; TensorFlow computes nothing here.
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     absl.logging.set_verbosity('error')
     try:
-        job = _parse(arguments)
+        job = parse_job(arguments, __doc__)
         s3_paths.connect((*job.clips_down, *job.clips_full, job.tables, job.detections), records=job.out)
         with s3_paths.as_os_errors():
             problems = build(job)

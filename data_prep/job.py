@@ -1,15 +1,19 @@
-"""The options of data_prep.build, and the check that a folder was begun with the same options."""
+"""The options of data_prep.build, its flags, and the check that a folder was begun with the same options."""
 
+import argparse
+import os
 from dataclasses import dataclass
 
 from etils import epath
 
 from data_prep.decoding.timestamps import SAMPLINGS
-from data_prep.enhance.spec import parse_enhancement
+from data_prep.enhance.spec import FORM, parse_enhancement
 from data_prep.files import read_json, sha256, write_json
+from data_prep.inputs.categories import split_names
 from data_prep.inputs.labels import TABLES
 from data_prep.inputs.photos import check_gap
 from data_prep.records import VERSION
+from data_prep.workers import lost, memory
 from data_prep.workers.clip_record import GAMMAS
 from data_prep.workers.stored_frame import JPEG_QUALITY
 
@@ -115,3 +119,44 @@ def _table_files(tables: epath.Path) -> list[epath.Path]:
         return [tables]
     files = [tables / name for pair in TABLES.values() for name in pair]
     return [file for file in files if file.exists()]
+
+
+def parse_job(arguments: list[str] | None, description: str) -> Job:
+    """Returns the job that the flags of data_prep.build ask for. Raises ValueError if an option is invalid."""
+    parser = argparse.ArgumentParser(
+        prog='python -m data_prep.build', description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add, standard = parser.add_argument, Job(out='', clips_full=('',))
+    add('--tables', help="folder with the challenge's tables, or a CSV with video_id or filepath, time, distance, ...")
+    add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: targets; beside --tables, boxes alone')
+    add(
+        '--min_confidence',
+        '--min-confidence',
+        type=float,
+        default=standard.min_confidence,
+        help='least confidence of a detection, 0 to 1',
+    )
+    add('--animals', help='categories of the detector that count, such as "duiker,common chimpanzee" (default: animal)')
+    add('--every', dest='every_s', type=int, default=1, help='seconds between targets without tables or detections')
+    add('--burst_gap', '--burst-gap', dest='burst_gap_s', type=float, default=standard.burst_gap_s, help=BURST_GAP)
+    add('--clips_down', nargs='+', default=(), help='folders with the downsampled clips, local, gs:// or s3://')
+    add('--clips_full', nargs='+', default=(), help='folders with the original clips, local, gs:// or s3://')
+    add('--out', required=True, help='folder of the data set, local or gs://')
+    add('--sampling', default=standard.sampling, help='timestamp, or legacy_r1: `full` frames as ffmpeg -r 1 cuts them')
+    add('--gamma', default=standard.gamma, help='gamma correction. auto: of overexposed clips; always; never')
+    add('--enhance', default=standard.enhance, help=f'better `full` pictures of clips of low resolution: {FORM}')
+    add('--audio', action='store_true', help='keep the sound of the clips in the records, as log-mel rows')
+    add('--n_folds', type=int, default=standard.n_folds, help='number of cross-validation folds')
+    add('--seed', type=int, default=standard.seed, help='seed of the folds')
+    add('--strict', action='store_true', help='stop before decoding if a row is bad or a clip is missing')
+    add('--workers', type=int, default=os.cpu_count(), help='processes that decode on this machine')
+    add('--memory', help=memory.MEMORY)
+    add('--retry', action='store_true', help=lost.RETRY)
+    add('--delete_frames', choices=('True', 'False'), default='True', help='delete the frame store after the records')
+    add('--runner', default=standard.runner, help="local, or a runner of Apache Beam; Beam's own options may follow")
+    options, runner_options = parser.parse_known_args(arguments)
+    memory.limit_to(vars(options).pop('memory'))
+    options.delete_frames = options.delete_frames == 'True'
+    options.animals = None if options.animals is None else split_names(options.animals)
+    options.clips_down, options.clips_full = tuple(options.clips_down), tuple(options.clips_full)
+    return Job(**vars(options), runner_options=tuple(runner_options))

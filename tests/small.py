@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from chimp_jax import checkpoint, steps, train, trainer
+from chimp_jax import checkpoint, train, trainer
+from chimp_jax.models import distance_model
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
 from chimp_jax.training import within_epoch
@@ -154,7 +155,7 @@ def write_members(runs, recipes, data) -> None:
         (runs / recipe / 'config.json').write_text(one.to_json_best_effort())
         for fold in (0, 1):
             rng = np.random.default_rng(2 * number + fold)
-            shapes = jax.eval_shape(lambda: steps.fresh_variables(model(), 0))
+            shapes = jax.eval_shape(lambda: distance_model.fresh_variables(model(), 0))
             weights = jax.tree.map_with_path(functools.partial(_random, rng), shapes)
             checkpoint.save_weights(runs / recipe / f'fold_{fold}' / 'checkpoints', 1, weights)
 

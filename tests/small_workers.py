@@ -11,10 +11,10 @@ KILL = 'CHIMP_JAX_TEST_KILL'  # path: the process that makes this file kills its
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Patches chimp_jax.scoring as soon as it is imported, and not earlier: JAX reads its flags then."""
+    """Patches chimp_jax.panel as soon as it is imported, and not earlier: JAX reads its flags then."""
 
     def find_spec(self, name, path, target=None):
-        if name != 'chimp_jax.scoring':
+        if name != 'chimp_jax.panel':
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         execute = spec.loader.exec_module

@@ -25,7 +25,8 @@ from chimp_jax.ensemble.prediction_tables import KEY, SECOND, recipe_means, with
 from chimp_jax.field import status
 from chimp_jax.field.pictures.clip_animals import targets_of_animals
 from chimp_jax.field.pictures.clip_figure import MOST_FRAMES, draw_clip, even_places
-from chimp_jax.scoring import Panel, target_boxes, target_rows
+from chimp_jax.panel import Panel
+from chimp_jax.scoring import target_boxes, target_rows
 from data_prep.enhance.spec import parse_enhancement
 from data_prep.files import remove_unfinished, removed_text
 from data_prep.lock import hold

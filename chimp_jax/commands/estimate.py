@@ -21,7 +21,6 @@ import logging
 
 from etils import epath
 
-from chimp_jax import clip_stream
 from chimp_jax.commands.arguments import limit_memory
 from chimp_jax.commands.estimating.distances import estimate_distances
 from chimp_jax.commands.estimating.flags import EstimateRequest, add_estimate_flags
@@ -35,7 +34,8 @@ from chimp_jax.engines.counting import Counts
 from chimp_jax.engines.engine import LOCAL, Engine, EngineJob, choose_engine, run_pieces
 from chimp_jax.field.summary import exit_code, result_lines
 from chimp_jax.members import Member
-from chimp_jax.scoring import Panel
+from chimp_jax.panel import Panel
+from chimp_jax.streamed import clip_stream
 from chimp_jax.streamed.saved import SavedStream, find_answered
 from data_prep.files import removed_text
 from data_prep.lock import hold

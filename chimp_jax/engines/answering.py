@@ -12,11 +12,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from chimp_jax import clip_stream, members, runtime
-from chimp_jax.clip_stream import ClipBatch
+from chimp_jax import members, runtime
 from chimp_jax.data.chunks import WindowPlan
 from chimp_jax.engines import record_chunks
-from chimp_jax.scoring import Panel
+from chimp_jax.panel import Panel
+from chimp_jax.streamed import clip_stream
+from chimp_jax.streamed.clip_stream import ClipBatch
 from data_prep.buckets import s3_paths
 from data_prep.progress import Progress
 from data_prep.sound.log_mel import BANDS, ROWS

@@ -10,7 +10,7 @@ from etils import epath
 from chimp_jax import answers, predict
 from chimp_jax.data import chunks
 from chimp_jax.members import Member
-from chimp_jax.scoring import Panel
+from chimp_jax.panel import Panel
 from data_prep.records import Record, read_dataset, read_records, to_records
 
 

@@ -22,6 +22,7 @@ from chimp_jax.models.efficientnet import STAGES, EfficientNet, Stage
 from chimp_jax.models.over_time import make_over_time
 from chimp_jax.models.regions import Pooled, RegionBranch, pool_boxes
 from chimp_jax.models.sound import ALONE, SoundEncoder
+from data_prep.sound.log_mel import BANDS, ROWS
 
 REPLICA_AXIS = 'replica'  # name of the mapped axis of replicas, one per device
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -261,3 +262,31 @@ def _with_unseen(whole: jax.Array, animals: jax.Array, window: jax.Array, boxes:
     """whole [B, K, 1], animals [B, K, A] metres -> [B, K, 1 + A]. A slot without a box in the window gets `whole`."""
     seen = jax.vmap(lambda table, index: table[index].any(axis=1))(boxes[..., 4] > 0, window)
     return jnp.concatenate([whole, jnp.where(seen, animals, whole)], axis=-1)
+
+
+def fresh_variables(model: DistanceModel, seed: int) -> dict[str, Any]:
+    """Returns {'params', 'batch_stats'} by the initialisers of the layers."""
+    inputs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), smallest_inputs(model))
+    # rbg is XLA's own generator. threefry, unrolled for a hundred arrays, takes half a minute to compile on a CPU.
+    return _init(model, jax.random.key(seed, impl='rbg'), inputs)
+
+
+def smallest_inputs(model: DistanceModel) -> dict[str, jax.ShapeDtypeStruct | None]:
+    """Returns the shapes of inputs for model.init.
+
+    Parameters depend neither on the picture's size nor on the number of frames, so the smallest ones are enough.
+    """
+    inputs = {
+        'frames': jax.ShapeDtypeStruct((1, 1, 32, 32, 3), jnp.uint8) if model.sees_frames else None,
+        'window': jax.ShapeDtypeStruct((1, 1, 1), jnp.int32),
+    }
+    if model.regions:
+        inputs['boxes'] = jax.ShapeDtypeStruct((1, 1, 1, 5), jnp.float32)
+    if model.audio:
+        inputs['sound'] = jax.ShapeDtypeStruct((1, 1, ROWS, BANDS), jnp.uint8)
+    return inputs
+
+
+@functools.partial(jax.jit, static_argnums=0)  # here and not within a function, so that all folds share what is traced
+def _init(model: DistanceModel, key: jax.Array, inputs: dict[str, jax.Array]) -> dict[str, Any]:
+    return model.init(key, **inputs)

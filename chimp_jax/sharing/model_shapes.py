@@ -8,7 +8,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from chimp_jax import steps
+from chimp_jax.models import distance_model
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.pretrained import check_fit
 
@@ -31,5 +31,5 @@ def weight_shapes(model_fields: Mapping[str, Any]) -> dict[str, tuple[int, ...]]
 
 @functools.lru_cache(maxsize=4)  # the members of a package have few models, and tracing one takes seconds
 def _shapes_of(model: DistanceModel) -> dict[str, tuple[int, ...]]:
-    tree = jax.eval_shape(lambda given: model.init(jax.random.key(0), **given), steps.smallest_inputs(model))
+    tree = jax.eval_shape(lambda given: model.init(jax.random.key(0), **given), distance_model.smallest_inputs(model))
     return {name: leaf.shape for name, leaf in flax.traverse_util.flatten_dict(dict(tree), sep='/').items()}

@@ -14,6 +14,7 @@ from chimp_jax.data import chunks, processes
 from chimp_jax.data.folds import Fold
 from chimp_jax.data.operations import OPERATION_SETS
 from chimp_jax.data.training_data import TrainingData
+from chimp_jax.models import distance_model
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.steps import Mean, TrainState
 from chimp_jax.training import feature_files
@@ -75,7 +76,7 @@ class FrozenTraining:
         Starting weights may not fill a backbone: those of Lite0 lack B0's squeeze-excite layers.
         """
         if self._fresh_backbone is None:
-            self._fresh_backbone = scoring.backbone_of(steps.fresh_variables(self.model, self.data.seed))
+            self._fresh_backbone = scoring.backbone_of(distance_model.fresh_variables(self.model, self.data.seed))
         encoders = {name: tree[BACKBONE] for name, tree in self._fresh_backbone.items()}
         return {name: {**variables[name], BACKBONE: encoders[name]} for name in variables}
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from data_prep.files import fingerprint
 from data_prep.plan import Plan
 from data_prep.sound.track import NO, YES
 from data_prep.workers import frame_store
@@ -52,6 +53,18 @@ def count_by_split(clips: pd.DataFrame) -> dict[str, dict[str, int]]:
     return {
         what: {split: int(n) for split, n in clips.groupby('split')[column].sum().items()}
         for what, column in _COUNTED.items()
+    }
+
+
+def clip_fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, list[str]]:
+    """Returns {video_id: [fingerprint, paths]} of the clips that were found, readable or not."""
+    paths = {
+        name: [*copies.paths(), *(path for mate in plan.mates.get(name, ()) for path in mate.paths())]
+        for name, copies in plan.copies.items()
+    }
+    known = {name: outcome.files for name, outcome in outcomes.items()}
+    return {
+        name: [known[name] if name in known else fingerprint(paths[name], whole=True), *paths[name]] for name in paths
     }
 
 

@@ -9,7 +9,7 @@ import small
 from make_sounds import write_sound_clip
 from run_estimate import estimate, read
 
-from chimp_jax import members, predict, scoring, train, trainer
+from chimp_jax import members, panel, predict, train, trainer
 from chimp_jax.data import chunks
 from chimp_jax.data.sources import find_sources
 from data_prep.records import have_sound, read_records
@@ -46,7 +46,7 @@ def runs(data, tmp_path_factory, audio):
 
 
 def test_scoring_records_gives_the_out_of_fold_predictions_of_training(data, runs, tmp_path, monkeypatch, audio):
-    monkeypatch.setattr(scoring, 'DistanceModel', small.model)
+    monkeypatch.setattr(panel, 'DistanceModel', small.model)
     found = members.find_members(runs)
     predictions = predict.predict_split(found, data, predict.OOF, tmp_path / 'parts')
     ours = predictions.members(augmented=False).mean(axis=1).rename('ours').reset_index()
@@ -61,7 +61,7 @@ def test_scoring_records_gives_the_out_of_fold_predictions_of_training(data, run
 
 
 def test_estimate_hears_the_clips(runs, tmp_path, monkeypatch, audio):
-    monkeypatch.setattr(scoring, 'DistanceModel', small.model)
+    monkeypatch.setattr(panel, 'DistanceModel', small.model)
     (tmp_path / 'clips').mkdir()
     write_sound_clip(tmp_path / 'clips' / 'loud.avi')
     write_sound_clip(tmp_path / 'clips' / 'mute.avi', wave=[])

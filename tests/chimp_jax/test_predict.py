@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 import small
 
-from chimp_jax import members, predict, scoring, steps
+from chimp_jax import members, panel, predict, scoring, steps
 from chimp_jax.commands import entry
 from chimp_jax.data import augment, chunks
 from chimp_jax.data.frames import decode_frame, decode_records
 from chimp_jax.ensemble.prediction_tables import SECOND
+from chimp_jax.models import distance_model
 from chimp_jax.steps import Mean, absolute_error
 from data_prep.records import LOST, read_records, write_records
 from data_prep.windows import window_seconds
@@ -31,11 +32,11 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch):
-    monkeypatch.setattr(scoring, 'DistanceModel', small.model)
+    monkeypatch.setattr(panel, 'DistanceModel', small.model)
 
 
 def fresh_weights(seed):
-    return steps.fresh_variables(small.model(), seed)
+    return distance_model.fresh_variables(small.model(), seed)
 
 
 WHOLE_MODEL = jax.jit(small.model().apply)
@@ -114,9 +115,9 @@ def run(folder, out, *more):
 def scored(monkeypatch):
     """The members that the test asks, one entry for each chunk."""
     asked = []
-    score = scoring.Panel.score
+    score = panel.Panel.score
     monkeypatch.setattr(
-        scoring.Panel, 'score', lambda self, member, *a: asked.append(member.name) or score(self, member, *a)
+        panel.Panel, 'score', lambda self, member, *a: asked.append(member.name) or score(self, member, *a)
     )
     return asked
 
@@ -259,7 +260,7 @@ def test_weights_that_do_not_fit_are_read_again_for_each_chunk(trained, monkeypa
     restored = []
     read = members.Member.weights
     monkeypatch.setattr(members.Member, 'weights', lambda self: restored.append(self.name) or read(self))
-    monkeypatch.setattr(scoring, 'SHARE_OF_MEMORY', 0)
+    monkeypatch.setattr(panel, 'SHARE_OF_MEMORY', 0)
     monkeypatch.setattr(chunks, 'FRAMES_PER_CHUNK', 10)
     monkeypatch.setattr(chunks.in_chunks, '__defaults__', (10,))
     pd.testing.assert_frame_equal(predict.predict_split(found, folder, 'test', tmp_path / 'b').members(False), whole)

@@ -6,7 +6,7 @@ import pytest
 import small
 from etils import epath
 
-from chimp_jax import members, parallel, scoring
+from chimp_jax import members, panel, parallel, scoring
 from chimp_jax.data import chunks
 from chimp_jax.data.frames import decode_records
 from chimp_jax.models.efficientnet import FEATURES
@@ -28,7 +28,7 @@ def group(request, monkeypatch):
             delta['bias'] = np.random.default_rng(1).normal(size=FEATURES).astype(np.float32)
     b['params']['encoder'], b['batch_stats'] = a['params']['encoder'], a['batch_stats']
     stored = {'a': a, 'b': b, 'c': c}
-    monkeypatch.setattr(scoring, 'DistanceModel', small.model)
+    monkeypatch.setattr(panel, 'DistanceModel', small.model)
     monkeypatch.setattr(members.Member, 'weights', lambda self: stored[self.folder.name])
 
     def member(name, recipe):
@@ -49,7 +49,7 @@ def test_equal_backbones_encode_a_frame_once_and_say_the_same(group, monkeypatch
     # Targets at 8 and 10 s: seconds 5 to 13 of both clips with 7 frames, 4 to 14 with 9 frames.
     assert [len(plan.frame) for plan in plans] == [2 * 9, 2 * 11, 2 * 9]
     alone = [
-        scoring.Panel(jax.local_devices()[:2]).score(member, frames, plan)
+        panel.Panel(jax.local_devices()[:2]).score(member, frames, plan)
         for member, plan in zip(group, plans, strict=True)
     ]
     encoded = []
@@ -60,14 +60,14 @@ def test_equal_backbones_encode_a_frame_once_and_say_the_same(group, monkeypatch
         return look(self, weights, frames, chosen, boxes)
 
     monkeypatch.setattr(scoring.Scorer, 'look', counted)
-    panel = scoring.Panel(jax.local_devices()[:2])
-    together = [panel.score(member, frames, plan) for member, plan in zip(group, plans, strict=True)]
+    shared = panel.Panel(jax.local_devices()[:2])
+    together = [shared.score(member, frames, plan) for member, plan in zip(group, plans, strict=True)]
     assert encoded == [18, 4, 18]
     for found, expected in zip(together, alone, strict=True):
         assert len(np.unique(found)) > 2
         np.testing.assert_array_equal(found, expected)
     other = frames[:, ::-1].copy()  # another operation: nothing of the frames before is used
-    mirrored = panel.score(group[1], other, plans[1])
+    mirrored = shared.score(group[1], other, plans[1])
     assert encoded[3:] == [22] and (mirrored != together[1]).any()
 
 
@@ -93,9 +93,9 @@ def test_a_prepared_member_is_scored_by_the_prepared_programs(group, monkeypatch
 
     for name in ('map_encode_step', 'map_product_step', 'map_tokens_step', 'map_eval_step'):
         monkeypatch.setattr(parallel, name, recording(name, getattr(parallel, name)))
-    panel = scoring.Panel(jax.local_devices()[:2])
-    panel.prepare(member)
+    shared = panel.Panel(jax.local_devices()[:2])
+    shared.prepare(member)
     prepared = set(seen)
     seen.clear()
-    panel.score(member, decode_records([record], small.SIZE_PX), plan)
+    shared.score(member, decode_records([record], small.SIZE_PX), plan)
     assert set(seen) == prepared and len(prepared) == (4 if regions else 3)

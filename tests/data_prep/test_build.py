@@ -18,6 +18,7 @@ from make_clips import frame_number, numbered_frames, write_clip
 from PIL import Image
 
 from data_prep import build, lock
+from data_prep.job import parse_job
 from data_prep.records import STREAMS, read_records
 from data_prep.workers import local
 
@@ -298,7 +299,7 @@ def test_names_that_look_like_numbers_or_missing_values_stay_names(clips, tmp_pa
     (out / 'dataset.json').unlink()  # killed just before the end: the folds are read again
     assert build.main([*command, '--delete_frames=False']) == 3
     assert contents(out) == first
-    job = build._parse(command)
+    job = parse_job(command, None)
     (problem,) = build.build(job)  # read from problems.csv
     assert problem == ('1e5', 'mine.csv:5', 'find', f'no such file in {tmp_path}/clips')
 

@@ -5,8 +5,9 @@ import small
 from make_clips import numbered_frames, write_clip
 from run_estimate import RECIPES
 
-from chimp_jax import clip_stream, scoring
+from chimp_jax import panel
 from chimp_jax.field import evaluate
+from chimp_jax.streamed import clip_stream
 
 
 @pytest.fixture(scope='session')
@@ -19,7 +20,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture
 def small_model(monkeypatch):
-    monkeypatch.setattr(scoring, 'DistanceModel', small.model)
+    monkeypatch.setattr(panel, 'DistanceModel', small.model)
     monkeypatch.setattr(clip_stream, 'CLIPS_PER_BATCH', 2)
     # After an epoch the members know nothing: their bias would set the exit code of every run here.
     monkeypatch.setattr(evaluate, 'bias_warning', lambda bands: '')

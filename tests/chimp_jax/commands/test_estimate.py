@@ -12,7 +12,7 @@ from make_clips import frame_number, numbered_frames, write_clip
 from PIL import Image
 from run_estimate import RECIPES, estimate, read
 
-from chimp_jax import scoring
+from chimp_jax import panel
 from chimp_jax.commands import clip, entry
 from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import intervals
@@ -50,14 +50,14 @@ def test_every_second_and_a_row_for_every_clip(runs, clips, tmp_path):
 
 def test_intervals_are_fitted_once_and_the_folder_is_held_meanwhile(runs, clips, tmp_path, monkeypatch):
     fit, fitted, held = intervals.fit_intervals, [], []
-    score = scoring.Panel.score
+    score = panel.Panel.score
     monkeypatch.setattr(intervals, 'fit_intervals', lambda *given: fitted.append(given) or fit(*given))
 
     def looks(self, *chunk):
         held.append((tmp_path / lock.NAME).exists())
         return score(self, *chunk)
 
-    monkeypatch.setattr(scoring.Panel, 'score', looks)
+    monkeypatch.setattr(panel.Panel, 'score', looks)
     assert estimate(runs, clips, tmp_path) == 3
     assert len(fitted) == 1 and held and all(held) and not (tmp_path / lock.NAME).exists()
 
@@ -117,7 +117,7 @@ def test_clips_called_like_numbers_or_gaps_keep_their_names(runs, tmp_path):
 
 def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, clips, tmp_path, monkeypatch):
     assert estimate(runs, clips, tmp_path / 'in_turn') == 3
-    monkeypatch.setattr(scoring.Panel, 'leaves_the_cpu_free', True)
+    monkeypatch.setattr(panel.Panel, 'leaves_the_cpu_free', True)
     assert estimate(runs, clips, tmp_path / 'beside') == 3
     for name in ('distances.csv', 'clips.csv'):
         assert (tmp_path / 'in_turn' / name).read_bytes() == (tmp_path / 'beside' / name).read_bytes()
@@ -126,7 +126,7 @@ def test_decoding_the_next_clips_beside_an_accelerator_changes_nothing(runs, cli
 
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(runs, clips, tmp_path, monkeypatch):
     estimate(runs, clips, tmp_path / 'whole', '--details')
-    score, asked = scoring.Panel.score, []
+    score, asked = panel.Panel.score, []
 
     def dies(self, member, *chunk):
         asked.append(member.name)
@@ -134,7 +134,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(runs, clips, tmp_path
             raise KeyboardInterrupt
         return score(self, member, *chunk)
 
-    monkeypatch.setattr(scoring.Panel, 'score', dies)
+    monkeypatch.setattr(panel.Panel, 'score', dies)
     with pytest.raises(KeyboardInterrupt):
         estimate(runs, clips, tmp_path / 'killed', '--details')
     estimate(runs, clips, tmp_path / 'killed', '--details')
@@ -160,8 +160,8 @@ def test_a_changed_clip_is_computed_again_and_a_new_one_alone(runs, clips, tmp_p
     write_clip(folder / 'a.mp4', numbered_frames(24), 8)
     write_clip(folder / 'b.mp4', numbered_frames(24), 8)
     assert estimate(runs, folder, tmp_path / 'out') == 0
-    score, asked = scoring.Panel.score, []
-    monkeypatch.setattr(scoring.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
+    score, asked = panel.Panel.score, []
+    monkeypatch.setattr(panel.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
     write_clip(folder / 'a.mp4', numbered_frames(40), 8)
     write_clip(folder / 'aa.mp4', numbered_frames(8), 8)
     assert estimate(runs, folder, tmp_path / 'out') == 0
@@ -197,8 +197,8 @@ def test_a_mended_clip_and_another_film_of_the_same_size_are_computed_again(runs
     before = read(out).set_index(SECOND)['distance']
     assert set(before.index.get_level_values(0)) == {'replaced.mp4', 'touched.mp4'}
 
-    score, asked = scoring.Panel.score, []
-    monkeypatch.setattr(scoring.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
+    score, asked = panel.Panel.score, []
+    monkeypatch.setattr(panel.Panel, 'score', lambda self, *a: asked.append(len(a[2].window)) or score(self, *a))
     (folder / 'mended.mp4').write_bytes(sound)
     (folder / 'replaced.mp4').write_bytes(other)
     for path, mtime in times:  # a copying program keeps the times
@@ -268,7 +268,7 @@ def test_intervals_are_those_of_the_ensembles_oof_rows(runs, clips, tmp_path):
 
 def test_a_clip_is_decoded_once_and_its_folder_is_not_listed(runs, tmp_path, monkeypatch):
     path = write_clip(tmp_path / 'a.mp4', numbered_frames(96), 8)  # 12 s; second t shows frame 8 t
-    score, drawn = scoring.Panel.score, {}
+    score, drawn = panel.Panel.score, {}
 
     def deletes_the_clip(self, *chunk):
         path.unlink(missing_ok=True)
@@ -277,7 +277,7 @@ def test_a_clip_is_decoded_once_and_its_folder_is_not_listed(runs, tmp_path, mon
     def lists(*_):
         raise AssertionError('a folder is listed')
 
-    monkeypatch.setattr(scoring.Panel, 'score', deletes_the_clip)
+    monkeypatch.setattr(panel.Panel, 'score', deletes_the_clip)
     monkeypatch.setattr(archive.Archive, '__init__', lists)
     monkeypatch.setattr(clip, 'draw_clip', lambda path, **what: drawn.update(what))
     assert entry.main(['--clip', str(path), '--members', str(runs), '--out', str(tmp_path / 'out')]) == 0

@@ -9,7 +9,7 @@ import pytest
 from make_clips import numbered_frames, write_clip
 from run_estimate import BIAS_WARNING, RECIPES, estimate, read
 
-from chimp_jax import scoring
+from chimp_jax import panel
 from chimp_jax.commands import entry
 from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import evaluate
@@ -210,7 +210,7 @@ def test_clips_and_media_are_matched_before_the_clips_are_decoded(runs, clips, t
     flags = ['--targets', str(tmp_path / 'wanted.csv'), '--format', 'camtrap-dp', '--camtrap_package']
     flags.append(str(tmp_path / 'agouti.zip'))
     with monkeypatch.context() as patched:
-        patched.setattr(scoring.Panel, 'score', None)  # a clip that is decoded would need it
+        patched.setattr(panel.Panel, 'score', None)  # a clip that is decoded would need it
         assert estimate(runs, clips, tmp_path / 'out', *flags) == 1
         assert 'agouti.zip/media.csv has none of the clips (st A/IMG_0001.MP4, st B' in capsys.readouterr().err
         table.write_text('video_id,mediaID\nst A/IMG_0001.MP4,m1\nst B/IMG_0001.MP4,m3\n')

@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 from run_estimate import RECIPES, estimate, read
 
-from chimp_jax import scoring
+from chimp_jax import panel
 
 pytestmark = pytest.mark.usefixtures('small_model')
 
 
 def test_a_later_member_costs_only_itself(runs, clips, tmp_path, monkeypatch):
     assert estimate(runs, clips, tmp_path / 'at_once', '--details') == 3
-    score, asked = scoring.Panel.score, []
-    monkeypatch.setattr(scoring.Panel, 'score', lambda self, m, *a: asked.append(m.name) or score(self, m, *a))
+    score, asked = panel.Panel.score, []
+    monkeypatch.setattr(panel.Panel, 'score', lambda self, m, *a: asked.append(m.name) or score(self, m, *a))
     shutil.copytree(runs / RECIPES[0], tmp_path / 'runs' / RECIPES[0])
     assert estimate(tmp_path / 'runs', clips, tmp_path / 'later') == 3
     assert {*asked} == {f'{RECIPES[0]}/fold_0', f'{RECIPES[0]}/fold_1'}

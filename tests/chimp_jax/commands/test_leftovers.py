@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from chimp_jax import clip_stream
 from chimp_jax.commands.estimating.leftovers import remove_leftovers
 from chimp_jax.ensemble.results import write_table
 from chimp_jax.members import identities
+from chimp_jax.streamed import clip_stream
 from chimp_jax.streamed.saved import find_answered, request_of
 from data_prep.files import fingerprint
 from data_prep.workers.clip_record import ClipTask

@@ -19,7 +19,7 @@ from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
 
 STAGES = (Stage(2, 3, 2, 32, 16, 1),)
-scoring.DistanceModel = lambda **_: DistanceModel(lstm_units=8, dense_units=6, stages=STAGES)
+panel.DistanceModel = lambda **_: DistanceModel(lstm_units=8, dense_units=6, stages=STAGES)
 codes = [entry.main(line.split('|')) for line in sys.argv[1:]]
 loaded = {name.split('.')[0] for name, module in sys.modules.items() if module}
 print('codes', codes, 'loaded', sorted(loaded & {'tensorflow', 'tensorflow_datasets', 'keras', 'tensorboard'}))

@@ -6,13 +6,14 @@ import small_workers
 from make_clips import numbered_frames, write_clip
 from run_estimate import RECIPES, estimate
 
-from chimp_jax import clip_stream, scoring
+from chimp_jax import panel
 from chimp_jax.commands import entry
 from chimp_jax.field import evaluate
+from chimp_jax.streamed import clip_stream
 
 
 def _patch(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(scoring, 'DistanceModel', small.model)
+    patch.setattr(panel, 'DistanceModel', small.model)
     patch.setattr(clip_stream, 'CLIPS_PER_BATCH', 2)
     patch.setattr(evaluate, 'bias_warning', lambda bands: '')  # members without training would set the exit code
 

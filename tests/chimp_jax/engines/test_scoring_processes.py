@@ -13,7 +13,7 @@ from data_prep import lock
 
 CHILD = """
 import sys
-from chimp_jax import clip_stream
+from chimp_jax.streamed import clip_stream
 from chimp_jax.commands import entry
 from chimp_jax.field import evaluate
 clip_stream.CLIPS_PER_BATCH = 2

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import small
 
-from chimp_jax import steps
-from chimp_jax.models import pretrained
+from chimp_jax.models import distance_model, pretrained
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.onnx_files import export
 from chimp_jax.models.sound import _with_sound, check_audio
@@ -19,7 +18,7 @@ WINDOW = np.array([[[0, 1, 2], [1, 2, 3]], [[0, 0, 1], [3, 3, 3]]], np.int32)  #
 
 def shapes(audio: str):
     model = DistanceModel(audio=audio)
-    return jax.eval_shape(lambda: steps.fresh_variables(model, 0))['params']
+    return jax.eval_shape(lambda: distance_model.fresh_variables(model, 0))['params']
 
 
 @functools.cache
@@ -55,7 +54,7 @@ def given(seed: int = 0):
 
 def with_weights(audio: str):
     model = small.model(audio=audio)
-    variables = steps.fresh_variables(model, 1)
+    variables = distance_model.fresh_variables(model, 1)
     unheard = np.random.default_rng(3).normal(size=1280).astype(np.float32)
     variables['params']['sound_encoder']['unheard'] = jnp.asarray(unheard)
     return model, variables
@@ -156,7 +155,7 @@ def test_what_does_not_fit_is_refused():
 @pytest.mark.parametrize('audio', ['alone', 'with_frames'])
 def test_starting_weights_of_a_backbone_fill_both(audio):
     _, variables = with_weights(audio)
-    names = pretrained._flatten(steps.fresh_variables(small.model(), 0))
+    names = pretrained._flatten(distance_model.fresh_variables(small.model(), 0))
     random = np.random.default_rng(4)
     arrays = {name: random.random(x.shape).astype(np.float32) for name, x in names.items() if '/encoder/' in name}
     flat = pretrained._flatten(pretrained.fill(variables, arrays, 'a backbone'))

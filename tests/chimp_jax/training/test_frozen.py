@@ -9,7 +9,7 @@ import pytest
 import small
 from etils import epath
 
-from chimp_jax import checkpoint, predict, scoring, train, trainer
+from chimp_jax import checkpoint, panel, predict, scoring, train, trainer
 from chimp_jax.ensemble.prediction_tables import KEY, read_predictions
 from chimp_jax.members import find_members
 
@@ -19,7 +19,7 @@ RECIPE = 'down-a1p50-f7s1'
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch):
     monkeypatch.setattr(trainer, 'DistanceModel', small.model)
-    monkeypatch.setattr(scoring, 'DistanceModel', small.model)
+    monkeypatch.setattr(panel, 'DistanceModel', small.model)
 
 
 @pytest.fixture(scope='module', params=[False, True], ids=['plain', 'regions'])

@@ -20,7 +20,8 @@ from PIL import Image
 from chimp_jax import predict
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.members import Member
-from chimp_jax.scoring import Panel, target_boxes
+from chimp_jax.panel import Panel
+from chimp_jax.scoring import target_boxes
 from chimp_jax.streamed.results import CLIP, no_rows
 from chimp_jax.streamed.saved import (
     CLIPS,
