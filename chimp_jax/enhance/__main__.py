@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if min(options.most_clips, options.updates) < 1 or options.seed < 0:
             raise ValueError('--most_clips and --updates must be at least 1, and --seed at least 0')
-        s3_paths.connect(options.clips, out=options.out)
+        s3_paths.connect([*options.clips, options.out])
         with s3_paths.as_os_errors():
             return _run(options)
     except (ValueError, OSError) as error:
