@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from chimp_jax.configs import base
 from chimp_jax.ensemble.prediction_tables import BOX, KEY, first_key, join_predictions, read_predictions, with_animal
 from data_prep.enhance.spec import OFF, parse_enhancement
+from data_prep.files import read_json
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
 
@@ -87,6 +88,18 @@ def choose_enhancement(found: Sequence[Member], asked: str | None) -> str:
             'the flag out'
         )
     return (wanted or OFF) if asked is None else asked
+
+
+def check_enhancement(found: Sequence[Member], records) -> None:
+    """Raises ValueError if the `full` frames of records were enhanced otherwise than those that a member learnt from."""
+    about = read_json(epath.Path(records) / 'dataset.json') or {}
+    made = about.get('options', {}).get('enhance', '')
+    for member in found:
+        if member.config.data.stream == 'full' and member.enhance != made:
+            raise ValueError(
+                f'{records} was prepared with --enhance={made or OFF}, and {member.name} was trained on records with '
+                f'--enhance={member.enhance or OFF}; prepare these clips again as those of the member'
+            )
 
 
 def find_members(runs) -> list[Member]:

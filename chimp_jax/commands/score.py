@@ -96,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
     engine = choose_engine(request.runner, request.runner_options, request.multihost)
     order = results.read_order(request.submission_format) if request.submission_format else None
     found = members.find_members(request.members)
+    members.check_enhancement(found, request.records)
     combined = combining.choose_combination(found, request.weights, request.round)
     log.info('%d members: %s', len(found), ', '.join(member.name for member in found))
     parts = out.parent / f'{out.name}.parts'

@@ -136,3 +136,16 @@ def test_clips_are_enhanced_as_the_records_of_the_members(tmp_path, texts, asked
     for member in found:
         member.config.data.stream = 'down'  # these see no enhanced frames
     assert members.choose_enhancement(found, None) == 'off'
+
+
+@pytest.mark.parametrize('made', [{}, {'options': {}}, {'options': {'enhance': AUTO}}])
+def test_records_that_were_enhanced_otherwise_are_refused(tmp_path, made):
+    (tmp_path / 'dataset.json').write_text(json.dumps(made))
+    member = members.find_members(write_runs(tmp_path / 'runs'))[0]
+    member.config.data.stream = 'full'
+    same, other = (AUTO, '') if made.get('options') else ('', AUTO)
+    members.check_enhancement([member._replace(enhance=same)], tmp_path)
+    with pytest.raises(ValueError, match=f'was trained on records with --enhance={other or "off"}; prepare'):
+        members.check_enhancement([member._replace(enhance=other)], tmp_path)
+    member.config.data.stream = 'down'
+    members.check_enhancement([member._replace(enhance=other)], tmp_path)
