@@ -91,7 +91,7 @@ def choose_enhancement(found: Sequence[Member], asked: str | None) -> str:
 
 
 def check_enhancement(found: Sequence[Member], records) -> None:
-    """Raises ValueError if the `full` frames of records were enhanced otherwise than those that a member learnt from."""
+    """Raises ValueError if the `full` frames of records were enhanced otherwise than those of a member's training."""
     about = read_json(epath.Path(records) / 'dataset.json') or {}
     made = about.get('options', {}).get('enhance', '')
     for member in found:
