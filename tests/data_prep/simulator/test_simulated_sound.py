@@ -60,16 +60,16 @@ def test_a_site_in_six_is_mute():
 
 
 def examples(kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The loud level of each band over 4 s [n, 64], the log of the distance [n], and the site [n]."""
+    """The loud level of each band over 7 s [n, 64], the log of the distance [n], and the site [n]."""
     size = dataclasses.replace(SIZES['sites'], clips=(72, 4))
     levels, logs, sites = [], [], []
     for plan in plan_clips(3, 'easy', size, sound=kind)[:72]:
-        plan = dataclasses.replace(plan, frame_rate=Fraction(4), n_frames=16)
+        plan = dataclasses.replace(plan, frame_rate=Fraction(4), n_frames=28)
         rows = log_mel.log_mel_db(sound.draw_wave(plan, 16_000))
         loud = np.quantile(rows, 0.9, axis=0)
         levels.append(loud)
         (animal, *_) = sound.draw_animals(plan)
-        logs.append(np.log(np.hypot(*animal.walk.pose(2.0)[:2])))
+        logs.append(np.log(np.hypot(*animal.walk.pose(3.5)[:2])))
         sites.append(plan.site_index)
     return np.array(levels), np.array(logs), np.array(sites)
 
