@@ -138,6 +138,9 @@ async function answer(kind) {
     return say($('distance').value.trim() ? 'This is no distance: type metres, such as 4.5.' : 'Type the distance in metres first.', true);
   }
   if (!state.since) return say('Wait for the picture.', true);
+  if (!$('nothing').hidden && ['distance', 'no animal'].includes(kind)) {
+    return say('There is no picture to measure: choose Cannot tell (C) or Skip (S).', true);
+  }
   if (!answerable()) {
     showSecond(state.target.second);
     return say(`That second has no estimate. Here is second ${state.second}, which is asked: answer for it.`, true);

@@ -256,6 +256,20 @@ def test_markup_in_the_name_of_a_clip_is_text(served, browser):
     assert NASTY in page.text('status')
 
 
+def test_a_second_without_a_picture_has_no_distance(served, browser):
+    served = served({'A/gone.mp4': 3})
+    page = browser(1280, 800)
+    page.open(served.server.address)
+    page.until(lambda: 'No picture: ' in page.text('nothing'), 'no reason')
+    page.press('4', Keys.ENTER)
+    page.says('There is no picture to measure')
+    page.press('x')
+    assert served.session.answers() == []
+    page.press('c')
+    page.says('Saved: cannot tell')
+    assert [answer.kind for answer in served.session.answers()] == ['cannot tell']
+
+
 @pytest.mark.parametrize('dark', [False, True])
 def test_it_fits_a_phone(served, browser, dark):
     served = served({'A/a.mp4': 19}, BOXES)
