@@ -182,8 +182,7 @@ class LabelSession:
         with self._lock:
             joint = answers.joint_answers(self.answers())
             clicks = answers.clicks_of(self._journal.entries)
-            site = {clip.video_id: clip.station for clip in self.survey.clips}
-            write_whole(self._out, tables.labels_text(joint, site, self.survey.boxes))
+            write_whole(self._out, tables.labels_text(joint, self.survey.sites, self.survey.boxes))
             others, known = (beside(self._out, suffix) for suffix in (tables.OTHERS_SUFFIX, tables.KNOWN_SUFFIX))
             if others.exists() or any(one.kind not in (DISTANCE, SKIP) for one in joint):
                 write_whole(others, tables.others_text(joint))

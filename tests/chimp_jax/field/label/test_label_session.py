@@ -87,6 +87,38 @@ def test_the_journal_survives_a_torn_line_and_tells_of_a_damaged_one(tmp_path, c
         Journal(path)
 
 
+ASKED = {'clip': 'A/a.mp4', 'second': 3, 'animal': '', 'asked': ['A/a.mp4', 3, '']}
+ANSWERED = {'id': 1, 'who': 'ama', 'do': 'answer'} | ASKED
+
+
+@pytest.mark.parametrize(
+    'entry',
+    [
+        ANSWERED,
+        ANSWERED | {'kind': 'distance', 'distance': 'far'},
+        ANSWERED | {'kind': 'perhaps'},
+        ANSWERED | {'kind': 'skip', 'second': '3'},
+        {'id': 1, 'who': 'ama', 'do': 'undo'},
+        {'id': 1, 'who': 'ama', 'do': 'dance'},
+        {'id': 1, 'who': 'ama', 'do': ['point']},
+        ['id', 1],
+    ],
+)
+def test_an_entry_without_its_fields_is_damaged(tmp_path, entry):
+    path = tmp_path / 'answers.jsonl'
+    path.write_text(json.dumps(entry) + '\n')
+    with pytest.raises(ValueError, match=r'answers.jsonl:1 is damaged'):
+        Journal(path)
+
+
+def test_a_clip_that_is_not_asked_any_more_keeps_its_site(tmp_path):
+    give(make_session(tmp_path, make_survey(TWO_CLIPS)), 'B/b.mp4', 3, 4.5)
+    # On the next start with --detect, the detector finds nothing in B/b.mp4.
+    later = make_session(tmp_path, make_survey({'A/a.mp4': 30}, BOXES, True, sites={'B/b.mp4': 'B'}))
+    later.write_tables()
+    assert [(row['video_id'], row['site']) for row in rows(tmp_path / 'labels.csv')] == [('B/b.mp4', 'B')]
+
+
 def test_a_full_disk_leaves_the_journal_readable(tmp_path, monkeypatch):
     session = make_session(tmp_path, make_survey(TWO_CLIPS))
     give(session, 'A/a.mp4', 3, 4.5)
