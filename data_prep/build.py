@@ -15,6 +15,12 @@ Clips and tables may be local or in a bucket (gs://, s3://), OUT local or in gs:
 Exit code 0 without problems, 3 if problems.csv has rows, 1 if the command fails. Run the same command again to resume.
 """
 
+# ruff: noqa: E402 - the imports take seconds, and Ctrl-C ends them with one line
+from data_prep.workers import stopping
+
+if __name__ == '__main__':
+    stopping.while_loading('build')
+
 import functools
 import importlib.metadata
 import os
@@ -50,7 +56,7 @@ from data_prep.plan import Plan, make_plan, make_tasks
 from data_prep.records import LOST, NAME, STREAMS, VERSION, describe_features, write_records
 from data_prep.simulator.tables import are_simulated
 from data_prep.sound.log_mel import describe_sound
-from data_prep.workers import beam, frame_store, guard, local, lost, stopping
+from data_prep.workers import beam, frame_store, guard, local, lost
 from data_prep.workers.frame_store import Outcome
 from data_prep.workers.outcome_tables import (
     clip_fingerprints,

@@ -15,8 +15,8 @@ from chimp_jax.field.label.tables import KnownTable
 NO_POINTS = pd.DataFrame(columns=COLUMNS)
 
 
-def make_survey(last_s, boxes=None, only_candidates=False, folder='/clips') -> LabelSurvey:
-    """last_s: {video_id: last second}. boxes: {(video_id, second): [(animal, x1, y1, x2, y2)]}."""
+def make_survey(last_s, boxes=None, only_candidates=False, folder='/clips', sites=None) -> LabelSurvey:
+    """last_s: {video_id: last second}. boxes: {(video_id, second): [(animal, x1, y1, x2, y2)]}. sites: others."""
     boxes = {key: [AnimalBox(name, tuple(corners)) for name, *corners in found] for key, found in (boxes or {}).items()}
     clips = tuple(
         LabelClip(number, name, f'{folder}/{name}', station := name.rpartition('/')[0], station, last)
@@ -36,7 +36,8 @@ def make_survey(last_s, boxes=None, only_candidates=False, folder='/clips') -> L
         np.array([animal for _, _, animal in asked], object),
         *[missing] * 5,
     )
-    return LabelSurvey(clips, candidates, boxes, only_candidates)
+    sites = {clip.video_id: clip.station for clip in clips} | (sites or {})
+    return LabelSurvey(clips, candidates, boxes, only_candidates, sites)
 
 
 def make_session(folder, survey, who='ama', known=None, points=NO_POINTS) -> LabelSession:

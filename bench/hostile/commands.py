@@ -53,7 +53,7 @@ def judge(row: dict) -> list[str]:
         return [f'stack trace: {printed[-700:]}']
     if row['code'] not in (0, 1, 2, 3, 'ended'):
         return [f'exit code {row["code"]}']
-    lines = [line for line in printed.splitlines() if line.strip()]
+    lines = [line for line in printed.splitlines() if line.strip() and 'time left' not in line]
     if row['code'] == 1 and len(lines) > 3:
         return [f'a refusal of {len(lines)} lines: {printed[-400:]}']
     if row['code'] == 1 and not lines:

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import io
 import json
+import logging
 import sys
 import time
 import traceback
@@ -39,6 +40,7 @@ def run(case: dict) -> dict:
     """Returns what became of a case."""
     printed, began = io.StringIO(), time.monotonic()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        _start_logging()
         try:
             code = call(case['call'])
         except SystemExit as end:  # of argparse
@@ -52,6 +54,15 @@ def run(case: dict) -> dict:
         'seconds': round(time.monotonic() - began, 2),
         'printed': printed.getvalue()[-1500:],
     }
+
+
+def _start_logging() -> None:
+    """Shows the lines that a person sees, as the entrance of a command does."""
+    from chimp_jax import runtime
+
+    logging.getLogger('chimp_jax').handlers.clear()
+    runtime.quiet_tensorflow()
+    runtime.start_logging()
 
 
 def main() -> None:

@@ -19,16 +19,20 @@ NAMES = (
     '{{7*7}}${7*7}/`id`$(id).mp4',
     'new\nline/a.mp4',
 )
+STATION = "s'); system('touch hostile'); ('"
 
 
 def run_names(sandbox: Sandbox, ffmpeg: str) -> dict:
     """Runs estimate and report over clips with such names. Returns counts and faults."""
     clips, out = sandbox.folder / 'clips', sandbox.folder / 'out'
     _write_clips(ffmpeg, clips)
+    deployments = _write_deployments(sandbox.folder / 'deployments.csv')
     runs = write_members(sandbox)
     survey = [
         '--format',
         'distance',
+        '--deployments',
+        str(deployments),
         '--snapshot',
         '2',
         '--theta',
@@ -49,6 +53,14 @@ def _write_clips(ffmpeg: str, clips: Path) -> None:
         (clips / name).parent.mkdir(parents=True, exist_ok=True)
         command = [ffmpeg, '-v', 'error', '-y', '-f', 'lavfi', '-i', PICTURES, '-t', '3', '-c:v', 'mpeg4', '-f', 'mp4']
         subprocess.run([*command, f'file:{clips / name}'], check=True)
+
+
+def _write_deployments(path: Path) -> Path:
+    columns = ('station', 'folder', 'region', 'area_km2', 'start', 'end')
+    cells = (STATION, '.', '=1+1', '12.5', '2024-03-01T08:00:00Z', '2024-03-11T08:00:00Z')
+    with path.open('w', newline='', encoding='utf-8') as file:
+        csv.writer(file).writerows([columns, cells])
+    return path
 
 
 def _faults_of(out: Path, rows: list[dict]) -> list[str]:

@@ -1,5 +1,7 @@
 """The entrance of `chimp-distance` and of `python predict.py`: finds the command and runs it.
 
+Imports of NumPy, JAX and the commands are inside functions: they take seconds, and Ctrl-C ends them with one line.
+
 Flags without a command belong to `score` (score.py). With --clip they belong to `clip` (clip.py).
 """
 
@@ -14,7 +16,6 @@ import sys
 from types import ModuleType
 
 from chimp_jax import runtime
-from chimp_jax.engines import engine, processes
 from data_prep.buckets import s3_paths
 from data_prep.files import RESUME, failure_line
 from data_prep.workers import stopping
@@ -64,6 +65,7 @@ def start() -> None:
     """Runs a command in a process of its own: first the settings that JAX reads when it starts."""
     code = _without_command(sys.argv[1:])
     if code is None:
+        stopping.while_loading('chimp-distance')
         settings = runtime.configure()
         name, command, options = _parse(sys.argv[1:])
         runtime.start_logging(options.verbose, times=options.verbose)
@@ -123,6 +125,8 @@ def _parse(arguments: list[str]) -> tuple[str, ModuleType, argparse.Namespace]:
         name, *arguments = arguments
     else:
         name = 'clip' if any(argument.partition('=')[0] == '--clip' for argument in arguments) else 'score'
+    from chimp_jax.engines import engine
+
     command = importlib.import_module(f'chimp_jax.commands.{PLACES.get(name, name)}')
     parser = command.make_parser()
     parser.add_argument('--verbose', action='store_true', help='also shows lines for developers')
@@ -142,6 +146,8 @@ def _run(name: str, command: ModuleType, options: argparse.Namespace) -> int:
         s3_paths.connect(filter(lambda text: isinstance(text, str), texts))
         with s3_paths.as_os_errors():
             if getattr(options, 'multihost', False):
+                from chimp_jax.engines import processes
+
                 return processes.run_as_one(lambda: command.run(options), options.out)
             return command.run(options)
     except ValueError as refusal:

@@ -222,12 +222,16 @@ def work(pipe_number: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # a job scheduler sends SIGTERM to all processes; the parent acts
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
-    pipe = multiprocessing.connection.Connection(pipe_number)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the parent closes the pipe before a send
+        _serve(multiprocessing.connection.Connection(pipe_number))
+
+
+def _serve(pipe: multiprocessing.connection.Connection) -> None:
     pipe.send(('started', None))
     while True:
         try:
             function, task, deadline_s = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         except Exception as error:  # the task cannot be unpickled here
             pipe.send(('raised', _described(error)))

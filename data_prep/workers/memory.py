@@ -15,7 +15,8 @@ DEFAULT_SHARE = 0.8
 LEAST_BYTES = 1_500_000_000
 _LEAST_OF_WORKER = 500_000_000  # a worker takes 70 MB at its start and about 250 MB for a clip of 1920 x 1080
 _IMPORTS = 1_000_000_000  # JAX, TensorFlow and compiled programs in the process of the command
-_UNITS = {'MB': 1e6, 'M': 1e6, 'MIB': 1 << 20, 'GB': 1e9, 'G': 1e9, 'GIB': 1 << 30}
+_UNITS = {f'{letter}{end}': 1000**power for power, letter in enumerate('KMGT', 1) for end in ('', 'B')}
+_UNITS |= {f'{letter}IB': 1024**power for power, letter in enumerate('KMGT', 1)}
 
 _FILES = {'memory': ('memory.limit_in_bytes', 'memory.usage_in_bytes'), '': ('memory.max', 'memory.current')}
 
@@ -25,9 +26,9 @@ _limit: list[int] = []  # of this process, at most one
 def limit_to(text: str | None) -> None:
     """Sets the limit of this process. None: DEFAULT_SHARE of what is available.
 
-    Raises ValueError if the text is not a size, or the size is too small to work with.
+    Raises ValueError if the text is not a size, or the size is too small to work with or more than the machine has.
     """
-    _limit[:] = [_bytes_of(text)] if text else []
+    _limit[:] = [] if text is None else [_bytes_of(text)]
 
 
 def limit_bytes() -> int:
@@ -106,5 +107,7 @@ def _bytes_of(text: str) -> int:
     else:
         raise ValueError(f'--memory={text} is not a size; write for example 4GB or 50%')
     if size < LEAST_BYTES:
-        raise ValueError(f'--memory={text} is {size / 1e9:.2f} GB; give at least {LEAST_BYTES / 1e9:g}GB')
-    return int(min(size, 1 << 50))
+        raise ValueError(f'--memory={text} is too little; give at least {LEAST_BYTES / 1e9:g}GB')
+    if size > (most := psutil.virtual_memory().total):
+        raise ValueError(f'--memory={text} is more than the {most / 1e9:.1f} GB of this computer; give less')
+    return int(size)

@@ -37,6 +37,12 @@ def run(name: str, command: Callable[[], int | None]) -> int | None:
         raise
 
 
+def while_loading(name: str) -> None:
+    """Ends the process at a signal, until `run` is called. For the seconds in which a command imports its libraries."""
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: _end(name, number))
+
+
 def _watch(name: str) -> None:
     """Starts a thread that ends the process GRACE_S after a signal.
 

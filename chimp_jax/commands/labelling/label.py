@@ -23,6 +23,7 @@ import getpass
 import logging
 import os
 import webbrowser
+from collections.abc import Collection
 
 import pandas as pd
 from etils import epath
@@ -127,6 +128,8 @@ def run(options: argparse.Namespace) -> int:
         journal, frames = Journal(journal_path), FrameStore()
         hint = plan_line(survey)
         session = LabelSession(survey, journal, request.who, request.out, known, points, hint)
+        if missing := {answer.target[0] for answer in session.answers()} - survey.sites.keys():
+            log.info('note: %s', missing_line(missing, request))
         try:
             session.write_tables()
             _serve(request, session, frames, hint)
@@ -182,6 +185,14 @@ def plan_line(survey: LabelSurvey) -> str:
         f'{len(stations_there)} stations, take about {minutes} minute{"" if minutes == 1 else "s"}. Stop at any time: '
         'every answer is saved.'
     ).replace('each of 1 stations', 'the station')
+
+
+def missing_line(missing: Collection[str], request: LabellingRequest) -> str:
+    """Returns a line about the answers whose clips are not in the folder."""
+    return (
+        f'{len(missing)} clips with answers are not in {request.clips}, first {min(missing)}. Their rows stay in '
+        f'{request.out} without a site. If they are the same clips by other paths, give the folder of the first start.'
+    )
 
 
 def summary_lines(progress: dict, out: str) -> list[str]:

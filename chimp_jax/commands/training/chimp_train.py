@@ -96,6 +96,7 @@ def main(_) -> None:
 
 def start() -> None:
     """Runs the command in a process of its own."""
+    stopping.while_loading('train.py')
     runtime.configure()
     sys.modules['__main__'].__doc__ = __doc__  # absl's --help prints the docstring and the flags of the main module
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):

@@ -9,6 +9,11 @@ from typing import NamedTuple
 DISTANCE, NO_ANIMAL, CANNOT_TELL, SKIP = 'distance', 'no animal', 'cannot tell', 'skip'
 KINDS = (DISTANCE, NO_ANIMAL, CANNOT_TELL, SKIP)
 ANSWER, UNDO, POINT = 'answer', 'undo', 'point'  # what an entry of the journal does
+_FIELDS = {  # of an entry, by what it does
+    ANSWER: {'clip': str, 'second': int, 'animal': str, 'asked': list, 'kind': str},
+    UNDO: {'of': int},
+    POINT: {'clip': str, 'second': int, 'x': float, 'y': float, 'distance': float, 'shows': str},
+}
 CONTRADICTION = 'contradiction'  # one person gives a distance, another one sees no animal
 
 Target = tuple[str, int, str]  # clip, second, animal ('' if unknown)
@@ -48,6 +53,19 @@ class Joint(NamedTuple):
     kind: str  # of KINDS, or CONTRADICTION
     distance_m: float | None
     who: tuple[str, ...]  # the persons with this answer, sorted
+
+
+def is_entry(entry) -> bool:
+    """Whether a line of a journal is an entry that this module can read."""
+    if not isinstance(entry, dict) or not isinstance(entry.get('who'), str) or str(entry.get('do')) not in _FIELDS:
+        return False
+    fields = _FIELDS[entry['do']]
+    if entry['do'] == ANSWER and entry.get('kind') == DISTANCE:
+        fields = fields | {'distance': float}
+    kinds = {name: (int, float) if kind is float else kind for name, kind in fields.items()}
+    return all(isinstance(entry.get(name), kind) for name, kind in kinds.items()) and (
+        entry['do'] != ANSWER or entry['kind'] in KINDS
+    )
 
 
 def standing(entries: Iterable[Mapping]) -> list[Mapping]:

@@ -26,7 +26,7 @@ class AnsweredTargets(NamedTuple):
     clip: np.ndarray  # object
     second: np.ndarray  # int
     animal: np.ndarray  # object
-    distance_m: np.ndarray  # float; NaN: no animal, cannot tell, skipped, or not answered yet
+    distance_m: np.ndarray  # float; NaN: no animal, cannot tell, skipped. Any number if an answer is expected soon
 
 
 def as_answered(rows: Iterable[tuple[str, int, str, float]]) -> AnsweredTargets:

@@ -1,6 +1,7 @@
 """What the page asks the server, as JSON: targets, lines, references; answers, known points, undo."""
 
 import json
+import sys
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +37,7 @@ def act(session: LabelSession, frames: FrameStore, path: str, body: bytes) -> di
     """Does what a POST asks for, and returns the next target. Raises Missing; ValueError if the body is not valid."""
     try:
         content = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError('the request is not JSON') from None
     if not isinstance(content, dict):
         raise ValueError('the request is not a JSON object')
@@ -146,6 +147,7 @@ def _target(session: LabelSession, content: Mapping, name: str) -> Target:
 
 def _number(content: Mapping, name: str) -> float:
     value = content.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == float('inf'):
+    # Python reads integers of any size from JSON, but float() refuses those above 1.8e308.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise ValueError(f'{name} must be a number')
     return float(value)

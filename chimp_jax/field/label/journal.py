@@ -7,6 +7,7 @@ import threading
 
 from etils import epath
 
+from chimp_jax.field.label.answers import is_entry
 from data_prep.files import flush
 
 NAME = 'answers.jsonl'
@@ -69,9 +70,9 @@ class Journal:
         for number, line in enumerate(whole.split(b'\n') if whole else (), start=1):
             try:
                 entry = json.loads(line)
-                if entry['id'] != number or not isinstance(entry['who'], str) or not isinstance(entry['do'], str):
+                if not is_entry(entry) or entry.get('id') != number:
                     raise ValueError('an unexpected content')
-            except (ValueError, KeyError, TypeError):
+            except ValueError:
                 raise ValueError(
                     f'{self.path}:{number} is damaged; restore the file from a copy, or delete this line and number '
                     'the lines after it anew (id)'

@@ -22,6 +22,7 @@ N_AHEAD = 3  # targets that are chosen, so that their pictures can be decoded
 SHARED_EVERY = 5  # each n-th target of a person is one that another person answered, so that they can be compared
 FARTHEST_M = 100.0
 SHOWS = {'place': 'ground', 'person': 'no', 'animal': 'yes'}  # what stands at a known point -> its word in the table
+_EXPECTED_M = 1.0  # of a target that is not answered yet: the choice asks whether a distance is known, not which one
 _RECENT = 30  # answers that tell the speed
 
 
@@ -181,8 +182,7 @@ class LabelSession:
         with self._lock:
             joint = answers.joint_answers(self.answers())
             clicks = answers.clicks_of(self._journal.entries)
-            site = {clip.video_id: clip.station for clip in self.survey.clips}
-            write_whole(self._out, tables.labels_text(joint, site, self.survey.boxes))
+            write_whole(self._out, tables.labels_text(joint, self.survey.sites, self.survey.boxes))
             others, known = (beside(self._out, suffix) for suffix in (tables.OTHERS_SUFFIX, tables.KNOWN_SUFFIX))
             if others.exists() or any(one.kind not in (DISTANCE, SKIP) for one in joint):
                 write_whole(others, tables.others_text(joint))
@@ -221,7 +221,8 @@ class LabelSession:
         """Returns the target to ask for next. Persons share the work: an answered target counts for all of them."""
         rows = [(*one.target, _or_nan(one.distance_m)) for one in answers.joint_answers(everyone)]
         pending = {answer.asked for answer in everyone} - {answer.target for answer in everyone}
-        rows += [(*target, float('nan')) for target in (*sorted(pending), *self._upcoming, *self._later)]
+        rows += [(*target, float('nan')) for target in (*sorted(pending), *self._later)]
+        rows += [(*target, _EXPECTED_M) for target in self._upcoming]
         chosen = next_targets(self.survey.candidates, as_answered(rows), 1)
         if len(chosen):
             return self._targets[chosen[0]]

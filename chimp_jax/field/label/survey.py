@@ -59,6 +59,7 @@ class LabelSurvey:
     candidates: Candidates
     boxes: Mapping[tuple[str, int], Sequence[AnimalBox]]
     only_candidates: bool  # answers belong to these seconds alone: the estimates have no others
+    sites: Mapping[str, str]  # station of each clip of the folder by video_id, also of clips that are not asked
     points: tuple[MeasuredPoint, ...] = ()  # known points of the estimates' stations
 
     def clip_of(self, video_id: str) -> LabelClip | None:
@@ -99,7 +100,7 @@ def survey_clips(archive: Archive, site: pd.Series, workers: int) -> tuple[Label
         y=missing,
         confidence=missing,
     )
-    return LabelSurvey(clips, candidates, {}, only_candidates=False), problems
+    return LabelSurvey(clips, candidates, {}, False, site.to_dict()), problems
 
 
 def survey_estimates(archive: Archive, site: pd.Series, folder) -> LabelSurvey:
@@ -143,7 +144,7 @@ def survey_estimates(archive: Archive, site: pd.Series, folder) -> LabelSurvey:
     )
     epochs = [epoch for station in (stations.stations if stations else ()) for epoch in station.epochs]
     points = tuple(point for epoch in epochs for point in epoch.known)
-    return LabelSurvey(clips, candidates, dict(boxes), only_candidates=True, points=points)
+    return LabelSurvey(clips, candidates, dict(boxes), True, site.to_dict(), points)
 
 
 def _estimated_rows(folder: epath.Path) -> pd.DataFrame:

@@ -1,3 +1,4 @@
+import multiprocessing.connection
 import os
 import signal
 import subprocess
@@ -119,6 +120,17 @@ def test_workers_end_with_the_run():
     results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_worker_whose_pipe_is_closed_before_it_starts_says_nothing():
+    ours, theirs = multiprocessing.connection.Pipe()
+    with theirs:
+        ours.close()
+        code = f'from data_prep.workers import guard; guard.work({theirs.fileno()})'
+        path = os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+        worker = [sys.executable, '-c', code]
+        done = subprocess.run(worker, pass_fds=[theirs.fileno()], env=path, capture_output=True, timeout=600)
+    assert (done.returncode, done.stderr) == (0, b'')
 
 
 def test_one_task_at_a_time():

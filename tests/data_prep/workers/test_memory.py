@@ -26,15 +26,24 @@ def test_sizes():
         ('2.5 gb', 2_500_000_000),
         ('2GiB', 2 << 30),
         ('1500MB', 1_500_000_000),
+        ('1600000KB', 1_600_000_000),
+        ('0.002TB', 2_000_000_000),
     ]:
         memory.limit_to(text)
         assert memory.limit_bytes() == expected
 
 
-@pytest.mark.parametrize('text', ['4', 'GB', '0%', '101%', '-4GB', '4TBB', '1e9', '4GB; rm', '500MB', '0GB'])
+@pytest.mark.parametrize('text', ['4', 'GB', '0%', '101%', '-4GB', '4TBB', '1e9', '4GB; rm', '500MB', '0GB', ''])
 def test_other_texts_are_refused_by_name(text):
     with pytest.raises(ValueError, match='--memory='):
         memory.limit_to(text)
+
+
+def test_too_little_and_more_than_the_computer_has_are_told_apart():
+    with pytest.raises(ValueError, match='too little; give at least 1.5GB'):
+        memory.limit_to('1KB')
+    with pytest.raises(ValueError, match='more than the .* of this computer'):
+        memory.limit_to('999TB')
 
 
 def test_by_default_the_limit_is_four_fifths_of_what_is_available(monkeypatch):

@@ -51,6 +51,9 @@ def failing():
     print('ready', flush=True)
     raise SystemExit('train.py: no such file')
 
+if sys.argv[1] == 'loading':
+    stopping.while_loading('job')
+    orderly()
 sys.exit(stopping.run('job', globals()[sys.argv[1]]))
 """
 
@@ -65,7 +68,8 @@ def start(behaviour: str) -> subprocess.Popen:
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize(
-    ('behaviour', 'printed'), [('orderly', 'tidied\n'), ('stuck', ''), ('swallowed', ''), ('changed', '')]
+    ('behaviour', 'printed'),
+    [('orderly', 'tidied\n'), ('loading', ''), ('stuck', ''), ('swallowed', ''), ('changed', '')],
 )
 def test_a_signal_ends_a_command_with_one_line(behaviour, printed, number, code):
     process = start(behaviour)

@@ -1,10 +1,12 @@
 """Checks a package against Camtrap DP with the frictionless library, without a network."""
 
 import json
+import re
 import tempfile
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import NoReturn
 
 import frictionless
 import jsonschema
@@ -35,8 +37,11 @@ def check_package(package: Package, observations: str | None = None) -> None:
             (Path(scratch) / f'{table}.csv').write_bytes(data)
             about = {'name': table, 'path': f'{table}.csv', 'type': 'table', 'format': 'csv', 'encoding': 'utf-8'}
             described = {**about, 'schema': package.schemas[table]}
-            resources.append(frictionless.Resource.from_descriptor(described, basepath=scratch, detector=_ANY_ORDER))
-        report = frictionless.Package(resources=resources, basepath=scratch).validate()
+            resources.append(_resource(package, described, scratch))
+        try:
+            report = frictionless.Package(resources=resources, basepath=scratch).validate()
+        except re.error as error:
+            _refuse_schema(package, f'a pattern: {error}')
     for task in report.tasks:
         for error in task.errors:
             row = getattr(error, 'row_number', None)
@@ -44,6 +49,22 @@ def check_package(package: Package, observations: str | None = None) -> None:
             raise ValueError(f'{place}: {" ".join(error.message.split())}; correct the package and try again')
     for error in report.errors:
         raise ValueError(f'{package.files.path}: {" ".join(error.message.split())}; correct the package and try again')
+
+
+def _resource(package: Package, described: dict, folder: str) -> frictionless.Resource:
+    """Returns a table for frictionless, which raises errors of all kinds if a schema has other types than expected."""
+    try:
+        return frictionless.Resource.from_descriptor(described, basepath=folder, detector=_ANY_ORDER)
+    except frictionless.FrictionlessException as error:
+        reason = '; '.join(one.note for one in error.reasons or [error.error])
+    except (TypeError, AttributeError, KeyError, ValueError, RecursionError, re.error) as error:
+        reason = str(error)
+    _refuse_schema(package, f'{described["name"]}: {reason}')
+
+
+def _refuse_schema(package: Package, fault: str) -> NoReturn:
+    fault = ' '.join(fault.split())[:_LONGEST_FAULT]
+    raise ValueError(f'{package.files.path}: a table schema is not valid: {fault}; correct it in datapackage.json')
 
 
 def descriptor_faults(package: Package) -> list[str]:

@@ -7,7 +7,7 @@ import {get, post} from './server.js';
 const $ = id => document.getElementById(id);
 const typesByHand = matchMedia('(pointer: coarse)').matches; // a focused field would open the keyboard of the phone
 const state = {target: null, second: 0, chosen: 0, upcoming: null, entry: null, cross: null, lines: true,
-  help: {lines: [], references: []}, keys: 0, since: 0, timer: 0, busy: false};
+  help: {lines: [], references: []}, keys: 0, since: 0, timer: 0, busy: false, early: ''};
 const references = new References($);
 
 function say(text, bad = false) {
@@ -138,6 +138,9 @@ async function answer(kind) {
     return say($('distance').value.trim() ? 'This is no distance: type metres, such as 4.5.' : 'Type the distance in metres first.', true);
   }
   if (!state.since) return say('Wait for the picture.', true);
+  if (!$('nothing').hidden && ['distance', 'no animal'].includes(kind)) {
+    return say('There is no picture to measure: choose Cannot tell (C) or Skip (S).', true);
+  }
   if (!answerable()) {
     showSecond(state.target.second);
     return say(`That second has no estimate. Here is second ${state.second}, which is asked: answer for it.`, true);
@@ -255,7 +258,8 @@ const KEYS = {x: DO.none, c: DO.unsure, s: DO.skip, n: DO.next, b: DO.before, u:
   T: () => { references.step(-1); paint(); }, '[': () => references.blend(-10), ']': () => references.blend(10),
   h: () => { $('keys').open = !$('keys').open; }, '?': () => { $('keys').open = !$('keys').open; }};
 
-// One action at a time: a second Enter while an answer travels must not answer the next target.
+// One action at a time: a second Enter while an answer travels must not answer the next target. Digits that are typed
+// meanwhile belong to the next distance: a lost first digit would save 2 m in place of 12 m.
 async function run(act) {
   if (state.busy) return;
   state.busy = $('distance').readOnly = true;
@@ -265,6 +269,11 @@ async function run(act) {
     say(error.message, true);
   } finally {
     state.busy = $('distance').readOnly = false;
+    if (state.early && !$('distance').value) {
+      $('distance').value = state.early;
+      state.keys += state.early.length;
+    }
+    state.early = '';
   }
 }
 
@@ -288,6 +297,7 @@ document.addEventListener('keydown', event => {
   if (inPoint && key.startsWith('Arrow') && target.tagName === 'INPUT') return moveCross(event);
   if (inPoint || target.tagName === 'SELECT' || target.type === 'range' || target.tagName === 'VIDEO') return;
   if (['BUTTON', 'SUMMARY'].includes(target.tagName) && [' ', 'Enter'].includes(key)) return;
+  if (/^[\d.,]$/.test(key) && state.busy) { event.preventDefault(); state.early += key; return; }
   if (/^[\d.,]$/.test(key)) { stop(); return void $('distance').focus(); }
   if (key === 'Enter' && target.id !== 'distance') { event.preventDefault(); return void run(() => answer('distance')); }
   const large = event.shiftKey ? 5 : 1;

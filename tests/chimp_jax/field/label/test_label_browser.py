@@ -223,12 +223,15 @@ def test_seconds_and_boxes_by_keyboard(served, browser):
         page.until(lambda: int(page.text('second').split()[1]) != now, 'no step')  # noqa: B023
         page.ready()
     assert page.run("document.querySelectorAll('#over .one').length") == 2
-    page.press('4', Keys.ENTER)
+    save, may_save = served.session.answer, threading.Event()
+    served.session.answer = lambda request: may_save.wait(LONGEST_S) and save(request)
+    page.press('4', Keys.ENTER, '1')  # the first digit of 12 is typed before the answer is saved
+    may_save.set()
     page.says('Now the next animal')
-    page.press('8', Keys.ENTER)
-    page.says('Saved: 8 m, second 4')
-    found = {answer.target: (answer.distance_m, answer.asked) for answer in served.session.answers()}
-    assert found[('A/a.mp4', 4, '1')] == (4, asked) and found[('A/a.mp4', 4, '2')] == (8, asked)
+    page.press('2', Keys.ENTER)
+    page.says('Saved: 12 m, second 4')
+    found = {answer.target: (answer.distance_m, answer.asked, answer.keys) for answer in served.session.answers()}
+    assert found[('A/a.mp4', 4, '1')][:2] == (4, asked) and found[('A/a.mp4', 4, '2')] == (12, asked, 3)
     page.ready()
     page.press(' ')
     page.until(lambda: page.text('play') == 'Pause', 'it does not play')
@@ -251,6 +254,20 @@ def test_markup_in_the_name_of_a_clip_is_text(served, browser):
     page.press('4', Keys.ENTER)
     page.says('Saved: 4 m')
     assert NASTY in page.text('status')
+
+
+def test_a_second_without_a_picture_has_no_distance(served, browser):
+    served = served({'A/gone.mp4': 3})
+    page = browser(1280, 800)
+    page.open(served.server.address)
+    page.until(lambda: 'No picture: ' in page.text('nothing'), 'no reason')
+    page.press('4', Keys.ENTER)
+    page.says('There is no picture to measure')
+    page.press('x')
+    assert served.session.answers() == []
+    page.press('c')
+    page.says('Saved: cannot tell')
+    assert [answer.kind for answer in served.session.answers()] == ['cannot tell']
 
 
 @pytest.mark.parametrize('dark', [False, True])

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from make_packages import METADATA, URL, package, resources, rows
 
-from chimp_jax.field.exports.camtrap.check import descriptor_faults
+from chimp_jax.field.exports.camtrap.check import check_package, descriptor_faults
 from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp
 
 SCHEMAS = files('chimp_jax.field.exports') / 'camtrap_dp_schemas'
+PATTERN = {'fields': [{'name': 'mediaID', 'constraints': {'pattern': '('}}]}
 OFFICIAL = Path(__file__).resolve().parents[6] / 'shared' / 'data' / 'camtrap_dp_1.0.2'
 
 
@@ -52,6 +53,15 @@ def test_the_users_faults_do_not_stop_the_export(tmp_path):
     counts = merge_camtrap_dp([rows()], mine, tmp_path / 'out')
     assert counts['observations added'] == 1
     assert "'created' is a required property" in counts['faults of datapackage.json']
+
+
+@pytest.mark.parametrize(
+    'schema', [{'type': 'x'}, {'fields': 5}, {'fields': [{'name': []}]}, {'fields': [None]}, PATTERN]
+)
+def test_a_table_schema_that_is_none_is_refused(tmp_path, schema):
+    described = [r | {'schema': schema} if r['name'] == 'media' else r for r in resources()]
+    with pytest.raises(ValueError, match='a table schema is not valid: .*; correct it'):
+        check_package(read_package(package(tmp_path / 'mine', resources=described)))
 
 
 GBIF = 'https://rs.gbif.org/sandbox/data-packages/camtrap-dp/1.0'
