@@ -68,11 +68,11 @@ def test_options_are_kept_under_the_names_of_version_0_1(runs, clips, tmp_path):
     assert (
         list(options)
         == (
-            'clips members out every_s burst_gap_s detect detect_rate detections min_confidence targets details '
-            'workers weights round compile_cache coverage calibrate deployments format snapshot_s theta_deg '
+            'clips members out every_s burst_gap_s enhance detect detect_rate detections min_confidence targets '
+            'details workers weights round compile_cache coverage calibrate deployments format snapshot_s theta_deg '
             'cutpoints truncation camtrap_package camtrap_tracks detector_every every_second_has_an_animal '
-            'other_moments_are_empty partial_effort animals species_table media_table redraws completeness runner '
-            'runner_options multihost'
+            'other_moments_are_empty partial_effort animals species_table media_table redraws memory retry '
+            'completeness runner runner_options multihost'
         ).split()
     )
     assert (options['clips'], options['format'], options['cutpoints']) == (str(clips), [], [0, 2])

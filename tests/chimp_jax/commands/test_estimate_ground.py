@@ -11,6 +11,7 @@ from make_clips import numbered_frames, write_clip
 from chimp_jax.commands import entry
 from chimp_jax.commands.estimating import distances
 from chimp_jax.ensemble.prediction_tables import SECOND
+from chimp_jax.field import estimates
 from chimp_jax.field.rows import write
 from chimp_jax.field.rows.read import open_rows
 from chimp_jax.models import detector
@@ -293,6 +294,7 @@ def test_a_result_in_parts_has_the_rows_of_the_csv_file(station, capsys, monkeyp
     tables = {name: (station / 'out' / f'{name}.csv').read_text() for name in ('distances', 'tracks')}
     files = {name: (station / 'out' / name).read_bytes() for name in ('clips.csv', 'zamba.csv')}
     capsys.readouterr()
+    monkeypatch.setattr(estimates, '_CLIPS_READ', 1)
     monkeypatch.setattr(distances, 'PIECE_ROWS', 1)
     monkeypatch.setattr(write, 'PART_ROWS', 1)
     monkeypatch.setattr(write, 'CSV_ROWS', 0)

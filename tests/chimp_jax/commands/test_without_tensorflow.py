@@ -13,7 +13,7 @@ import sys
 
 sys.modules |= dict.fromkeys(('tensorflow', 'tensorflow_datasets'))
 
-from chimp_jax import scoring
+from chimp_jax import panel
 from chimp_jax.commands import entry
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
