@@ -17,8 +17,9 @@ and the error is measured in two ways:
     unseen    on a third of the clips, from which no label is taken; the choice does not know that these clips exist
 
 One setting of the choice, the error that a clip shares, comes from every second site (by name); the other sites only
-report. ASSUMED_ERRORS, which the choice uses, come from all sites. Requires scikit-learn, which is in
-requirements/bench.lock. Takes about four minutes of processor time.
+report. ASSUMED_ERRORS, which the choice uses, come from all sites, and the form of the method was chosen after its
+results at all sites were known. Requires scikit-learn, which is in requirements/bench.lock. Takes about four minutes of
+processor time.
 """
 
 import argparse
