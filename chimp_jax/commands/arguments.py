@@ -27,6 +27,9 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(runner_options=())
 
 
+LEAST_BYTES_TO_PREDICT = 2_000_000_000  # three members of 512 px took 1.8 GB under 1.5GB (bench/peak_memory.py)
+
+
 def add_memory(parser: argparse.ArgumentParser) -> None:
     """Adds the flag of the commands that predict."""
     parser.add_argument('--memory', metavar='SIZE', help=memory.MEMORY)
@@ -36,7 +39,7 @@ def limit_memory(text: str | None, on_one_machine: bool) -> None:
     """Sets the limit of --memory. Raises ValueError if it is no size, or if several machines do the work."""
     if text and not on_one_machine:
         raise ValueError('--memory limits one machine; with --runner or --multihost leave it out')
-    memory.limit_to(text)
+    memory.limit_to(text, LEAST_BYTES_TO_PREDICT)
 
 
 def add_compile_cache(parser: argparse.ArgumentParser) -> None:

@@ -23,12 +23,12 @@ _FILES = {'memory': ('memory.limit_in_bytes', 'memory.usage_in_bytes'), '': ('me
 _limit: list[int] = []  # of this process, at most one
 
 
-def limit_to(text: str | None) -> None:
+def limit_to(text: str | None, least_bytes: int = LEAST_BYTES) -> None:
     """Sets the limit of this process. None: DEFAULT_SHARE of what is available.
 
-    Raises ValueError if the text is not a size, or the size is too small to work with or more than the machine has.
+    least_bytes: what the command requires. Raises ValueError if the text is not a size, or the size is too small to work with or more than the machine has.
     """
-    _limit[:] = [] if text is None else [_bytes_of(text)]
+    _limit[:] = [] if text is None else [_bytes_of(text, least_bytes)]
 
 
 def limit_bytes() -> int:
@@ -97,7 +97,7 @@ def _headroom(folder: Path, limit: str, usage: str) -> list[int]:
     return [max(0, most - used + (int(cached[1]) if cached else 0))]
 
 
-def _bytes_of(text: str) -> int:
+def _bytes_of(text: str, least_bytes: int) -> int:
     number = re.fullmatch(r'([0-9]+(?:\.[0-9]+)?)\s*(%|[A-Za-z]+)', text.strip())
     unit = number[2].upper() if number else ''
     if unit == '%' and 0 < float(number[1]) <= 100:
@@ -106,8 +106,8 @@ def _bytes_of(text: str) -> int:
         size = float(number[1]) * _UNITS[unit]
     else:
         raise ValueError(f'--memory={text} is not a size; write for example 4GB or 50%')
-    if size < LEAST_BYTES:
-        raise ValueError(f'--memory={text} is too little; give at least {LEAST_BYTES / 1e9:g}GB')
+    if size < least_bytes:
+        raise ValueError(f'--memory={text} is too little; give at least {least_bytes / 1e9:g}GB')
     if size > (most := psutil.virtual_memory().total):
         raise ValueError(f'--memory={text} is more than the {most / 1e9:.1f} GB of this computer; give less')
     return int(size)

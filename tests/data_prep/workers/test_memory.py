@@ -42,6 +42,8 @@ def test_other_texts_are_refused_by_name(text):
 def test_too_little_and_more_than_the_computer_has_are_told_apart():
     with pytest.raises(ValueError, match='too little; give at least 1.5GB'):
         memory.limit_to('1KB')
+    with pytest.raises(ValueError, match='too little; give at least 2GB'):
+        memory.limit_to('1.9GB', least_bytes=2_000_000_000)
     with pytest.raises(ValueError, match='more than the .* of this computer'):
         memory.limit_to('999TB')
 
