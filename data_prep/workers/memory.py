@@ -26,7 +26,8 @@ _limit: list[int] = []  # of this process, at most one
 def limit_to(text: str | None, least_bytes: int = LEAST_BYTES) -> None:
     """Sets the limit of this process. None: DEFAULT_SHARE of what is available.
 
-    least_bytes: what the command requires. Raises ValueError if the text is not a size, or the size is too small to work with or more than the machine has.
+    least_bytes: what the command requires. Raises ValueError if the text is not a size, or the size is too small to
+    work with or more than the machine has.
     """
     _limit[:] = [] if text is None else [_bytes_of(text, least_bytes)]
 
