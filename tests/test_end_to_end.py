@@ -6,7 +6,7 @@ import pytest
 import small
 from make_clips import numbered_frames, write_clip
 
-from chimp_jax import scoring, train, trainer
+from chimp_jax import panel, train, trainer
 from chimp_jax.commands import entry as command
 from data_prep.build import build
 from data_prep.job import Job
@@ -33,7 +33,7 @@ def clips(tmp_path):
 
 
 def test_from_clips_to_csv(clips, monkeypatch):
-    for module in (trainer, scoring):
+    for module in (trainer, panel):
         monkeypatch.setattr(module, 'DistanceModel', small.model)
     monkeypatch.chdir(clips)  # all paths are relative, as people type them
     problems = build(Job(out='data', tables='.', clips_full=('clips',), n_folds=2))

@@ -19,7 +19,7 @@ import pytest
 import small
 import tensorflow_datasets as tfds
 
-from chimp_jax import members, predict, scoring, train, trainer
+from chimp_jax import members, panel, predict, train, trainer
 from data_prep import build
 from data_prep.records import Record, read_records, write_records
 
@@ -65,7 +65,7 @@ def written(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def there(written, monkeypatch):
     monkeypatch.chdir(written)  # its paths are relative
-    for module in (trainer, scoring):
+    for module in (trainer, panel):
         monkeypatch.setattr(module, 'DistanceModel', small.model)
 
 

@@ -49,7 +49,8 @@ def read_file(path) -> DetectorFile:
     try:
         content = json.loads(path.read_bytes().decode('utf-8-sig'))
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f'{path}: {error}; give the complete JSON file that the detector wrote, in UTF-8') from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ValueError(f'{path}: {reason}; give the complete JSON file that the detector wrote, in UTF-8') from error
     lists = {'': content} if isinstance(content, list) else content if isinstance(content, dict) else {}
     where = next((name for name in ('', 'images', 'annotations') if isinstance(lists.get(name), list)), None)
     entries = lists.get(where, [None])

@@ -9,7 +9,7 @@ import pytest
 import small
 from make_clips import numbered_frames, write_clip
 
-from chimp_jax import members, scoring, train, trainer
+from chimp_jax import members, panel, train, trainer
 from chimp_jax.commands import entry
 from data_prep import plan
 from data_prep.workers import local
@@ -50,7 +50,7 @@ def write_labels(path, changed=None, sites=True) -> None:
 @pytest.fixture(autouse=True)
 def small_model(monkeypatch, caplog):
     caplog.set_level(logging.INFO, 'chimp_jax')
-    for module in (trainer, scoring):
+    for module in (trainer, panel):
         monkeypatch.setattr(module, 'DistanceModel', small.model)
 
 
