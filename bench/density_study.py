@@ -35,7 +35,7 @@ REDRAWS, RESAMPLES = 20, 200
 _SIGMAS_M = np.geomspace(0.3, 60, 3000)
 
 
-# Of the detector, by distance in metres: linear between, constant beyond (middles of the bands of bench/real_boxes.py).
+# The completeness of the detector by distance in metres: linear between, constant beyond (from bench/real_boxes.py).
 COMPLETENESS_M = np.array([1, 3.5, 6.5, 10, 18.5])
 COMPLETENESS = np.array([0.55, 0.52, 0.42, 0.36, 0.17])
 

@@ -75,7 +75,7 @@ def write_sound(ffmpeg: str, folder: Path, more: Sequence[Path]) -> list[str]:
 
 
 def write_damaged(sound: Path, folder: Path, n: int, draw: random.Random, port: int) -> dict[str, str]:
-    """Writes n damaged clips below `folder`. Returns {video_id: name of the undamaged clip, '' if there is none}."""
+    """Writes n damaged clips below `folder`. Returns {video_id: name of the undamaged clip, else ''}."""
     contents = {path.name: path.read_bytes() for path in sorted(sound.iterdir())}
     sources = {}
     for number in range(n):

@@ -40,7 +40,7 @@ def training_batches(
     distance [B, K] float32 in metres, mask [B, K] (0 if a place is unused), and the keys video_id [B], time [B, K] (-1
     if unused). plan.batch_size counts windows: B * K. With slots of animals (plan.animals.most > 0) it also has boxes
     [B, S, A, 5], belief, animal_distance, animal_mask [B, K, A]: see steps.animal_error. With plan.with_sound it has
-    also sound [B, S, R, bands] uint8, 0 where there is none; without plan.with_frames no frames.
+    also sound [B, S, R, bands] uint8, 0 without sound; without plan.with_frames no frames.
     shares: records by the number of their share, some or all of plan.n_shares. Each gives its part of every batch, in
     the order of the numbers: the batches of several processes with some shares each, put together, are the batches of
     one process with all shares. The epoch ends when the first share is used up.

@@ -18,7 +18,7 @@ from scipy.linalg import solve_triangular
 
 from chimp_jax.stations.correction import ASSUMED_ERRORS, ErrorModel, error_covariance, error_scale
 
-# Of the error that the seconds of a clip share, in units of g, and of its fall with time. From the products of the
+# The error that the seconds of a clip share, in units of g, and its fall with time. From the products of the
 # errors of pairs of rows, less what ErrorModel expects, at the sites of the challenge that do not test the choice:
 # 0.022 at 1 to 5 s, 0.015 at 6 to 30 s, 0.003 later.
 CLIP_SD = 0.15

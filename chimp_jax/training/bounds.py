@@ -49,7 +49,7 @@ _STARTS = ('random', 'imagenet', 'lite0')
 
 
 def check_words(config: ConfigDict) -> None:
-    """Raises ValueError, with the name of the flag, if a text of the config is none of its words, or names no file."""
+    """Raises ValueError, with the name of the flag, if a text of the config is not an allowed word or a file."""
     for name, words in _WORDS.items():
         value = functools.reduce(operator.getitem, name.split('.'), config)
         if value not in words:

@@ -22,7 +22,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 def read_network(path: str, digest: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     """Returns the layers (kernel, bias) of a file. digest: its SHA-256 when the work began.
 
-    Raises ValueError if the file is none of chimp_jax.enhance, OSError if it has changed.
+    Raises ValueError if chimp_jax.enhance did not write the file, OSError if it has changed.
     """
     content = epath.Path(path).read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:

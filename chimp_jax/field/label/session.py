@@ -152,7 +152,7 @@ class LabelSession:
             self._refill()
 
     def undo(self) -> Mapping | None:
-        """Undoes this person's last standing entry. Returns the entry, None if there is none."""
+        """Undoes this person's last standing entry. Returns the entry, or None."""
         with self._lock:
             own = [entry for entry in answers.standing(self._journal.entries) if entry['who'] == self.who]
             if not own:
