@@ -1,11 +1,11 @@
 """The progress of a job whose pieces other machines do: the launching machine counts the answers that appear."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from data_prep.progress import Progress
+from data_prep.workers.background import repeating
 
 POLL_S, BUCKET_POLL_S = 2.0, 30.0  # between two looks; in a bucket each costs a request for 1,000 answers
 
@@ -40,17 +40,8 @@ def counted(counts: Counts, pieces: Sequence[Any], progress: Progress, folder) -
                 units, work = counts.size(pieces[number])
                 progress.advance(units, work=work)
 
-    ended = threading.Event()
-
-    def keep_looking() -> None:
-        while not ended.wait(BUCKET_POLL_S if '://' in str(folder) else POLL_S):
-            look()
-
-    thread = threading.Thread(target=keep_looking, daemon=True)
-    thread.start()
     try:
-        yield
+        with repeating(look, BUCKET_POLL_S if '://' in str(folder) else POLL_S):
+            yield
     finally:
-        ended.set()
-        thread.join()
         look()

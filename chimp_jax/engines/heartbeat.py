@@ -1,7 +1,6 @@
 """A file that a process rewrites as long as it lives, and how other machines see in it that it has died."""
 
 import contextlib
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from etils import epath
 
 from data_prep.files import write_whole
+from data_prep.workers.background import repeating
 
 BEAT_S = 10.0
 LOST_S = 120.0  # without a new content; a busy network may delay some
@@ -17,22 +17,13 @@ LOST_S = 120.0  # without a new content; a busy network may delay some
 @contextlib.contextmanager
 def beating(path: epath.Path) -> Iterator[None]:
     """Rewrites the file every BEAT_S seconds until the context ends."""
-    ended = threading.Event()
 
     def beat() -> None:
-        while True:
-            with contextlib.suppress(Exception):  # a passing network error: the next beat follows
-                write_whole(path, uuid.uuid4().hex)
-            if ended.wait(BEAT_S):
-                return
+        with contextlib.suppress(Exception):  # a passing network error: the next beat follows
+            write_whole(path, uuid.uuid4().hex)
 
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
+    with repeating(beat, BEAT_S):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 class Heart:

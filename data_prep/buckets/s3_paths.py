@@ -96,7 +96,7 @@ def as_os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        refusal: BaseException | None = error  # s3fs tells what the server says without its code
+        refusal: BaseException | None = error  # the error of s3fs lacks the server's code
         while refusal is not None and not type(refusal).__module__.startswith('botocore.'):
             refusal = refusal.__cause__
         if refusal is None:

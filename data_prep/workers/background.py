@@ -1,5 +1,6 @@
 """Runs a function in a thread while its caller does something else."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -30,6 +31,25 @@ def in_background(
             running = running or _begin(function, items)
 
     return results()
+
+
+@contextlib.contextmanager
+def repeating(function: Callable[[], None], every_s: float) -> Iterator[None]:
+    """Runs a function at once and then every `every_s` seconds in a thread, until the context ends."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        function()
+        while not ended.wait(every_s):
+            function()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _begin(function: Callable[[Item], Result], items: Iterator[Item]) -> tuple[Item, Future] | None:
