@@ -23,6 +23,7 @@ import numpy as np  # noqa: E402
 from chimp_jax import optim, parallel, steps  # noqa: E402
 from chimp_jax.models.detector import Detector  # noqa: E402
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel  # noqa: E402
+from chimp_jax.models.efficientnet import FEATURES  # noqa: E402
 from chimp_jax.models.yolox import YoloX  # noqa: E402
 from chimp_jax.scoring import Scorer  # noqa: E402
 from chimp_jax.training.whole import LABELS  # noqa: E402
@@ -98,6 +99,21 @@ def update(options: dict[str, Any]) -> Callable[[], None]:
         ((pictures, _),) = parallel.prefetch([dict(arrays)], ('frames', *LABELS), devices)
         placed, error = mapped(placed, pictures, np.float32(1e-3))
         float(error.total)
+
+    return work
+
+
+def read_windows(options: dict[str, Any]) -> Callable[[], None]:
+    """Returns the work: the LSTM and the head over n windows of features. options: n (windows), n_frames."""
+    model, state, _ = fresh()
+    scorer = Scorer(model, 512)
+    weights = scorer.place({'params': state.params, 'batch_stats': state.batch_stats})
+    n, random = options['n'], np.random.default_rng(0)
+    features = random.normal(size=(n, FEATURES)).astype(np.float32)
+    windows, unknown = random.integers(0, n, (n, options['n_frames'])), np.full(n, np.nan, np.float32)
+
+    def work() -> None:
+        scorer.distances(weights, features, windows, unknown)
 
     return work
 

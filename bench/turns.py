@@ -26,13 +26,17 @@ class Absent(Exception):
 
 
 class Side(NamedTuple):
-    """One side: `function` of bench/`module`, called with `options`. `needs` are the required packages."""
+    """One side: `function` of bench/`module`, called with `options`.
+
+    needs: the required packages. environment: variables of its process.
+    """
 
     name: str
     module: str
     function: str
     options: dict[str, Any] = {}
     needs: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
 
 
 class Worker:
@@ -44,8 +48,10 @@ class Worker:
         if missing:
             raise Absent(f'{side.name}: {", ".join(missing)} is not installed')
         command = [sys.executable, '-m', 'bench.turns', side.module, side.function, json.dumps(side.options)]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        pipe, environment = subprocess.PIPE, os.environ | side.environment
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
 
     def first(self) -> dict[str, Any]:
         """Waits for the warm-up and returns its seconds and the side's notes.

@@ -8,6 +8,7 @@ Scoring runs over the devices of one process.
 """
 
 import collections
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax
 import numpy as np
 
 from chimp_jax.models.distance_model import REPLICA_AXIS
+from chimp_jax.ops.platforms import traced_for
 
 
 def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
@@ -22,39 +24,45 @@ def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) 
 
     devices: of this process, all by default. With several processes each must use all of its devices.
     """
-    return jax.pmap(
-        step,
-        axis_name=REPLICA_AXIS,
-        in_axes=(None, 0, None),
-        out_axes=(None, None),
-        donate_argnums=(0,),
-        devices=devices if jax.process_count() == 1 else None,
-    )
+    if jax.process_count() > 1:
+        devices = None
+    return _mapped(step, devices, in_axes=(None, 0, None), out_axes=(None, None), donate_argnums=(0,))
 
 
 def map_encode_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """Returns step(weights, frames, there, boxes or None) -> features, split as the frames are."""
-    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0, 0, 0), devices=devices)
+    return _mapped(step, devices, in_axes=(None, 0, 0, 0))
 
 
 def map_product_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """Returns step(weights, features) -> products, split as the features are."""
-    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), devices=devices)
+    return _mapped(step, devices, in_axes=(None, 0))
 
 
 def map_hear_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """Returns step(weights, rows) -> features of the sound, split as the rows are."""
-    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), devices=devices)
+    return _mapped(step, devices, in_axes=(None, 0))
 
 
 def map_eval_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """Returns step(weights, batch) -> (predictions, split as the batch is; metrics of the whole batch)."""
-    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), out_axes=(0, None), devices=devices)
+    return _mapped(step, devices, in_axes=(None, 0), out_axes=(0, None))
 
 
 def map_tokens_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:
     """Returns step(weights, batch) -> tokens, split as the batch is."""
-    return jax.pmap(step, axis_name=REPLICA_AXIS, in_axes=(None, 0), devices=devices)
+    return _mapped(step, devices, in_axes=(None, 0))
+
+
+def _mapped(step: Callable, devices: Sequence[jax.Device] | None, **axes: Any) -> Callable:
+    platform = (devices or jax.local_devices())[0].platform
+
+    @functools.wraps(step)
+    def on_platform(*arguments):
+        with traced_for(platform):
+            return step(*arguments)
+
+    return jax.pmap(on_platform, axis_name=REPLICA_AXIS, devices=devices, **axes)
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:

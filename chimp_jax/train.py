@@ -30,7 +30,7 @@ from chimp_jax.trainer import Trainer, TrainingError
 from chimp_jax.training.bounds import check_bounds, check_words
 from chimp_jax.training.frozen import check_frozen
 from chimp_jax.workdir import check_owner
-from data_prep.files import OLD_S, read_json, remove_unfinished
+from data_prep.files import OLD_S, read_json
 from data_prep.lock import FolderInUse
 from data_prep.progress import Progress
 from data_prep.records import split_sizes
@@ -61,7 +61,7 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] |
     table = cv_table(configs, workdir)
     processes.write_shared(epath.Path(workdir) / 'cv_mae.csv', table.to_csv(index=False))
     for folder in {epath.Path(workdir), *(epath.Path(workdir) / config.recipe for config in configs)}:
-        remove_unfinished(folder, deep=False, older_s=OLD_S)
+        processes.clean_shared(folder, deep=False, older_s=OLD_S)
     if failed:
         raise TrainingError('; '.join(failed))
     return table
@@ -114,7 +114,7 @@ def train_recipe(
                 if row is None:
                     trainer = trainer or Trainer(config, folds_digest(all_folds))
                     row = trainer.train_member(member_folder, fold, progress)
-                    remove_unfinished(member_folder)
+                    processes.clean_shared(member_folder)
                 rows.append(row)
         except FolderInUse as busy:
             if not skip_busy:

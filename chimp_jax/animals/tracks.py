@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count, groupby
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 WEAK = 0.25  # a box with less confidence joins a track and starts none
 LONGEST_GAP_S = 2.0  # without a box, after which an animal is a new track
@@ -128,7 +128,7 @@ class _Second:
             return []
         scores = np.stack([_scores(track, self.stamp, self.boxes[rows]) for track in tracks])
         scores = np.where(scores > least, scores * weight, 0)
-        chosen = zip(*linear_sum_assignment(-scores), strict=True)
+        chosen = zip(*scipy.optimize.linear_sum_assignment(-scores), strict=True)
         return [(tracks[i], rows[k]) for i, k in chosen if scores[i, k]]
 
     def join(self, rows: list[int], weight: np.ndarray) -> None:

@@ -19,6 +19,15 @@ def write_shared(path: epath.Path, content: str | bytes) -> None:
         files.write_whole(path, content)
 
 
+def clean_shared(folder: epath.Path, **which: Any) -> None:
+    """Removes unfinished files of killed runs from a folder that all processes share; which: see remove_unfinished.
+
+    The first process does it, because its own files are the only ones of this run, and it may be writing one now.
+    """
+    if jax.process_index() == 0:
+        files.remove_unfinished(folder, **which)
+
+
 @contextlib.contextmanager
 def hold_shared(folder: epath.Path) -> Iterator[None]:
     """Holds a folder that all processes share. The first process holds it.

@@ -6,7 +6,7 @@ Source: Ivanov 2021, section 8. All distances are in metres.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linprog
+import scipy
 
 from chimp_jax.configs.recipes import PUBLISHED, PUBLISHED_CHAIN
 from chimp_jax.ensemble.distances import mae
@@ -99,7 +99,7 @@ def simplex_weights(oof_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
     n_models, n_rows = columns.shape
     if target_m.shape != (n_rows,) or not n_rows:
         raise ValueError(f'{n_rows} rows of OOF predictions need as many targets, at least one; got {target_m.shape}')
-    solution = linprog(
+    solution = scipy.optimize.linprog(
         np.append(target_m, -1.0),
         A_ub=np.hstack([-columns, np.ones((n_models, 1))]),
         b_ub=np.zeros(n_models),

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import nnls
+import scipy
 
 NO_INTERVALS = (
     'the members have no out-of-fold predictions (oof.csv of every fold; imported weights have none), so there are no '
@@ -96,7 +96,7 @@ def fit_intervals(estimate_m, label_m, spread_m, site, coverage: float, folds: s
     residual_m = np.abs(label_m - estimate_m)
     columns = [np.ones_like(estimate_m), estimate_m] + ([] if spread_m is None else [spread_m])
     root = np.sqrt(weight)
-    coefficients = nnls(np.stack(columns, axis=1) * root[:, None], residual_m * root)[0].tolist()
+    coefficients = scipy.optimize.nnls(np.stack(columns, axis=1) * root[:, None], residual_m * root)[0].tolist()
     mean_m = float(weight @ residual_m / weight.sum())
     n_sites = len(np.unique(site))
     fit = Intervals(

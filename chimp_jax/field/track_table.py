@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+import scipy
 
 from chimp_jax.animals.motion import ANGLE_SD_DEG, Motion, estimate_motion
 from chimp_jax.ensemble.prediction_tables import SECOND
@@ -68,7 +68,7 @@ def _track(rows: pd.DataFrame, interval_s: float, coverage: float) -> dict:
     def at(place: int, name: str) -> float:
         return float(measured[name].iloc[place]) if len(measured) else np.nan
 
-    half_deg = float(norm.ppf((1 + coverage) / 2)) * ANGLE_SD_DEG
+    half_deg = float(scipy.special.ndtri((1 + coverage) / 2)) * ANGLE_SD_DEG
     return {
         'video_id': first['video_id'],
         'animal': first['animal'],

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from chimp_jax.ops.platforms import by_platform
+
 # sigmoid(x) - 1/2 = x P(x^2) / Q(x^2) within 4e-8 for |x| up to LARGEST; beyond it sigmoid is 1 within 4e-7. This is
 # the best quotient of these degrees: Lawson's method reweights a least-squares fit until all extremes are equal. The
 # lowest power comes first.
@@ -20,7 +22,7 @@ def swish(x: jax.Array) -> jax.Array:
     estimate for a TPU, rounding in between would cost 0.5 GiB in training, and tanh needs a fifth less memory than exp.
     """
     wide = x.astype(jnp.float32)
-    return lax.platform_dependent(wide, cpu=rational, default=by_tanh).astype(x.dtype)
+    return by_platform(wide, cpu=rational, default=by_tanh).astype(x.dtype)
 
 
 @swish.defjvp

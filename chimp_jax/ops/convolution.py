@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from chimp_jax.ops.platforms import by_platform
 from chimp_jax.ops.pointwise import NUMBERS, pointwise_dot_general
 
 TILE = 4  # pixels of a tile's side, of which the form needs SEEN pixels of the input
@@ -47,7 +48,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, transformed: jax.Arra
     plain = functools.partial(plain_convolution, stride=stride)
     if transformed is None:
         return plain(x, kernel)
-    return lax.platform_dependent(
+    return by_platform(
         x,
         kernel,
         transformed,

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.mapped_frames import all_pictures_at_once
+from chimp_jax.ops.platforms import by_platform
 
 # Rows of a TPU's matrix unit. With at most this many channels, a dense convolution takes one pass for each tap.
 MATRIX_UNIT = 128
@@ -26,7 +27,7 @@ GROUP = 16  # rows, see _group
 
 def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Returns the depthwise convolution with TensorFlow's SAME padding; equals `plain_depthwise`."""
-    return lax.platform_dependent(
+    return by_platform(
         x,
         kernel,
         cpu=functools.partial(_shifted, stride=stride, size=x.shape[1:3]),

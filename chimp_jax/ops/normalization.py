@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from chimp_jax.ops.platforms import by_platform
+
 BN_EPSILON = 1e-3
 
 
@@ -52,7 +54,7 @@ class BatchNorm(nn.Module):
             return lambda x: scaled(x, factor, shift)
         # On a CPU, recomputing this from x in the gradient is faster: fewer maps go through memory. On a TPU the
         # compiler chooses: with the checkpoint, its estimate exceeds the cycles that `make tpu-check-quick` allows.
-        return lambda x: lax.platform_dependent(x, factor, shift, cpu=jax.checkpoint(scaled), default=scaled)
+        return lambda x: by_platform(x, factor, shift, cpu=jax.checkpoint(scaled), default=scaled)
 
 
 def batch_statistics(x: jax.Array, axis_name: str | tuple[str, ...] | None) -> tuple[jax.Array, jax.Array, int]:

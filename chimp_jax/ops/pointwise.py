@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.mapped_frames import all_pictures_at_once
+from chimp_jax.ops.platforms import by_platform
 
 NUMBERS = (((3,), (0,)), ((), ()))
 
@@ -23,7 +24,7 @@ def pointwise_dot_general(x: jax.Array, kernel: jax.Array, dimension_numbers: An
     if x.ndim != 4 or dimension_numbers != NUMBERS:
         raise ValueError(f'expected a product over the channels of pictures, not {dimension_numbers} of {x.shape}')
 
-    return lax.platform_dependent(
+    return by_platform(
         x,
         kernel,
         cpu=functools.partial(cpu_product, precision=precision),
@@ -89,6 +90,6 @@ def gated_dot_general(gate: jax.Array) -> Callable:
         def elsewhere(x, gate, kernel):
             return pointwise_dot_general(x * gate, kernel, dimension_numbers, precision)
 
-        return lax.platform_dependent(x, gate, kernel, cpu=on_cpu, default=elsewhere)
+        return by_platform(x, gate, kernel, cpu=on_cpu, default=elsewhere)
 
     return product

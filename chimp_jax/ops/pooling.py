@@ -2,7 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+
+from chimp_jax.ops.platforms import by_platform
 
 # Pixels. For larger maps the product saves no time, and its rounding error grows because it adds pixels one by one.
 LARGEST_PRODUCT = 64 * 64
@@ -16,7 +17,7 @@ def picture_mean(x: jax.Array) -> jax.Array:
     """
     if x.shape[1] * x.shape[2] > LARGEST_PRODUCT:
         return plain_mean(x)
-    return lax.platform_dependent(x, cpu=as_product, default=plain_mean)
+    return by_platform(x, cpu=as_product, default=plain_mean)
 
 
 @picture_mean.defjvp

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from chimp_jax.ops.platforms import by_platform
+
 State = tuple[jax.Array, jax.Array]  # output and cell: [N, U] in rows, [U, N] in columns
 
 
@@ -82,7 +84,7 @@ def _either(inputs: jax.Array, recurrent: jax.Array, with_kept: bool) -> tuple[j
     def form(run: Callable) -> Callable:
         return lambda inputs, recurrent: run(inputs, recurrent, with_kept)
 
-    return jax.lax.platform_dependent(inputs, recurrent, cpu=form(_columns), default=form(_rows))
+    return by_platform(inputs, recurrent, cpu=form(_columns), default=form(_rows))
 
 
 @jax.custom_vjp
@@ -102,7 +104,7 @@ def _forward(inputs: jax.Array, recurrent: jax.Array) -> tuple[jax.Array, tuple]
 
 def _backward(kept: tuple, d_output: jax.Array) -> tuple[jax.Array, jax.Array]:
     recurrent, hiddens, cells, z = kept
-    d_z = jax.lax.platform_dependent(d_output, cells, z, recurrent, cpu=_columns_back, default=_rows_back)
+    d_z = by_platform(d_output, cells, z, recurrent, cpu=_columns_back, default=_rows_back)
     return d_z, jnp.einsum('tnu,tng->ug', hiddens, d_z)
 
 

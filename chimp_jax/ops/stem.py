@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.depthwise import pad_same
+from chimp_jax.ops.platforms import by_platform
 
 NUMBERS = ('NHWC', 'HWIO', 'NHWC')
 
@@ -24,7 +25,7 @@ def stem_convolution(x: jax.Array, kernel: jax.Array, strides: Any, padding: str
     """
     if x.ndim != 4 or kernel.shape[:3] != (3, 3, 3) or tuple(strides) != (2, 2) or padding != 'SAME':
         raise ValueError(f'expected the 3 x 3 convolution of RGB pictures at stride 2, not {kernel.shape}, {strides}')
-    return lax.platform_dependent(x, kernel, cpu=_products, default=plain_stem)
+    return by_platform(x, kernel, cpu=_products, default=plain_stem)
 
 
 def plain_stem(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.depthwise import depthwise_conv, same_padding, sum_shifted
+from chimp_jax.ops.platforms import by_platform
 
 Pixelwise = Callable[[jax.Array], jax.Array]
 
@@ -30,7 +31,7 @@ def depthwise_between(x: jax.Array, kernel: jax.Array, stride: int, before: Pixe
     n = n_strips(x.shape, kernel.shape, stride)
     if n == 1:
         return whole(x)
-    return lax.platform_dependent(x, cpu=lambda x: in_strips(x, kernel, stride, before, after, n), default=whole)
+    return by_platform(x, cpu=lambda x: in_strips(x, kernel, stride, before, after, n), default=whole)
 
 
 def n_strips(shape: tuple[int, ...], kernel_shape: tuple[int, ...], stride: int) -> int:

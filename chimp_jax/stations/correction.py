@@ -23,8 +23,7 @@ distribution is taken as normal. The part of the correction that requires no pos
 import dataclasses
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
+import scipy
 
 _SHIFT_M = 1.0  # of the logarithm
 _GRID = np.arange(0, 5.0001, 0.05)  # of g(d), 0 to 147 m; the correction is linear between these distances
@@ -121,7 +120,7 @@ def fit_correction(estimate_m, known_m, foot, model: ErrorModel = ASSUMED_ERRORS
     np.fill_diagonal(covariance, _variance(model, log_estimate))
     weight = np.zeros(0)
     if len(log_known):
-        weight = cho_solve(cho_factor(covariance, lower=True), log_known - log_estimate)
+        weight = scipy.linalg.cho_solve(scipy.linalg.cho_factor(covariance, lower=True), log_known - log_estimate)
     return Correction(model, log_estimate, foot, weight)
 
 
@@ -166,7 +165,7 @@ def fit_error_model(estimate_m, label_m, foot, site, clip, assumed: ErrorModel =
     held = () if known.any() else ('column_length', 'row_length')  # rows without a foot say nothing about them
     reach = [0 if name in held else 4 * _PRIOR_SD for name in _FITTED]
     bounds = list(zip(centre - reach, centre + reach, strict=True))
-    found = minimize(loss, centre, method='L-BFGS-B', bounds=bounds, options={'ftol': 1e-6})
+    found = scipy.optimize.minimize(loss, centre, method='L-BFGS-B', bounds=bounds, options={'ftol': 1e-6})
     return changed(found.x)
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+import scipy
 
 from chimp_jax.ensemble.prediction_tables import KEY
 from chimp_jax.field import flags
@@ -35,7 +35,7 @@ def sd_log_of(distance_m, upper_m, coverage: float) -> np.ndarray:
     Half of a normal interval that covers `coverage` is z standard deviations. NaN without an interval.
     """
     distance_m = np.maximum(np.asarray(distance_m, float), _LEAST_M)
-    return (np.asarray(upper_m, float) - distance_m) / ndtri((1 + coverage) / 2) / distance_m
+    return (np.asarray(upper_m, float) - distance_m) / scipy.special.ndtri((1 + coverage) / 2) / distance_m
 
 
 def check_fusion(one: FittedGround, known: pd.DataFrame, coverage: float) -> FusionCheck:
@@ -92,7 +92,7 @@ def fuse_with_ground(
     )
     fused_m = np.where(one_for_all, ground_m[chosen], fused_m)
     fused_sd = np.where(one_for_all, spread_log[chosen], fused_sd)
-    reach = np.exp(ndtri((1 + coverage) / 2) * fused_sd)
+    reach = np.exp(scipy.special.ndtri((1 + coverage) / 2) * fused_sd)
     arrays = [np.array(values, float) for values in members[:3]]
     for values, combined in zip(arrays, (fused_m, fused_m / reach, fused_m * reach), strict=True):
         values[chosen] = combined

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from chimp_jax.animals.tracks import iou
 from chimp_jax.ensemble.prediction_tables import BOX, SECOND
@@ -65,7 +65,7 @@ def _match_second(
     overlap = np.where(both, iou(np.nan_to_num(drawn), np.nan_to_num(boxes)), 0)
     overlap = np.where(overlap >= LEAST_IOU, overlap, 0)
     pairs, words = [-1] * len(animals), [UNCLEAR] * len(animals)
-    for i, k in zip(*linear_sum_assignment(-overlap), strict=True):
+    for i, k in zip(*scipy.optimize.linear_sum_assignment(-overlap), strict=True):
         if overlap[i, k]:
             pairs[i], words[i] = int(k), BY_BOX
     for i, animal in enumerate(animals):
