@@ -51,11 +51,12 @@ MEASURES = ('station', 'unseen')
 
 
 class Found(NamedTuple):
-    """The rows with a box. second, confidence [n]: of the rows."""
+    """The rows with a box. second, confidence, spread_m [n]: of the rows."""
 
     rows: Rows
     second: np.ndarray
     confidence: np.ndarray
+    spread_m: np.ndarray  # between the members, NaN if unknown
 
 
 def read_found(folder: Path) -> Found:
@@ -64,7 +65,8 @@ def read_found(folder: Path) -> Found:
     fold = deal_folds(rows['site_id'])
     estimate_m = boosted_estimate(box_features(rows), rows['distance'].to_numpy(float), fold)
     kept = rows[(rows['probability'] > LEAST_PROBABILITY).to_numpy()]
-    return Found(found_rows(rows, estimate_m, fold), kept['time'].to_numpy(int), kept['probability'].to_numpy(float))
+    second, confidence = kept['time'].to_numpy(int), kept['probability'].to_numpy(float)
+    return Found(found_rows(rows, estimate_m, fold), second, confidence, np.full(len(kept), np.nan))
 
 
 def chosen_rows(found: Found, pool: np.ndarray, n: int) -> np.ndarray:
@@ -76,7 +78,7 @@ def chosen_rows(found: Found, pool: np.ndarray, n: int) -> np.ndarray:
         second=found.second[pool],
         animal=empty,
         estimate_m=rows.estimate_m[pool],
-        spread_m=np.full(len(pool), np.nan),
+        spread_m=found.spread_m[pool],
         x=rows.foot[pool, 0],
         y=rows.foot[pool, 1],
         confidence=found.confidence[pool],
@@ -165,7 +167,7 @@ def summarise(errors: Mapping[str, Mapping], measure: str, way: str) -> dict:
 
 
 def print_summaries(result: Mapping[str, Mapping]) -> None:
-    for measure in MEASURES:
+    for measure in next(iter(result.values())):
         print(f'\nErrors on: {measure}. MAE in metres by the number of labels; each site weighs the same\n')
         print('| sites | labels | ' + ' | '.join(map(str, NUMBERS)) + ' |\n|---|---|' + '---|' * len(NUMBERS))
         for name, summaries in result.items():

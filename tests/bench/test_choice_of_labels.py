@@ -16,7 +16,7 @@ def made(n_clips: int = 16, per_clip: int = 4, site: str = 's') -> study.Found:
     label_m = random.uniform(2, 10, n)
     clip = np.repeat([f'{site}{i}' for i in range(n_clips)], per_clip)
     rows = Rows(1.3 * label_m, label_m, random.random((n, 2)), np.full(n, site), clip, np.zeros(n, int))
-    return study.Found(rows, np.tile(np.arange(per_clip) * 10, n_clips), np.full(n, 0.9))
+    return study.Found(rows, np.tile(np.arange(per_clip) * 10, n_clips), np.full(n, 0.9), np.full(n, np.nan))
 
 
 def test_random_rows_are_of_the_pool():

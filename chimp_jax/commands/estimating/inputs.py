@@ -107,6 +107,7 @@ def read_inputs(request: EstimateRequest) -> Inputs:
         truncation_m=request.truncation,
         package=request.camtrap_package,
         track_events=request.camtrap_tracks,
+        coverage=request.coverage,
         animals_are_known=bool(request.has_boxes or request.targets or request.every_second_has_an_animal),
         partial_effort=request.partial_effort,
         species=read_species(request.species_table) if request.species_table else {},

@@ -16,6 +16,7 @@ from chimp_jax.ensemble.results import write_table
 from chimp_jax.field import estimates, status, summary
 from chimp_jax.field.calibration import calibrate, fusion, ground_rows, grounds, station_file
 from chimp_jax.field.exports import formats
+from chimp_jax.field.exports.camtrap.observations import Followed
 from chimp_jax.field.exports.snapshots import Snapshots
 from chimp_jax.field.rows.counts import RowCounts
 from chimp_jax.field.rows.read import Pieces
@@ -124,7 +125,7 @@ def write_results(
         calibration, checks = estimating.calibration, estimating.checks
         made = summarise(inputs, plan, ground, calibration, checks, counts, clips, device, request.coverage)
         _write_inputs(request, looks, ground)
-        speeds, n_parts = _write_tracks(request, rows, counts)
+        followed_tracks, n_parts = _write_tracks(request, rows, counts)
         n_parts |= {status.DISTANCES_NAME: len(rows.parts)} if is_in_parts(out, status.DISTANCES_NAME) else {}
         boxes = followed[followed['confidence'] >= request.least_confidence] if request.has_boxes else None
         exports = {
@@ -137,7 +138,7 @@ def write_results(
                 made['date'],
                 snapshots,
                 plan.n_animals(),
-                speeds,
+                followed_tracks,
                 boxes,
                 inputs.redraws(request.redraws),
             )
@@ -165,22 +166,24 @@ def _write_inputs(request: EstimateRequest, looks: Mapping[str, ClipLook], groun
 
 def _write_tracks(
     request: EstimateRequest, rows: Iterable[pd.DataFrame], counts: RowCounts
-) -> tuple[dict[tuple[str, str], float], dict[str, int]]:
-    """Writes the table of the tracks. Returns the speeds that --format camtrap-dp needs, and the number of parts."""
-    speeds: dict[tuple[str, str], float] = {}
+) -> tuple[dict[tuple[str, str], Followed], dict[str, int]]:
+    """Writes the table of the tracks. Returns the tracks that --format camtrap-dp needs, and the number of parts."""
+    found: dict[tuple[str, str], Followed] = {}
     if not counts.n_tracks:
         remove_rows(request.out, status.TRACKS_NAME)
-        return speeds, {}
+        return found, {}
 
     def pieces() -> Iterator[pd.DataFrame]:
         for tracks in make_tracks(Pieces(lambda: map(status.animal_rows, rows)), request.coverage):
             if 'camtrap-dp' in request.format:
+                numbers = tracks[['speed', 'speed_lower', 'speed_upper']].astype(float)
+                numbers = numbers.assign(half_deg=(tracks['angle_upper'] - tracks['angle']).astype(float))
                 keys = zip(tracks['video_id'], tracks['animal'], strict=True)
-                speeds.update(zip(keys, tracks['speed'], strict=True))
+                found.update(zip(keys, map(Followed._make, numbers.to_numpy()), strict=True))
             yield tracks.round(4)
 
     with written_rows(request.out, status.TRACKS_NAME, pieces()) as tracks:
-        return speeds, {status.TRACKS_NAME: len(tracks.parts)} if is_in_parts(request.out, status.TRACKS_NAME) else {}
+        return found, {status.TRACKS_NAME: len(tracks.parts)} if is_in_parts(request.out, status.TRACKS_NAME) else {}
 
 
 def _absolute(path: str | None) -> str | None:

@@ -136,6 +136,8 @@ def run(options: argparse.Namespace) -> int:
         finally:
             frames.close()
             journal.close()
+        if session.problem:
+            session.write_tables()
     print('\n'.join(summary_lines(session.progress(), request.out)))
     return 0
 

@@ -20,6 +20,7 @@ from chimp_jax.field.exports.camtrap.observations import (
     ID_PREFIX,
     METHOD,
     Context,
+    Followed,
     count_events,
     events_of,
     moment,
@@ -56,8 +57,9 @@ def merge_camtrap_dp(
     classified_at: str | None = None,
     media_table: MediaTable | None = None,
     scientific_names: Mapping[str, str] | None = None,
-    speeds: Mapping[tuple[str, str], float] | None = None,
+    tracks: Mapping[tuple[str, str], Followed] | None = None,
     track_events: bool = False,
+    coverage: float | None = None,
 ) -> dict:
     """Writes a copy of the package into out_dir, with one more row in observations.csv for each distance.
 
@@ -66,8 +68,8 @@ def merge_camtrap_dp(
     classificationTimestamp empty. media_table: of read_media_table, None to match by names.
     scientific_names: {label in lower case: scientific name} of the user, for the column `label` of rows. The name of a
     row's label takes precedence over the owner's name. The owner's name takes precedence over the name of `animal`.
-    speeds: {(video_id, animal): metres per second, NaN if unknown}. track_events: adds an event-based observation for
-    each track.
+    tracks: {(video_id, animal): its speed}. track_events: adds an event-based observation for each track. coverage: of
+    the intervals.
     Media that the owner classified as human, vehicle or blank gain no rows.
     The same input gives the same bytes. Rows of an earlier run are replaced; all other rows are kept.
     Returns the counts of rows added, kept, replaced and left out, the rows without a name because the owner gave
@@ -76,7 +78,7 @@ def merge_camtrap_dp(
     Raises ValueError with file, row and remedy, before anything is written.
     """
     rows, names = _all_rows(pieces), scientific_names or {}
-    merged = _merge(rows, package_dir, out_dir, classified_at, media_table, names, speeds or {}, track_events)
+    merged = _merge(rows, package_dir, out_dir, classified_at, media_table, names, tracks or {}, track_events, coverage)
     return merged.counts | {'changes of datapackage.json': _copy(merged, epath.Path(out_dir))}
 
 
@@ -108,7 +110,7 @@ def check_merge(video_ids: Iterable[str], package_dir, out_dir, media_table: Med
     names = list(video_ids)
     rows = pd.DataFrame({'video_id': names, 'time': 0, 'distance': 1.0, 'flags': '', 'status': OK})
     rows[['distance_lower', 'distance_upper', *BOX]] = math.nan
-    merged = _merge(rows, package_dir, out_dir, None, media_table, {}, {}, False)
+    merged = _merge(rows, package_dir, out_dir, None, media_table, {}, {}, False, None)
     for name in merged.package.names:
         merged.package.files.read(name)  # else the copy could fail after the work
     if names and len(merged.counts['clips not in media.csv']) == len(names):
@@ -119,7 +121,9 @@ def check_merge(video_ids: Iterable[str], package_dir, out_dir, media_table: Med
         )
 
 
-def _merge(rows, package_dir, out_dir, classified_at, media_table, scientific_names, speeds, track_events) -> _Merged:
+def _merge(
+    rows, package_dir, out_dir, classified_at, media_table, scientific_names, tracks, track_events, coverage
+) -> _Merged:
     # The import of frictionless takes as long as that of pandas, and most runs write no Camtrap DP.
     from chimp_jax.field.exports.camtrap.check import check_package, descriptor_faults
 
@@ -143,7 +147,7 @@ def _merge(rows, package_dir, out_dir, classified_at, media_table, scientific_na
     barred = known['video_id'].map(lambda name: said[media[name]['mediaID']].without_animal).astype(bool)
     named = known[~barred]
     named = named.assign(scientificName=_names(named, media, said, scientific_names))
-    context = Context(media, said, package.file('media'), speeds, classified_at or '', track_events)
+    context = Context(media, said, package.file('media'), tracks, classified_at or '', track_events, coverage)
     added = observations_of(named[named['distance'].notna()], context)
     events = events_of(named, context) if track_events else []
     header, lines = _merged_lines(package, ours, added + events)

@@ -9,6 +9,7 @@ from etils import epath
 from chimp_jax.field import status
 from chimp_jax.field.exports import camtrap_dp, distance_flatfile, zamba
 from chimp_jax.field.exports.camtrap.media_match import MediaTable
+from chimp_jax.field.exports.camtrap.observations import Followed
 from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.completeness import Completeness
 from chimp_jax.field.exports.flatfile_check import checked_bins
@@ -36,6 +37,7 @@ class Survey:
     partial_effort: bool = False  # the effort counts only the moments that were looked at
     species: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of categories.read_species
     completeness: Completeness | None = None  # of the detector
+    coverage: float | None = None  # of the intervals
     track_events: bool = False  # Camtrap DP gets one more observation for each track
 
     def missing(self, format_name: str) -> list[str]:
@@ -91,7 +93,7 @@ def write(
     now: str,
     snapshots: Snapshots | None = None,
     n_animals: Mapping[tuple[str, int], int] | None = None,
-    speeds: Mapping[tuple[str, str], float] | None = None,
+    tracks: Mapping[tuple[str, str], Followed] | None = None,
     boxes: pd.DataFrame | None = None,
     redraws: Redraws | None = None,
 ) -> dict:
@@ -100,7 +102,7 @@ def write(
     pieces: the rows of distances.csv, sorted by clip, each clip in one piece; seconds of known distances are left out,
     because they are no animals. clips: clips.csv.
     now: ISO 8601. snapshots: for `distance`. n_animals: {(video_id, second): boxes of animals there}, for `zamba`.
-    speeds: {(video_id, animal): metres per second, NaN if unknown}, for `camtrap-dp`. boxes: video_id, time_s, animal
+    tracks: {(video_id, animal): its speed}, for `camtrap-dp`. boxes: video_id, time_s, animal
     of the boxes of tracks that count as animals, for `distance`; None without a detector. redraws: for `distance`.
     """
     out, animals = epath.Path(out), Pieces(lambda: map(status.animal_rows, pieces))
@@ -128,8 +130,9 @@ def write(
             classified_at=now,
             media_table=survey.media_table,
             scientific_names=survey.species,
-            speeds=speeds or {},
+            tracks=tracks or {},
             track_events=survey.track_events,
+            coverage=survey.coverage,
         ),
     }
     return writers[name]()

@@ -43,7 +43,10 @@ def act(session: LabelSession, frames: FrameStore, path: str, body: bytes) -> di
         raise ValueError('the request is not a JSON object')
     done: dict[str, Any] = {}
     if path == 'answer':
-        done['id'] = session.answer(_label_request(session, content))
+        request = _label_request(session, content)
+        before = next((one for one in session.own_answers() if one.target == request.target), None)
+        done['id'] = session.answer(request)
+        done['replaced'] = before and {'kind': before.kind, 'distance': before.distance_m}
     elif path == 'later':
         session.set_aside(_target(session, content, 'target'))
     elif path == 'undo':
@@ -80,6 +83,8 @@ def _next(session: LabelSession, frames: FrameStore) -> dict:
     frames.ahead([(session.survey.by_name[clip], second) for clip, second, _ in upcoming])
     return {
         'target': _described(session, upcoming[0]) if upcoming else None,
+        'near': bool(upcoming) and session.is_near_answer(upcoming[0]),
+        'problem': session.problem,
         'ahead': [[session.survey.by_name[clip].number, second] for clip, second, _ in upcoming[1:]],
         'progress': session.progress(),
         'who': session.who,

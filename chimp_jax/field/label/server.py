@@ -23,7 +23,7 @@ from data_prep.files import failure_line
 
 MOST_BODY_BYTES = 10_000
 TIMEOUT_S = 30  # of a client that stops in the middle of a request
-_OWN_FILES = ('page.html', 'label.css', 'label.js', 'overlay.js', 'references.js', 'server.js', 'icon.svg')
+_OWN_FILES = ('page.html', 'label.css', 'label.js', 'overlay.js', 'references.js', 'server.js', 'viewer.js', 'icon.svg')
 _SHARED_FILES = ('page.css',)  # of the report
 _TYPES = {'html': 'text/html', 'css': 'text/css', 'js': 'text/javascript', 'svg': 'image/svg+xml'}
 _VIDEO_TYPES = {'.mp4': 'video/mp4', '.m4v': 'video/mp4', '.mov': 'video/mp4', '.webm': 'video/webm'}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import logging
 import statistics
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +14,10 @@ from chimp_jax.field.label import answers, station_view, tables
 from chimp_jax.field.label.agreement import agreement, agreement_lines
 from chimp_jax.field.label.answers import ANSWER, DISTANCE, KINDS, POINT, SKIP, UNDO, Answer, Target
 from chimp_jax.field.label.candidates import as_answered
-from chimp_jax.field.label.choose import next_targets
+from chimp_jax.field.label.choose import LEAST_APART_S, next_targets
 from chimp_jax.field.label.journal import Journal
 from chimp_jax.field.label.survey import LabelClip, LabelSurvey
-from data_prep.files import write_whole
+from data_prep.files import failure_line, write_whole
 
 N_AHEAD = 3  # targets that are chosen, so that their pictures can be decoded
 SHARED_EVERY = 5  # each n-th target of a person is one that another person answered, so that they can be compared
@@ -24,6 +25,8 @@ FARTHEST_M = 100.0
 SHOWS = {'place': 'ground', 'person': 'no', 'animal': 'yes'}  # what stands at a known point -> its word in the table
 _EXPECTED_M = 1.0  # of a target that is not answered yet: the choice asks whether a distance is known, not which one
 _RECENT = 30  # answers that tell the speed
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,7 @@ class LabelSession:
         self.survey, self.who, self.hint = survey, who, hint
         self._journal, self._out, self._known, self._points, self._now = journal, epath.Path(out), known, points, now
         self._lock = threading.RLock()
+        self.problem = ''  # why the tables lack what the journal has, for the page
         self._later: list[Target] = []  # set aside until nothing else is left
         self._upcoming: list[Target] = []
         candidates = survey.candidates
@@ -91,6 +95,15 @@ class LabelSession:
 
     def own_answers(self) -> list[Answer]:
         return [answer for answer in self.answers() if answer.who == self.who]
+
+    def is_near_answer(self, target: Target) -> bool:
+        """Returns whether a target without an answer is within LEAST_APART_S of an answered second of its clip.
+
+        Such targets are asked when no others are left.
+        """
+        clip, second, _ = target
+        there = {answer.target for answer in self.answers() if answer.target[0] == clip}
+        return target not in there and any(abs(second - other) < LEAST_APART_S for _, other, _ in there)
 
     def before(self, entry_id: int | None) -> Answer | None:
         """Returns this person's answer before the entry with this number; None: the last one."""
@@ -130,7 +143,11 @@ class LabelSession:
     # What the page changes
 
     def answer(self, request: LabelRequest) -> int:
-        """Saves an answer and returns its number. Raises ValueError if its target cannot have one; OSError."""
+        """Saves an answer and returns its number.
+
+        Raises ValueError if its target cannot have one, and OSError if the journal cannot be written. `problem` tells
+        if only the tables cannot be written.
+        """
         with self._lock:
             self._check(request.target)
             entry = {'do': ANSWER, **_named(request.target), 'asked': list(request.asked), 'kind': request.kind}
@@ -138,9 +155,11 @@ class LabelSession:
                 entry['distance'] = request.distance_m
             saved = self._append(entry | {'keys': request.keys, 'took_s': round(request.took_s, 2)})
             self._later = [target for target in self._later if target not in (request.asked, request.target)]
-            self._upcoming = [target for target in self._upcoming if target not in (request.asked, request.target)]
+            # An answer for another second may lie near the chosen ones, so they are chosen anew.
+            elsewhere = request.target != request.asked
+            self._upcoming = [] if elsewhere else [other for other in self._upcoming if other != request.asked]
             self._refill()
-            self.write_tables()
+            self._try_tables()
             return saved['id']
 
     def set_aside(self, target: Target) -> None:
@@ -159,7 +178,7 @@ class LabelSession:
                 return None
             self._append({'do': UNDO, 'of': own[-1]['id']})
             self._refill()
-            self.write_tables()
+            self._try_tables()
             return own[-1]
 
     def add_point(self, clip: LabelClip, second: int, x: float, y: float, distance_m: float, what: str) -> int:
@@ -174,7 +193,7 @@ class LabelSession:
         entry = {'do': POINT, 'clip': clip.video_id, 'second': second, 'x': round(x, 5), 'y': round(y, 5)}
         with self._lock:
             saved = self._append(entry | {'distance': distance_m, 'shows': SHOWS[what]})
-            self.write_tables()
+            self._try_tables()
             return saved['id']
 
     def write_tables(self) -> None:
@@ -188,6 +207,15 @@ class LabelSession:
                 write_whole(others, tables.others_text(joint))
             if clicks or known.exists():
                 write_whole(known, tables.known_text(self._known, clicks))
+
+    def _try_tables(self) -> None:
+        """Writes the tables after an entry of the journal. A failure loses nothing: the next entry tries again."""
+        try:
+            self.write_tables()
+            self.problem = ''
+        except OSError as error:
+            self.problem = failure_line(error)
+            log.error('error: %s; the answers are saved in %s', self.problem, self._journal.path)
 
     def _append(self, entry: dict) -> dict:
         return self._journal.append({'who': self.who, 'at': self._now().isoformat(timespec='milliseconds')} | entry)

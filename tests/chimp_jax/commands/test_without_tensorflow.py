@@ -15,10 +15,12 @@ sys.modules |= dict.fromkeys(('tensorflow', 'tensorflow_datasets'))
 
 from chimp_jax import panel
 from chimp_jax.commands import entry
+from chimp_jax.field.label.server import LabelServer
 from chimp_jax.models.distance_model import DistanceModel
 from chimp_jax.models.efficientnet import Stage
 
 STAGES = (Stage(2, 3, 2, 32, 16, 1),)
+LabelServer.serve_forever = lambda _: None  # the page is closed at once
 panel.DistanceModel = lambda **_: DistanceModel(lstm_units=8, dense_units=6, stages=STAGES)
 codes = [entry.main(line.split('|')) for line in sys.argv[1:]]
 loaded = {name.split('.')[0] for name, module in sys.modules.items() if module}
@@ -26,7 +28,7 @@ print('codes', codes, 'loaded', sorted(loaded & {'tensorflow', 'tensorflow_datas
 """
 
 
-def test_estimate_clip_report_and_evaluate_run_without_tensorflow(clips, tmp_path):
+def test_commands_of_the_field_run_without_tensorflow(clips, tmp_path):
     runs = tmp_path / 'runs'
     small.write_members(runs, ['full-a1p50-f7s1'], tmp_path)
     out, members, truth = tmp_path / 'out', ['--members', runs], tmp_path / 'truth.csv'
@@ -36,6 +38,7 @@ def test_estimate_clip_report_and_evaluate_run_without_tensorflow(clips, tmp_pat
         ['clip', '--clip', clips / 'st B' / 'IMG_0001.MP4', *members, '--out', tmp_path / 'one'],
         ['report', out],
         ['evaluate', out, '--truth', truth],
+        ['label', clips, '--estimates', out, '--out', tmp_path / 'labels.csv', '--who', 'ama'],
     ]
     lines = ['|'.join(map(str, command)) for command in commands]
     environment = {name: value for name, value in os.environ.items() if name != 'EPATH_USE_TF'}
@@ -43,6 +46,7 @@ def test_estimate_clip_report_and_evaluate_run_without_tensorflow(clips, tmp_pat
         [sys.executable, '-c', PROGRAM, *lines], env=environment, capture_output=True, text=True, timeout=600
     )
     # 3: a clip is damaged.
-    assert done.stdout.splitlines()[-1] == 'codes [3, 0, 0, 0] loaded []', done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == 'codes [3, 0, 0, 0, 0] loaded []', done.stdout + done.stderr
     assert read(out)['distance'].astype(float).ge(0).sum() == 12 and (out / 'report.html').exists()
+    assert (tmp_path / 'labels.csv').exists()
     assert read(tmp_path / 'one')['distance'].astype(float).ge(0).sum() == 4 and (out / 'evaluation.json').exists()

@@ -18,20 +18,33 @@ METHOD = 'distanceMethod'  # the tag that all of them have
 _ESCAPED = {'%': '%25', '|': '%7C', ':': '%3A'}
 
 
+class Followed(NamedTuple):
+    """The speed of a track with its interval in m/s, and half of the interval of its angles in degrees. NaN: unknown."""
+
+    speed_m_s: float
+    lower_m_s: float = math.nan
+    upper_m_s: float = math.nan
+    half_angle_deg: float = math.nan
+
+
+_NOT_FOLLOWED = Followed(math.nan)
+
+
 class Context(NamedTuple):
     """What is the same for all new observations of a run.
 
     media: {video_id: medium} of media_match.media_of_clips. said: {mediaID: the owner's classes and species}. file: the
-    name of media.csv in messages. speeds: {(video_id, animal): metres per second, NaN if unknown}. classified_at: ISO
-    8601, '' if unknown. track_events: whether each track gets an observation of its own.
+    name of media.csv in messages. tracks: {(video_id, animal): its speed}. classified_at: ISO 8601, '' if unknown.
+    track_events: whether each track gets an observation of its own. coverage: of all intervals; None if unknown.
     """
 
     media: Mapping[str, Mapping]
     said: Mapping[str, Said]
     file: str
-    speeds: Mapping[tuple[str, str], float]
+    tracks: Mapping[tuple[str, str], Followed]
     classified_at: str
     track_events: bool
+    coverage: float | None = None
 
 
 def observations_of(rows: pd.DataFrame, context: Context) -> list[dict[str, str]]:
@@ -99,6 +112,7 @@ def count_events(rows: pd.DataFrame, context: Context) -> dict[str, int]:
 def _shared_cells(row: Mapping, about: Mapping, context: Context) -> dict[str, str]:
     """Returns the cells that the observations of a second and of a track have alike. about: the medium."""
     owner, animal = context.said[about['mediaID']], row['animal']
+    track = context.tracks.get((row['video_id'], animal), _NOT_FOLLOWED)
     cells = {
         'deploymentID': about['deploymentID'],
         'eventID': owner.event_id,
@@ -106,14 +120,13 @@ def _shared_cells(row: Mapping, about: Mapping, context: Context) -> dict[str, s
         'scientificName': row['scientificName'],
         'individualPositionRadius': short_number(row['distance'], 3),
         'individualPositionAngle': short_number(float(row.get('angle', math.nan)), 2),
-        **_method_cells(row),
+        **_method_cells(row, track, context.coverage),
         'classificationTimestamp': context.classified_at,
     }
     if animal:
         # An individualID links the positions of one animal (https://github.com/tdwg/camtrap-dp/issues/210).
         individual = _individual(about, animal)
-        speed = context.speeds.get((row['video_id'], animal), math.nan)
-        cells |= {'count': '1', 'individualID': individual, 'individualSpeed': short_number(float(speed), 3)}
+        cells |= {'count': '1', 'individualID': individual, 'individualSpeed': short_number(track.speed_m_s, 3)}
         if context.track_events:
             cells['eventID'] = owner.event_id or individual
     return cells
@@ -164,11 +177,18 @@ def _box_cells(row: Mapping) -> dict[str, str]:
     return dict(zip(('bboxX', 'bboxY', 'bboxWidth', 'bboxHeight'), box, strict=True))
 
 
-def _method_cells(row: Mapping) -> dict[str, str]:
-    corrected = row['status'] == CORRECTED
-    tags = {
+def _method_cells(row: Mapping, track: Followed, coverage: float | None) -> dict[str, str]:
+    corrected, angle_deg = row['status'] == CORRECTED, float(row.get('angle', math.nan))
+    intervals = {
         'distanceLower': short_number(float(row['distance_lower']), 3),
         'distanceUpper': short_number(float(row['distance_upper']), 3),
+        'speedLower': short_number(track.lower_m_s, 3),
+        'speedUpper': short_number(track.upper_m_s, 3),
+        'angleLower': short_number(angle_deg - track.half_angle_deg, 2),
+        'angleUpper': short_number(angle_deg + track.half_angle_deg, 2),
+    }
+    tags = intervals | {
+        'intervalCoverage': short_number(coverage, 4) if coverage and any(intervals.values()) else '',
         METHOD: 'person' if corrected else 'chimp_jax',
         'distanceFlags': '' if pd.isna(row['flags']) else str(row['flags']),
     }

@@ -1,84 +1,19 @@
 // The page to measure distances: shows a target, takes keys and clicks, and sends each answer at once.
 
-import {draw, place} from './overlay.js';
-import {References} from './references.js';
+import {place} from './overlay.js';
 import {get, post} from './server.js';
+import {$, animalHere, boxesHere, metres, ownAnswer, paint, play, references, say, showSecond, state, step, stop, video} from './viewer.js';
 
-const $ = id => document.getElementById(id);
 const typesByHand = matchMedia('(pointer: coarse)').matches; // a focused field would open the keyboard of the phone
-const state = {target: null, second: 0, chosen: 0, upcoming: null, entry: null, cross: null, lines: true,
-  help: {lines: [], references: []}, keys: 0, since: 0, timer: 0, busy: false, early: ''};
-const references = new References($);
-
-function say(text, bad = false) {
-  $('status').textContent = text;
-  $('status').classList.toggle('bad', bad);
-}
-
-const metres = value => `${Number(value.toFixed(2))} m`;
 const parsed = text => /^\d*[.,]?\d*$/.test(text.trim()) && /\d/.test(text) ? Number(text.trim().replace(',', '.')) : NaN;
-const boxesHere = () => state.target?.boxes[state.second] ?? [];
-const animalHere = () => boxesHere()[state.chosen]?.[0] ?? (state.second === state.target.second ? state.target.animal : '');
-const ownAnswer = animal => state.target.own.find(([second, name]) => second === state.second && name === animal);
+const words = (kind, distance) => kind === 'distance' ? metres(distance) : kind;
 const answerable = () => !state.target.seconds || state.target.seconds.includes(state.second);
-
-function paint() {
-  const boxes = boxesHere().map(box => {
-    const own = ownAnswer(box[0]);
-    return [...box, own ? own[2] === 'distance' ? metres(own[3]) : own[2] : ''];
-  });
-  draw($('over'), $('frame'), {lines: state.lines ? state.help.lines : [], boxes, chosen: state.chosen, cross: state.cross});
-  references.paint();
-}
-
-function showSecond(second) {
-  const {clip, last_s: last} = state.target;
-  state.second = Math.max(0, Math.min(last, second));
-  const asked = state.target.second === state.second;
-  const named = boxesHere().findIndex(box => box[0] === state.target.animal);
-  state.chosen = asked && named >= 0 ? named : 0;
-  $('time').value = state.second;
-  $('second').textContent = `second ${state.second} of ${last}`;
-  $('second').classList.toggle('elsewhere', !asked);
-  $('home').hidden = asked;
-  $('animal').disabled = boxesHere().length < 2;
-  const address = `frame/${clip}/${state.second}`, picture = $('frame');
-  picture.alt = `Second ${state.second} of the clip`;
-  $('nothing').hidden = true;
-  $('shown').classList.add('loading');
-  const ready = () => {
-    state.since ||= performance.now();
-    $('shown').classList.remove('loading');
-    paint();
-  };
-  picture.onload = ready;
-  picture.onerror = async () => {
-    $('nothing').textContent = `No picture: ${await get(address).then(() => 'it cannot be read', error => error.message)}`;
-    $('nothing').hidden = false;
-    ready();
-  };
-  picture.src = address;
-}
-
-function stop() {
-  clearInterval(state.timer);
-  state.timer = 0;
-  $('play').textContent = 'Play';
-  $('play').setAttribute('aria-pressed', 'false');
-  if (!$('video').hidden) {
-    $('video').hidden = true;
-    $('frame').hidden = $('over').toggleAttribute('hidden', false);
-    $('video').pause();
-    return Math.floor($('video').currentTime);
-  }
-  return null;
-}
 
 function show(target, entry = null) {
   stop();
   const other = state.target?.clip !== target.clip;
   Object.assign(state, {target, entry, cross: null, keys: 0, since: 0});
-  $('point').hidden = true;
+  $('point').hidden = $('near').hidden = true;
   $('station').textContent = target.station || 'Measure distances';
   $('clip').textContent = target.name;
   document.title = `${target.name}: measure distances`;
@@ -109,12 +44,15 @@ function count({progress, who}) {
 function take(reply) {
   state.upcoming = reply;
   count(reply);
+  $('problem').hidden = !reply.problem;
+  $('problem').textContent = `Your answers are saved in the journal, but a table cannot be written: ${reply.problem}. Each answer tries again.`;
   for (const [clip, second] of reply.ahead) new Image().src = `frame/${clip}/${second}`;
 }
 
 function showNext() {
   if (!state.upcoming.target) return end('Everything is answered', state.upcoming.progress);
   show(state.upcoming.target);
+  $('near').hidden = !state.upcoming.near;
 }
 
 function end(title, progress) {
@@ -150,8 +88,9 @@ async function answer(kind) {
     took_s: (performance.now() - state.since) / 1000};
   if (kind === 'distance') content.distance = typed;
   const where = `second ${state.second} of ${state.target.name}`;
-  take(await post('answer', content));
-  say(`Saved: ${kind === 'distance' ? metres(typed) : kind}, ${where}.`);
+  const reply = await post('answer', content), before = reply.replaced;
+  take(reply);
+  say(`Saved: ${words(kind, typed)}, ${where}${before ? `, in place of ${words(before.kind, before.distance)}` : ''}.`);
   state.target.own = [...state.target.own.filter(own => own[0] !== state.second || own[1] !== name),
     [state.second, name, kind, typed]];
   const left = boxesHere().findIndex(box => box[0] && !ownAnswer(box[0]));
@@ -174,7 +113,7 @@ async function before() {
   const reply = await get(state.entry?.id ? `before?id=${state.entry.id}` : 'before');
   if (!reply.answer) return say('There is no answer before this one.');
   show(reply.answer.target, reply.answer);
-  say(`Your answer was: ${reply.answer.kind === 'distance' ? metres(reply.answer.distance) : reply.answer.kind}. Type a new one, or press N to go on.`);
+  say(`Your answer was: ${words(reply.answer.kind, reply.answer.distance)}. Type a new one, or press N to go on.`);
 }
 
 async function undo() {
@@ -184,31 +123,7 @@ async function undo() {
   const {what, kind, distance, target} = reply.undone;
   if (target) show(target);
   else if (what === 'point') show(state.target);
-  say(`Undone: ${what === 'point' ? `the known point at ${metres(distance)}` : kind === 'distance' ? metres(distance) : kind}.`);
-}
-
-function play() {
-  if (state.timer) return void stop();
-  if (state.second >= state.target.last_s) showSecond(0);
-  $('play').textContent = 'Pause';
-  $('play').setAttribute('aria-pressed', 'true');
-  state.timer = setInterval(() => {
-    if (state.second >= state.target.last_s) return void stop();
-    if (!$('shown').classList.contains('loading')) showSecond(state.second + 1);
-  }, 500);
-}
-
-async function video() {
-  const stopped = stop();
-  if (stopped !== null) return showSecond(stopped);
-  if (!state.target.video) return say('A browser cannot play this clip. Step by second, or press Space.');
-  $('frame').hidden = true;
-  $('over').toggleAttribute('hidden', true);
-  $('video').hidden = false;
-  $('video').onerror = () => { stop(); say('The browser cannot play this clip. Step by second, or press Space.', true); };
-  $('video').src = `video/${state.target.clip}`;
-  $('video').currentTime = state.second;
-  $('video').play().catch(() => {});
+  say(`Undone: ${what === 'point' ? `the known point at ${metres(distance)}` : words(kind, distance)}.`);
 }
 
 function openPoint(x, y) {
@@ -244,7 +159,6 @@ async function addPoint() {
   say(`Saved: a known point at ${metres(distance)}.`);
 }
 
-const step = seconds => { stop(); return showSecond(state.second + seconds); };
 const DO = {
   none: () => answer('no animal'), unsure: () => answer('cannot tell'), skip: () => answer('skip'), next: later, before, undo,
   'back-s': () => step(-1), 'on-s': () => step(1), home: () => { stop(); return showSecond(state.target.second); }, play, video,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from chimp_jax.field.exports.camtrap.observations import Followed
 from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp
 from chimp_jax.field.exports.distance_flatfile import write_distance
 from chimp_jax.field.exports.snapshots import find_snapshots
@@ -62,8 +63,8 @@ def test_camtrap_dp(tmp_path, rows):
     resources = [{'name': name, 'path': f'{name}.csv'} for name in ('deployments', 'media', 'observations')]
     profile = 'https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.2/camtrap-dp-profile.json'
     (mine / 'datapackage.json').write_text(json.dumps({'profile': profile, 'resources': resources}))
-    speeds = {('north_1/IMG_0001.MP4', '1'): 0.62}
-    counts = merge_camtrap_dp([rows], mine, tmp_path / 'out', speeds=speeds, track_events=True)
+    tracks = {('north_1/IMG_0001.MP4', '1'): Followed(0.62, 0.41, 0.93, 1.64)}
+    counts = merge_camtrap_dp([rows], mine, tmp_path / 'out', tracks=tracks, track_events=True, coverage=0.9)
     assert counts['clips not in media.csv'] == ['south_1/IMG_0001.MP4']
     expected = pd.read_csv(io.StringIO(block('observations.csv')), dtype=str, keep_default_na=False)
     written = pd.read_csv(tmp_path / 'out' / 'observations.csv', dtype=str, keep_default_na=False)

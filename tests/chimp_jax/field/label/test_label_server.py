@@ -74,6 +74,7 @@ def test_the_page_loads_nothing_from_elsewhere(page):
         'overlay.js',
         'references.js',
         'server.js',
+        'viewer.js',
         'icon.svg',
     ):
         reply, content = page.ask('GET', name)
@@ -153,6 +154,10 @@ def test_answers_travel_to_the_table_and_back(page):
     status, reply = page.json('POST', 'answer', answer(1, 4.5))
     assert status == 200 and reply['progress']['distances'] == 1 and reply['progress']['keys'] == 3
     assert reply['progress']['per_hour'] == 720  # an answer in 5 s
+    assert reply['replaced'] is None and reply['problem'] == ''
+    status, reply = page.json('POST', 'answer', answer(1, 4.25))  # from another window
+    assert reply['replaced'] == {'kind': 'distance', 'distance': 4.5}
+    assert not page.json('POST', 'undo', {})[1]['near']  # the next second is one of the other clip
     table = (page.server.session._out).read_text()
     assert table.splitlines()[1].startswith('A/a.mp4,1,4.5,A,')
     _, before = page.json('GET', 'before')

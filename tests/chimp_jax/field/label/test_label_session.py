@@ -9,6 +9,7 @@ from make_labels import give, make_session, make_survey
 from chimp_jax.field.calibration.known_points import read_known_points
 from chimp_jax.field.label.agreement import agreement, agreement_lines
 from chimp_jax.field.label.journal import Journal
+from chimp_jax.field.label.session import LabelRequest
 from chimp_jax.field.label.tables import KnownTable
 
 TWO_CLIPS = {'A/a.mp4': 30, 'B/b.mp4': 30}
@@ -136,6 +137,23 @@ def test_a_full_disk_leaves_the_journal_readable(tmp_path, monkeypatch):
     assert [row['distance'] for row in rows(tmp_path / 'labels.csv')] == ['4.5', '6.5']
 
 
+def test_a_table_that_cannot_be_written_loses_no_answer(tmp_path, monkeypatch):
+    session = make_session(tmp_path, make_survey(TWO_CLIPS))
+
+    def full(*_):
+        raise OSError(28, 'No space left on device', 'labels.csv')
+
+    with monkeypatch.context() as patch:
+        patch.setattr('chimp_jax.field.label.session.write_whole', full)
+        give(session, 'A/a.mp4', 12, 5.5)
+        assert 'No space left' in session.problem
+        with pytest.raises(OSError, match='No space left'):
+            session.write_tables()  # as the command does at its end
+    assert [answer.distance_m for answer in session.answers()] == [5.5]
+    give(session, 'B/b.mp4', 3, 4.5)
+    assert session.problem == '' and [row['distance'] for row in rows(tmp_path / 'labels.csv')] == ['5.5', '4.5']
+
+
 def test_persons_agree_by_hand(tmp_path):
     survey = make_survey(TWO_CLIPS)
     ama = make_session(tmp_path, survey)
@@ -188,6 +206,21 @@ def test_the_order_spreads_over_stations_and_leaves_near_seconds_for_the_end(tmp
     assert {clip for clip, _, _ in asked[:3]} == {'A/a.mp4', 'A/c.mp4', 'B/b.mp4'}
     for number, (clip, second, _) in enumerate(asked[:5]):
         assert all(abs(second - other) >= 5 for name, other, _ in asked[:number] if name == clip)
+
+
+def test_the_page_learns_that_a_second_is_near_an_answer(tmp_path):
+    session = make_session(tmp_path, make_survey({'A/a.mp4': 9}))
+    give(session, 'A/a.mp4', 2, 5.0)
+    near = {second: session.is_near_answer(('A/a.mp4', second, '')) for second in (0, 2, 6, 7)}
+    assert near == {0: True, 2: False, 6: True, 7: False}  # 2 is answered itself
+
+
+def test_an_answer_for_another_second_moves_the_next_ones_away_from_it(tmp_path):
+    session = make_session(tmp_path, make_survey({'A/a.mp4': 40}))
+    asked, following = session.upcoming()[:2]
+    target = (following[0], following[1] + 1, '')
+    session.answer(LabelRequest(target, asked, 'distance', 4.0))
+    assert all(abs(second - target[1]) >= 5 for _, second, _ in session.upcoming())
 
 
 def test_what_is_decoded_ahead_is_chosen_as_if_the_pending_answers_were_there(tmp_path):

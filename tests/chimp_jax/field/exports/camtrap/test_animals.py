@@ -10,6 +10,7 @@ from make_packages import MEDIA, OBSERVATIONS, package, read, row, rows
 
 from chimp_jax.field.exports.camtrap.check import check_package, descriptor_faults
 from chimp_jax.field.exports.camtrap.media_match import media_of_clips
+from chimp_jax.field.exports.camtrap.observations import Followed, tags_of
 from chimp_jax.field.exports.camtrap.package import read_package
 from chimp_jax.field.exports.camtrap_dp import merge_camtrap_dp
 from chimp_jax.field.exports.export_lines import describe_export, is_doubtful
@@ -26,12 +27,16 @@ GIVEN = [
     row(B, 0, None, animal='1', angle=5.0),
     row(B, 1, 6.5, animal='1', angle=7.0),
 ]
-SPEEDS = {(A, '1'): 0.51249, (A, '2'): float('nan'), (B, '1'): 0.0}
+TRACKS = {
+    (A, '1'): Followed(0.51249, 0.4, 0.66, 1.5),
+    (A, '2'): Followed(float('nan'), half_angle_deg=1.5),
+    (B, '1'): Followed(0.0, 0.0, 0.1),
+}
 
 
 def merged(tmp_path, given=GIVEN, observations=HEADER, media=MEDIA, **options):
     mine = package(tmp_path / 'mine', observations=observations, media=media)
-    counts = merge_camtrap_dp([rows(*given)], mine, tmp_path / 'out', speeds=SPEEDS, **options)
+    counts = merge_camtrap_dp([rows(*given)], mine, tmp_path / 'out', tracks=TRACKS, **options)
     made = read_package(tmp_path / 'out')
     check_package(made)
     assert descriptor_faults(made) == []
@@ -50,6 +55,19 @@ def test_an_observation_for_each_animal_and_second(tmp_path):
     assert set(table['observationLevel']) == {'media'} and table['bboxX'].tolist() == ['', '0.1', '', '']
     assert counts['observations added'] == 4 and counts['left out'] == {'no distance': 2}
     assert 'events added' not in counts
+
+
+def test_intervals_are_tags_that_name_their_coverage(tmp_path):
+    _, table = merged(tmp_path, track_events=True, coverage=0.95)
+    tags = {key: tags_of(text) for key, text in zip(table['observationID'], table['observationTags'], strict=True)}
+    # The angle of animal 1 is -8.256 degrees in its first second, and -4 in the next one.
+    speed = {'speedLower': '0.4', 'speedUpper': '0.66'}
+    rest = {'intervalCoverage': '0.95', 'distanceMethod': 'chimp_jax'}
+    first = speed | {'angleLower': '-9.76', 'angleUpper': '-6.76'} | rest
+    assert tags['chimp_jax-m1-4/1'] == tags['chimp_jax-m1/1/event'] == first
+    assert tags['chimp_jax-m1-5/1'] == speed | {'angleLower': '-5.5', 'angleUpper': '-2.5'} | rest
+    assert tags['chimp_jax-m1-4/2'] == {'angleLower': '10.5', 'angleUpper': '13.5'} | rest  # no speed
+    assert tags['chimp_jax-m2-1/1'] == {'speedLower': '0', 'speedUpper': '0.1'} | rest  # no interval of the angle
 
 
 def test_an_observation_for_each_track_on_request(tmp_path):
@@ -138,14 +156,17 @@ def test_the_official_example_with_tracks_fits_the_official_schemas(tmp_path):
     media = read(OFFICIAL / 'example' / 'media.csv')
     names = [f'{d}/{name}' for d, name in zip(media['deploymentID'], media['fileName'], strict=True)]
     given = [row(name, 0, 3.5, animal=animal, angle=-90.0) for name in names for animal in ('1', '2')]
-    speeds = {(name, '1'): 0.75 for name in names}
+    tracks = {(name, '1'): Followed(0.75, 0.5, 1.125, 1.64) for name in names}
     out = tmp_path / 'out'
-    counts = merge_camtrap_dp([rows(*given)], OFFICIAL / 'example', out, speeds=speeds, track_events=True)
+    counts = merge_camtrap_dp(
+        [rows(*given)], OFFICIAL / 'example', out, tracks=tracks, track_events=True, coverage=0.9
+    )
     # 258 of the 423 media, which are photos, may have an animal; two animals each.
     assert (counts['observations added'], counts['events added'], counts['kept']) == (516, 516, 549)
     table = read(out / 'observations.csv')
     pd.testing.assert_frame_equal(table[:549], read(OFFICIAL / 'example' / 'observations.csv'))
     assert table['individualSpeed'][549:].value_counts().to_dict() == {'0.75': 516, '': 516}
+    assert table['observationTags'][549:].str.contains('speedLower:0.5 | speedUpper:1.125', regex=False).sum() == 516
     resources = [
         frictionless.Resource.from_descriptor(
             {'name': t, 'path': f'{t}.csv', 'schema': json.loads((OFFICIAL / f'{t}-table-schema.json').read_text())},

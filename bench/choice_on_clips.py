@@ -1,0 +1,225 @@
+"""Compares chosen labels with random labels on simulated clips with members: python -m bench.choice_on_clips
+
+Renders 80 clips of 16 sites to train on, and 300 clips of 20 other stations. Trains two folds of configs/demo.py, which
+encode each frame once, and predicts the 20 stations. The labels of a station are chosen as in bench/choice_of_labels.py,
+here with the members' estimates and the spread between them. Two errors are measured, on the rows of the station that
+are 5 s or more away from all labels of both ways:
+
+    correction   after the correction of the station (chimp_jax.stations.correction), its ErrorModel from the members'
+                 out-of-fold rows
+    estimate     after everything that `estimate --members --detections --calibrate labels.csv` does with the labels:
+                 the correction if it helps, and the ground of the station, combined with the members if that helps
+
+Nothing of the method was chosen on these clips. Run the same command again to resume. Takes about MINUTES minutes of
+processor time.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bench.box_corrections import Rows
+from bench.choice_of_labels import (
+    NUMBERS,
+    WAYS,
+    Found,
+    chosen_rows,
+    error_with,
+    far_from,
+    print_summaries,
+    random_rows,
+    summarise,
+)
+from bench.real_boxes import LEAST_PROBABILITY
+from chimp_jax import runtime
+from chimp_jax.commands.combining import choose_combination
+from chimp_jax.ensemble.prediction_tables import KEY, SECOND
+from chimp_jax.field.calibration.calibrate import fit_calibration
+from chimp_jax.field.calibration.fusion import check_fusion, fuse_with_ground
+from chimp_jax.field.calibration.grounds import CameraClips, contradictions, fit_grounds, without_problems
+from chimp_jax.field.estimates import from_members
+from chimp_jax.field.intervals import Intervals
+from chimp_jax.field.out_of_fold import OutOfFold, make_out_of_fold
+from chimp_jax.members import find_members
+from chimp_jax.stations.correction import ErrorModel
+from chimp_jax.stations.ground_plane import foot_points, locate
+from data_prep.files import write_json
+from data_prep.inputs.tables import numbers_of, read_table, seconds_of
+from data_prep.progress import Progress
+from data_prep.simulate import simulate
+from data_prep.simulator.plan import Size
+
+RECIPE = 'full-a2p50-f7s1'
+SIZE = Size((16, 20), (80, 300), (0, 0), (14, 16), (14, 16), (2, 2, 3, 3))
+DRAWS = 6
+COVERAGE = 0.9
+MEASURES = ('correction', 'estimate')
+_BOX = ['x1', 'y1', 'x2', 'y2']
+
+
+class Survey(NamedTuple):
+    """The rows of the stations with a box, and what the members know about their own errors."""
+
+    found: Found
+    model: ErrorModel
+    intervals: Intervals
+
+
+def make_members(folder: Path, seed: int, workers: int) -> None:
+    """Renders the clips, trains the members, and writes their predictions of the stations."""
+    clips, data, runs = (folder / name for name in ('clips', 'data', 'runs'))
+    simulate(clips, 'easy', seed, SIZE, workers)
+    shared = [f'--tables={clips}', f'--clips_full={clips}/full', f'--out={data}', '--n_folds=2', f'--workers={workers}']
+    _run('-m', 'data_prep.build', *shared)
+    _run('train.py', f'--config=configs/demo.py:{RECIPE}', f'--workdir={runs}', f'--config.data.records={data}')
+    _run('predict.py', f'--members={runs}', f'--records={data}', f'--out={folder}/predictions.csv', '--details')
+
+
+def _run(*arguments: str) -> None:
+    print('$ python', *arguments, flush=True)
+    code = subprocess.run([sys.executable, *arguments], check=False).returncode
+    if code:
+        raise SystemExit(f'choice_on_clips: the command above ended with exit code {code}; its message is above')
+
+
+def read_survey(folder: Path) -> Survey:
+    """Returns the rows whose box has a probability above LEAST_PROBABILITY."""
+    tables = {
+        'predictions.csv': ['distance', 'spread'],
+        'clips/test_metadata.csv': [*_BOX, 'probability'],
+        'clips/test_distances.csv': ['distance'],
+    }
+    predicted, boxes, truth = (_read(folder / name, columns) for name, columns in tables.items())
+    rows = predicted.merge(boxes, on=SECOND).merge(truth.rename(columns={'distance': 'label'}), on=SECOND)
+    rows = rows[(rows['probability'] > LEAST_PROBABILITY) & rows['distance'].notna()].reset_index(drop=True)
+    x, y, cut = foot_points(rows[_BOX])
+    oof = _out_of_fold(folder / 'runs')
+    estimate_m, label_m, spread_m, confidence = (
+        rows[name].to_numpy(float) for name in ('distance', 'label', 'spread', 'probability')
+    )
+    foot = np.where(cut[:, None], np.nan, np.stack([x, y], 1))
+    names = (rows['site_id'].to_numpy(str), rows['video_id'].to_numpy(str))
+    found = Found(
+        Rows(estimate_m, label_m, foot, *names, np.zeros(len(rows), int)),
+        rows['time'].to_numpy(int),
+        confidence,
+        spread_m,
+    )
+    return Survey(found, oof.fit_error_model(), oof.fit_intervals(COVERAGE))
+
+
+def _read(path: Path, numbers: Sequence[str]) -> pd.DataFrame:
+    table = read_table(path, [*SECOND, *numbers])
+    return table.assign(time=seconds_of(table, path), **{name: numbers_of(table, name, path) for name in numbers})
+
+
+def _out_of_fold(runs: Path) -> OutOfFold:
+    members = find_members(str(runs))
+    combined = choose_combination(members, None, None)
+    estimate_m = combined.combination.apply(combined.oof)
+    return make_out_of_fold(members, combined.oof, estimate_m, combined.labels.to_numpy(float))
+
+
+def estimates_with(survey: Survey, labelled: np.ndarray) -> np.ndarray:
+    """Returns the distances [n] in metres that `estimate` gives all rows, with the labels of some rows (indices)."""
+    rows, second = survey.found.rows, survey.found.second
+    targets = pd.DataFrame({'video_id': rows.clip, 'time': second, 'animal': ''})
+    points = targets.iloc[labelled][SECOND].assign(distance=rows.label_m[labelled], row=labelled.astype(str))
+    points = points.assign(x=rows.foot[labelled, 0], y=rows.foot[labelled, 1])
+    cameras = [CameraClips(str(site), 0, tuple(np.unique(rows.clip[rows.site == site]))) for site in np.unique(rows.site)]
+    with_feet = points.dropna(subset=['x', 'y'])
+    grounds = fit_grounds(cameras, without_problems(with_feet, contradictions(cameras, with_feet)))
+    calibration = fit_calibration(
+        rows.estimate_m[labelled], rows.label_m[labelled], rows.foot[labelled], rows.site[labelled], survey.model
+    )
+    members = from_members(
+        pd.Series(rows.estimate_m),
+        pd.DataFrame(index=targets.index),
+        survey.intervals,
+        np.zeros(len(targets), bool),
+        lambda distance_m: calibration.apply(distance_m, rows.site, rows.foot),
+    )
+    known = points.assign(left_out=calibration.left_out_m, upper=members.upper_m[labelled])
+    checks = {
+        (one.camera.station, 0): check_fusion(one, known[known['video_id'].isin(one.camera.clips)], COVERAGE)
+        for one in grounds.fitted
+    }
+    best = targets.assign(distance=np.nan, spread_log=np.nan, flags='')
+    for one in grounds.fitted:
+        here = np.isin(rows.clip, one.camera.clips) & np.isfinite(rows.foot).all(axis=1)
+        located = locate(one.ground, *rows.foot[here].T, COVERAGE)
+        best.loc[here, ['distance', 'spread_log']] = np.stack([located.distance_m, located.spread_log], axis=1)
+    return fuse_with_ground(members, targets, best.set_index(KEY), grounds, checks, COVERAGE).distance_m
+
+
+def compare(survey: Survey) -> dict[str, dict]:
+    """Returns {measure: {random way: summary of choice_of_labels.summarise}}."""
+    rows, most = survey.found.rows, max(NUMBERS)
+    here = {str(site): np.flatnonzero(rows.site == site) for site in np.unique(rows.site)}
+    chosen = {site: chosen_rows(survey.found, pool, most) for site, pool in here.items()}
+    errors = {site: {} for site in here}
+    with_chosen = _estimates_by_number(survey, chosen)
+    with Progress('draws', len(WAYS) * DRAWS, 'draws') as progress:
+        for way in WAYS:
+            for draw in range(DRAWS):
+                drawn = {
+                    site: random_rows(rows, pool, way, most, np.random.default_rng([draw, zlib.crc32(site.encode())]))
+                    for site, pool in here.items()
+                }
+                with_drawn = _estimates_by_number(survey, drawn)
+                for site, pool in here.items():
+                    tested = far_from(survey.found, pool, np.concatenate([chosen[site], drawn[site]]))
+                    if not len(tested):
+                        continue
+                    for kind, order, estimates in (
+                        ('random', drawn[site], with_drawn),
+                        ('chosen', chosen[site], with_chosen),
+                    ):
+                        corrected = [error_with(rows, order[:k], tested, survey.model) for k in NUMBERS]
+                        whole = [float(np.abs(all_m[tested] - rows.label_m[tested]).mean()) for all_m in estimates]
+                        for measure, found in zip(MEASURES, (corrected, whole), strict=True):
+                            errors[site].setdefault((measure, way, kind), []).append(found)
+                progress.advance(1)
+    means = {site: {key: np.mean(found, axis=0) for key, found in of_site.items()} for site, of_site in errors.items()}
+    means = {site: of_site for site, of_site in means.items() if of_site}
+    return {measure: {way: summarise(means, measure, way) for way in WAYS} for measure in MEASURES}
+
+
+def _estimates_by_number(survey: Survey, orders: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Returns the estimates of all rows for each of NUMBERS of labels of each station."""
+    return [
+        estimates_with(survey, np.concatenate([order[:k] for order in orders.values()]))
+        if k
+        else survey.found.rows.estimate_m
+        for k in NUMBERS
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--folder', type=Path, default=Path('demo/choice'), help='folder of clips, records and members')
+    parser.add_argument('--seed', type=int, default=11, help='seed of the simulated sites and clips')
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that render and decode')
+    parser.add_argument('--json', type=Path, help='file for the figures')
+    flags = parser.parse_args(argv)
+    runtime.quiet_tensorflow()
+    make_members(flags.folder, flags.seed, flags.workers)
+    survey = read_survey(flags.folder)
+    rows = survey.found.rows
+    print(f'{len(rows.site)} rows of {len(np.unique(rows.clip))} clips and {len(np.unique(rows.site))} stations')
+    result = {f'seed {flags.seed}': compare(survey)}
+    print_summaries(result)
+    if flags.json:
+        write_json(flags.json, result)
+
+
+if __name__ == '__main__':
+    main()
