@@ -1,20 +1,21 @@
 """Compares chosen labels with random labels on simulated clips with members: python -m bench.choice_on_clips
 
 Renders 80 clips of 16 sites to train on, and 300 clips of 20 other stations. Trains two folds of configs/demo.py, which
-encode each frame once, and predicts the 20 stations. The labels of a station are chosen as in bench/choice_of_labels.py,
-here with the members' estimates and the spread between them. Two errors are measured, on the rows of the station that
-are 5 s or more away from all labels of both ways:
+encode each frame once, and predicts the 20 stations. The labels of a station are chosen as bench/choice_of_labels.py
+does, here with the members' estimates and the spread between them. Two errors are measured, on the rows of the station
+that are 5 s or more away from all labels of both ways:
 
     correction   after the correction of the station (chimp_jax.stations.correction), its ErrorModel from the members'
                  out-of-fold rows
     estimate     after everything that `estimate --members --detections --calibrate labels.csv` does with the labels:
                  the correction if it helps, and the ground of the station, combined with the members if that helps
 
-Nothing of the method was chosen on these clips. Run the same command again to resume. Takes about MINUTES minutes of
-processor time.
+Nothing of the method was chosen on these clips. Run the same command again to resume. Takes about ten minutes on two
+cores.
 """
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -134,7 +135,9 @@ def estimates_with(survey: Survey, labelled: np.ndarray) -> np.ndarray:
     targets = pd.DataFrame({'video_id': rows.clip, 'time': second, 'animal': ''})
     points = targets.iloc[labelled][SECOND].assign(distance=rows.label_m[labelled], row=labelled.astype(str))
     points = points.assign(x=rows.foot[labelled, 0], y=rows.foot[labelled, 1])
-    cameras = [CameraClips(str(site), 0, tuple(np.unique(rows.clip[rows.site == site]))) for site in np.unique(rows.site)]
+    cameras = [
+        CameraClips(str(site), 0, tuple(np.unique(rows.clip[rows.site == site]))) for site in np.unique(rows.site)
+    ]
     with_feet = points.dropna(subset=['x', 'y'])
     grounds = fit_grounds(cameras, without_problems(with_feet, contradictions(cameras, with_feet)))
     calibration = fit_calibration(
@@ -164,43 +167,45 @@ def compare(survey: Survey) -> dict[str, dict]:
     """Returns {measure: {random way: summary of choice_of_labels.summarise}}."""
     rows, most = survey.found.rows, max(NUMBERS)
     here = {str(site): np.flatnonzero(rows.site == site) for site in np.unique(rows.site)}
-    chosen = {site: chosen_rows(survey.found, pool, most) for site, pool in here.items()}
-    errors = {site: {} for site in here}
-    with_chosen = _estimates_by_number(survey, chosen)
+    chosen = Orders.of(survey, {site: chosen_rows(survey.found, pool, most) for site, pool in here.items()})
+    errors: dict[str, dict] = {site: {} for site in here}
     with Progress('draws', len(WAYS) * DRAWS, 'draws') as progress:
-        for way in WAYS:
-            for draw in range(DRAWS):
-                drawn = {
-                    site: random_rows(rows, pool, way, most, np.random.default_rng([draw, zlib.crc32(site.encode())]))
-                    for site, pool in here.items()
-                }
-                with_drawn = _estimates_by_number(survey, drawn)
-                for site, pool in here.items():
-                    tested = far_from(survey.found, pool, np.concatenate([chosen[site], drawn[site]]))
-                    if not len(tested):
-                        continue
-                    for kind, order, estimates in (
-                        ('random', drawn[site], with_drawn),
-                        ('chosen', chosen[site], with_chosen),
-                    ):
-                        corrected = [error_with(rows, order[:k], tested, survey.model) for k in NUMBERS]
-                        whole = [float(np.abs(all_m[tested] - rows.label_m[tested]).mean()) for all_m in estimates]
-                        for measure, found in zip(MEASURES, (corrected, whole), strict=True):
+        for way, draw in itertools.product(WAYS, range(DRAWS)):
+            drawn = {}
+            for site, pool in here.items():
+                random = np.random.default_rng([draw, zlib.crc32(site.encode())])
+                drawn[site] = random_rows(rows, pool, way, most, random)
+            orders = {'random': Orders.of(survey, drawn), 'chosen': chosen}
+            for site, pool in here.items():
+                tested = far_from(survey.found, pool, np.concatenate([one.labels[site] for one in orders.values()]))
+                if len(tested):
+                    for kind, one in orders.items():
+                        for measure, found in zip(MEASURES, _errors_m(survey, one, site, tested), strict=True):
                             errors[site].setdefault((measure, way, kind), []).append(found)
-                progress.advance(1)
+            progress.advance(1)
     means = {site: {key: np.mean(found, axis=0) for key, found in of_site.items()} for site, of_site in errors.items()}
-    means = {site: of_site for site, of_site in means.items() if of_site}
     return {measure: {way: summarise(means, measure, way) for way in WAYS} for measure in MEASURES}
 
 
-def _estimates_by_number(survey: Survey, orders: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Returns the estimates of all rows for each of NUMBERS of labels of each station."""
-    return [
-        estimates_with(survey, np.concatenate([order[:k] for order in orders.values()]))
-        if k
-        else survey.found.rows.estimate_m
-        for k in NUMBERS
-    ]
+class Orders(NamedTuple):
+    """The labels of each station in their order, and what `estimate` gives with the first ones of all stations."""
+
+    labels: Mapping[str, np.ndarray]  # rows of each station
+    estimates: list[np.ndarray]  # [n] metres for each of NUMBERS
+
+    @classmethod
+    def of(cls, survey: Survey, labels: Mapping[str, np.ndarray]) -> 'Orders':
+        def estimate(k: int) -> np.ndarray:
+            return estimates_with(survey, np.concatenate([rows[:k] for rows in labels.values()]))
+
+        return cls(labels, [estimate(k) if k else survey.found.rows.estimate_m for k in NUMBERS])
+
+
+def _errors_m(survey: Survey, orders: Orders, site: str, tested: np.ndarray) -> tuple[list[float], list[float]]:
+    """Returns the mean absolute errors of the tested rows by number of labels, for each of MEASURES."""
+    rows, labels = survey.found.rows, orders.labels[site]
+    whole = [float(np.abs(all_m[tested] - rows.label_m[tested]).mean()) for all_m in orders.estimates]
+    return [error_with(rows, labels[:k], tested, survey.model) for k in NUMBERS], whole
 
 
 def main(argv: Sequence[str] | None = None) -> None:

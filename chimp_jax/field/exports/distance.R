@@ -57,7 +57,6 @@ within_truncation <- function(table) {
   if (!is.null(cutpoints)) stations$distance <- (table$distbegin + table$distend) / 2
   outside <- !is.na(stations$distance) &
     (stations$distance < truncation$left | stations$distance > truncation$right)
-  if (any(outside)) cat(sum(outside), "distances outside the truncation are left out\n")
   stations$distance[outside] <- NA
   stations$object[outside] <- NA
   with_distance <- unique(stations$Sample.Label[!is.na(stations$distance)])
@@ -69,6 +68,8 @@ fit_function <- function(detections, key) {
      cutpoints = cutpoints, convert_units = conversion)
 }
 stations <- within_truncation(flatfile)
+n_outside <- sum(!is.na(flatfile$distance)) - sum(!is.na(stations$distance))
+if (n_outside > 0) cat(n_outside, "distances outside the truncation are left out\n")
 detections <- stations[!is.na(stations$distance), c("object", "distance")]
 if (nrow(detections) == 0) stop("@@flatfile@@ has no distance to fit")
 

@@ -17,7 +17,8 @@ from chimp_jax.field.label.candidates import as_answered
 from chimp_jax.field.label.choose import LEAST_APART_S, next_targets
 from chimp_jax.field.label.journal import Journal
 from chimp_jax.field.label.survey import LabelClip, LabelSurvey
-from data_prep.files import failure_line, write_whole
+from chimp_jax.field.label.written import WrittenFiles
+from data_prep.files import failure_line
 
 N_AHEAD = 3  # targets that are chosen, so that their pictures can be decoded
 SHARED_EVERY = 5  # each n-th target of a person is one that another person answered, so that they can be compared
@@ -69,6 +70,7 @@ class LabelSession:
         """
         self.survey, self.who, self.hint = survey, who, hint
         self._journal, self._out, self._known, self._points, self._now = journal, epath.Path(out), known, points, now
+        self._files = WrittenFiles(journal.path.with_name('tables.json'))
         self._lock = threading.RLock()
         self.problem = ''  # why the tables lack what the journal has, for the page
         self._later: list[Target] = []  # set aside until nothing else is left
@@ -201,12 +203,12 @@ class LabelSession:
         with self._lock:
             joint = answers.joint_answers(self.answers())
             clicks = answers.clicks_of(self._journal.entries)
-            write_whole(self._out, tables.labels_text(joint, self.survey.sites, self.survey.boxes))
+            self._files.write(self._out, tables.labels_text(joint, self.survey.sites, self.survey.boxes))
             others, known = (beside(self._out, suffix) for suffix in (tables.OTHERS_SUFFIX, tables.KNOWN_SUFFIX))
             if others.exists() or any(one.kind not in (DISTANCE, SKIP) for one in joint):
-                write_whole(others, tables.others_text(joint))
+                self._files.write(others, tables.others_text(joint))
             if clicks or known.exists():
-                write_whole(known, tables.known_text(self._known, clicks))
+                self._files.write(known, tables.known_text(self._known, clicks))
 
     def _try_tables(self) -> None:
         """Writes the tables after an entry of the journal. A failure loses nothing: the next entry tries again."""

@@ -19,7 +19,7 @@ _ESCAPED = {'%': '%25', '|': '%7C', ':': '%3A'}
 
 
 class Followed(NamedTuple):
-    """The speed of a track with its interval in m/s, and half of the interval of its angles in degrees. NaN: unknown."""
+    """The speed of a track and its interval in m/s, half of the interval of its angles in degrees; NaN if unknown."""
 
     speed_m_s: float
     lower_m_s: float = math.nan

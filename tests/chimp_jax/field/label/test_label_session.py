@@ -144,7 +144,7 @@ def test_a_table_that_cannot_be_written_loses_no_answer(tmp_path, monkeypatch):
         raise OSError(28, 'No space left on device', 'labels.csv')
 
     with monkeypatch.context() as patch:
-        patch.setattr('chimp_jax.field.label.session.write_whole', full)
+        patch.setattr('chimp_jax.field.label.written.write_whole', full)
         give(session, 'A/a.mp4', 12, 5.5)
         assert 'No space left' in session.problem
         with pytest.raises(OSError, match='No space left'):
@@ -152,6 +152,22 @@ def test_a_table_that_cannot_be_written_loses_no_answer(tmp_path, monkeypatch):
     assert [answer.distance_m for answer in session.answers()] == [5.5]
     give(session, 'B/b.mp4', 3, 4.5)
     assert session.problem == '' and [row['distance'] for row in rows(tmp_path / 'labels.csv')] == ['5.5', '4.5']
+
+
+def test_what_another_program_wrote_is_kept_beside_the_table(tmp_path, caplog):
+    survey, labels = make_survey(TWO_CLIPS), tmp_path / 'labels.csv'
+    give(make_session(tmp_path, survey), 'A/a.mp4', 3, 4.5)
+    own = labels.read_text()
+    labels.write_text(own.replace('4.5', '6'))  # in a spreadsheet, after the first start ended
+    session = make_session(tmp_path, survey)
+    session.write_tables()
+    assert (tmp_path / 'labels.changed-1.csv').read_text() == own.replace('4.5', '6') and labels.read_text() == own
+    assert 'labels.csv was changed by another program' in caplog.text
+    labels.write_text('')
+    give(session, 'B/b.mp4', 3, 7.0)
+    assert (tmp_path / 'labels.changed-2.csv').read_text() == '' and len(rows(labels)) == 2
+    give(make_session(tmp_path, survey), 'B/b.mp4', 12, 7.0)  # its own content is no change
+    assert len(list(tmp_path.glob('labels.changed*'))) == 2
 
 
 def test_persons_agree_by_hand(tmp_path):

@@ -158,9 +158,7 @@ def test_the_official_example_with_tracks_fits_the_official_schemas(tmp_path):
     given = [row(name, 0, 3.5, animal=animal, angle=-90.0) for name in names for animal in ('1', '2')]
     tracks = {(name, '1'): Followed(0.75, 0.5, 1.125, 1.64) for name in names}
     out = tmp_path / 'out'
-    counts = merge_camtrap_dp(
-        [rows(*given)], OFFICIAL / 'example', out, tracks=tracks, track_events=True, coverage=0.9
-    )
+    counts = merge_camtrap_dp([rows(*given)], OFFICIAL / 'example', out, tracks=tracks, track_events=True, coverage=0.9)
     # 258 of the 423 media, which are photos, may have an animal; two animals each.
     assert (counts['observations added'], counts['events added'], counts['kept']) == (516, 516, 549)
     table = read(out / 'observations.csv')
