@@ -43,6 +43,11 @@ def merged(tmp_path, given=GIVEN, observations=HEADER, media=MEDIA, **options):
     return counts, read(tmp_path / 'out' / 'observations.csv')
 
 
+@pytest.fixture(scope='module')
+def with_tracks(tmp_path_factory):
+    return merged(tmp_path_factory.mktemp('tracks'), track_events=True, coverage=0.95)
+
+
 def test_an_observation_for_each_animal_and_second(tmp_path):
     counts, table = merged(tmp_path)
     names = ['observationID', 'eventStart', 'individualID', 'individualPositionRadius', 'individualPositionAngle']
@@ -57,8 +62,8 @@ def test_an_observation_for_each_animal_and_second(tmp_path):
     assert 'events added' not in counts
 
 
-def test_intervals_are_tags_that_name_their_coverage(tmp_path):
-    _, table = merged(tmp_path, track_events=True, coverage=0.95)
+def test_intervals_are_tags_that_name_their_coverage(with_tracks):
+    _, table = with_tracks
     tags = {key: tags_of(text) for key, text in zip(table['observationID'], table['observationTags'], strict=True)}
     # The angle of animal 1 is -8.256 degrees in its first second, and -4 in the next one.
     speed = {'speedLower': '0.4', 'speedUpper': '0.66'}
@@ -70,8 +75,8 @@ def test_intervals_are_tags_that_name_their_coverage(tmp_path):
     assert tags['chimp_jax-m2-1/1'] == {'speedLower': '0', 'speedUpper': '0.1'} | rest  # no interval of the angle
 
 
-def test_an_observation_for_each_track_on_request(tmp_path):
-    counts, table = merged(tmp_path, track_events=True)
+def test_an_observation_for_each_track_on_request(with_tracks):
+    counts, table = with_tracks
     events = table[table['observationLevel'] == 'event'].set_index('observationID')
     # Animal 1 of a.mp4 is seen from 4 to 6 s, with a distance at 4 and 5 s; that of b.mp4 from 0 s, with one at 1 s.
     names = ['deploymentID', 'mediaID', 'eventStart', 'eventEnd', 'individualID', 'individualPositionRadius']
