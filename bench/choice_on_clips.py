@@ -60,6 +60,7 @@ from data_prep.simulator.plan import Size
 
 RECIPE = 'full-a2p50-f7s1'
 SIZE = Size((16, 20), (80, 300), (0, 0), (14, 16), (14, 16), (2, 2, 3, 3))
+TRAINING = ('epochs=8', 'warmup_steps=10')  # a fold has few labels
 DRAWS = 6
 COVERAGE = 0.9
 MEASURES = ('correction', 'estimate')
@@ -80,7 +81,14 @@ def make_members(folder: Path, seed: int, workers: int) -> None:
     simulate(clips, 'easy', seed, SIZE, workers)
     shared = [f'--tables={clips}', f'--clips_full={clips}/full', f'--out={data}', '--n_folds=2', f'--workers={workers}']
     _run('-m', 'data_prep.build', *shared)
-    _run('train.py', f'--config=configs/demo.py:{RECIPE}', f'--workdir={runs}', f'--config.data.records={data}')
+    training = [f'--config.train.{setting}' for setting in TRAINING]
+    _run(
+        'train.py',
+        f'--config=configs/demo.py:{RECIPE}',
+        f'--workdir={runs}',
+        f'--config.data.records={data}',
+        *training,
+    )
     _run('predict.py', f'--members={runs}', f'--records={data}', f'--out={folder}/predictions.csv', '--details')
 
 

@@ -77,7 +77,10 @@ def test_the_table_is_stated(tmp_path):
     table = Completeness(np.array([1.0, 8.0]), np.array([0.9, 0.425]), np.array([20.0, 40.0]))
     counts = write(tmp_path, [1, 3, 9], table)
     assert counts['completeness'] == {'distance': [1, 8], 'completeness': [0.9, 0.425], 'animals': [20, 40]}
-    assert 'completeness of the detector: 0.9 at 1 m, 0.425 at 8 m' in describe_export('distance', counts, tmp_path)
+    told = describe_export('distance', counts, tmp_path)
+    assert 'completeness of the detector: 0.9 at 1 m, 0.425 at 8 m' in told and 'rises' not in told
+    counts['completeness'] |= {'completeness': [0.3, 0.425]}
+    assert 'it rises up to 8 m' in describe_export('distance', counts, tmp_path)
     script = (tmp_path / 'distance.R').read_text()
     block = script[script.index('completeness <- data.frame(') :].split('\n\n')[0].split('# Bootstrap')[0]
     assert ''.join(block.split()) == (
