@@ -143,6 +143,7 @@ def test_distances_by_keyboard_alone(served, browser, tmp_path):
     assert [answer.keys for answer in served.session.answers()] == [2, 4, 3, 4, 2, 4, 3, 2, 4, 2]
     assert served.session.progress()['keys'] == 3.0
     assert '10 distances by ama' in page.text('count')
+    assert 'No others are left' in page.text('near')  # 20 s have room for four seconds that are 5 s apart
     before = served.session.upcoming()[0]
     page.press('x')
     page.says('Saved: no animal')
@@ -161,6 +162,7 @@ def test_distances_by_keyboard_alone(served, browser, tmp_path):
     page.ready()
     page.press('2.5', Keys.ENTER)
     page.says('Saved: 2.5 m')
+    assert 'in place of no animal' in page.text('status')
     kinds = {answer.target: answer.kind for answer in served.session.answers()}
     assert kinds[before] == 'distance' and sorted(kinds.values()).count('cannot tell') == 1
     page.until(lambda: page.run("document.getElementById('distance').value") == '', 'no next second')
@@ -284,6 +286,21 @@ def test_it_fits_a_phone(served, browser, dark):
     bottom = page.run("document.getElementById('distance').getBoundingClientRect().bottom")
     assert bottom < 844  # picture and field are on the screen together
     page.save(f'phone-{"dark" if dark else "light"}')
+
+
+def test_a_table_that_cannot_be_written_is_told(served, browser, tmp_path):
+    served = served({'A/a.mp4': 19})
+    (tmp_path / 'labels.csv').mkdir()  # nothing can be written there
+    page = browser(1280, 800)
+    page.open(served.server.address)
+    page.press('4', Keys.ENTER)
+    page.says('Saved: 4 m')
+    assert 'saved in the journal, but a table cannot be written' in page.text('problem')
+    (tmp_path / 'labels.csv').rmdir()
+    page.ready()
+    page.press('5', Keys.ENTER)
+    page.says('Saved: 5 m')
+    assert page.text('problem') == '' and len(pd.read_csv(tmp_path / 'labels.csv')) == 2
 
 
 def test_the_end_shows_the_agreement(served, browser, tmp_path):
