@@ -75,7 +75,7 @@ def _completeness_lines(table: Mapping[str, list[float]] | None) -> list[str]:
     shares, metres = table['completeness'], table['distance']
     told = ', '.join(f'{share:.3g} at {at_m:g} m' for share, at_m in zip(shares, metres, strict=True))
     rises = [at_m for at_m, share, before in zip(metres[1:], shares[1:], shares, strict=False) if share > before]
-    check = f'; it rises up to {rises[-1]:g} m, though detectors miss far animals more: check the table' if rises else ''
+    check = f'; it rises up to {rises[-1]:g} m, though detectors miss more far animals: check it' if rises else ''
     return [f'completeness of the detector: {told}{check}']
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import NamedTuple
 
+import make_packages
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from chimp_jax.commands import entry
 from chimp_jax.commands.estimating import distances
 from chimp_jax.ensemble.prediction_tables import SECOND
 from chimp_jax.field import estimates
+from chimp_jax.field.exports.camtrap.observations import tags_of
 from chimp_jax.field.rows import write
 from chimp_jax.field.rows.read import open_rows
 from chimp_jax.models import detector
@@ -145,11 +147,13 @@ def test_no_usable_known_point_is_refused(station):
     assert estimate(station, '--detections', station / 'md.json', '--calibrate', station / 'known.csv') == 1
 
 
-def test_each_animal_of_a_frame_has_its_distance_in_zambas_table(station):
+def test_each_animal_of_a_frame_has_its_distance_in_the_exports(station):
     boxes = [box_at(4, x=0.3, frame_number=0), box_at(8, x=0.7, frame_number=0, conf=0.5), box_at(6, frame_number=8)]
     write_detections(station / 'md.json', {'A/a.mp4': boxes, 'A/reference.mp4': []})
-    flags = ['--detections', station / 'md.json', '--format', 'zamba']
-    assert estimate(station, *flags) == 3  # no known point
+    media = make_packages.MEDIA.replace('media/site_1/a.mp4', 'A/a.mp4')
+    package = make_packages.package(station / 'mine', media=media)
+    flags = ['--detections', station / 'md.json', '--format', 'zamba', 'camtrap-dp', '--camtrap_package', package]
+    assert estimate(station, *flags, '--theta', '42') == 3  # no known point
     table = pd.read_csv(station / 'out' / 'zamba.csv').dropna()
     assert table['time'].tolist() == [0, 0, 1]
     rows = read(station / 'out')
@@ -157,6 +161,12 @@ def test_each_animal_of_a_frame_has_its_distance_in_zambas_table(station):
     boxes = pd.read_csv(station / 'out' / 'boxes.csv').sort_values(['time_s', 'distance'])
     assert table.sort_values(['time', 'distance'])['distance'].tolist() == boxes['distance'].round(1).tolist()
     assert boxes['distance'].tolist()[0] < 6 < boxes['distance'].tolist()[1]
+    made = make_packages.read(station / 'out' / 'camtrap-dp' / 'observations.csv').set_index('observationID')
+    told = tags_of(made.loc['chimp_jax-m1-0/2', 'observationTags'])
+    track = pd.read_csv(station / 'out' / 'tracks.csv').set_index('animal').loc[2]
+    assert float(told['angleLower']) == pytest.approx(track['angle_lower'], abs=0.005)
+    assert float(told['angleUpper']) == pytest.approx(track['angle_upper'], abs=0.005)
+    assert told['intervalCoverage'] == '0.9' and 'speedLower' not in told  # a track of one second
 
 
 def test_a_row_that_cannot_be_used_still_tells_that_its_clip_shows_a_person(station):
