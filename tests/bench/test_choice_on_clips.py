@@ -44,7 +44,7 @@ def test_chosen_and_random_labels_are_compared_on_both_measures(monkeypatch):
     monkeypatch.setattr(choice_on_clips, 'DRAWS', 1)
     monkeypatch.setattr(choice_on_clips, 'NUMBERS', (0, 6, 10))
     monkeypatch.setattr(choice_of_labels, 'NUMBERS', (0, 6, 10))
-    result = choice_on_clips.compare(made())
+    result = choice_on_clips.summaries(choice_on_clips.station_errors(made()))
     assert set(result) == {'correction', 'estimate'}
     for of_way in result.values():
         for one in of_way.values():
