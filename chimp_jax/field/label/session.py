@@ -216,8 +216,9 @@ class LabelSession:
             self.write_tables()
             self.problem = ''
         except OSError as error:
-            self.problem = failure_line(error)
-            log.error('error: %s; the answers are saved in %s', self.problem, self._journal.path)
+            before, self.problem = self.problem, failure_line(error)
+            if self.problem != before:
+                log.error('error: %s; the answers are saved in %s', self.problem, self._journal.path)
 
     def _append(self, entry: dict) -> dict:
         return self._journal.append({'who': self.who, 'at': self._now().isoformat(timespec='milliseconds')} | entry)

@@ -29,7 +29,8 @@ class WrittenFiles:
             kept = _free_name(path)
             write_whole(kept, before)
             log.warning('%s was changed by another program; its content is kept in %s', path, kept)
-        write_whole(path, content)
+        if before != content:
+            write_whole(path, content)
         if self._sums.get(path.name) != _checksum(content):
             self._sums[path.name] = _checksum(content)
             write_json(self._record, self._sums)
