@@ -27,6 +27,7 @@ DETECTOR_EVERY = 'seconds between the frames of the detector, if its file does n
 ENHANCE = "of clips of low resolution, as data_prep.build; by default that of the members' records"
 EVERY_SECOND = 'states that an animal is in view in every second of every clip; for formats without --detections'
 OTHERS_EMPTY = 'states that a person watched all clips: a second that --targets does not list has no animal'
+MOST_REDRAWS = 1000  # distance.R fits each table; more make its result no better
 REDRAWS = 'M flat files with redraws of the true distances: distance.R then knows the error of the distances'
 COMPLETENESS = (
     'columns distance,completeness: the share of the animals in view that the detector finds; or detection.csv of '
@@ -191,8 +192,8 @@ def _faults(given: EstimateRequest) -> Iterator[tuple[object, str]]:
         '--completeness is for --format distance; add this format or leave the table out',
     )
     yield (
-        given.redraws == 1 or given.redraws < 0,
-        f'--redraws={given.redraws}: give the number of tables, 2 or more, such as 20',
+        given.redraws and not 2 <= given.redraws <= MOST_REDRAWS,
+        f'--redraws={given.redraws}: give the number of tables, 2 to {MOST_REDRAWS}, such as 20',
     )
     yield (
         given.redraws and given.calibrate is not None,

@@ -144,6 +144,7 @@ def test_the_bias_of_a_bin_is_told_in_all_places(runs, clips, tmp_path, capsys, 
         (['--completeness', 'x.csv'], '--completeness is for --format distance'),
         (['--redraws', '20'], '--redraws is for --format distance'),
         ([*SURVEY, '--snapshot', '2', '--theta', '42', '--redraws', '1'], '--redraws=1: give the number of tables'),
+        ([*SURVEY, '--snapshot', '2', '--theta', '42', '--redraws', '1001'], 'give the number of tables, 2 to 1000'),
         (
             [*SURVEY, '--snapshot', '2', '--theta', '42', '--redraws', '20', '--calibrate', 'few.csv'],
             '--redraws knows the error of the members alone, and --calibrate changes their distances',
