@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from chimp_jax.models.distance_model import REPLICA_AXIS
-from chimp_jax.ops.platforms import traced_for
+from chimp_jax.programs.platforms import traced_for
 
 
 def map_train_step(step: Callable, devices: Sequence[jax.Device] | None = None) -> Callable:

@@ -19,6 +19,7 @@ from chimp_jax.ensemble.prediction_tables import BOX
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
 from chimp_jax.models.efficientnet import FEATURES
 from chimp_jax.models.regions import Pooled
+from chimp_jax.programs.traces import kept_trace
 from chimp_jax.steps import Mean
 from data_prep.records import Record
 
@@ -43,13 +44,14 @@ class Scorer:
         self.frames_per_device = frames_per_device(size_px)
         on_cpu = self.devices[0].platform == 'cpu'
         encode = functools.partial(steps.encode_step, model=model, one_by_one=on_cpu)
-        self._encode = parallel.map_encode_step(encode, self.devices)
+        self._encode = kept_trace(parallel.map_encode_step(encode, self.devices), f'encode {model}', self.devices)
         # A token is in up to T windows. On a CPU, one product for each token halves the work of a window. An
         # accelerator would instead wait for the products, which are three times as large as the tokens.
         product = functools.partial(steps.product_step, model=model)
         self._product = parallel.map_product_step(product, self.devices) if on_cpu and model.sees_frames else None
         self._tokens = parallel.map_tokens_step(functools.partial(steps.tokens_step, model=model), self.devices)
-        self._hear = parallel.map_hear_step(functools.partial(steps.hear_step, model=model), self.devices)
+        hear = parallel.map_hear_step(functools.partial(steps.hear_step, model=model), self.devices)
+        self._hear = kept_trace(hear, f'hear {model}', self.devices)
         self._eval = parallel.map_eval_step(
             functools.partial(
                 steps.eval_step, model=model, axis_name=REPLICA_AXIS, multiplied=self._product is not None

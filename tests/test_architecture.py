@@ -17,6 +17,7 @@ ROOMS = (
     ('chimp_jax.ensemble', 'chimp_jax.stations'),
     ('chimp_jax.models', 'chimp_jax.data'),
     ('chimp_jax.ops', 'chimp_jax.animals'),
+    ('chimp_jax.programs',),
     ('data_prep',),
     ('configs', 'chimp_jax.configs'),
 )

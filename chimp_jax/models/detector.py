@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 from chimp_jax.models.detector_weights import load_parameters, read_weights
 from chimp_jax.models.weight_files import PretrainedError
 from chimp_jax.models.yolox import TRANSFORMED, YoloX, transformed_kernels
+from chimp_jax.programs.traces import kept_trace
 
 SIZE_PX = 640
 LEAST_SCORE = 0.25  # zamba: objectness times class probability
@@ -53,7 +54,7 @@ class Detector:
         self._variables = jax.device_put(variables, NamedSharding(mesh, P()))
         # Each device computes its own pictures, so no device waits for another.
         apply = jax.shard_map(YoloX().apply, mesh=mesh, in_specs=(P(), P('pictures')), out_specs=P('pictures'))
-        self._apply = jax.jit(apply)
+        self._apply = kept_trace(jax.jit(apply), 'detector', devices)
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[AnimalBoxes]:
         """Returns the animals in each picture.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import export
 
 BINS = 7  # of the pooled region, per axis, as in Mask R-CNN (He et al. 2017, arXiv:1703.06870)
 # Samples per bin and axis. In a box as wide as the picture, a bin of the map at stride 16 has 32 / 7 = 4.6 cells, and
@@ -55,6 +56,9 @@ class Pooled(NamedTuple):
 
     bins: jax.Array  # [..., A, 7, 7, C] of the middle map
     mean: jax.Array  # [..., A, 1280] of the top map
+
+
+export.register_namedtuple_serialization(Pooled, serialized_name='chimp_jax.Pooled')  # for kept traces
 
 
 def pool_boxes(middle: jax.Array, top: jax.Array, boxes: jax.Array) -> Pooled:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from chimp_jax.ops.platforms import by_platform
+from chimp_jax.programs.platforms import by_platform
 
 # sigmoid(x) - 1/2 = x P(x^2) / Q(x^2) within 4e-8 for |x| up to LARGEST; beyond it sigmoid is 1 within 4e-7. This is
 # the best quotient of these degrees: Lawson's method reweights a least-squares fit until all extremes are equal. The

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from chimp_jax.ops.platforms import by_platform
 from chimp_jax.ops.pointwise import NUMBERS, pointwise_dot_general
+from chimp_jax.programs.platforms import by_platform
 
 TILE = 4  # pixels of a tile's side, of which the form needs SEEN pixels of the input
 SEEN = TILE + 2

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.mapped_frames import all_pictures_at_once
-from chimp_jax.ops.platforms import by_platform
+from chimp_jax.programs.platforms import by_platform
 
 # Rows of a TPU's matrix unit. With at most this many channels, a dense convolution takes one pass for each tap.
 MATRIX_UNIT = 128

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.mapped_frames import all_pictures_at_once
-from chimp_jax.ops.platforms import by_platform
+from chimp_jax.programs.platforms import by_platform
 
 NUMBERS = (((3,), (0,)), ((), ()))
 

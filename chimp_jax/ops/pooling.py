@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from chimp_jax.ops.platforms import by_platform
+from chimp_jax.programs.platforms import by_platform
 
 # Pixels. For larger maps the product saves no time, and its rounding error grows because it adds pixels one by one.
 LARGEST_PRODUCT = 64 * 64

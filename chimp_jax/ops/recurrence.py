@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from chimp_jax.ops.platforms import by_platform
+from chimp_jax.programs.platforms import by_platform
 
 State = tuple[jax.Array, jax.Array]  # output and cell: [N, U] in rows, [U, N] in columns
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.depthwise import pad_same
-from chimp_jax.ops.platforms import by_platform
+from chimp_jax.programs.platforms import by_platform
 
 NUMBERS = ('NHWC', 'HWIO', 'NHWC')
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from chimp_jax.ops.depthwise import depthwise_conv, same_padding, sum_shifted
-from chimp_jax.ops.platforms import by_platform
+from chimp_jax.programs.platforms import by_platform
 
 Pixelwise = Callable[[jax.Array], jax.Array]
 

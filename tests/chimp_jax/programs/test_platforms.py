@@ -12,7 +12,7 @@ from jax import lax
 
 from chimp_jax import optim, parallel, steps
 from chimp_jax.models.distance_model import REPLICA_AXIS
-from chimp_jax.ops.platforms import by_platform, traced_for
+from chimp_jax.programs.platforms import by_platform, traced_for
 
 
 def name(x):

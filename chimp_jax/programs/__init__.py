@@ -1,0 +1,1 @@
+"""How programs are traced, and how their traces are kept for later starts."""
