@@ -46,10 +46,10 @@ def run(command: list, most_s: float = 900) -> float:
     return time.perf_counter() - began
 
 
-def make_members(folder: Path, recipes: list[str], size_px: int, folds: int = 1) -> Path:
-    """Writes members with random weights and returns their folder."""
+def make_members(folder: Path, recipes: list[str], size_px: int, folds: int = 1, animals: int = 0) -> Path:
+    """Writes members with random weights and returns their folder. animals: slots of the region branch, 0: without."""
     command = [sys.executable, '-m', 'bench.random_members', '--runs', folder, '--size_px', size_px]
-    run([*command, '--folds', folds, '--recipes', *recipes])
+    run([*command, '--folds', folds, '--animals', animals, '--recipes', *recipes])
     return folder
 
 
@@ -198,26 +198,33 @@ def start_up(scratch: Path, quick: bool) -> dict[str, Any]:
 # ---------------------------------------------------------------- memory
 
 
-def tiny_records(folder: Path, n_clips: int, n_frames: int = 4, targets: int = 2) -> Path:
-    """Writes records of the test split with clips of noise, 64 x 36 pixels, and returns the folder."""
+def tiny_records(folder: Path, n_clips: int, n_frames: int = 4, targets: int = 2, animals: int = 0) -> Path:
+    """Writes records of the test split with clips of noise, 64 x 36 pixels, and returns the folder.
+
+    targets: seconds. animals: boxes in each frame, each of which is a target in each second.
+    """
     if folder.exists():
         return folder
     jpeg = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (36, 64, 3), dtype=np.uint8)).save(jpeg, 'JPEG')
+
+    names = [f'animal {k}' for k in range(animals)]
+    n_rows, n_boxes = targets * max(animals, 1), n_frames * animals
+    box = np.linspace([0.1, 0.2, 0.3, 0.6], [0.6, 0.2, 0.8, 0.6], animals, dtype=np.float32)
 
     def record(video_id: str) -> Record:
         return Record(
             video_id=video_id,
             frame_jpeg=[jpeg.getvalue()] * n_frames,
             frame_time_s=np.arange(n_frames, dtype=np.int32),
-            target_time_s=np.arange(targets, dtype=np.int32),
-            target_distance_m=np.full(targets, np.nan, np.float32),
-            target_box=np.full((targets, 4), np.nan, np.float32),
-            target_animal=[''] * targets,
-            box_time_s=np.zeros(0, np.float32),
-            box=np.zeros((0, 4), np.float32),
-            box_confidence=np.zeros(0, np.float32),
-            box_animal=[],
+            target_time_s=np.repeat(np.arange(targets, dtype=np.int32), max(animals, 1)),
+            target_distance_m=np.full(n_rows, np.nan, np.float32),
+            target_box=np.tile(box, (targets, 1)) if animals else np.full((n_rows, 4), np.nan, np.float32),
+            target_animal=(names or ['']) * targets,
+            box_time_s=np.repeat(np.arange(n_frames, dtype=np.float32), animals),
+            box=np.tile(box, (n_frames, 1)),
+            box_confidence=np.ones(n_boxes, np.float32),
+            box_animal=names * n_frames,
             site='',
             park='',
             duration_s=float(n_frames),
@@ -234,7 +241,8 @@ def tiny_records(folder: Path, n_clips: int, n_frames: int = 4, targets: int = 2
 
 def peak_mb(command: list, every_s: float = 0.05) -> tuple[float, float]:
     """Runs a command and returns its seconds and the peak resident memory of all its processes in MB."""
-    process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+    process = subprocess.Popen([*map(str, command)], cwd=ROOT, stdin=nothing, stdout=nothing, stderr=pipe)
     began, peak, ended = time.perf_counter(), 0, threading.Event()
 
     def watch() -> None:

@@ -17,9 +17,13 @@ from chimp_jax.models.distance_model import DistanceModel  # noqa: E402
 from configs import base  # noqa: E402
 
 
-def write_members(runs: Path, recipes: list[str], size_px: int, folds: int = 1) -> None:
-    """Writes RUNS/RECIPE/fold_K for all recipes, as train.py does. Members that exist are not changed."""
+def write_members(runs: Path, recipes: list[str], size_px: int, folds: int = 1, animals: int = 0) -> None:
+    """Writes RUNS/RECIPE/fold_K for all recipes, as train.py does. Members that exist are not changed.
+
+    animals: slots of boxes in a frame, for members with the region branch.
+    """
     config = base.get_config()
+    config.model.regions = animals > 0
     settings = config.train
     optimizer = optim.make_optimizer(settings.adam_b1, settings.adam_b2, settings.adam_eps)
     plateau = optim.make_plateau(settings.learning_rate, **settings.plateau)
@@ -33,6 +37,8 @@ def write_members(runs: Path, recipes: list[str], size_px: int, folds: int = 1) 
         folder.mkdir(parents=True, exist_ok=True)
         config = base.get_config(recipe)
         config.data.size_px = size_px
+        config.model.regions = animals > 0
+        config.data.most_animals = animals or config.data.most_animals
         (folder.parent / 'config.json').write_text(config.to_json_best_effort())
         with checkpoint.open_manager(folder / 'checkpoints') as manager:
             checkpoint.save(manager, state, [{'epoch': 1, 'val_mae': 2.0}])
@@ -49,9 +55,10 @@ def main() -> None:
     parser.add_argument('--recipes', nargs='+', required=True)
     parser.add_argument('--size_px', type=int, default=512)
     parser.add_argument('--folds', type=int, default=1)
+    parser.add_argument('--animals', type=int, default=0, help='slots of boxes in a frame; 0: no region branch')
     options = parser.parse_args()
     runtime.use_compile_cache()
-    write_members(options.runs, options.recipes, options.size_px, options.folds)
+    write_members(options.runs, options.recipes, options.size_px, options.folds, options.animals)
 
 
 if __name__ == '__main__':

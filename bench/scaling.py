@@ -1,9 +1,9 @@
 """Measures how time and memory grow: python -m bench.scaling [--quick], or make scaling.
 
-Runs predict.py over records of tiny pictures with more and more clips, targets, frames or members, and with larger
-pictures. The slope of log(seconds) over log(count), without start-up, is the power of growth: 1 is linear. Writes
-bench/scaling.json, docs/scaling.png and the section `growth` of docs/performance.md. The section contains an estimate,
-from these fits, of the time for 100,000 clips.
+Runs predict.py over records of tiny pictures with more and more clips, targets, frames, members or animals in a frame,
+and with larger pictures, and the detector over more and more pictures. The slope of log(seconds) over log(count),
+without start-up, is the power of growth: 1 is linear. Writes bench/scaling.json, docs/scaling.png and the section
+`growth` of docs/performance.md. The section contains an estimate, from these fits, of the time for 100,000 clips.
 """
 
 import argparse
@@ -24,46 +24,67 @@ from bench.turns import ROOT
 RESULTS, PLOT = ROOT / 'bench' / 'scaling.json', ROOT / 'docs' / 'scaling.png'
 TINY_PX = 32
 # The counts to measure. All other settings keep their value in BASE.
-BASE = {'clips': 100, 'targets': 4, 'frames': 8, 'members': 1, 'size_px': TINY_PX}
+BASE = {'clips': 100, 'targets': 4, 'frames': 8, 'members': 1, 'size_px': TINY_PX, 'animals': 0}
+DETECTOR_PX = 160
 COUNTS = {
     'clips': [100, 400, 1600],
     'targets': [64, 256, 1024],
     'frames': [8, 32, 128],
     'members': [1, 3, 9],
     'size_px': [64, 128, 256],
+    'animals': [1, 2, 4],  # in each second of 64, each with a distance of its own
+    'detected': [16, 64, 256],  # pictures in which the detector finds animals
 }
+ALSO = {'animals': {'targets': 64, 'frames': 64}}
 QUICK = {name: counts[:2] for name, counts in COUNTS.items()}
 CLIPS, CLIP_S = 100_000, 60
 
 
-def measure(scratch: Path, counts: dict[str, list[int]]) -> dict[str, list[dict[str, Any]]]:
-    """Returns {setting: [{count, seconds, mb}, ...]} with the seconds and the peak memory of whole commands."""
-    results: dict[str, list[dict[str, Any]]] = {'start': [run(scratch, BASE | {'clips': 1})]}
+def measure(scratch: Path, counts: dict[str, list[int]]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, float]]:
+    """Returns {setting: [{count, seconds, mb}, ...]}, the seconds and the peak memory of whole commands.
+
+    The second result has the seconds of start-up of each setting.
+    """
+    results: dict[str, list[dict[str, Any]]] = {}
+    start_s = dict.fromkeys(counts, run(scratch, BASE | {'clips': 1})[0])
+    start_s |= {'animals': run(scratch, BASE | {'clips': 1, 'animals': 1})[0], 'detected': detect(1)[0]}
     for name, some in counts.items():
         rows = []
         for count in some:
-            setting = BASE | {name: count}
-            seconds, mb = run(scratch, setting)
+            seconds, mb = (
+                detect(count) if name == 'detected' else run(scratch, BASE | ALSO.get(name, {}) | {name: count})
+            )
             rows.append({'count': count, 'seconds': seconds, 'mb': mb})
             print(f'{name} {count}: {seconds:.1f} s, {mb:.0f} MB', flush=True)
         results[name] = rows
-    return results
+    return results, start_s
 
 
 def run(scratch: Path, setting: dict[str, int]) -> tuple[float, float]:
     """Runs predict.py, after a warm-up that compiles its programs, and returns seconds and peak MB."""
     key = '_'.join(map(str, setting.values()))
-    records = tiny_records(scratch / f'records_{key}', setting['clips'], setting['frames'], setting['targets'])
-    runs = scratch / f'runs_{setting["size_px"]}_{setting["members"]}'
+    given = [setting[name] for name in ('clips', 'frames', 'targets', 'animals')]
+    records = tiny_records(scratch / f'records_{key}', *given)
+    network = f'{setting["size_px"]}_{setting["animals"]}'
+    runs = scratch / f'runs_{network}_{setting["members"]}'
     if not runs.exists():
-        make_members(runs, [ONE], setting['size_px'], setting['members'])
+        make_members(runs, [ONE], setting['size_px'], setting['members'], setting['animals'])
     command = [sys.executable, 'predict.py', '--members', runs, '--records', records, '--weights', 'mean']
     out = scratch / 'out'
-    if not (scratch / f'warm_{setting["size_px"]}').exists():
+    if not (scratch / f'warm_{network}').exists():
         peak_mb([*command, '--out', out / 'distances.csv'])
-        (scratch / f'warm_{setting["size_px"]}').touch()
+        (scratch / f'warm_{network}').touch()
     shutil.rmtree(out, ignore_errors=True)
     return peak_mb([*command, '--out', out / 'distances.csv'])
+
+
+def detect(n_pictures: int) -> tuple[float, float]:
+    """Finds animals in pictures, in a process of its own whose program is compiled, and returns seconds and peak MB."""
+    options = json.dumps({'n': n_pictures, 'size_px': DETECTOR_PX})
+    command = [sys.executable, '-m', 'bench.turns', 'our_side', 'detect', options]
+    if n_pictures == 1:
+        peak_mb(command)  # compiles
+    return peak_mb(command)
 
 
 def power(counts: list[float], values: list[float]) -> float:
@@ -123,7 +144,7 @@ def growth_text(fits: dict[str, dict[str, float]], results: dict[str, list]) -> 
     return '\n'.join(lines)
 
 
-def plot(results: dict[str, list[dict[str, Any]]], start_s: float, path: Path) -> None:
+def plot(results: dict[str, list[dict[str, Any]]], start_s: dict[str, float], path: Path) -> None:
     """Draws the net seconds and the memory over the relative counts."""
     import matplotlib
 
@@ -133,10 +154,10 @@ def plot(results: dict[str, list[dict[str, Any]]], start_s: float, path: Path) -
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout='constrained')
     for name, rows in results.items():
         counts = np.array([row['count'] for row in rows]) / rows[0]['count']
-        axes[0].loglog(counts, [max(row['seconds'] - start_s, SHORTEST_S) for row in rows], 'o-', label=name)
+        axes[0].loglog(counts, [max(row['seconds'] - start_s[name], SHORTEST_S) for row in rows], 'o-', label=name)
         axes[1].semilogx(counts, [row['mb'] for row in rows], 'o-', label=name)
-    axes[0].set(xlabel='times as many', ylabel='seconds without start-up', title='Time of predict.py')
-    axes[1].set(xlabel='times as many', ylabel='MB, all processes', ylim=(0, None), title='Memory of predict.py')
+    axes[0].set(xlabel='times as many', ylabel='seconds without start-up', title='Time')
+    axes[1].set(xlabel='times as many', ylabel='MB, all processes', ylim=(0, None), title='Memory')
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=110, metadata={'Software': None})
     plt.close(figure)
@@ -148,9 +169,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         real = real_clips(Path(scratch), options.quick)
-        results = measure(Path(scratch), QUICK if options.quick else COUNTS)
-    start_s = results.pop('start')[0][0]
-    fits = {name: fit(rows, start_s) for name, rows in results.items()}
+        results, start_s = measure(Path(scratch), QUICK if options.quick else COUNTS)
+    fits = {name: fit(rows, start_s[name]) for name, rows in results.items()}
     text = f'{growth_text(fits, results)}\n\n{cost_text(real["clip_s"], fits)}\n'
     print(text)
     if options.quick:

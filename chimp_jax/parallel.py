@@ -8,7 +8,6 @@ Scoring runs over the devices of one process.
 """
 
 import collections
-import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -55,14 +54,10 @@ def map_tokens_step(step: Callable, devices: Sequence[jax.Device] | None = None)
 
 
 def _mapped(step: Callable, devices: Sequence[jax.Device] | None, **axes: Any) -> Callable:
-    platform = (devices or jax.local_devices())[0].platform
-
-    @functools.wraps(step)
-    def on_platform(*arguments):
-        with traced_for(platform):
-            return step(*arguments)
-
-    return jax.pmap(on_platform, axis_name=REPLICA_AXIS, devices=devices, **axes)
+    # By its compiler's estimate, a TPU's training step takes 1 % more memory if it is traced for the TPU alone.
+    if (devices or jax.local_devices())[0].platform == 'cpu':
+        step = traced_for('cpu')(step)
+    return jax.pmap(step, axis_name=REPLICA_AXIS, devices=devices, **axes)
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device] | None = None) -> Any:
