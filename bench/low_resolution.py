@@ -22,6 +22,7 @@ import pandas as pd
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from configs.ablations_enhance import VARIANTS
 from data_prep import simulate
 from data_prep.decoding import exposure
 from data_prep.decoding.decode import decode_seconds
@@ -163,6 +164,7 @@ def main() -> None:
     parser.add_argument('--width', type=int, default=320, help='width of the small clips, px')
     parser.add_argument('--pictures_only', action='store_true', help='measure pictures and train no members')
     parser.add_argument('--spec', nargs='+', default=list(SPECS), help='specifications of --enhance to measure')
+    parser.add_argument('--only', nargs='+', default=[*VARIANTS], choices=VARIANTS, help='variants to train')
     parser.add_argument('--workers', type=int, default=os.cpu_count())
     args = parser.parse_args()
     out, width = FOLDER, args.width
@@ -180,15 +182,18 @@ def main() -> None:
         run_module('chimp_jax.enhance', '--clips', f'{out}/other/full', f'--out={network}')
     measure_pictures(out, [f'auto,network={network}'], width, args.workers)
     small = f'{out}/small{width}'
-    for name, clips, more in (
-        ('data', small, ()),
-        ('data-enhance-auto', small, ('--enhance=auto',)),
-        ('data-network', small, (f'--enhance=auto,network={network}',)),
-        ('data-large', f'{out}/large/full', ()),
-    ):
+    records = {  # of each variant
+        'base': ('data', small),
+        'enhance': ('data-enhance-auto', small, '--enhance=auto'),
+        'network': ('data-network', small, f'--enhance=auto,network={network}'),
+        'large': ('data-large', f'{out}/large/full'),
+    }
+    for variant in ('base', *args.only):
+        name, clips, *more = records[variant]
         tables = [f'--tables={out}/large', '--clips_full', clips, f'--out={out}/{name}', '--n_folds=2']
         run_module('data_prep.build', *tables, f'--workers={args.workers}', *more)
-    run_module('chimp_jax.ablate', '--config=configs/ablations_enhance.py', f'--workdir={out}/runs')
+    only = f'--only={",".join(args.only)}'
+    run_module('chimp_jax.ablate', '--config=configs/ablations_enhance.py', f'--workdir={out}/runs', only)
 
 
 if __name__ == '__main__':
