@@ -10,6 +10,7 @@ Exit code 0 if the network is better than Lanczos on these clips, 3 if it is not
 
 import argparse
 import contextlib
+import os
 import sys
 
 import numpy as np
@@ -44,12 +45,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if min(options.most_clips, options.updates) < 1 or options.seed < 0:
             raise ValueError('--most_clips and --updates must be at least 1, and --seed at least 0')
+        _check_place(options.out)
         s3_paths.connect([*options.clips, options.out])
         with s3_paths.as_os_errors():
             return _run(options)
     except (ValueError, OSError) as error:
         print(f'enhance failed: {failure_line(error)}', file=sys.stderr)
         return 1
+
+
+def _check_place(out: str) -> None:
+    """Makes the folder of the file. Raises ValueError or OSError before minutes are spent on a file that has no place."""
+    if '://' in out:
+        if not out.startswith('gs://'):
+            raise ValueError(f'--out {out}: data_prep.build reads networks from local files and gs://; give one of these')
+        return
+    if os.path.isdir(out):
+        raise ValueError(f'--out {out} is a folder; give the name of a file, such as {os.path.join(out, "detail.npz")}')
+    os.makedirs(os.path.dirname(os.path.abspath(out)), exist_ok=True)
 
 
 def _run(options: argparse.Namespace) -> int:

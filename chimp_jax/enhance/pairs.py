@@ -30,7 +30,10 @@ class Pairs(NamedTuple):
 
 
 def large_pictures(path: str) -> Iterator[Image.Image]:
-    """Yields some pictures of a clip, LARGE_PX wide, of even height; nothing of a clip that is smaller or damaged."""
+    """Yields some pictures of a clip, LARGE_PX wide, of even height; nothing of a clip that is smaller or damaged.
+
+    A picture that is too low for a square is left out.
+    """
     try:
         with local_copy(path) as copy:
             info, frames = decode_seconds(
@@ -42,6 +45,8 @@ def large_pictures(path: str) -> Iterator[Image.Image]:
         height, width = rgb.shape[:2]
         if width >= LARGE_PX and second not in info.damaged_s:
             size = (LARGE_PX, round(height * LARGE_PX / width / 2) * 2)
+            if size[1] < 2 * PATCH_PX:
+                return
             yield Image.fromarray(rgb).resize(size, Image.Resampling.BOX, reducing_gap=None)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 
 PREFIX, _GS = 's3://', 'gs://'
@@ -92,9 +93,16 @@ def object_version(path: str) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def as_os_errors() -> Iterator[None]:
-    """Raises a failure of S3, of the network or of the AWS settings as an OSError in one line. Needs no packages."""
+    """Raises a failure of S3, of the network or of the AWS settings as an OSError in one line. Needs no packages.
+
+    Raises ValueError for a path such as http://host/clips, for which epath has no class.
+    """
     try:
         yield
+    except KeyError as error:
+        if not re.fullmatch('[a-z0-9+.-]+://', str(error.args[0])):
+            raise
+        raise ValueError(f'paths at {error.args[0]} cannot be read; give a local path, gs:// or s3://') from None
     except OSError as error:
         refusal: BaseException | None = error  # the error of s3fs lacks the server's code
         while refusal is not None and not type(refusal).__module__.startswith('botocore.'):

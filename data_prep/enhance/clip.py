@@ -13,6 +13,7 @@ from data_prep.enhance.spec import Enhancement
 
 # libav's own filters. Cameras compress in blocks of 8 x 8 pixels; the thresholds of `strong` suit old cameras.
 _FILTERS = {'deblock': ('deblock', 'filter=strong:block=8'), 'denoise': ('nlmeans', 's=1.5:p=5:r=9')}
+MOST_HEIGHTS = 2  # upright pictures of phones have 16:9; a frame of 2 x 1000 px would fill the memory
 _SHARPEN = ImageFilter.UnsharpMask(radius=1.5, percent=60, threshold=2)
 
 
@@ -55,14 +56,18 @@ def make_enhancer(
 
 
 def enlarge(frame: np.ndarray, enhancement: Enhancement) -> np.ndarray:
-    """Returns a frame [H, W, 3] uint8 of the enhancement's width, by its network and Lanczos; never a smaller one."""
+    """Returns a frame [H, W, 3] uint8 of the enhancement's width, by its network and Lanczos; never a smaller one.
+
+    A frame becomes at most MOST_HEIGHTS times as high as the width that is asked for.
+    """
     height, width = frame.shape[:2]
-    if width >= enhancement.to_px:
+    factor = min(enhancement.to_px / width, MOST_HEIGHTS * enhancement.to_px / height)
+    if factor <= 1:
         return frame
-    size = (enhancement.to_px, max(1, round(height * enhancement.to_px / width)))
+    size = (round(width * factor), max(1, round(height * factor)))
     if enhancement.network:
         frame = network.double(frame, network.read_network(enhancement.network, enhancement.network_sha256))
-    if frame.shape[1] == size[0]:
+    if frame.shape[1::-1] == size:
         return frame
     return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS))
 

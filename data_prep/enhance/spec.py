@@ -1,6 +1,7 @@
 """What `--enhance` asks for: the steps, the width below which a clip is enhanced, and the width that it gets."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from etils import epath
@@ -11,6 +12,8 @@ from data_prep.files import sha256
 OFF, AUTO = 'off', 'auto'
 STEPS = ('deblock', 'denoise', 'fuse', 'upscale', 'sharpen')  # in the order in which they are applied
 AUTO_STEPS = ('deblock', 'fuse', 'upscale')  # docs/ablations.md has the measurement
+VALUES = ('network', 'below', 'to')
+MOST_PX = 4096  # a wider picture fills the memory of a worker
 FORM = 'off, auto, or steps such as deblock,denoise,fuse,upscale,sharpen,network=FILE,below=640,to=640'
 
 
@@ -35,36 +38,49 @@ class Enhancement:
 def parse_enhancement(text: str) -> Enhancement | None:
     """Returns what `--enhance` asks for, None for `off`. Reads the network's file to know its SHA-256.
 
-    Raises ValueError with the form for any other text.
+    Raises ValueError with the form for any other text, OSError if the network's file cannot be read.
     """
     if text == OFF:
         return None
-    values, steps, digest = {'below': '640', 'to': '640', 'network': ''}, set(), ''
+    values, steps = {}, set()
     for part in filter(None, (part.strip() for part in text.split(','))):
         name, equals, value = part.partition('=')
-        if equals and name in values and value:
-            values[name] = value
+        if equals and value and name in VALUES:
+            if values.setdefault(name, value) != value:
+                raise ValueError(f'--enhance={text} gives {name} twice; give one value')
         elif part == AUTO:
             steps.update(AUTO_STEPS)
         elif part in STEPS:
             steps.add(part)
         else:
             raise ValueError(f'--enhance: {part!r} is no step; give {FORM}')
-    for name in ('below', 'to'):
-        if not re.fullmatch('[1-9][0-9]{1,4}', values[name]):
-            raise ValueError(f'--enhance: {name}={values[name]} must be a width of 10 to 99999 px')
-    if values['network']:
+    network = values.get('network', '')
+    if network:
         steps.add('upscale')
-        if not epath.Path(values['network']).exists():
-            raise ValueError(f'--enhance: {values["network"]} does not exist; make it with python -m chimp_jax.enhance')
-        digest = sha256(values['network'])
-        read_network(values['network'], digest)
     if not steps:
         raise ValueError(f'--enhance={text} has no step; give {FORM}')
     return Enhancement(
         steps=tuple(step for step in STEPS if step in steps),
-        below_px=int(values['below']),
-        to_px=int(values['to']),
-        network=values['network'],
-        network_sha256=digest,
+        below_px=_width_px('below', values),
+        to_px=_width_px('to', values),
+        network=network,
+        network_sha256=_network_sha256(network) if network else '',
     )
+
+
+def _width_px(name: str, values: Mapping[str, str]) -> int:
+    text = values.get(name, '640')
+    if not re.fullmatch('[1-9][0-9]{1,3}', text) or int(text) > MOST_PX:
+        raise ValueError(f'--enhance: {name}={text} must be a width of 10 to {MOST_PX} px')
+    return int(text)
+
+
+def _network_sha256(path: str) -> str:
+    """Returns the SHA-256 of a network's file. Raises ValueError if it is missing or chimp_jax.enhance did not make it."""
+    if '://' in path and not path.startswith('gs://'):
+        raise ValueError(f'--enhance: the network {path} must be a local file or at gs://')
+    if not epath.Path(path).exists():
+        raise ValueError(f'--enhance: {path} does not exist; make it with python -m chimp_jax.enhance')
+    digest = sha256(path)
+    read_network(path, digest)
+    return digest

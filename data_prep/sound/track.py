@@ -17,6 +17,7 @@ from data_prep.decoding.timestamps import start_ticks
 from data_prep.sound.log_mel import BANDS, RATE_HZ, ROWS, SAMPLES, STEP, WINDOW, log_mel_db, stored_rows
 
 YES, NO = 'yes', 'no'
+UNHEARD = 'in 0 of '  # begins the state of a track that gives no sound at the wanted seconds, such as a damaged one
 _LEAST_RATE_HZ, _MOST_RATE_HZ = 1_000, 768_000  # a damaged header may claim any rate
 _GAP_S = Fraction(1, 10)  # samples that are farther from their timestamps start anew there
 
@@ -64,17 +65,15 @@ def decode_sound(path, seconds: list[int]) -> Sound:
     waves, has_track = _Waves(seconds), False
     try:
         with open_clip(path) as container:
-            stream = container.streams.best('audio')
-            has_track = stream is not None
-            for first, samples in _samples(container, stream, waves.end) if has_track else ():
+            stream, has_track = container.streams.best('audio'), bool(container.streams.audio)
+            for first, samples in _samples(container, stream, waves.end) if stream else ():
                 waves.add(first, samples)
     except Exception:  # PyAV raises at least nine types on damaged clips
         pass  # the seconds so far are kept
     rows = waves.rows()
     heard = int(rows.any(axis=(1, 2)).sum())
     if not heard:
-        state = f'in 0 of {len(seconds)} seconds' if has_track else NO
-        return _without_sound(seconds, state)
+        return _without_sound(seconds, f'{UNHEARD}{len(seconds)} seconds' if has_track else NO)
     # The last picture is often shown for longer than the sound lasts.
     return Sound(seconds, rows, YES if heard >= len(seconds) - 1 else f'in {heard} of {len(seconds)} seconds')
 

@@ -4,7 +4,7 @@ import pandas as pd
 
 from data_prep.files import fingerprint
 from data_prep.plan import Plan
-from data_prep.sound.track import NO, YES
+from data_prep.sound.track import NO, UNHEARD, YES
 from data_prep.workers import frame_store
 from data_prep.workers.frame_store import Outcome
 
@@ -70,10 +70,13 @@ def clip_fingerprints(plan: Plan, outcomes: dict[str, Outcome]) -> dict[str, lis
 
 def sound_line(clips: pd.DataFrame) -> str:
     """Returns how many clips have sound. clips: clips.csv of a job with sound."""
-    n_whole, n_none = ((clips['sound'] == state).sum() for state in (YES, NO))
+    states = clips['sound']
+    n_whole, n_none, n_unheard = (states == YES).sum(), (states == NO).sum(), states.str.startswith(UNHEARD).sum()
+    n_part = len(clips) - n_whole - n_none - n_unheard
     text = f'{n_whole} clips with sound, {n_none} without'
-    n_part = len(clips) - n_whole - n_none
-    return text + (f', {n_part} with sound in some seconds only (column `sound` of clips.csv)' if n_part else '')
+    text += f', {n_part} with sound in some seconds only' if n_part else ''
+    text += f', {n_unheard} with a track that gives no sound' if n_unheard else ''
+    return text + (' (column `sound` of clips.csv)' if n_part or n_unheard else '')
 
 
 def count_line(clips: pd.DataFrame) -> str:

@@ -67,6 +67,8 @@ def write_large(path, seed):
 def test_only_large_clips_are_learnt_from(tmp_path, capsys):
     small = write_clip(tmp_path / 'clips/small.mp4', np.zeros((4, 32, 320, 3), np.uint8), 4)
     assert [*large_pictures(str(small))] == []
+    low = write_clip(tmp_path / 'low.mp4', np.zeros((4, 62, 640, 3), np.uint8), 4)  # of 64 px squares are cut
+    assert [*large_pictures(str(low))] == []
     for k in range(3):
         write_large(tmp_path / f'clips/{k}.mp4', k)
     arguments = ['--clips', str(tmp_path / 'clips'), f'--out={tmp_path}/n.npz', '--updates=3']
@@ -76,3 +78,13 @@ def test_only_large_clips_are_learnt_from(tmp_path, capsys):
     assert command.main(arguments) in (0, 3)
     assert 'PSNR on pictures of held-out clips' in capsys.readouterr().out
     assert parse_enhancement(f'auto,network={tmp_path}/n.npz').network_sha256
+
+
+@pytest.mark.parametrize(
+    ('out', 'message'),
+    [('.', 'is a folder; give the name of a file'), ('s3://bucket/n.npz', 'local files and gs://')],
+)
+def test_a_file_without_a_place_is_refused_before_the_clips_are_read(tmp_path, capsys, monkeypatch, out, message):
+    monkeypatch.setattr(command, '_read_pictures', None)
+    assert command.main(['--clips', 'clips', '--out', out]) == 1
+    assert message in capsys.readouterr().err

@@ -51,6 +51,9 @@ def test_sizes(tmp_path):
         assert enlarge(np.zeros((180, 320, 3), np.uint8), enhancement).shape == (360, 640, 3)
     assert enlarge(frame, Enhancement(('upscale',), to_px=160)) is frame
     assert enlarge(frame, Enhancement(('upscale',), to_px=100)) is frame  # never smaller
+    assert enlarge(frame[:1, :1], Enhancement(('upscale',))).shape == (640, 640, 3)
+    assert enlarge(np.zeros((1000, 2, 3), np.uint8), Enhancement(('upscale',))).shape == (1280, 3, 3)
+    assert enlarge(np.zeros((160, 90, 3), np.uint8), Enhancement(('upscale',))).shape == (1138, 640, 3)
     np.savez(file, kernel_0=np.ones((3, 3, 1, 4)), bias_0=np.zeros(4))
     read_network.cache_clear()
     with pytest.raises(OSError, match='has changed'):

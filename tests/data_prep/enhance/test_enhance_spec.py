@@ -35,6 +35,9 @@ def test_640_px_is_not_below_640_px():
         ('auto,to=', "'to=' is no step"),
         ('auto,network=/no/file.npz', '/no/file.npz does not exist'),
         ('auto,off', "'off' is no step"),
+        ('auto,to=4097', 'to=4097 must be a width of 10 to 4096 px'),
+        ('auto,below=640,below=320', 'gives below twice'),
+        ('auto,network=http://host/n.npz', 'http://host/n.npz must be a local file or at gs://'),
     ],
 )
 def test_mistakes(text, message):
