@@ -5,6 +5,7 @@ This file imports neither TensorFlow nor JAX, because their imports take seconds
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 
 from chimp_jax.configs import base
 from chimp_jax.ensemble.prediction_tables import BOX, KEY, first_key, join_predictions, read_predictions, with_animal
-from data_prep.enhance.spec import OFF, parse_enhancement
+from data_prep.enhance.spec import AUTO, OFF, parse_enhancement
 from data_prep.files import read_json
 from data_prep.inputs.tables import numbers_of, read_table, seconds_of
 
@@ -31,6 +32,7 @@ class Member(NamedTuple):
     folder: epath.Path
     simulated: bool = False  # trained on clips of data_prep.simulate alone
     enhance: str = ''  # how the `full` frames of its records were enhanced (data_prep.build --enhance); '': not at all
+    gamma: str = ''  # the --gamma of its records; '': unknown, as of imported members and older ones
     weights_sha256: str = ''  # of the weights file that it was imported from; '' if this project trained it
 
     @property
@@ -70,35 +72,69 @@ def choose_enhancement(found: Sequence[Member], asked: str | None) -> str:
     asked: of the user, None if it was not given. The members of the stream `down` see no enhanced pictures. Raises
     ValueError if members or the user differ, or if the user must name the file of a network.
     """
-    texts = {member.enhance: member.name for member in found if member.config.data.stream == 'full'} or {'': ''}
-    if len(texts) > 1:
-        (one, name), (other, other_name) = sorted(texts.items())[:2]
+    wanted = _of_full_members(found, 'enhance') or OFF
+    network = re.search('network=([0-9a-f]+)', wanted)
+    if asked is not None and str(parse_enhancement(asked) or OFF) == wanted:
+        return asked
+    if network:
+        spec = wanted.replace(network[0], 'network=FILE')
         raise ValueError(
-            f'{name} was trained on records with --enhance={one or OFF}, {other_name} with --enhance={other}; put the '
-            'members of each into a folder of their own'
+            f'the members were trained on records that a network enhanced; give --enhance={spec}, where FILE is the '
+            f'network whose SHA-256 begins with {network[1]}; its owner made it with python -m chimp_jax.enhance'
         )
-    (wanted,) = texts
-    if asked is None and 'network=' in wanted:
+    if asked is not None:
         raise ValueError(
-            f'the members were trained on records with --enhance={wanted}; give --enhance with the file of this network'
+            f'--enhance={asked} differs from the records of the members, which were made with {wanted}; leave the flag '
+            'out'
         )
-    if asked is not None and str(parse_enhancement(asked) or '') != wanted:
-        raise ValueError(
-            f'--enhance={asked} differs from the records of the members, which were made with {wanted or OFF}; leave '
-            'the flag out'
-        )
-    return (wanted or OFF) if asked is None else asked
+    return wanted
 
 
-def check_enhancement(found: Sequence[Member], records) -> None:
-    """Raises ValueError if the `full` frames of records were enhanced otherwise than those of a member's training."""
-    about = read_json(epath.Path(records) / 'dataset.json') or {}
-    made = about.get('options', {}).get('enhance', '')
+def choose_gamma(found: Sequence[Member]) -> str:
+    """Returns the --gamma with which the members' pictures are made: that of their records, 'auto' if it is unknown.
+
+    The members of the stream `down` see no corrected pictures. Raises ValueError if members differ.
+    """
+    return _of_full_members([member for member in found if member.gamma], 'gamma') or AUTO
+
+
+def _of_full_members(found: Sequence[Member], option: str) -> str:
+    """Returns the option of the records of all members of the stream `full`, '' without such a member.
+
+    Raises ValueError if members differ.
+    """
+    names = {getattr(member, option): member.name for member in found if member.config.data.stream == 'full'}
+    if len(names) > 1:
+        (one, name), (other, other_name) = sorted(names.items())[:2]
+        raise ValueError(
+            f'{name} was trained on records with --{option}={one or OFF}, {other_name} with --{option}={other}; put '
+            'the members of each into a folder of their own'
+        )
+    return next(iter(names), '')
+
+
+def check_records(found: Sequence[Member], records) -> None:
+    """Raises ValueError if records were made otherwise than those of a member's training.
+
+    Compares how the `full` frames were enhanced and corrected, and whether the records have the sound that a member
+    hears. What dataset.json or an older member does not tell is not compared.
+    """
+    made = (read_json(epath.Path(records) / 'dataset.json') or {}).get('options', {})
     for member in found:
-        if member.config.data.stream == 'full' and member.enhance != made:
+        pairs = [
+            ('enhance', made.get('enhance') or OFF, member.enhance or OFF),
+            ('gamma', made.get('gamma'), member.gamma),
+        ]
+        for option, here, there in pairs if member.config.data.stream == 'full' else ():
+            if here and there and here != there:
+                raise ValueError(
+                    f'{records} was prepared with --{option}={here}, and {member.name} was trained on records with '
+                    f'--{option}={there}; prepare these clips again as those of the member'
+                )
+        if made and member.hears and not made.get('audio'):
             raise ValueError(
-                f'{records} was prepared with --enhance={made or OFF}, and {member.name} was trained on records with '
-                f'--enhance={member.enhance or OFF}; prepare these clips again as those of the member'
+                f'{member.name} hears the sound of the clips, and {records} was prepared without; prepare these clips '
+                'again with python -m data_prep.build --audio and another --out'
             )
 
 
@@ -111,7 +147,7 @@ def find_members(runs) -> list[Member]:
             config = read_config(marker.parent.parent)
             fields = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
             simulated = member.get('simulated') is True  # absent in members of version 0.1
-            texts = {name: str(member.get(name, '')) for name in ('enhance', 'weights_sha256')}
+            texts = {name: str(member.get(name, '')) for name in ('enhance', 'gamma', 'weights_sha256')}
             found.append(Member(**fields, config=config, folder=marker.parent, simulated=simulated, **texts))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f'{marker} or the config.json above it is damaged: {error!r}; train it again') from error

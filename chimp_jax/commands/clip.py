@@ -32,6 +32,7 @@ from data_prep.files import remove_unfinished, removed_text
 from data_prep.lock import hold
 from data_prep.progress import Progress
 from data_prep.records import Record
+from data_prep.sound.heard import SILENT
 from data_prep.workers import frame_store, local
 from data_prep.workers.background import in_background
 from data_prep.workers.clip_record import ClipTask
@@ -85,8 +86,9 @@ def run(options: argparse.Namespace) -> int:
     found = members.find_members(request.members)
     combined = combining.choose_combination(found, request.weights, request.round)
     enhancement = parse_enhancement(members.choose_enhancement(found, request.enhance))
+    gamma, hears = members.choose_gamma(found), any(member.hears for member in found)
     with hold(out):
-        task = plan_clip(request, out)._replace(enhance=enhancement, audio=any(member.hears for member in found))
+        task = plan_clip(request, out)._replace(enhance=enhancement, gamma=gamma, audio=hears)
         table, record, problem = predict_clip(path, task, found, out / 'work')
         distance = combined.distance(table)
         rows = results.result_rows(distance, table, recipe_means(table))
@@ -104,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
     print(f'{len(table)} distances{of_animals} in {out / status.DISTANCES}, drawn in {out}/clip.png{removed}')
     if note:
         print(f'note: {note} For a distance of each animal, train members with --config.model.regions=True.')
+    if hears and not len(record.sound):
+        print(f'note: the clip has no sound: {SILENT}')
     if problem:
         print(f'{status.PARTLY}: {path.name}: {problem}')
     return 3 if problem else 0

@@ -31,6 +31,7 @@ from chimp_jax.ensemble import distances, results
 from chimp_jax.ensemble.prediction_tables import KEY, recipe_means, without_empty_animal
 from data_prep.files import OLD_S, remove_unfinished, removed_text, write_whole
 from data_prep.lock import hold
+from data_prep.sound.heard import silent_text, sound_states
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ def run(options: argparse.Namespace) -> int:
     engine = choose_engine(request.runner, request.runner_options, request.multihost)
     order = results.read_order(request.submission_format) if request.submission_format else None
     found = members.find_members(request.members)
-    members.check_enhancement(found, request.records)
+    for records in filter(None, (request.records, request.unlabelled)):
+        members.check_records(found, records)
     combined = combining.choose_combination(found, request.weights, request.round)
     log.info('%d members: %s', len(found), ', '.join(member.name for member in found))
     parts = out.parent / f'{out.name}.parts'
@@ -113,6 +115,9 @@ def run(options: argparse.Namespace) -> int:
         write_whole(parts / 'weights.json', combined.combination.to_json())
         n_removed = remove_unfinished(parts) + remove_unfinished(out.parent, deep=False, older_s=OLD_S)
     lines = [*describe_calls(predictions.calls), *combined.describe(), *describe_errors(combined, predictions)]
+    if any(member.hears for member in found):
+        silent = silent_text(sound_states(request.records, 'test' if split == 'test' else 'train'))
+        lines += [f'note: {silent}'] if silent else []
     print('\n'.join(lines))
     if order is not None and not request.details:
         print(describe_submission(out, request.submission_format))

@@ -1,15 +1,24 @@
 """Where training finds its records: the labelled clips, and for a student also clips without labels."""
 
 import functools
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
+from etils import epath
 
 from chimp_jax.data import input_pipeline
+from data_prep.enhance.spec import OFF
+from data_prep.files import read_json
 from data_prep.records import Record, have_sound, read_dataset, split_sizes, to_records
+from data_prep.sound.heard import silent_text, sound_states
+from data_prep.sound.track import is_silent
 
 LABELLED, UNLABELLED = 'train', 'test'  # splits
+
+
+log = logging.getLogger(__name__)
 
 
 class Source(NamedTuple):
@@ -41,13 +50,23 @@ class Sources(NamedTuple):
         return all(source.with_sound for source in self.sources)
 
     def require_sound(self, asker: str) -> None:
-        """Raises ValueError if records lack the field `sound`. asker: what needs it."""
+        """Raises ValueError if records lack the field `sound`, or if no labelled clip has sound. asker: what needs it.
+
+        Warns of clips without sound.
+        """
         for source in self.sources:
             if not source.with_sound:
                 raise ValueError(
                     f'{asker} requires records with sound, and {source.folder} was prepared without; prepare it again '
                     'with python -m data_prep.build --audio and another --out'
                 )
+            states = sound_states(source.folder, source.split)
+            if source.split == LABELLED and states and all(map(is_silent, states)):
+                raise ValueError(
+                    f'{asker} requires sound, and no labelled clip of {source.folder} has any; leave the field out'
+                )
+            if text := silent_text(states):
+                log.warning('%s: %s', source.folder, text)
 
     def read(self, first: int, stop: int, clips: Sequence[Collection[str]] | None = None) -> tf.data.Dataset:
         """Returns the records first..stop-1, without the distances of clips that are to be without labels.
@@ -90,12 +109,13 @@ def find_sources(records, unlabelled, stream: str, with_unlabelled: bool) -> Sou
     """Returns the split `train` of the records, and with_unlabelled also the splits `test` that there are.
 
     unlabelled: another folder of data_prep.build, '' for none. Raises ValueError if a folder lacks the stream, or the
-    second folder a split `test`.
+    second folder a split `test`, or if their frames were made differently.
     """
     folders = [(records, LABELLED)]
     if with_unlabelled and UNLABELLED in split_sizes(records, stream):
         folders.append((records, UNLABELLED))
     if with_unlabelled and unlabelled:
+        _check_alike(records, unlabelled, stream)
         if UNLABELLED not in split_sizes(unlabelled, stream):
             raise ValueError(
                 f'{unlabelled} has no clips without labels (split {UNLABELLED}); prepare them with python -m '
@@ -109,6 +129,22 @@ def find_sources(records, unlabelled, stream: str, with_unlabelled: bool) -> Sou
             Source(str(folder), split, first, first + split_sizes(folder, stream)[split], have_sound(folder, stream))
         )
     return Sources(stream, tuple(sources))
+
+
+def _check_alike(records, unlabelled, stream: str) -> None:
+    """Raises ValueError if the `full` frames of the two folders were enhanced or corrected differently."""
+    made, other = (
+        (read_json(epath.Path(folder) / 'dataset.json') or {}).get('options') for folder in (records, unlabelled)
+    )
+    if stream != 'full' or made is None or other is None:
+        return
+    for option, usual in (('enhance', OFF), ('gamma', 'auto')):
+        here, there = made.get(option, usual), other.get(option, usual)
+        if here != there:
+            raise ValueError(
+                f'{records} was prepared with --{option}={here}, and {unlabelled} with --{option}={there}; prepare '
+                'both alike'
+            )
 
 
 def _without_sound(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

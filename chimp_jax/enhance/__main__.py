@@ -55,10 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check_place(out: str) -> None:
-    """Makes the folder of the file. Raises ValueError or OSError before minutes are spent on a file that has no place."""
+    """Makes the folder of the file. Raises ValueError or OSError if the file has no place."""
     if '://' in out:
         if not out.startswith('gs://'):
-            raise ValueError(f'--out {out}: data_prep.build reads networks from local files and gs://; give one of these')
+            raise ValueError(
+                f'--out {out}: data_prep.build reads networks from local files and gs://; give one of these'
+            )
         return
     if os.path.isdir(out):
         raise ValueError(f'--out {out} is a folder; give the name of a file, such as {os.path.join(out, "detail.npz")}')

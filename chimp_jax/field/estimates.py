@@ -235,4 +235,6 @@ def clip_rows(
     )
     reason = reason.where(state != status.NOT_LOOKED, missed)
     whole = table.assign(status=state, reason=reason, seconds=seconds).rename_axis('video_id').reset_index()
-    return whole[['video_id', 'status', 'reason', 'seconds', 'duration_s', 'site', 'gamma', 'white_fraction']]
+    columns = ['video_id', 'status', 'reason', 'seconds', 'duration_s', 'site', 'gamma', 'white_fraction']
+    is_heard = 'sound' in whole and whole['sound'].notna().any()
+    return whole[columns + ['sound'] * is_heard]

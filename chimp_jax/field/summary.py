@@ -18,6 +18,7 @@ from chimp_jax.field.flags import ONE_FOR_ALL
 from chimp_jax.field.intervals import NO_INTERVALS, Intervals
 from chimp_jax.field.rows.counts import RowCounts
 from chimp_jax.field.rows.write import CSV_ROWS
+from data_prep.sound.heard import silent_text
 
 MOST_NAMED = 20  # clips or problems that the screen names; the files have all
 
@@ -84,6 +85,8 @@ def result_lines(summary: dict, clips: pd.DataFrame, out) -> list[str]:
             'warning: the models have seen simulated animals only. On real clips their distances mean nothing; train '
             'models on clips with measured distances.'
         )
+    if 'sound' in clips and (text := silent_text(clips['sound'].dropna())):
+        lines.append(f'note: {text}')
     lines += [f'Intervals: {summary[name]}.' for name in ('no_interval', 'interval') if summary.get(name)]
     lines += [_calibration_line(site) for site in summary.get('calibration', [])]
     lines += ground_lines(summary)

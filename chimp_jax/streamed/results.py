@@ -9,7 +9,7 @@ import pandas as pd
 from chimp_jax.ensemble.prediction_tables import BOX, KEY
 
 ABOUT = ('brightness', 'shared')  # of a row, beside its key, its box and the predictions
-CLIP = ('video_id', 'site', 'duration_s', 'gamma', 'white_fraction', 'problem')
+CLIP = ('video_id', 'site', 'duration_s', 'gamma', 'white_fraction', 'sound', 'problem')
 
 
 class Streamed(NamedTuple):
@@ -17,7 +17,8 @@ class Streamed(NamedTuple):
 
     rows: KEY, BOX (0..1 of the picture, NaN if unknown), brightness (0..255, of the target's frame), shared (whether a
     member gives an animal the distance of the whole picture), and a column for each member, recipe/fold_k, in metres.
-    clips: video_id, site, duration_s, gamma, white_fraction and problem, '' if all its targets have rows.
+    clips: video_id, site, duration_s, gamma, white_fraction, sound (None if no member hears) and problem, '' if all
+    its targets have rows.
     """
 
     rows: pd.DataFrame

@@ -104,7 +104,7 @@ def find_answered(tasks: Sequence[ClipTask], members: Sequence[Member], folder) 
                 for clip in clips:
                     task = by_name.get(clip['video_id'])
                     if task and clip.get('request') == request_of(task):
-                        about = tuple(clip[name] for name in CLIP)
+                        about = tuple(clip.get(name) for name in CLIP)  # version 0.2 had no `sound`
                         found.setdefault(task.video_id, []).append(
                             (saved, clip['files'], about, clip.get(LOST_RUNS, 0))
                         )
@@ -115,7 +115,7 @@ def find_answered(tasks: Sequence[ClipTask], members: Sequence[Member], folder) 
             for saved, files, clip, runs in sorted(found[name], key=_lost_last):
                 new = tuple(member for member in saved.members if member not in known)
                 if new and is_valid(files):
-                    about, lost_runs = (about, lost_runs) if about else (clip, runs)
+                    about, lost_runs = (_with_sound(about, clip), lost_runs) if about else (clip, runs)
                     known |= {*new}
                     counting.append(saved if len(new) == len(saved.members) else saved._replace(members=new))
             return about, tuple(counting), lost_runs
@@ -127,6 +127,12 @@ def find_answered(tasks: Sequence[ClipTask], members: Sequence[Member], folder) 
         {name: saved for name, (_, saved, _) in results.items() if saved},
         {name: runs for name, (_, saved, runs) in results.items() if saved and runs},
     )
+
+
+def _with_sound(about: tuple, other: tuple) -> tuple:
+    """Returns CLIP of a clip with the sound that other members heard, if none of the first ones hears."""
+    here, there = (dict(zip(CLIP, values, strict=True)) for values in (about, other))
+    return tuple((here | {'sound': here['sound'] or there['sound']}).values())
 
 
 def _lost_last(result: tuple[SavedBatch, str, tuple, int]) -> tuple[bool, int]:

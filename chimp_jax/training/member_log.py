@@ -82,7 +82,8 @@ def write_events(writer: tf.summary.SummaryWriter, row: dict) -> None:
 def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, history: list[dict], records) -> dict:
     """Writes member.json, which marks the member as finished, and returns its content. folds: their digest.
 
-    If dataset.json of the records says so, the content has simulated: true, and how the frames were enhanced.
+    If dataset.json of the records says so, the content has simulated: true, and how the frames were enhanced and
+    gamma-corrected.
     """
     best = checkpoint.best_epoch(history)
     member = {'recipe': recipe, 'fold': int(fold), 'best_epoch': best, 'val_mae': history[best - 1]['val_mae']}
@@ -90,8 +91,8 @@ def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, histor
     about = read_json(epath.Path(records) / 'dataset.json') or {}
     if about.get('simulated') is True:
         member['simulated'] = True  # the report warns of a member that has seen no real animal
-    if enhance := about.get('options', {}).get('enhance'):
-        member['enhance'] = enhance  # the clips of a prediction must be enhanced alike
+    options = about.get('options', {})
+    member |= {name: options[name] for name in ('enhance', 'gamma') if name in options}  # as predictions need them
     write_shared(folder / 'member.json', json.dumps(member, indent=2) + '\n')
     return member
 

@@ -76,7 +76,7 @@ def _width_px(name: str, values: Mapping[str, str]) -> int:
 
 
 def _network_sha256(path: str) -> str:
-    """Returns the SHA-256 of a network's file. Raises ValueError if it is missing or chimp_jax.enhance did not make it."""
+    """Returns the SHA-256 of a network's file. Raises ValueError if it is missing or no network."""
     if '://' in path and not path.startswith('gs://'):
         raise ValueError(f'--enhance: the network {path} must be a local file or at gs://')
     if not epath.Path(path).exists():

@@ -22,6 +22,11 @@ _LEAST_RATE_HZ, _MOST_RATE_HZ = 1_000, 768_000  # a damaged header may claim any
 _GAP_S = Fraction(1, 10)  # samples that are farther from their timestamps start anew there
 
 
+def is_silent(state: str) -> bool:
+    """Returns whether a clip has no sound at the wanted seconds. state: of Sound."""
+    return state == NO or state.startswith(UNHEARD)
+
+
 class Sound(NamedTuple):
     """The sound of a clip's seconds.
 

@@ -120,7 +120,12 @@ NETWORK = 'upscale,network=0123456789ab,below=640,to=640'
         ((AUTO, AUTO), 'off', 'differs from the records of the members, which were made with deblock'),
         (('', ''), 'auto', 'differs from the records of the members, which were made with off'),
         ((AUTO, ''), None, 'full-a2p50-f7s1/fold_0 was trained on records with --enhance=off, full-a1'),
-        ((NETWORK, NETWORK), None, 'give --enhance with the file of this network'),
+        (
+            (NETWORK, NETWORK),
+            None,
+            'give --enhance=upscale,network=FILE,below=640,to=640, where FILE is .* 0123456789ab',
+        ),
+        ((NETWORK, NETWORK), 'auto', 'a network enhanced; give --enhance=upscale,network=FILE'),
     ],
 )
 def test_clips_are_enhanced_as_the_records_of_the_members(tmp_path, texts, asked, expected):
@@ -138,14 +143,50 @@ def test_clips_are_enhanced_as_the_records_of_the_members(tmp_path, texts, asked
     assert members.choose_enhancement(found, None) == 'off'
 
 
-@pytest.mark.parametrize('made', [{}, {'options': {}}, {'options': {'enhance': AUTO}}])
-def test_records_that_were_enhanced_otherwise_are_refused(tmp_path, made):
-    (tmp_path / 'dataset.json').write_text(json.dumps(made))
-    member = members.find_members(write_runs(tmp_path / 'runs'))[0]
-    member.config.data.stream = 'full'
-    same, other = (AUTO, '') if made.get('options') else ('', AUTO)
-    members.check_enhancement([member._replace(enhance=same)], tmp_path)
-    with pytest.raises(ValueError, match=f'was trained on records with --enhance={other or "off"}; prepare'):
-        members.check_enhancement([member._replace(enhance=other)], tmp_path)
+@pytest.fixture
+def member(tmp_path):
+    """A member of the stream `full`, of records of which nothing is known."""
+    one = members.find_members(write_runs(tmp_path / 'runs'))[0]
+    one.config.data.stream = 'full'
+    return one
+
+
+@pytest.mark.parametrize(
+    ('made', 'same', 'other', 'message'),
+    [
+        ({}, {'enhance': ''}, {'enhance': AUTO}, f'--enhance=off, and .* with --enhance={AUTO}; prepare'),
+        (
+            {'enhance': AUTO},
+            {'enhance': AUTO},
+            {'enhance': ''},
+            f'--enhance={AUTO}, and .* with --enhance=off; prepare',
+        ),
+        ({'gamma': 'always'}, {'gamma': 'always'}, {'gamma': 'auto'}, '--gamma=always, and .* --gamma=auto; prepare'),
+        ({'gamma': 'always'}, {'gamma': ''}, {'gamma': 'never'}, '--gamma=always, and .* --gamma=never; prepare'),
+    ],
+)
+def test_records_that_were_made_otherwise_are_refused(tmp_path, member, made, same, other, message):
+    (tmp_path / 'dataset.json').write_text(json.dumps({'options': made}))
+    members.check_records([member._replace(**same)], tmp_path)  # an older member does not know its gamma
+    with pytest.raises(ValueError, match=message):
+        members.check_records([member._replace(**other)], tmp_path)
     member.config.data.stream = 'down'
-    members.check_enhancement([member._replace(enhance=other)], tmp_path)
+    members.check_records([member._replace(**other)], tmp_path)
+
+
+def test_records_without_sound_are_refused_to_a_member_that_hears(tmp_path, member):
+    member.config.model.audio = 'alone'
+    members.check_records([member], tmp_path)  # nothing is known about these records
+    (tmp_path / 'dataset.json').write_text('{"options": {"gamma": "auto"}}')
+    with pytest.raises(ValueError, match='fold_0 hears the sound .* was prepared without; .* --audio'):
+        members.check_records([member], tmp_path)
+    (tmp_path / 'dataset.json').write_text('{"options": {"gamma": "auto", "audio": true}}')
+    members.check_records([member], tmp_path)
+
+
+def test_clips_are_corrected_as_the_records_of_the_members(member):
+    assert members.choose_gamma([member]) == 'auto'
+    never = member._replace(gamma='never')
+    assert members.choose_gamma([member, never]) == 'never'
+    with pytest.raises(ValueError, match='with --gamma=always, .* with --gamma=never; put the members'):
+        members.choose_gamma([never, member._replace(gamma='always')])

@@ -21,7 +21,6 @@ from chimp_jax.field.intervals import Intervals
 from chimp_jax.field.label_tables import keyed, named
 from chimp_jax.field.true_distance import LabelledEstimates, check_enough
 from data_prep.archive import Archive
-from data_prep.enhance.spec import OFF
 from data_prep.inputs.categories import read_species, split_names
 from data_prep.inputs.known_seconds import KnownSeconds, find_known_seconds
 from data_prep.inputs.labels import Problem
@@ -38,8 +37,14 @@ class Trained(NamedTuple):
     members: list[members.Member]
     combined: combining.Combined
     enhance: str  # of the `full` frames that the members see
+    gamma: str  # of the `full` frames, too
     oof: out_of_fold.OutOfFold | None  # None if the members have no OOF predictions
     intervals: Intervals | None  # None if oof is
+
+    @property
+    def hears(self) -> bool:
+        """Whether a member hears the sound of the clips."""
+        return any(member.hears for member in self.members)
 
 
 class Known(NamedTuple):
@@ -60,11 +65,6 @@ class Inputs(NamedTuple):
     known: Known | None
     corrections: pd.DataFrame | None
     site: pd.Series  # station of each clip in the folder, NO_FOLDER if unknown; indexed by video_id
-
-    @property
-    def hears(self) -> bool:
-        """Whether a member hears the sound of the clips."""
-        return self.trained is not None and any(member.hears for member in self.trained.members)
 
     def cutpoints_m(self) -> list[float]:
         """Returns the edges of the bands of error."""
@@ -140,7 +140,8 @@ def read_trained(request: EstimateRequest) -> Trained:
         estimate_m, label_m = combined.combination.apply(combined.oof), combined.labels.to_numpy(float)
         oof = out_of_fold.make_out_of_fold(found, combined.oof, estimate_m, label_m)
     enhance = members.choose_enhancement(found, request.enhance)
-    return Trained(found, combined, enhance, oof, None if oof is None else oof.fit_intervals(request.coverage))
+    gamma = members.choose_gamma(found)
+    return Trained(found, combined, enhance, gamma, oof, None if oof is None else oof.fit_intervals(request.coverage))
 
 
 def read_known(request: EstimateRequest, inputs: Inputs) -> Known:
@@ -176,15 +177,15 @@ def _told(problems: list[Problem]) -> str:
     return named([f'{problem.row}: {problem.video_id}: {problem.reason}' for problem in problems])
 
 
-def targets_job(request: EstimateRequest, enhance: str = OFF, audio: bool = False) -> Job:
-    """Returns what to read the targets from. Raises ValueError if a flag has an impossible value.
+def targets_job(request: EstimateRequest, trained: Trained | None = None) -> Job:
+    """Returns what to read the targets from, and how clips are decoded for the members.
 
-    audio: whether a member hears the clips.
+    Raises ValueError if a flag has an impossible value.
     """
+    seen = {} if trained is None else {'enhance': trained.enhance, 'gamma': trained.gamma, 'audio': trained.hears}
     return Job(
         out=request.out,
         clips_full=(request.clips,),
-        enhance=enhance,
         tables=request.targets,
         with_distances=False,
         detections=request.detector_file,
@@ -193,5 +194,5 @@ def targets_job(request: EstimateRequest, enhance: str = OFF, audio: bool = Fals
         every_s=request.step_s,
         burst_gap_s=request.burst_gap_s,
         workers=request.workers,
-        audio=audio,
+        **seen,
     )

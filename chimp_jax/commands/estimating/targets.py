@@ -13,7 +13,6 @@ from chimp_jax.field.exports import formats
 from chimp_jax.field.exports.distance_flatfile import station_efforts
 from chimp_jax.field.exports.snapshots import Snapshots, plan_snapshots
 from chimp_jax.field.summary import MOST_NAMED
-from data_prep.enhance.spec import OFF
 from data_prep.plan import Plan, make_plan, make_tasks, planned_seconds
 from data_prep.workers.clip_record import ClipTask
 
@@ -25,7 +24,7 @@ def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[C
 
     Raises ValueError if an input does not fit the targets.
     """
-    job = targets_job(request, inputs.trained.enhance if inputs.trained else OFF, inputs.hears)
+    job = targets_job(request, inputs.trained)
     plan = make_plan(job, request.watch())
     if inputs.known is not None:
         plan = plan.without_animals(inputs.known.points.not_animals)

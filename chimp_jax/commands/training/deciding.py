@@ -9,6 +9,7 @@ import pandas as pd
 from etils import epath
 
 from chimp_jax.commands.training.request import TrainRequest
+from data_prep.enhance.spec import OFF
 from data_prep.files import read_json, write_json
 from data_prep.inputs.labels import Problem
 from data_prep.job import result_options
@@ -135,6 +136,8 @@ def _check_inputs(request: TrainRequest, before: dict, now: dict) -> None:
         'tables_sha256': f'{request.labels} has changed',
         'detections_sha256': f'{request.detections} has changed',
         'clips_full': f'--clips was {" ".join(before.get("clips_full", []))}',
+        'enhance': f'--enhance was {before.get("enhance", OFF)}',
+        'audio': f'the records were begun {"with" if before.get("audio") else "without"} sound',
         'n_folds': f'--folds was {before.get("n_folds")}',
     }
     texts = [said.get(name, f'{name} was {before.get(name)}, is {now.get(name)}') for name in changed]

@@ -14,6 +14,7 @@ from chimp_jax.commands.training import config_files  # noqa: F401  (before the 
 from chimp_jax.commands.training.fields import add_field_flags, take_overrides
 from chimp_jax.configs import laptop as standard
 from chimp_jax.configs.recipes import ALL, parse_recipe
+from data_prep.enhance.spec import FORM, parse_enhancement
 from data_prep.inputs.categories import split_names
 from data_prep.job import Job
 
@@ -34,6 +35,8 @@ class TrainRequest:
     detections: str | None
     min_confidence: float
     animals: tuple[str, ...] | None  # categories of the detector
+    enhance: str  # of clips of low resolution, as of data_prep.build
+    audio: bool  # the records have the sound, also if the members do not hear it
     workers: int
     overrides: Mapping[str, Any]  # {'train.epochs': 4}
 
@@ -45,6 +48,7 @@ class TrainRequest:
             raise ValueError(f'--recipe={ALL} names several recipes; give one model ID, such as full-a4p50-f7s1')
         if not epath.Path(self.labels).exists():
             raise ValueError(f'{self.labels} does not exist; give the table with video_id, time, distance and site')
+        parse_enhancement(self.enhance)
 
     @property
     def data(self) -> str:
@@ -71,7 +75,8 @@ class TrainRequest:
             animals=self.animals,
             n_folds=n_folds,
             workers=self.workers,
-            audio=bool(self.overrides.get('model.audio')),
+            enhance=self.enhance,
+            audio=self.audio or bool(self.overrides.get('model.audio')),
         )
 
 
@@ -90,6 +95,8 @@ def add_train_flags(parser: argparse.ArgumentParser) -> None:
     add('--detections', help='JSON of MegaDetector or PyTorch-Wildlife: the boxes of the animals')
     add('--min_confidence', '--min-confidence', type=float, default=Job.min_confidence, help='of a detection, 0 to 1')
     add('--animals', type=split_names, help='categories of the detector that count (default: animal)')
+    add('--enhance', default=Job.enhance, help=f'better pictures of clips of low resolution: {FORM}')
+    add('--audio', action='store_true', help='keep the sound in the records; --config.model.audio does so, too')
     add('--workers', type=int, default=os.cpu_count(), help='processes that decode clips')
     add_compile_cache(parser)
     add_field_flags(parser, standard.get_config(), but=_SET)

@@ -141,6 +141,21 @@ def test_wrong_flags_are_refused(labels):
         requested(labels.with_name('nowhere.csv'))
     with pytest.raises(ValueError, match="'full' is not a model ID"):
         requested(labels, '--recipe=full').config()
+    with pytest.raises(ValueError, match="--enhance: 'sharp' is no step"):
+        requested(labels, '--enhance=sharp')
+
+
+@pytest.mark.parametrize(
+    'given,expected',
+    [
+        ([], ('off', False)),
+        (['--enhance=auto', '--audio'], ('auto', True)),
+        (['--config.model.audio=alone'], ('off', True)),
+    ],
+)
+def test_the_records_are_enhanced_and_have_sound_as_asked(labels, given, expected):
+    job = requested(labels, *given).job(5)
+    assert (job.enhance, job.audio) == expected
 
 
 def decided(folds='site', n_folds=4, regions=False) -> deciding.Decided:
@@ -187,6 +202,8 @@ def test_an_earlier_start_decides_and_other_inputs_are_refused(labels, monkeypat
     assert deciding.read_or_decide(same, 5)[0] == decided()
     with pytest.raises(ValueError, match='--folds was 5'):
         deciding.read_or_decide(same, 3)
+    with pytest.raises(ValueError, match='--enhance was off; the records were begun without sound. Give another'):
+        deciding.read_or_decide(requested(labels, '--enhance=auto', '--audio', '--out', '../runs'), 5)
     labels.write_text('video_id,time,distance\na.mp4,0,2\n')
     with pytest.raises(ValueError, match=r'begun with other inputs: .*labels.csv has changed. Give another --out, or'):
         deciding.read_or_decide(same, 5)
