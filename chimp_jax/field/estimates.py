@@ -237,4 +237,4 @@ def clip_rows(
     whole = table.assign(status=state, reason=reason, seconds=seconds).rename_axis('video_id').reset_index()
     columns = ['video_id', 'status', 'reason', 'seconds', 'duration_s', 'site', 'gamma', 'white_fraction']
     is_heard = 'sound' in whole and whole['sound'].notna().any()
-    return whole[columns + ['sound'] * is_heard]
+    return whole[[*columns, 'sound'] if is_heard else columns]

@@ -26,7 +26,7 @@ def write_card(members: Sequence[Member], anonymous: bool) -> str:
         _use(),
         *_training_data(folder, rows, members, anonymous),
         '## Settings',
-        _table(['setting', 'value'], _settings(config)),
+        _table(['setting', 'value'], _settings(members[0])),
         '## Errors',
         *_errors(members, rows, config.data),
         '## Where the members come from',
@@ -80,8 +80,8 @@ def _sites_line(path: epath.Path, clips: set[str]) -> str:
     return f'They are from {site[site != ""].nunique()} sites{unknown}.'
 
 
-def _settings(config) -> list[tuple[str, object]]:
-    data, model = config.data, config.model
+def _settings(member: Member) -> list[tuple[str, object]]:
+    data, model = member.config.data, member.config.model
     return [
         ('stream', data.stream),
         ('frames in a window', f'{data.n_frames}, {data.step_s} s apart'),
@@ -90,6 +90,8 @@ def _settings(config) -> list[tuple[str, object]]:
         ('backbone', model.backbone),
         ('normalization', model.normalization),
         ('over the frames of a window', f'LSTM of {model.lstm_units}' if model.temporal == 'lstm' else model.temporal),
+        ('gamma correction of its records', member.gamma or 'unknown'),
+        ('enhancement of its records', member.enhance or 'off'),
         ('sound', model.audio or 'not used'),
         ('dense units', str(model.dense_units)),
         ('a distance for each animal', 'yes' if model.regions else 'no, one for each second'),
