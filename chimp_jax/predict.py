@@ -19,6 +19,7 @@ from chimp_jax.data.operations import OPERATION_SETS
 from chimp_jax.data.teacher import with_every_second
 from chimp_jax.ensemble.prediction_tables import first_key
 from chimp_jax.members import Member
+from chimp_jax.models.sound import ALONE
 from chimp_jax.panel import Panel
 from data_prep.progress import Progress
 from data_prep.records import Record, read_records, split_sizes
@@ -34,7 +35,7 @@ class Predictions(NamedTuple):
     values: {operation: [rows, members]}, metres, not clamped, indexed by KEY and sorted; the columns are
     named recipe/fold_k; NaN if a member was trained on the clip (OOF). labels: [rows], NaN if unknown. shared: [rows]
     bool, whether a member gives an animal the distance of the whole picture although others are in view.
-    calls: {window, such as f7s1: backbone calls of all its members (without sharing of frames, with it)}.
+    calls: {window, such as f7s1: backbone calls for the frames of its members (without sharing of frames, with it)}.
     """
 
     values: dict[str, pd.DataFrame]
@@ -179,6 +180,8 @@ def predict_records(
             progress.advance(n_clips if reading == groups[-1][0] else 0, work=n_clips * unasked)
             of_chunks.append(read_answers(chunk, questions))
             for question in questions:
+                if question.member.config.model.audio == ALONE:
+                    continue
                 direct, shared = calls.get(question.window, (0, 0))
                 calls[question.window] = direct + question.plan.window.size, shared + question.plan.frame.size
         tables.append(pd.concat(of_chunks))

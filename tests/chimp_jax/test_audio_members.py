@@ -61,6 +61,9 @@ def small_model(monkeypatch):
 def test_scoring_records_gives_the_out_of_fold_predictions_of_training(data, runs, tmp_path):
     found = members.find_members(runs)
     predictions = predict.predict_split(found, data, predict.OOF, tmp_path / 'parts')
+    (window,) = predictions.calls
+    # Only one member sees. 3 clips have 4 windows of 3 frames each, at seconds 0 to 7.
+    assert predictions.calls[window] == (36, 24)
     ours = predictions.members(augmented=False).reset_index().set_index(['video_id', 'time'])
     for member in found:
         oof = pd.read_csv(member.folder / 'oof.csv').set_index(['video_id', 'time'])
