@@ -136,6 +136,10 @@ def test_a_second_folder_without_sound_is_read_beside_one_with(data, tmp_path):
     assert {record.sound is None for record in both.records()} == {True}
     with pytest.raises(ValueError, match=f'^a model requires records with sound, and {tmp_path} was prepared without'):
         both.require_sound('a model')
+    (tmp_path / 'dataset.json').write_text('{"options": {"gamma": "auto"}}')
+    find_sources(data, tmp_path, 'down', with_unlabelled=True)  # these frames are never corrected
+    with pytest.raises(ValueError, match=f'--gamma=never, and {tmp_path} with --gamma=auto; prepare both alike'):
+        find_sources(data, tmp_path, 'full', with_unlabelled=True)
 
 
 def test_equal_pictures_with_other_sound_are_other_frames():

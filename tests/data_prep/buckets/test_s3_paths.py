@@ -113,6 +113,15 @@ def test_records_are_not_written_to_s3(capsys):
     )
 
 
+def test_paths_of_the_web_are_refused(tmp_path, capsys):
+    assert build.main(['--clips_full', 'http://host/clips', '--out', str(tmp_path / 'out')]) == 1
+    assert capsys.readouterr().err == (
+        'build failed: paths at http:// cannot be read; give a local path, gs:// or s3://\n'
+    )
+    with pytest.raises(KeyError), s3_paths.as_os_errors():
+        raise KeyError('another')
+
+
 @pytest.mark.parametrize('absent', ['s3fs', 'gcsfs'])
 def test_missing_packages(monkeypatch, absent):
     find = importlib.util.find_spec

@@ -3,14 +3,17 @@
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from make_clips import ffmpeg_program
 from make_sounds import SECONDS, tone, write_sound_clip
 
 from data_prep.sound import log_mel
+from data_prep.sound.heard import silent_text
 from data_prep.sound.track import decode_sound, sound_of_copies
 from data_prep.workers import frame_store
 from data_prep.workers.clip_record import ClipTask, make_records
+from data_prep.workers.outcome_tables import sound_line
 
 
 def by_ffmpeg(path: str) -> np.ndarray:
@@ -87,6 +90,24 @@ def test_without_a_track_there_is_no_sound(tmp_path):
     assert sound_of_copies((None, 'IMG_1.jpg'), [0]).state == 'no'
     with_sound = write_sound_clip(tmp_path / 'b.avi')
     assert sound_of_copies((path, with_sound), [1, 2]).state == 'yes'
+
+
+def test_a_track_that_cannot_be_decoded_is_told(tmp_path):
+    path = tmp_path / 'a.avi'
+    write_sound_clip(path, 'adpcm_ima_wav', 8_000)
+    content = bytearray(path.read_bytes())
+    channels = content.index(b'strf', content.index(b'auds')) + 10  # in the header of the track
+    content[channels : channels + 2] = (200).to_bytes(2, 'little')
+    path.write_bytes(content)
+    sound = decode_sound(str(path), [0, 1])
+    assert (sound.state, len(sound.rows)) == ('in 0 of 2 seconds', 0)
+    clips = pd.DataFrame({'sound': ['yes', 'yes', 'no', 'in 3 of 5 seconds', sound.state]})
+    assert sound_line(clips) == (
+        '2 clips with sound, 1 without, 1 with sound in some seconds only, 1 with a track that gives no sound (column '
+        '`sound` of clips.csv)'
+    )
+    assert sound_line(clips[:3]) == '2 clips with sound, 1 without'
+    assert silent_text(clips['sound']).startswith('2 of 5 clips have no sound: ') and not silent_text(['yes'])
 
 
 @pytest.mark.parametrize('share', [0.5, 0.9])
