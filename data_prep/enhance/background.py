@@ -18,7 +18,7 @@ _SAME, _OTHER = 1.5, 3.0  # times the usual difference: up to the first the back
 
 
 class Background(NamedTuple):
-    picture: np.ndarray  # float32 [H, W, 3], 0..255
+    picture: np.ndarray  # float64 [H, W, 3], 0..255
     level: float  # usual difference of a static frame from the picture, mean of a square, grey levels
 
 
@@ -35,15 +35,21 @@ def find_background(frames: Sequence[np.ndarray]) -> Background:
 
     An animal that stands in one place for less than half of the frames leaves no trace.
     """
-    stack = np.stack(frames).astype(np.float32)
-    brightness = np.median(stack, axis=(1, 2))
-    stack -= (brightness - np.median(brightness, axis=0))[:, None, None]
-    median = np.median(stack, axis=0)
-    difference = np.abs(stack - median)
-    near = difference <= np.maximum(2 * np.median(difference, axis=0), 2)
-    picture = (stack * near).sum(axis=0) / near.sum(axis=0)
+    stack = np.stack(frames)
+    brightness = np.stack([np.median(frame, axis=(0, 1)) for frame in frames]).astype(np.float32)
+    offset = (brightness - np.median(brightness, axis=0))[:, None]
+    # Row by row: all frames at once in float32 would fill the memory of a worker.
+    picture = np.stack([_background_row(stack[:, row] - offset) for row in range(stack.shape[1])])
     usual = np.median([np.median(_difference(frame, picture)[0]) for frame in frames])
     return Background(picture, max(float(usual), _LEAST_LEVEL))
+
+
+def _background_row(values: np.ndarray) -> np.ndarray:
+    """Returns the background of a row of pixels, float32 [frames, W, 3] -> [W, 3]."""
+    median = np.median(values, axis=0)
+    difference = np.abs(values - median)
+    near = difference <= np.maximum(2 * np.median(difference, axis=0), 2)
+    return (values * near).sum(axis=0) / near.sum(axis=0)
 
 
 def fuse_background(frame: np.ndarray, background: Background) -> np.ndarray:
