@@ -147,8 +147,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'the clip has no second {options.second}; the picture shows its last second')
     if enhancement:
         width, limit = found.info.width_px, enhancement.below_px
-        reason = f'{width} px wide' if found.enhanced is not None else f'{width} px wide, not below {limit} px'
-        print(f'{"enhanced" if found.enhanced is not None else "not enhanced"}: {reason}')
+        if found.enhanced is not None:
+            print(f'enhanced: {width} px wide')
+        elif is_photo(options.clip):
+            print('not enhanced: photos stay as they are')
+        else:
+            print(f'not enhanced: {width} px wide, not below {limit} px')
     whitest = max(found.judged.values())
     decision = 'overexposed, gamma correction' if found.overexposed else 'not overexposed'
     print(f'{decision}: the whitest of {len(found.judged)} seconds has {whitest:.1%} white (limit 20%); see {out}')

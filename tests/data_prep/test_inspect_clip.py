@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from make_clips import write_clip
+from matplotlib.figure import Figure
 from PIL import Image
 
 from data_prep import inspect_clip
@@ -31,6 +32,18 @@ def test_picture_and_one_line(late_white, tmp_path, capsys, monkeypatch):
     with Image.open('late white-second-12.png') as picture:
         assert picture.size == (1200, 800)
         assert len(picture.convert('L').getcolors(256)) > 50
+
+
+def test_it_is_told_whether_a_clip_is_enhanced(late_white, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(inspect_clip, 'draw', lambda *_: Figure())
+    Image.new('RGB', (80, 40)).save(tmp_path / 'photo.jpg')
+    for path, spec, line in (
+        (late_white, 'upscale,to=160', 'enhanced: 80 px wide'),
+        (late_white, 'upscale,below=80', 'not enhanced: 80 px wide, not below 80 px'),
+        (tmp_path / 'photo.jpg', 'upscale', 'not enhanced: photos stay as they are'),
+    ):
+        assert inspect_clip.main([str(path), f'--enhance={spec}', f'--out={tmp_path}/out.png']) == 0
+        assert capsys.readouterr().out.splitlines()[0] == line
 
 
 def test_mistakes_are_one_line(tmp_path, late_white, capsys):
