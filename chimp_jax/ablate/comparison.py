@@ -24,6 +24,7 @@ COLUMNS = ['variant', 'band', 'rows', 'sites', 'seeds', 'mae_m', 'rmse_m', 'bias
 COLUMNS += ['upper_m', 'verdict', 'epoch_s', 'member_s', 'memory_mb', 'note']
 ONE_SEED = 'one seed: the interval leaves out how much seeds differ'
 ONE_SITE = 'one site: the interval cannot be known'
+NO_EFFECT = 'the predictions are those of the base: the change has no effect on these clips'
 
 
 class Scored(NamedTuple):
@@ -110,7 +111,8 @@ def _errors(error_m: np.ndarray) -> dict:
 
 def _difference(error_m: np.ndarray, base_m: np.ndarray, site: np.ndarray) -> dict:
     found = paired_difference(np.abs(error_m) - np.abs(base_m), site)
-    notes = [ONE_SEED] * (len(error_m) == 1) + [ONE_SITE] * (len(set(site)) == 1)
+    notes = [NO_EFFECT] * np.array_equal(error_m, base_m)
+    notes += [ONE_SEED] * (len(error_m) == 1) + [ONE_SITE] * (len(set(site)) == 1)
     interval = {'difference_m': found.mean, 'lower_m': found.lower, 'upper_m': found.upper}
     return interval | {'verdict': found.verdict(), 'note': '; '.join(notes)}
 

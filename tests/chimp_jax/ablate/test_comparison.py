@@ -10,7 +10,9 @@ import pytest
 from made_ablation import LABELS, write_member
 
 from chimp_jax.ablate import report
+from chimp_jax.ablate.comparison import Scored, comparison_table
 from chimp_jax.ablate.study import BASE, make_study, read_config_file
+from chimp_jax.ensemble.prediction_tables import KEY
 from configs import ablations, ablations_demo, base
 from configs.variants import Variant
 
@@ -79,6 +81,15 @@ def test_a_variant_that_depends_on_the_site_is_not_distinguishable(result):
     assert result[2].loc[('mixed', '9-13'), 'difference_m'] == pytest.approx(0.0, abs=1e-6)  # b worse, c better
     assert np.isnan(result[2].loc[('mixed', '4-6'), 'lower_m'])  # one site
     assert 'one site' in result[2].loc[('mixed', '4-6'), 'note']
+
+
+def test_a_change_without_effect_is_told():
+    keys = pd.MultiIndex.from_tuples([(clip, 0, '') for clip in 'abc'], names=KEY)
+    error_m, labels = np.array([[1.0, -2.0, 0.5], [1.0, 1.0, 1.0]]), pd.Series([1.0, 1.5, 1.7], keys)
+    scored = {name: Scored(error_m + more, labels) for name, more in ((BASE, 0.0), ('same', 0.0), ('other', 1e-6))}
+    table, _ = comparison_table(scored, np.array(['s1', 's2', 's3']), dict.fromkeys(scored, (1.0, 1.0, 1.0)))
+    note = table[table['band'] == 'all'].set_index('variant')['note']
+    assert 'no effect on these clips' in note['same'] and not note['other']
 
 
 def test_what_is_missing_is_told(result):
