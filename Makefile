@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-quick ablations-demo test test-browser test-beam bench bench-quick scaling field-install
+.PHONY: demo demo-quick ablations-demo test test-slow test-browser test-beam bench bench-quick scaling field-install
 .PHONY: tpu-check tpu-check-quick lint lock clean
 
 demo: .venv/done
@@ -20,6 +20,11 @@ ablations-demo: .venv/done
 
 test: .venv/done
 	$(BIN)/python -m pytest tests -n 2 --dist worksteal -q
+
+# Whole jobs that the default suite leaves out: trainings and builds killed with -9, two processes over a network, full
+# disks, an S3 server, trainings with regions on a frozen backbone.
+test-slow: .venv/done
+	$(BIN)/python -m pytest tests -m slow -n 2 --dist worksteal -q
 
 # The pages in a real browser, by keyboard, on a phone and a desktop. Requires Chromium and its driver (Debian: chromium,
 # chromium-driver); without them the tests are skipped.

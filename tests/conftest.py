@@ -26,6 +26,7 @@ os.environ['JAX_COMPILATION_CACHE_DIR'] = os.environ[PROGRAMS]
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
 import jax  # noqa: E402  (it reads the variables when it starts)
+import psutil  # noqa: E402
 import pytest  # noqa: E402
 import shared_steps  # noqa: E402
 
@@ -34,21 +35,28 @@ from chimp_jax import runtime  # noqa: E402
 runtime.SHORTEST_COMPILATION_S = 0.0  # commands that run in a test process save short compilations, too
 
 
+MOST_BYTES = 2 * 2**30
+
+
 def pytest_unconfigure():
     if is_first:
         shutil.rmtree(os.environ.pop(PROGRAMS), ignore_errors=True)
 
 
-@pytest.fixture(autouse=True, scope='module')
-def programs():
-    """Shares the compiled steps of a file of tests, and frees all programs after it.
-
-    A process that keeps the programs of all files takes 7 GB, and may abort.
-    """
+@pytest.fixture(autouse=True, scope='session')
+def shared_programs():
+    """Traces and compiles equal steps once per test process."""
     with pytest.MonkeyPatch.context() as patch:
         shared_steps.share(patch)
         yield
-    jax.clear_caches()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def programs():
+    """Frees all programs after a file of tests if this process is large: with those of all files, it may abort."""
+    yield
+    if psutil.Process().memory_info().rss > MOST_BYTES:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -204,6 +204,7 @@ def start_at(monkeypatch, scale):
     monkeypatch.setattr(optim, 'make_loss_scale', lambda: make().replace(scale=jnp.float32(scale)))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one_and_skipped_steps_are_recorded(config, tmp_path, monkeypatch):
     """The scale starts at 2**20. The first product of the gradient overflows from 2**18 on: in all steps of epoch 1."""
     start_at(monkeypatch, 2.0**20)

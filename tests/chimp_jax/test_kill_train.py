@@ -1,12 +1,14 @@
 """kill -9 while a checkpoint is written, in a process of its own; bench/kill_train.py does it at more moments."""
 
 import jax
+import pytest
 import small
 
 from bench import kill_train
 from chimp_jax import train, trainer
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, monkeypatch):
     data, whole, killed = tmp_path / 'data', tmp_path / 'whole', tmp_path / 'killed'
     small.write_data(data)

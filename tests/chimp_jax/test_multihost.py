@@ -43,6 +43,7 @@ def start(process: int, port: int, *arguments) -> subprocess.Popen:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 def test_two_processes_with_four_devices_are_one_with_eight(tmp_path, monkeypatch):
     data = tmp_path / 'data'
     small.write_data(data, n_targets=12)

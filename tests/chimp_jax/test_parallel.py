@@ -16,6 +16,7 @@ MODEL = DistanceModel(lstm_units=8, dense_units=6, stages=(Stage(2, 3, 2, 32, 16
 OPTIMIZER = optim.make_optimizer(0.9, 0.999, 1e-7)
 PLATEAU = optim.make_plateau(1e-3, 0.5, 3, 1e-4, 1e-8)
 STEP = functools.partial(steps.train_step, model=MODEL, optimizer=OPTIMIZER, axis_name=REPLICA_AXIS)
+WITHOUT_DROP = functools.partial(STEP, model=MODEL.copy(drop_connect=0.0))
 RATE = np.float32(1e-3)
 
 
@@ -37,7 +38,7 @@ def batches(n, size=16):
         }
 
 
-def run(step, state, n_replicas, n_steps=5):
+def run(step, state, n_replicas, n_steps=3):
     losses = []
     for batch in batches(n_steps):
         state, error = step(state, parallel.split(batch, n_replicas), RATE)
@@ -59,12 +60,13 @@ def virtual_replicas():
 def test_pmap_on_eight_devices_equals_one_device_and_jit_with_named_sharding(state):
     assert len(jax.devices()) == 8
     pmapped = run(parallel.map_train_step(STEP), parallel.replicate(state), 8)
-    one_device = run(jax.jit(virtual_replicas()), state, 8)
+    virtual = virtual_replicas()  # one function: it is traced once for both placements
+    one_device = run(jax.jit(virtual), state, 8)
     mesh = jax.sharding.Mesh(np.array(jax.devices()), ('data',), axis_types=(jax.sharding.AxisType.Auto,))
     whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data'))
     sharded = run(
-        jax.jit(virtual_replicas(), in_shardings=(whole, split, None), out_shardings=whole),
+        jax.jit(virtual, in_shardings=(whole, split, None), out_shardings=whole),
         state,
         8,
     )
@@ -76,7 +78,7 @@ def test_pmap_on_eight_devices_equals_one_device_and_jit_with_named_sharding(sta
             strict=True,
         ):
             np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-3, err_msg=jax.tree_util.keystr(path))
-    assert pmapped[0].step == 5
+    assert pmapped[0].step == 3
 
 
 def one_update(step, state, batch, n_devices):
@@ -110,34 +112,25 @@ def test_parts_with_equal_statistics_are_as_the_whole_batch(state):
     (batch,) = batches(1, size=4)
     batch = {name: np.concatenate([array] * 4) for name, array in batch.items()}
     batch['distance'] = np.random.default_rng(1).uniform(1, 20, batch['distance'].shape).astype(np.float32)
-    step = functools.partial(STEP, model=MODEL.copy(drop_connect=0.0))
-    in_parts = one_update(functools.partial(step, micro_batches=4), state, batch, 1)
-    assert_same_update(in_parts, one_update(step, state, batch, 1))
+    in_parts = one_update(functools.partial(WITHOUT_DROP, micro_batches=4), state, batch, 1)
+    assert_same_update(in_parts, one_update(WITHOUT_DROP, state, batch, 1))
 
 
 def test_batch_statistics_over_replicas_are_those_of_the_whole_batch(state):
     """With bn_over_replicas eight devices equal one device that sees the whole batch (without drop-connect)."""
-    over_all = MODEL.copy(drop_connect=0.0, bn_over_replicas=True)
-    step = functools.partial(steps.train_step, model=over_all, optimizer=OPTIMIZER, axis_name=REPLICA_AXIS)
+    over_all = functools.partial(STEP, model=MODEL.copy(drop_connect=0.0, bn_over_replicas=True))
     (batch,) = batches(1)
-    results = []
-    for devices in (jax.devices(), jax.devices()[:1]):
-        mapped = parallel.map_train_step(step, devices)
-        new, _ = mapped(parallel.replicate(state, devices), parallel.split(batch, len(devices)), RATE)
-        results.append(jax.device_get(new.batch_stats))
-    for a, b in zip(*map(jax.tree.leaves, results), strict=True):
+    results = [one_update(step, state, batch, n) for step, n in ((over_all, 8), (WITHOUT_DROP, 1))]
+    for a, b in zip(*(jax.tree.leaves(new.batch_stats) for new, _ in results), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_batch_statistics_are_those_of_each_replica(state):
     """As published: the kept averages are the mean of what two replicas alone would keep."""
-    step = functools.partial(STEP, model=MODEL.copy(drop_connect=0.0))
-    mapped = jax.vmap(step, in_axes=(None, 0, None), out_axes=None, axis_name=REPLICA_AXIS)
-    mapped = jax.jit(mapped, compiler_options={'xla_backend_optimization_level': 0})  # runs twice: quick to compile
-    (batch,) = batches(1)
-    both, _ = mapped(state, parallel.split(batch, 2), RATE)
-    halves = [{name: array[part] for name, array in batch.items()} for part in (np.s_[:8], np.s_[8:])]
-    alone = [mapped(state, parallel.split(half, 1), RATE)[0].batch_stats for half in halves]
+    (batch,) = batches(1, size=32)  # a half has the size of the other tests' batches, and so their program
+    both, _ = one_update(WITHOUT_DROP, state, batch, 2)
+    halves = [{name: array[part] for name, array in batch.items()} for part in (np.s_[:16], np.s_[16:])]
+    alone = [one_update(WITHOUT_DROP, state, half, 1)[0].batch_stats for half in halves]
     for mean, a, b in zip(*map(jax.tree.leaves, (both.batch_stats, *alone)), strict=True):
         np.testing.assert_allclose(mean, (a + b) / 2, rtol=1e-5, atol=1e-6)
 
@@ -207,10 +200,8 @@ def test_bfloat16_trains_with_state_loss_and_metres_in_float32(state):
     """The same batch again and again: the loss falls as it does in float32, whose roundings differ."""
     (batch,) = batches(1)
     losses = {}
-    for dtype in (jax.numpy.bfloat16, jax.numpy.float32):
-        step = functools.partial(
-            steps.train_step, model=MODEL.copy(dtype=dtype), optimizer=OPTIMIZER, axis_name=REPLICA_AXIS
-        )
+    for dtype in ('bfloat16', 'float32'):
+        step = functools.partial(STEP, model=MODEL.copy(dtype=dtype))
         devices = jax.devices()[:1]
         mapped, new = parallel.map_train_step(step, devices), parallel.replicate(state, devices)
         losses[dtype] = []

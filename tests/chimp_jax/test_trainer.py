@@ -66,6 +66,7 @@ def test_a_run_killed_after_and_within_an_epoch_ends_as_an_uninterrupted_one(dat
     assert len(starts) == 2  # a row for each start, here since the power cut
 
 
+@pytest.mark.slow
 def test_a_member_of_animals_resumes_as_an_uninterrupted_one(tmp_path, monkeypatch):
     """With the region branch and compositing; each labelled animal has a row in oof.csv, with a distance of its own."""
     records = small.write_data(tmp_path, adapt=small.with_animals)['train']

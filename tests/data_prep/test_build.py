@@ -245,6 +245,7 @@ def test_a_clip_that_changed_is_decoded_again_and_a_complete_data_set_tells_it(c
     assert json.loads(kept.read_text())['problem'] is None
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_the_same_command_resumes(clips, built, tmp_path):
     out, _ = built
     (tmp_path / 'out').mkdir()
@@ -261,6 +262,7 @@ def test_a_full_disk_ends_the_run_and_the_same_command_resumes(clips, built, tmp
     assert contents(tmp_path / 'out') == contents(out)
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_again_and_again_ends_with_the_same_files(clips, built, tmp_path):
     """kill -9 at random times; bench/kill_build.py does the same with more clips and kills."""
     out, _ = built

@@ -49,6 +49,7 @@ def upload(server, folder: Path, name: str) -> None:
             server.put('work', f'{name}/{path.relative_to(folder).as_posix()}', path.read_bytes(), public=False)
 
 
+@pytest.mark.slow
 def test_an_expired_credential_a_full_bucket_and_the_bytes_of_a_local_folder(bucket, gate, here, capsys):
     out = bucket / 'out'
     expired, full = (403, 'ExpiredToken'), (507, 'StorageFull')

@@ -6,10 +6,13 @@ import subprocess
 import sys
 
 import jax
+import pytest
 import small_workers
 
 from chimp_jax.streamed import saved
 from data_prep import lock
+
+pytestmark = pytest.mark.slow  # test_lost_process.py has two processes in the default suite
 
 CHILD = """
 import sys

@@ -22,7 +22,9 @@ def small_model(monkeypatch):
     monkeypatch.setattr(panel, 'DistanceModel', small.model)
 
 
-@pytest.fixture(scope='module', params=[False, True], ids=['plain', 'regions'])
+@pytest.fixture(
+    scope='module', params=[pytest.param(False, id='plain'), pytest.param(True, id='regions', marks=pytest.mark.slow)]
+)
 def data(request, tmp_path_factory):
     """Records, and RUNS/first with a member trained for an epoch."""
     folder = tmp_path_factory.mktemp('data')

@@ -65,6 +65,7 @@ def build_flags(root: str, out: Path) -> list[str]:
     return ['--clips_full', f'{root}/clips', '--tables', tables, '--out', str(out), '--workers=1', '--n_folds=2']
 
 
+@pytest.mark.slow
 def test_a_build_of_a_public_bucket_equals_that_of_local_files(server, local, tmp_path):
     upload(server, local, 'public')
     here, there = tmp_path / 'here', tmp_path / 'there'
