@@ -7,26 +7,34 @@ for each frame (test_oracle.py shows both).
 
 import keras
 import numpy as np
+from keras.src.applications import efficientnet  # its function for any blocks is not public
 
 # TensorFlow 2.4's TimeDistributed around a whole model moved the running statistics twice a step. Run with the pins of
 # the original, all 98 arrays move by 0.0199 of their distance from the batch (published method, section 6).
 MOVED_PER_STEP = 0.0199
 
 
-def backbone(size_px: int) -> keras.Model:
-    """Returns EfficientNet-B0 without classifier, input layers (rescaling, normalisation) and drop-connect."""
-    whole = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(size_px, size_px, 3))
+def backbone(size_px: int, blocks: list[dict] | None = None) -> keras.Model:
+    """Returns EfficientNet-B0 without classifier, input layers (rescaling, normalisation) and drop-connect.
+
+    blocks: other blocks than those of B0, as Keras writes them.
+    """
+    shape = {'include_top': False, 'weights': None, 'input_shape': (size_px, size_px, 3)}
+    if blocks is None:
+        whole = keras.applications.EfficientNetB0(**shape)
+    else:
+        whole = efficientnet.EfficientNet(1.0, 1.0, 224, blocks_args=blocks, name='efficientnetb0', **shape)
     for layer in whole.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
     return keras.Model(whole.get_layer('stem_conv_pad').input, whole.output, name='efficientnetb0')
 
 
-def published_model(size_px: int, n_frames: int) -> keras.Model:
+def published_model(size_px: int, n_frames: int, blocks: list[dict] | None = None) -> keras.Model:
     """Returns the model from pictures / 255, [B, T, H, W, 3] float, to [B, 1] metres, without drop-connect."""
     inputs = keras.Input((n_frames, size_px, size_px, 3))
     merged = keras.ops.reshape(inputs, (-1, size_px, size_px, 3))
-    features = keras.layers.GlobalAveragePooling2D()(backbone(size_px)(merged))
+    features = keras.layers.GlobalAveragePooling2D()(backbone(size_px, blocks)(merged))
     features = keras.ops.reshape(features, (-1, n_frames, 1280))
     hidden = keras.layers.LSTM(1024, name='lstm')(features)
     hidden = keras.layers.Dense(300, 'relu', name='dense')(hidden)

@@ -16,6 +16,7 @@ from chimp_jax import optim, parallel, steps
 from chimp_jax.models import pretrained
 from chimp_jax.models.conversions import convert_keras
 from chimp_jax.models.distance_model import REPLICA_AXIS, DistanceModel
+from chimp_jax.models.efficientnet import STAGES, Stage
 from configs import base
 
 B, T, SIZE_PX = 2, 3, 64
@@ -24,19 +25,19 @@ MODEL = DistanceModel(**{**base.get_config().model, 'drop_connect': 0.0})
 QUICK = {'xla_backend_optimization_level': 0}
 
 
-def fresh_variables():
+def fresh_variables(model):
     """Returns zeros for the model's variables, so that all other values come from a file."""
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes())
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), shapes(model))
 
 
 @functools.cache
-def shapes() -> dict:
+def shapes(model) -> dict:
     frames, window = np.zeros((1, 1, 32, 32, 3), np.uint8), np.zeros((1, 1, 1), np.int32)
-    return dict(jax.eval_shape(lambda: MODEL.init(jax.random.key(0), frames=frames, window=window)))
+    return dict(jax.eval_shape(lambda: model.init(jax.random.key(0), frames=frames, window=window)))
 
 
-def start(path):
-    return pretrained.start_from(fresh_variables(), str(path), read_run=None)
+def start(path, model=MODEL):
+    return pretrained.start_from(fresh_variables(model), str(path), read_run=None)
 
 
 def windows(size_px, seed=0):
@@ -47,12 +48,16 @@ def windows(size_px, seed=0):
     return frames.reshape(B, T, size_px, size_px, 3), np.tile(np.arange(T, dtype=np.int32), (B, 1, 1))
 
 
+def random_oracle(size_px, blocks=None):
+    keras.utils.set_random_seed(0)
+    model = keras_oracle.published_model(size_px, T, blocks)
+    keras_oracle.randomize(model, windows(size_px)[0] / np.float32(255), seed=1)
+    return model
+
+
 @pytest.fixture(scope='module')
 def oracle():
-    keras.utils.set_random_seed(0)
-    model = keras_oracle.published_model(SIZE_PX, T)
-    keras_oracle.randomize(model, windows(SIZE_PX)[0] / np.float32(255), seed=1)
-    return model
+    return random_oracle(SIZE_PX)
 
 
 @pytest.fixture(scope='module')
@@ -160,8 +165,24 @@ def positions(oracle):
     return dict(zip(*names, (B * T * layer.output.shape[1] * layer.output.shape[2] for layer in norms), strict=True))
 
 
-def test_gradients_and_ten_adam_steps_agree(oracle, variables):
-    frames, window = windows(SIZE_PX, seed=2)
+def blocks_of(stages) -> list[dict]:
+    """Returns the stages as Keras writes them."""
+    names = ('repeats', 'kernel_size', 'strides', 'filters_in', 'filters_out', 'expand_ratio')
+    return [dict(zip(names, stage, strict=True)) | {'id_skip': True, 'se_ratio': 0.25} for stage in stages]
+
+
+FEW_STAGES = (Stage(1, 3, 1, 32, 16, 1), Stage(2, 5, 2, 16, 24, 6))  # all kinds of layers in three blocks
+WHOLE_B0 = pytest.param(STAGES, 64, 2, marks=pytest.mark.slow, id='B0')
+
+
+@pytest.mark.parametrize('stages,size_px,top', [pytest.param(FEW_STAGES, 32, 8, id='three blocks'), WHOLE_B0])
+def test_gradients_and_ten_adam_steps_agree(stages, size_px, top, tmp_path):
+    """top: the side of the last map. The whole B0 is traced for most of a minute, so it is for make test-slow."""
+    oracle, n_blocks = random_oracle(size_px, None if stages is STAGES else blocks_of(stages)), sum(s[0] for s in stages)
+    oracle.save_weights(tmp_path / 'model.weights.h5')
+    network = MODEL.copy(stages=stages)
+    variables = start(tmp_path / 'model.weights.h5', network)
+    frames, window = windows(size_px, seed=2)
     distance_m = np.float32([[8.0], [11.0]])  # both exceed the predictions, so that the output bias has a gradient
     losses, gradients, moved = keras_training(oracle, frames, distance_m, 10)
 
@@ -170,11 +191,11 @@ def test_gradients_and_ten_adam_steps_agree(oracle, variables):
     state = steps.TrainState(
         step=np.int32(0),
         key=jax.random.key_data(jax.random.key(0)),
-        opt_state=optimizer.init(variables['params']),
+        opt_state=jax.jit(optimizer.init)(variables['params']),
         plateau=plateau.init({}),
         **variables,
     )
-    step = functools.partial(steps.train_step, model=MODEL, optimizer=optimizer, axis_name=REPLICA_AXIS)
+    step = functools.partial(steps.train_step, model=network, optimizer=optimizer, axis_name=REPLICA_AXIS)
     step = jax.vmap(step, in_axes=(None, 0, None), out_axes=None, axis_name=REPLICA_AXIS)
     step = jax.jit(step, compiler_options=QUICK)
     batch = {'frames': frames, 'window': window, 'distance': distance_m, 'mask': np.ones((B, 1), np.float32)}
@@ -188,21 +209,21 @@ def test_gradients_and_ten_adam_steps_agree(oracle, variables):
             statistics = flat(state.batch_stats)
     ours = {f'params/{name}': value for name, value in first.items()}
     # A block has 13 arrays, but the first block lacks 3 of an expansion. Stem and top have 3 each, the LSTM 3, dense 4.
-    assert ours.keys() == gradients.keys() and len(ours) == 16 * 13 - 3 + 6 + 3 + 4
+    assert ours.keys() == gradients.keys() and len(ours) == n_blocks * 13 - 3 + 6 + 3 + 4
     apart = {name: np.linalg.norm(ours[name] - value) for name, value in gradients.items()}
     size = {name: np.linalg.norm(value) for name, value in gradients.items()}
-    # The batch norm after a 1x1 convolution removes a constant that was added before it. The true gradient of these 16
+    # The batch norm after a 1x1 convolution removes a constant that was added before it. The true gradient of these
     # offsets is 0, so both sides contain only rounding errors.
     void = {name for name in gradients if name.endswith('project_bn/bias')}
-    assert len(void) == 16
+    assert len(void) == n_blocks
     assert all(max(apart[name], size[name]) < 1e-4 * size[name.replace('bias', 'scale')] for name in void)
     worst = max(apart[name] / size[name] for name in gradients.keys() - void)
     print(f'gradients: {worst:.1e} at most; losses: {np.abs(np.divide(mine, losses) - 1).max():.1e} at most')
     assert worst < 1e-3
     np.testing.assert_allclose(mine, losses, rtol=1e-3)
-    assert len(moved) == 98 and moved.keys() == {f'batch_stats/{name}' for name in statistics}
+    assert len(moved) == 2 * (3 * n_blocks + 1) and moved.keys() == {f'batch_stats/{name}' for name in statistics}
     counts = positions(oracle)
-    assert len(counts) == 49 and min(counts.values()) == B * T * 2 * 2  # 64 px are 2 x 2 positions at the top
+    assert len(counts) == 3 * n_blocks + 1 and min(counts.values()) == B * T * top * top
     kept = 1 - keras_oracle.MOVED_PER_STEP
     parts = []
     for name, expected in moved.items():
