@@ -1,17 +1,11 @@
 """Every config is loaded and built; the IDs are the published ones; typos are refused with the nearest name."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import pytest
 
 from chimp_jax.models.distance_model import DistanceModel
 from configs import base, deep_chimpact, laptop, recipes, student
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
@@ -108,35 +102,6 @@ def test_overrides_follow_the_types_and_names_of_the_config():
         config.train.batchsize = 32
     with pytest.raises(TypeError):
         config.train.batch_size = 'many'
-
-
-@pytest.mark.parametrize(
-    'arguments,said',
-    [
-        (['--config=configs/deep_chimpact.py:full-a4p50-f7'], 'the grammar is'),
-        (
-            ['--config=configs/deep_chimpact.py:full-a4p50-f7s1', '--config.train.batchsize=32'],
-            'batch_size',
-        ),
-        (
-            ['--config=configs/deep_chimpact.py:full-a4p50-f7s1', '--config.data.records=nowhere'],
-            'nowhere',
-        ),
-        (['--config=configs/demo.py:all', '--recipes=half-*'], "'half-*' is not a model ID"),
-        (['--config', 'down-a1p50-f7s1', '--config.train.learning_rat=1e-3'], 'learning_rate'),
-        (['--config=full-a4p50-f7'], 'the grammar is'),
-    ],
-)
-def test_the_command_says_what_is_wrong_in_a_line(arguments, said, tmp_path):
-    done = subprocess.run(
-        [sys.executable, 'train.py', f'--workdir={tmp_path}', *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert done.returncode != 0
-    assert said in done.stderr.strip().splitlines()[-1]
-    assert 'Traceback' not in done.stderr
 
 
 def test_a_student_shares_the_frames_of_four_seconds():

@@ -1,49 +1,50 @@
-"""chimp-train takes a model ID without a file, because an installation has no configs/ folder to name."""
+"""chimp-train takes a model ID without a file, because an installation has no configs/ folder to name; its mistakes."""
 
-import subprocess
-import sys
-from pathlib import Path
-
+import forked_train
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+FILE = f'--config={forked_train.ROOT}/configs/deep_chimpact.py:'
+TAKEN = [
+    ([f'{FILE}full-a4p50-f7s1'], 'full'),
+    (['--config=full-a4p50-f7s1'], 'full'),
+    (['--config', 'down-a1p50-f9s2'], 'down'),
+]
+MISTAKES = [
+    (['--config=full-a4p50-f7s1', '--config.train.batchsize=32'], "no field 'batchsize'; did you mean 'batch_size'?"),
+    (['--config=full-a4p50-f7s1', '--config.train.lr=1'], "no field 'lr'; the fields there are adam_b1"),
+    (['--config=full-a4p50-f7s1', '--config.trains.lr=1'], 'train'),
+    (['--config', 'down-a1p50-f7s1', '--config.train.learning_rat=1e-3'], 'learning_rate'),
+    ([f'{FILE}full-a4p50-f7s1', '--config.train.batchsize=32'], 'batch_size'),
+    ([f'--config={forked_train.ROOT}/configs/demo.py:all', '--recipes=half-*'], "'half-*' is not a model ID"),
+    ([f'{FILE}full-a4p50-f7'], 'the grammar is'),
+    (['--config=full-a4p50-f7'], 'the grammar is'),
+    (['--config=ful-a4p50-f7s1'], "'ful-a4p50-f7s1' is not a model ID"),
+    ([], 'for example --config=full-a4p50-f7s1'),
+]
+OVERRIDES = ['--workdir=runs', '--config.data.records=nowhere', '--compile_cache=off']
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    """Runs the console script's function outside the checkout's folder."""
-    module = 'chimp_jax.commands.training.chimp_train'
-    start = f'import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}; {module}.start()'
-    return subprocess.run([sys.executable, '-c', start, *arguments], capture_output=True, text=True, cwd=cwd)
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+    """All command lines of this file, each in a process of its own."""
+    commands = [[*given, *OVERRIDES] for given, _ in TAKEN] + [given for given, _ in MISTAKES] + [['--help']]
+    return forked_train.run_all(commands, tmp_path_factory.mktemp('train'))
 
 
-@pytest.mark.parametrize('given', (['--config=full-a4p50-f7s1'], ['--config', 'down-a1p50-f9s2']))
-def test_a_model_id_alone_takes_overrides(given, tmp_path):
-    done = run(*given, '--workdir=runs', '--config.data.records=nowhere', '--compile_cache=off', cwd=tmp_path)
-    stream = given[-1].removeprefix('--config=')[:4]
-    assert done.returncode == 1
-    assert f'nowhere/chimp_records/{stream}/' in done.stderr.splitlines()[-1]
-    assert 'Traceback' not in done.stderr
+@pytest.mark.parametrize('number', range(len(TAKEN)))
+def test_a_model_id_alone_takes_overrides(done, number):
+    given, stream = TAKEN[number]
+    assert done[number].returncode == 1, given
+    assert f'nowhere/chimp_records/{stream}/' in done[number].stderr.splitlines()[-1]
+    assert 'Traceback' not in done[number].stderr
 
 
-@pytest.mark.parametrize(
-    'given,told',
-    (
-        (
-            ['--config=full-a4p50-f7s1', '--config.train.batchsize=32'],
-            "no field 'batchsize'; did you mean 'batch_size'?",
-        ),
-        (['--config=full-a4p50-f7s1', '--config.train.lr=1'], "no field 'lr'; the fields there are adam_b1"),
-        (['--config=full-a4p50-f7s1', '--config.trains.lr=1'], 'train'),
-        (['--config=ful-a4p50-f7s1'], "'ful-a4p50-f7s1' is not a model ID"),
-        ([], 'for example --config=full-a4p50-f7s1'),
-    ),
-)
-def test_a_mistake_is_one_line(given, told, tmp_path):
-    done = run(*given, cwd=tmp_path)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1 and told in done.stderr
+@pytest.mark.parametrize('number', range(len(MISTAKES)))
+def test_a_mistake_is_one_line(done, number):
+    (given, told), one = MISTAKES[number], done[len(TAKEN) + number]
+    assert one.returncode == 1, given
+    assert len(one.stderr.splitlines()) == 1 and told in one.stderr
 
 
-def test_help_lists_the_flags(tmp_path):
-    told = run('--help', cwd=tmp_path).stdout
-    assert all(f'--{flag}' in told for flag in ('config', 'workdir', 'recipes', 'folds', 'compile_cache'))
+def test_help_lists_the_flags(done):
+    assert all(f'--{flag}' in done[-1].stdout for flag in ('config', 'workdir', 'recipes', 'folds', 'compile_cache'))

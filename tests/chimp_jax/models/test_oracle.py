@@ -178,7 +178,8 @@ WHOLE_B0 = pytest.param(STAGES, 64, 2, marks=pytest.mark.slow, id='B0')
 @pytest.mark.parametrize('stages,size_px,top', [pytest.param(FEW_STAGES, 32, 8, id='three blocks'), WHOLE_B0])
 def test_gradients_and_ten_adam_steps_agree(stages, size_px, top, tmp_path):
     """top: the side of the last map. The whole B0 is traced for most of a minute, so it is for make test-slow."""
-    oracle, n_blocks = random_oracle(size_px, None if stages is STAGES else blocks_of(stages)), sum(s[0] for s in stages)
+    oracle = random_oracle(size_px, None if stages is STAGES else blocks_of(stages))
+    n_blocks = sum(stage.repeats for stage in stages)
     oracle.save_weights(tmp_path / 'model.weights.h5')
     network = MODEL.copy(stages=stages)
     variables = start(tmp_path / 'model.weights.h5', network)

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from chimp_jax.ops import depthwise
 
+FORMS = (depthwise.plain_depthwise, depthwise.depthwise_conv, depthwise.dense)
+
 
 def arrays(size, kernel_size, channels=5, batch=2):
     rng = np.random.default_rng(size * 10 + kernel_size)
@@ -24,11 +26,9 @@ def arrays(size, kernel_size, channels=5, batch=2):
 @pytest.mark.parametrize('size', [1, 2, 3, 7, 8])
 def test_equals_tensorflow_and_the_plain_form(kernel_size, stride, size):
     x, kernel = arrays(size, kernel_size)
-    y = depthwise.depthwise_conv(x, kernel, stride)
     expected = tf.nn.depthwise_conv2d(x, kernel.transpose(0, 1, 3, 2), (1, stride, stride, 1), 'SAME').numpy()
-    np.testing.assert_allclose(y, expected, atol=1e-5)
-    np.testing.assert_allclose(depthwise.plain_depthwise(x, kernel, stride), expected, atol=1e-5)
-    np.testing.assert_allclose(depthwise.dense(x, kernel, stride), expected, atol=1e-5)
+    for y in jax.jit(lambda x, k: [form(x, k, stride) for form in FORMS])(x, kernel):
+        np.testing.assert_allclose(y, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('kernel_size,stride', [(3, 1), (3, 2), (5, 1), (5, 2)])
@@ -38,12 +38,12 @@ def test_gradients_equal_those_of_the_plain_form(kernel_size, stride, size):
     out = -(-size // stride)
     weight = np.random.default_rng(0).normal(size=(2, out, out, 5)).astype(np.float32)
 
-    def gradients(form):
-        return jax.grad(lambda x, k: jnp.sum(form(x, k, stride) * weight), argnums=(0, 1))(x, kernel)
+    def gradient(form):
+        return jax.grad(lambda x, k: jnp.sum(form(x, k, stride) * weight), argnums=(0, 1))
 
-    expected = gradients(depthwise.plain_depthwise)
-    for form in (depthwise.depthwise_conv, depthwise.dense):
-        for mine, theirs in zip(gradients(form), expected, strict=True):
+    expected, *others = jax.jit(lambda x, k: [gradient(form)(x, k) for form in FORMS])(x, kernel)
+    for found in others:
+        for mine, theirs in zip(found, expected, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=2e-5)
 
 
@@ -60,7 +60,7 @@ def test_gradients_of_tall_maps_and_under_vmap_equal_those_of_the_plain_form(row
         def loss(x, k):
             return jnp.sum(jax.vmap(lambda p: form(p, k, stride))(x) * weight)
 
-        return jax.grad(loss, argnums=(0, 1))(x, kernel)
+        return jax.jit(jax.grad(loss, argnums=(0, 1)))(x, kernel)
 
     for mine, theirs in zip(gradients(depthwise.depthwise_conv), gradients(depthwise.plain_depthwise), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-4)
@@ -79,7 +79,7 @@ def test_a_kernel_that_is_mapped_too_has_a_gradient_for_each_frame():
     x, kernels = x.astype(np.float32), kernels.astype(np.float32)
 
     def gradient(form):
-        return jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p, k: form(p, k, 1))(x, k))))(kernels)
+        return jax.jit(jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p, k: form(p, k, 1))(x, k)))))(kernels)
 
     np.testing.assert_allclose(gradient(depthwise.depthwise_conv), gradient(depthwise.plain_depthwise), atol=2e-5)
 
@@ -88,7 +88,7 @@ def test_gradient_under_vmap_sums_over_the_mapped_pictures():
     x, kernel = arrays(6, 3, batch=4)
 
     def loss(form):
-        return jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p: form(p[None], k, 2))(x))))(kernel)
+        return jax.jit(jax.grad(lambda k: jnp.sum(jnp.sin(jax.vmap(lambda p: form(p[None], k, 2))(x)))))(kernel)
 
     np.testing.assert_allclose(loss(depthwise.depthwise_conv), loss(depthwise.plain_depthwise), atol=2e-5)
     np.testing.assert_allclose(loss(depthwise.dense), loss(depthwise.plain_depthwise), atol=2e-5)
