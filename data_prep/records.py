@@ -126,6 +126,7 @@ def read_dataset(directory, stream: str, split: str, first: int = 0, stop: int |
     Keys are Record's fields. `frame_jpeg` [n] stays encoded, so that only the frames of a window are decoded. Strings
     are tf.string, times int32, other numbers float32, gamma bool. Raises ValueError if the split is missing.
     """
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     sizes = split_sizes(directory, stream)
@@ -133,7 +134,9 @@ def read_dataset(directory, stream: str, split: str, first: int = 0, stop: int |
         raise ValueError(f'{_folder(directory, stream)} has no split {split!r}; it has {", ".join(sizes)}')
     stop = sizes[split] if stop is None else stop
     part = tfds.core.ReadInstruction(split, from_=first, to=stop, unit='abs')
-    dataset = tfds.builder_from_directory(_folder(directory, stream)).as_dataset(
+    # AutoGraph would rewrite the source of the decoders at each call, for branches on tensors that none has.
+    read = tf.autograph.experimental.do_not_convert(tfds.builder_from_directory(_folder(directory, stream)).as_dataset)
+    dataset = read(
         part if first < stop else split,  # tfds refuses to read nothing
         shuffle_files=False,
         decoders={'frame_jpeg': tfds.decode.SkipDecoding()},

@@ -10,6 +10,7 @@ FLAGS = {
     # default compile a training step of `small` three times as long (5 s of a core in place of 1.5 s).
     '--xla_backend_optimization_level': '0',
     '--xla_cpu_use_fusion_emitters': 'false',
+    '--xla_cpu_parallel_codegen_split_count': '1',  # a module for each program, not 32
 }
 given = os.environ.get('XLA_FLAGS', '')
 os.environ['XLA_FLAGS'] = ' '.join([given, *(f'{name}={value}' for name, value in FLAGS.items() if name not in given)])

@@ -22,6 +22,11 @@ _TARGETS = ('target_box', 'target_animal')  # with a teacher also these
 _ANIMALS = (*_TARGETS, 'box_time_s', 'box', 'box_confidence', 'box_animal')  # with slots also these
 
 
+# AutoGraph would rewrite the source of each mapped function at each epoch, for branches on tensors that none has.
+as_written = tf.autograph.experimental.do_not_convert
+
+
+@as_written
 def of_clips(records: tf.data.Dataset, video_ids: Collection[str]) -> tf.data.Dataset:
     """Returns the records of these clips only."""
     keys = tf.constant(sorted(video_ids))
@@ -29,6 +34,7 @@ def of_clips(records: tf.data.Dataset, video_ids: Collection[str]) -> tf.data.Da
     return records.filter(lambda record: table.lookup(record['video_id']) > 0)
 
 
+@as_written
 def training_batches(
     shares: Mapping[int, tf.data.Dataset], plan: BatchPlan, seed: int, epoch: int, first: int = 0
 ) -> Iterator[dict[str, np.ndarray]]:
