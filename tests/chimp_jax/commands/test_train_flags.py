@@ -24,10 +24,13 @@ MISTAKES = [
 OVERRIDES = ['--workdir=runs', '--config.data.records=nowhere', '--compile_cache=off']
 
 
+ALONE = ['--config=full-a4p50-f7s1', '--workdir=runs', '--multihost']
+
+
 @pytest.fixture(scope='module')
 def done(tmp_path_factory):
     """All command lines of this file, each in a process of its own."""
-    commands = [[*given, *OVERRIDES] for given, _ in TAKEN] + [given for given, _ in MISTAKES] + [['--help']]
+    commands = [[*given, *OVERRIDES] for given, _ in TAKEN] + [given for given, _ in MISTAKES] + [ALONE, ['--help']]
     return forked_train.run_all(commands, tmp_path_factory.mktemp('train'))
 
 
@@ -44,6 +47,12 @@ def test_a_mistake_is_one_line(done, number):
     (given, told), one = MISTAKES[number], done[len(TAKEN) + number]
     assert one.returncode == 1, given
     assert len(one.stderr.splitlines()) == 1 and told in one.stderr
+
+
+def test_no_processes_to_join_is_one_line(done):
+    last = done[-2].stderr.strip().splitlines()[-1]
+    assert done[-2].returncode == 1 and 'Traceback' not in done[-2].stderr
+    assert last.startswith('train.py: --multihost finds no processes to join (') and 'JAX_COORDINATOR_ADDRESS' in last
 
 
 def test_help_lists_the_flags(done):
