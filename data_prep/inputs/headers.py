@@ -6,7 +6,7 @@ Reads only the headers of the clips, in worker processes, because a decoder's li
 import contextlib
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -17,9 +17,11 @@ from data_prep.decoding.container import ClipError, frame_rate, open_clip, reaso
 from data_prep.decoding.damage import SLACK_S
 from data_prep.decoding.decode import picture_times
 from data_prep.decoding.photos import check_photo
-from data_prep.inputs.labels import Targets
 from data_prep.progress import Progress
 from data_prep.workers import guard
+
+if TYPE_CHECKING:  # imports pandas, which a worker does not need
+    from data_prep.inputs.labels import Targets
 
 _HEADER_DEADLINE_S = 60.0
 _PACKETS_DEADLINE_S = 600.0  # if all packets are read, or even decoded
@@ -50,7 +52,7 @@ class Header(NamedTuple):
         return max(self.end_s, float(self.frame_times_s[-1]) + 1 / self.frame_rate)
 
 
-def find_clips(targets: Targets, down: Archive | None, full: Archive | None) -> tuple[Targets, dict[str, Copies]]:
+def find_clips(targets: 'Targets', down: Archive | None, full: Archive | None) -> 'tuple[Targets, dict[str, Copies]]':
     """Returns the targets without those of missing clips, and {video_id: Copies} of the others.
 
     If `full` is given, a clip must be in it. A copy that is missing in `down` is made by scaling later.
@@ -84,13 +86,13 @@ def _hint(video_id: str, archive: Archive) -> str:
     return f'; did you mean {likely[0]!r}?' if likely else ''
 
 
-def check_headers(targets: Targets, headers: dict[str, Header | str]) -> Targets:
+def check_headers(targets: 'Targets', headers: dict[str, Header | str]) -> 'Targets':
     """Returns the targets without the clips that cannot be opened."""
     faults = {name: headers[name] for name in targets.rows['video_id'].unique() if isinstance(headers[name], str)}
     return targets.without_clips(faults, 'open')
 
 
-def check_times(targets: Targets, headers: dict[str, Header]) -> Targets:
+def check_times(targets: 'Targets', headers: dict[str, Header]) -> 'Targets':
     """Returns the targets without the rows more than 1 s past the end of their clip, or after second 0 of a photo."""
     if targets.rows.empty:
         return targets

@@ -55,8 +55,7 @@ def window_model(weights, record, n_frames, step_s, operation=predict.NONE):
     return WHOLE_MODEL(weights, frames=filled, window=window)[: len(windows), 0]
 
 
-@pytest.mark.parametrize('n_devices', [1, 3, 8])
-@pytest.mark.parametrize('n_frames,step_s', [(7, 1), (9, 2)])
+@pytest.mark.parametrize('n_devices,n_frames,step_s', [(1, 7, 1), (3, 7, 1), (8, 7, 1), (8, 9, 2)])
 def test_encoding_each_frame_once_equals_the_window_model(trained, n_devices, n_frames, step_s):
     folder, _ = trained
     weights = fresh_weights(3)

@@ -26,7 +26,8 @@ def twin(pictures):
     return twin, *twin(pictures)
 
 
-@pytest.mark.parametrize('in_tiles', [False, True])
+# The form in tiles takes XLA 10 s. tests/chimp_jax/ops/test_convolution.py holds its convolutions to the plain ones.
+@pytest.mark.parametrize('in_tiles', [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_network_equals_its_twin(twin, pictures, in_tiles):
     twin, boxes, scores = twin
     parameters = to_parameters(convert(twin.tensors))
