@@ -107,6 +107,16 @@ def with_animals(one: Record) -> Record:
     )
 
 
+def labels_of_animals(records: list[Record]) -> dict[tuple[str, int, str], float]:
+    """Returns the known distances by clip, second and animal."""
+    return {
+        (one.video_id, int(time_s), name): distance_m
+        for one in records
+        for time_s, name, distance_m in zip(one.target_time_s, one.target_animal, one.target_distance_m, strict=True)
+        if np.isfinite(distance_m)
+    }
+
+
 def write_data(folder, n_targets: int = 4, adapt=lambda one: one) -> dict[str, list[Record]]:
     """Six clips to train on, in two folds, and three to test on, one of them with a target past its end.
 

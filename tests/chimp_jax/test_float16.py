@@ -184,6 +184,15 @@ def test_published_dtypes_have_no_scale(dtype, tmp_path):
     assert set(stored) == {'step', 'key', 'opt_state', 'plateau'}  # as before there was a scale
 
 
+def test_a_checkpoint_keeps_the_scale(state, tmp_path):
+    reached = state.replace(loss_scale=state.loss_scale.replace(scale=np.float32(2.0**5), fin_steps=np.int32(7)))
+    manager = checkpoint.open_manager(tmp_path)
+    checkpoint.save(manager, reached, [{'epoch': 1, 'val_mae': 1.0}])
+    restored, _ = checkpoint.restore(manager, state)
+    manager.close()
+    assert (restored.loss_scale.scale, restored.loss_scale.fin_steps) == (2.0**5, 7)
+
+
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp('data')

@@ -76,6 +76,17 @@ def test_oof_holds_each_labelled_row_of_the_other_fold_once(data, tmp_path, monk
     assert list((tmp_path / RECIPE / 'fold_1').glob('events.out.tfevents.*'))
 
 
+def test_oof_holds_each_labelled_animal(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, 'train_step', small.learn_the_mean)
+    records = small.write_data(tmp_path, adapt=small.with_animals)['train']
+    config = small.config(tmp_path, epochs=1)
+    config.model.regions = True
+    config.data.most_animals = 3
+    train.train_recipe(config, tmp_path, folds=[1])
+    oof = pd.read_csv(tmp_path / RECIPE / 'fold_1' / 'oof.csv').set_index(['video_id', 'time', 'animal'])
+    assert oof['distance'].to_dict() == pytest.approx(small.labels_of_animals(records[1::2])) and len(oof) == 3 * 5
+
+
 def test_a_finished_member_is_skipped_and_another_config_refused(data, tmp_path, monkeypatch):
     config = small.config(data)
     folder = tmp_path / RECIPE

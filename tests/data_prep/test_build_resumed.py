@@ -93,6 +93,25 @@ def test_a_clip_that_changed_is_decoded_again_and_a_complete_data_set_tells_it(c
     assert json.loads(kept.read_text())['problem'] is None
 
 
+def test_records_that_do_not_fit_on_the_disk_end_the_run_and_the_same_command_resumes(
+    clips, built, tmp_path, monkeypatch, capsys
+):
+    def full(*_):
+        raise OSError(28, 'No space left on device', 'records')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, 'write_records', full)
+        assert build.main(arguments(clips, tmp_path / 'out')) == 1
+    told = capsys.readouterr().err
+    assert told.startswith('build failed: records: No space left on device; ') and told.count('\n') == 1
+    real = local.guard.run_guarded  # no clip is decoded again
+    monkeypatch.setattr(
+        local.guard, 'run_guarded', lambda what, *rest: [] if what == local.STORE_CLIP else real(what, *rest)
+    )
+    assert build.main(arguments(clips, tmp_path / 'out')) == 3
+    assert contents(tmp_path / 'out') == contents(built)
+
+
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_the_same_command_resumes(clips, built, tmp_path):
     (tmp_path / 'out').mkdir()
