@@ -78,28 +78,7 @@ fits <- list(hn = attempt("The half-normal fit", fit_function(detections, "hn"))
 fits <- Filter(Negate(is.null), fits)
 if (length(fits) == 0) stop("no detection function could be fitted")
 
-# ---- Pictures and tests of the fits ----
-# Moments of one visit are not independent. So the tests reject too often, and AIC prefers models that are too complex
-# (Howe et al. 2019 use QAIC). Look at the pictures, too: the first bins decide the density.
-p_values <- c()
-pdf("distance.pdf")
-invisible(attempt("The histogram", hist(flatfile$distance, breaks = 30, xlab = "Distance (m)",
-                                        main = "All distances of the file")))
-for (key in names(fits)) {
-  attempt("The picture", plot(fits[[key]], showpoints = FALSE, xlab = "Distance (m)",
-                              main = paste(titles[[key]], "detection function")))
-  attempt("The picture", plot(fits[[key]], showpoints = FALSE, pdf = TRUE, xlab = "Distance (m)",
-                              main = paste(titles[[key]], "density of the observed distances")))
-  # Binned distances: chi-square. Exact distances: Cramer-von Mises, and a Q-Q plot.
-  fit_test <- attempt("The test of the fit", gof_ds(fits[[key]], plot = is.null(cutpoints)))
-  p_value <- if (is.null(cutpoints)) fit_test$dsgof$CvM$p else fit_test$chisquare$chi1$p
-  p_values[key] <- if (is.null(p_value)) NA else p_value
-  cat("\nGoodness of fit,", titles[[key]], "\n")
-  if (!is.null(fit_test)) print(fit_test)
-}
-invisible(dev.off())
-
-# ---- Densities, and which fits are usable ----
+# ---- Densities, which fits are usable, pictures and tests ----
 strata <- if (length(unique(stations$Region.Label)) > 1) ~Region.Label else ~1
 why_unusable <- function(p_a, p_a_cv, density_cv) {
   reasons <- c(
@@ -109,7 +88,12 @@ why_unusable <- function(p_a, p_a_cv, density_cv) {
   )
   paste(names(reasons)[reasons], collapse = "; ")
 }
+# Moments of one visit are not independent. So the tests reject too often, and AIC prefers models that are too complex
+# (Howe et al. 2019 use QAIC). Look at the pictures, too: the first bins decide the density.
 results <- list()
+pdf("distance.pdf")
+invisible(attempt("The histogram", hist(flatfile$distance, breaks = 30, xlab = "Distance (m)",
+                                        main = "All distances of the file")))
 for (key in names(fits)) {
   cat("\nKey function:", titles[[key]], "\n")
   about <- attempt("The summary", summary(fits[[key]]))
@@ -122,11 +106,22 @@ for (key in names(fits)) {
   total <- as.data.frame(estimate)[nrow(estimate), ]
   p_a <- as.numeric(about$ds$average.p)[1]
   p_a_cv <- as.numeric(c(about$ds$average.p.se, NA))[1] / p_a
+  unusable <- why_unusable(p_a, p_a_cv, total$Abundance_CV)
+  title <- function(what) paste0(titles[[key]], " ", what, if (unusable != "") "\nUNUSABLE: see the printed reasons")
+  attempt("The picture", plot(fits[[key]], showpoints = FALSE, xlab = "Distance (m)",
+                              main = title("detection function")))
+  attempt("The picture", plot(fits[[key]], showpoints = FALSE, pdf = TRUE, xlab = "Distance (m)",
+                              main = title("density of the observed distances")))
+  # Binned distances: chi-square. Exact distances: Cramer-von Mises, and a Q-Q plot.
+  fit_test <- attempt("The test of the fit", gof_ds(fits[[key]], plot = is.null(cutpoints)))
+  p_value <- if (is.null(cutpoints)) fit_test$dsgof$CvM$p else fit_test$chisquare$chi1$p
+  cat("\nGoodness of fit,", titles[[key]], "\n")
+  if (!is.null(fit_test)) print(fit_test)
   results[[key]] <- data.frame(
-    fit = titles[[key]], AIC = AIC(fits[[key]])$AIC[1], p_test = p_values[[key]], P_a = p_a, P_a_CV = p_a_cv,
-    density = total$Abundance / total$Area, CV = total$Abundance_CV,
-    unusable = why_unusable(p_a, p_a_cv, total$Abundance_CV))
+    fit = titles[[key]], AIC = AIC(fits[[key]])$AIC[1], p_test = if (is.null(p_value)) NA else p_value, P_a = p_a,
+    P_a_CV = p_a_cv, density = total$Abundance / total$Area, CV = total$Abundance_CV, unusable = unusable)
 }
+invisible(dev.off())
 results <- do.call(rbind, results)
 
 # ---- Bootstrap over stations, of the usable fits ----
@@ -182,7 +177,22 @@ combine_redraws <- function(densities, cvs, n_stations) {   # Rubin's rules
   of_stations <- (complete + 1) / (complete + 3) * complete * (1 - missing)
   freedom <- of_redraws * of_stations / (of_redraws + of_stations)
   middle <- exp(mean(log(densities)))
-  list(density = middle, cv = sqrt(exp(total) - 1), limits = middle * exp(c(-1, 1) * qt(0.975, freedom) * sqrt(total)))
+  limits <- middle * exp(c(-1, 1) * qt(0.975, freedom) * sqrt(total))
+  list(density = middle, cv = sqrt(exp(total) - 1), limits = limits, unusable = why_no_interval(total, limits, freedom))
+}
+# With few stations the interval can span many powers of ten.
+why_no_interval <- function(variance, limits, freedom) {
+  if (is.na(variance)) return(if (resamples > 0) "its variance is unknown" else "")
+  paste(collapse = "; ", c(
+    if (exp(variance) - 1 > 1) "the CV of the density is above 100 %",
+    if (limits[2] > 100 * limits[1])
+      sprintf("with %.1f degrees of freedom the 95 %% interval spans more than a factor of 100", freedom)))
+}
+combined_text <- function(one) {   # for the screen
+  if (one$unusable != "") return(sprintf("density %.4g  UNUSABLE: %s", one$density, one$unusable))
+  if (is.na(one$cv)) return(sprintf("density %.4g (no interval without resamples)", one$density))
+  sprintf("density %.4g (CV %.0f %%)  95 %% interval %.4g to %.4g", one$density, 100 * one$cv, one$limits[1],
+          one$limits[2])
 }
 corrected <- list()
 for (key in if (length(redraws) > 1) usable) {
@@ -290,10 +300,8 @@ if (length(redraws) == 0) {
   cat("The error of the distances is not accounted for: export with --redraws if members have out-of-fold rows.\n")
 }
 for (key in names(corrected)) {
-  one <- corrected[[key]]
-  cat(sprintf("%-11s  with the error of the distances: density %.4g (CV %.0f %%)  95 %% interval %.4g to %.4g  %s\n",
-              titles[[key]], one$density, 100 * one$cv, one$limits[1], one$limits[2],
-              sprintf("%d of %d redraws", one$n, length(redraws))))
+  cat(sprintf("%-11s  with the error of the distances: %s  %d of %d redraws\n", titles[[key]],
+              combined_text(corrected[[key]]), corrected[[key]]$n, length(redraws)))
 }
 if (is.null(completeness)) {
   cat("Animals that the detector does not find are not accounted for: export with --completeness.\n")
@@ -302,11 +310,10 @@ if (is.null(completeness)) {
       sep = "  ", fill = TRUE)
 }
 for (key in names(with_completeness)) {
-  one <- with_completeness[[key]]
   about <- paste0("with the completeness of the detector",
                   if (length(redraws) > 1) " and the error of the distances" else "")
-  cat(sprintf("%-11s  %s: density %.4g (CV %.0f %%)  95 %% interval %.4g to %.4g  P_a %.3g\n", titles[[key]], about,
-              one$density, 100 * one$cv, one$limits[1], one$limits[2], one$p_a))
+  cat(sprintf("%-11s  %s: %s  P_a %.3g\n", titles[[key]], about, combined_text(with_completeness[[key]]),
+              with_completeness[[key]]$p_a))
 }
 if (is.null(availability)) cat("Availability is not accounted for: see `availability` at the top of the script.\n")
 if (length(usable) == 0) {
@@ -314,3 +321,8 @@ if (length(usable) == 0) {
   quit(status = 3)
 }
 if (length(usable) < length(titles)) cat("Do not compare the AIC of an unusable fit.\n")
+final <- if (is.null(completeness)) corrected else with_completeness
+if ((length(redraws) > 1 || !is.null(completeness)) && !any(sapply(final, `[[`, "unusable") == "")) {
+  cat("No corrected density is usable. Add stations, or choose other cutpoints or another truncation.\n")
+  quit(status = 3)
+}

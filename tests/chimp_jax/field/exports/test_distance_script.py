@@ -234,3 +234,27 @@ def test_redraws_are_combined_by_rubins_rules(tmp_path):
     assert (lower, upper) == pytest.approx((density * math.exp(-half), density * math.exp(half)), rel=0.05)
     assert 'Bootstrap with redraws, half-normal: median' in screen
     assert 'The error of the distances is not accounted for' not in screen
+
+
+@needs_r
+def test_an_interval_that_tells_nothing_is_marked(tmp_path):
+    write(tmp_path, half_normal(20), truncation=15, stations='ABC')
+    script = (tmp_path / 'distance.R').read_text()
+    functions = re.search(r'^combine_redraws <- function.*?(?=^corrected <- )', script, re.M | re.S)[0]
+    calls = 'for (n in c(3, 30)) for (cv in c(0.6, 1.2, NA)) cat(combine_redraws(c(9, 10, 11), cv, n)$unusable, "\\n")'
+    command = ['Rscript', '-e', f'resamples <- 3\n{functions}\n{calls}']
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout.splitlines()
+    # 3 stations leave less than 3/5 * 2 degrees of freedom: t is 9 or more, so exp(2 * 9 * 0.55) is far above 100.
+    wide, high, unknown = 'spans more than a factor of 100', 'the CV of the density is above 100 %', 'is unknown'
+    expected = [(wide,), (high, wide), (unknown,), (), (high,), (unknown,)]
+    marks = [tuple(mark for mark in (high, wide, unknown) if mark in line) for line in told]
+    assert marks == expected
+    redraws = tmp_path / 'distance_redraws'
+    redraws.mkdir(exist_ok=True)
+    for number in (1, 2):
+        shutil.copy(tmp_path / 'distance_flatfile.csv', redraws / f'distance_flatfile_{number}.csv')
+    screen = run(tmp_path, code=3)  # the fits without the error are usable
+    assert verdicts(screen)['half-normal'][1] == 'usable'
+    lines = [line for line in screen.splitlines() if 'with the error of the distances' in line]
+    assert len(lines) == 2 and all('UNUSABLE' in line and ' to ' not in line for line in lines)
+    assert 'No corrected density is usable' in screen
