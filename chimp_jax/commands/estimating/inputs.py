@@ -57,6 +57,11 @@ class Known(NamedTuple):
         """Returns (video_id, time, distance, row) of the seconds with one known distance."""
         return self.points.by_second()[['video_id', 'time', 'distance', 'row']]
 
+    def looks(self) -> frozenset[tuple[str, int]]:
+        """Returns (video_id, second) of the distances of an animal, a person or a pole, not of a place."""
+        rows = self.points.rows[~self.points.rows['of_place'].astype(bool)]
+        return frozenset(zip(rows['video_id'], rows['time'].astype(int), strict=True))
+
 
 class Inputs(NamedTuple):
     archive: Archive

@@ -45,9 +45,8 @@ def plan_targets(request: EstimateRequest, inputs: Inputs) -> tuple[Plan, list[C
         )
     if inputs.known is None:
         return plan, animals, followed
-    n_known = len(inputs.known.seconds.rows)
     with_known = plan.with_seconds(inputs.known.seconds, job.every_s)
-    if n_animals := n_known - len(with_known.added):
+    if n_animals := len(inputs.known.looks() - with_known.added):
         log.info(
             'note: %d seconds of %s are targets without it and count as animals; if they show a person or a pole, '
             'write no into the column animal of their rows',

@@ -16,9 +16,8 @@ def ground_lines(summary: dict) -> list[str]:
     lines += _shortened([_combined_line(check) for check in summary.get('combined', [])], 'stations; see summary.json')
     noted = [f'warning: {name_of(station)}: {note}.' for station in ground['stations'] for note in station['notes']]
     lines += _shortened(noted, 'warnings about stations; see summary.json')
-    lines += _shortened(
-        [f'warning: {note.rstrip("?")}.' for note in ground['cameras']], 'notes on cameras; see summary.json'
-    )
+    cameras = [f'warning: {note}' if note.endswith('?') else f'warning: {note}.' for note in ground['cameras']]
+    lines += _shortened(cameras, 'notes on cameras; see summary.json')
     flags = summary['flags']
     if n := flags.get('no_known_point', 0):
         lines.append(

@@ -98,17 +98,18 @@ def test_a_person_at_known_distances_calibrates_and_is_no_animal(runs, tmp_path,
 
 def test_known_seconds_between_the_targets_are_added_and_the_others_stay(runs, tmp_path, capsys, caplog):
     clips = reference_clips(tmp_path)
-    lines = [f'B/one.mp4,{second},3' for second in (0, 1, 2, 3, 6)]
-    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance', *lines]) + '\n')
+    lines = [f'B/one.mp4,{second},3,,,' for second in (0, 1, 2, 4, 5)] + ['B/one.mp4,6,3,0.5,0.9,ground']
+    (tmp_path / 'known.csv').write_text('\n'.join(['video_id,time,distance,x,y,animal', *lines]) + '\n')
     with caplog.at_level('INFO'):
         out, flags = tmp_path / 'out', ['--every', '3', '--calibrate', str(tmp_path / 'known.csv')]
         assert estimate(runs, clips, out, *flags) == 0
     rows = read(out)
     status = rows[rows['video_id'] == 'B/one.mp4'].set_index('time')['status'].to_dict()
-    assert status == {0: 'ok', 1: 'known distance', 2: 'known distance', 3: 'ok', 6: 'ok'}
+    assert status == {0: 'ok', 3: 'ok', 6: 'ok'} | dict.fromkeys([1, 2, 4, 5], 'known distance')
     assert rows.loc[rows['video_id'] == 'A/one.mp4', 'time'].tolist() == [0, 3, 6]
     assert json.loads((out / 'summary.json').read_text())['calibration'][0]['n'] == 5
-    assert '3 seconds of' in caplog.text and 'count as animals' in caplog.text
+    # Second 0. The place on the ground in second 6 tells nothing about an animal there.
+    assert '1 seconds of' in caplog.text and 'count as animals' in caplog.text
 
 
 def test_the_bias_of_a_bin_is_told_in_all_places(runs, clips, tmp_path, capsys, monkeypatch):
