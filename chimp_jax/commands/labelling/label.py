@@ -36,6 +36,7 @@ from chimp_jax.field.label.journal import NAME, Journal
 from chimp_jax.field.label.server import LabelServer
 from chimp_jax.field.label.session import LabelSession
 from chimp_jax.field.label.survey import LabelSurvey, survey_clips, survey_estimates
+from chimp_jax.field.label_tables import named
 from data_prep.archive import Archive
 from data_prep.inputs.cells import tidy
 from data_prep.lock import hold
@@ -170,6 +171,13 @@ def points_of_table(request: LabellingRequest, archive: Archive) -> tuple[tables
         return tables.KnownTable(), pd.DataFrame(columns=COLUMNS)
     known = read_known_points(request.calibrate, archive)
     there = known.rows['video_id'].isin(archive.clips()).to_numpy(bool)
+    if not there.all():
+        others = known.rows.loc[~there, 'video_id'].unique()
+        log.info(
+            'note: the page leaves out the rows of %s whose clips are not there: %s',
+            request.calibrate,
+            named([*others]),
+        )
     known = known._replace(rows=known.rows[there].reset_index(drop=True))
     known = in_shares(known, _sizes(known, archive))
     for problem in table_order(known.problems):
@@ -182,18 +190,19 @@ def plan_line(survey: LabelSurvey) -> str:
     stations_there = {clip.camera for clip in survey.clips}
     n = min(len(survey.candidates.clip), PER_STATION * len(stations_there))
     minutes = max(1, round(60 * n / PER_HOUR))
+    each = f', {PER_STATION} at each of {len(stations_there)} stations,' if len(stations_there) > 1 else ''
     return (
-        f'With some practice a person gives about {PER_HOUR} answers an hour: {n} distances, {PER_STATION} at each of '
-        f'{len(stations_there)} stations, take about {minutes} minute{"" if minutes == 1 else "s"}. Stop at any time: '
-        'every answer is saved.'
-    ).replace('each of 1 stations', 'the station')
+        f'With some practice a person gives about {PER_HOUR} answers an hour: {n} distances{each} take about {minutes} '
+        f'minute{"" if minutes == 1 else "s"}. Stop at any time: every answer is saved.'
+    )
 
 
 def missing_line(missing: Collection[str], request: LabellingRequest) -> str:
     """Returns a line about the answers whose clips are not in the folder."""
+    clips = 'a clip with answers is' if len(missing) == 1 else f'{len(missing)} clips with answers are'
     return (
-        f'{len(missing)} clips with answers are not in {request.clips}, first {min(missing)}. Their rows stay in '
-        f'{request.out} without a site. If they are the same clips by other paths, give the folder of the first start.'
+        f'{clips} not in {request.clips}: {named(sorted(missing))}. The rows stay in {request.out} without a site. If a '
+        'clip has a new name or folder, name it as before, or the page asks for its seconds again.'
     )
 
 

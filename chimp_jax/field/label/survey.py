@@ -110,6 +110,11 @@ def survey_estimates(archive: Archive, site: pd.Series, folder) -> LabelSurvey:
     """
     folder = epath.Path(folder)
     rows = _estimated_rows(folder)
+    if rows.empty:
+        raise ValueError(
+            f'{folder} has no second with an animal; leave --detect, --detections and --estimates out to measure any '
+            'second of the clips'
+        )
     rows = rows[rows['video_id'].isin(site.index) & (rows['status'] != status.KNOWN)]
     if rows.empty:
         raise ValueError(

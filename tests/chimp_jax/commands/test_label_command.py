@@ -15,7 +15,7 @@ from make_labels import give, make_session
 
 from chimp_jax.commands import entry
 from chimp_jax.commands.estimating.flags import EstimateRequest
-from chimp_jax.commands.labelling.label import LabellingRequest, plan_line
+from chimp_jax.commands.labelling.label import LabellingRequest, missing_line, plan_line, points_of_table
 from chimp_jax.field.label.survey import survey_clips, survey_estimates
 from chimp_jax.field.stations import stations_of
 from data_prep import build
@@ -216,3 +216,23 @@ def test_without_estimates_every_second_of_a_clip_can_be_asked(clips):
     survey, problems = survey_clips(archive, stations_of(names).set_axis(names), 1)
     assert list(problems) == ['A/broken.mp4'] and [clip.last_s for clip in survey.clips] == [11, 11]
     assert len(survey.candidates.second) == 24 and '20 distances' in plan_line(survey)
+    alone, _ = survey_clips(archive, stations_of(names[:1]).set_axis(names[:1]), 1)
+    assert ': 10 distances take about 2 minutes.' in plan_line(alone)
+    (clips / 'out').mkdir()
+    (clips / 'out' / 'distances.csv').write_text('video_id,time,distance\n')  # the detector found nothing
+    with pytest.raises(ValueError, match='no second with an animal; leave --detect'):
+        survey_estimates(archive, stations_of(names).set_axis(names), clips / 'out')
+
+
+def test_clips_that_are_not_there_are_named(clips, caplog):
+    (clips / 'known.csv').write_text('video_id,time,distance,x,y\nA/a.mp4,0,3,0.5,0.9\nC/c.mp4,0,3,0.5,0.9\n')
+    request = LabellingRequest(
+        clips=str(clips / 'clips'), out='labels.csv', members=None, detect=False, detections=None, estimates=None,
+        calibrate=str(clips / 'known.csv'), deployments=None, who='ama', open=False, workers=1,
+    )  # fmt: skip
+    with caplog.at_level('INFO'):
+        table, points = points_of_table(request, Archive([request.clips]))
+    assert points['video_id'].tolist() == ['A/a.mp4'] and len(table.rows) == 2
+    assert 'whose clips are not there: C/c.mp4' in caplog.text
+    assert missing_line(['A/old.mp4'], request).startswith(f'a clip with answers is not in {request.clips}: A/old.mp4.')
+    assert missing_line({'b', 'a'}, request).startswith(f'2 clips with answers are not in {request.clips}: a; b.')
