@@ -162,8 +162,8 @@ def bias_warning(bands: Iterable[BandError]) -> str:
         return ''
     return (
         f'the mean error is more than half of the bin at {", ".join(wide)}: a density from these bins can be far off. '
-        'Use wider bins, leave these distances out (--cutpoints, --truncation), measure some distances (--calibrate), or '
-        'correct the density of members for it (--redraws); see "Before you trust a density" in docs/field-guide.md'
+        'Use wider bins, leave these distances out (--cutpoints, --truncation), measure some distances (--calibrate), '
+        'or correct the density of members for it (--redraws); see "Before you trust a density" in docs/field-guide.md'
     )
 
 

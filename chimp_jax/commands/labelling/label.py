@@ -201,8 +201,8 @@ def missing_line(missing: Collection[str], request: LabellingRequest) -> str:
     """Returns a line about the answers whose clips are not in the folder."""
     clips = 'a clip with answers is' if len(missing) == 1 else f'{len(missing)} clips with answers are'
     return (
-        f'{clips} not in {request.clips}: {named(sorted(missing))}. The rows stay in {request.out} without a site. If a '
-        'clip has a new name or folder, name it as before, or the page asks for its seconds again.'
+        f'{clips} not in {request.clips}: {named(sorted(missing))}. The rows stay in {request.out} without a site. '
+        'If a clip has a new name or folder, name it as before, or the page asks for its seconds again.'
     )
 
 
