@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from make_clips import numbered_frames, write_clip
 from make_labels import give, make_session
+from run_ground import row_of
 
 from chimp_jax.commands import entry
 from chimp_jax.commands.estimating.flags import EstimateRequest
@@ -24,7 +25,6 @@ from data_prep.inputs.labels import read_targets
 
 ROOT = Path(__file__).resolve().parents[3]
 START = [sys.executable, '-c', 'from chimp_jax.commands import entry; entry.start()', 'label']
-HORIZON, HEIGHT_M = 0.45, 1.4  # as in test_estimate_ground.py
 
 
 class Running:
@@ -127,10 +127,12 @@ def estimated(tmp_path):
     """Two clips with animals at 4 and 8 m, and in a.mp4 second 2 with two of them; the folder of their estimates."""
 
     def box(distance_m, x, frame):
-        return {'category': '1', 'conf': 0.9, 'frame_number': frame, 'bbox': [x - 0.05, y(distance_m) - 0.2, 0.1, 0.2]}
-
-    def y(distance_m):
-        return HORIZON + HEIGHT_M / distance_m
+        return {
+            'category': '1',
+            'conf': 0.9,
+            'frame_number': frame,
+            'bbox': [x - 0.05, row_of(distance_m) - 0.2, 0.1, 0.2],
+        }
 
     found = {
         'A/a.mp4': [box(4, 0.3, 0), box(4, 0.3, 8), box(4, 0.3, 16), box(8, 0.8, 16)],

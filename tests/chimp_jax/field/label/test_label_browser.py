@@ -1,36 +1,22 @@
 """The labelling page in Chromium, by keyboard alone: `make test-browser`. Skipped elsewhere and without Chromium."""
 
-import os
-import shutil
 import threading
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser import LONGEST_S, Browser, By, webdriver
 from make_clips import numbered_frames, write_clip
 from make_labels import give, make_session, make_survey
 
 from chimp_jax.field.label.frames import FrameStore
 from chimp_jax.field.label.server import LabelServer
 
-if 'CHIMP_JAX_BROWSER' not in os.environ:
-    pytest.skip('make test-browser runs the tests in a browser', allow_module_level=True)
-webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is missing; install the extra browser')
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-
-CHROMIUM, DRIVER = (shutil.which(name) for name in ('chromium', 'chromedriver'))
-if not (CHROMIUM and DRIVER):
-    pytest.skip('Chromium or its driver is missing (Debian: chromium, chromium-driver)', allow_module_level=True)
-
-LONGEST_S = 120  # for a reply; the machine may be busy
+Keys = webdriver.Keys
 NASTY = 'A/<img src=x onerror=document.title=1><b>.mp4'
 BOXES = {
     ('A/a.mp4', 4): [('1', 0.1, 0.2, 0.3, 0.8), ('2', 0.5, 0.2, 0.7, 0.6)],
     ('A/a.mp4', 12): [('1', 0.1, 0.2, 0.3, 0.7)],
 }
-PICTURES = os.environ.get('CHIMP_JAX_SCREENSHOTS')  # a folder
 
 
 class Served:
@@ -43,59 +29,6 @@ class Served:
         self.server.shutdown()
         self.server.server_close()
         self.frames.close()
-
-
-class Browser:
-    def __init__(self, width, height, dark=False):
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for flag in ('headless=new', 'no-sandbox', 'disable-gpu', 'disable-dev-shm-usage', 'hide-scrollbars'):
-            options.add_argument(f'--{flag}')
-        options.set_capability('goog:loggingPrefs', {'browser': 'ALL'})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-        size = {'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': width < 600}
-        self.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', size)
-        if width < 600:
-            self.driver.execute_cdp_cmd('Emulation.setTouchEmulationEnabled', {'enabled': True})
-        scheme = [{'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}]
-        self.driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': scheme})
-
-    def open(self, address):
-        self.driver.get(address)
-        self.ready()
-
-    def press(self, *keys):
-        self.driver.switch_to.active_element.send_keys(*keys)
-
-    def text(self, name):
-        return self.driver.find_element(By.ID, name).text
-
-    def run(self, script):
-        return self.driver.execute_script(f'return {script}')
-
-    def until(self, holds, what):
-        end = time.monotonic() + LONGEST_S
-        while time.monotonic() < end:
-            if holds():
-                return
-            time.sleep(0.05)
-        raise AssertionError(f'{what}; the page says {self.text("status")!r}')
-
-    def says(self, words):
-        self.until(lambda: words in self.text('status'), f'no {words!r}')
-
-    def ready(self):
-        """The picture is there."""
-        loaded = "document.getElementById('second').textContent && !document.querySelector('.loading')"
-        self.until(lambda: self.run(f'!!({loaded})'), 'no picture')
-
-    def save(self, name):
-        if PICTURES:
-            Path(PICTURES).mkdir(parents=True, exist_ok=True)
-            self.driver.save_screenshot(f'{PICTURES}/{name}.png')
-
-    def complaints(self):
-        return [entry['message'] for entry in self.driver.get_log('browser') if entry['level'] in ('SEVERE', 'WARNING')]
 
 
 @pytest.fixture
