@@ -208,11 +208,11 @@ def missing_line(missing: Collection[str], request: LabellingRequest) -> str:
 
 def summary_lines(progress: dict, out: str) -> list[str]:
     """Returns the lines at the end of the command."""
-    lines = [f'{out} has {progress["all_distances"]} distances.']
+    lines = [f'Distances in {out}: {progress["all_distances"]}.']
     if progress['answers']:
         speed = f' Median speed of the last answers: {progress["per_hour"]} an hour.' if progress['per_hour'] else ''
         keys = f' Keys per answer: {progress["keys"]:g}.' if progress['keys'] else ''
-        lines.append(f'You gave {progress["answers"]} answers, {progress["distances"]} of them distances.{speed}{keys}')
+        lines.append(f'Your answers: {progress["answers"]}, with a distance: {progress["distances"]}.{speed}{keys}')
     return lines + progress['agreement']
 
 

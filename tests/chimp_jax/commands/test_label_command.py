@@ -82,8 +82,8 @@ def test_a_killed_server_loses_no_answer_and_the_same_command_resumes(clips, cap
     assert again.address != first.address
     out, err = again.end()
     assert again.process.returncode == 0 and err == ''
-    assert out.split() and f'{clips / "labels.csv"} has 3 distances.' in out
-    assert 'You gave 3 answers, 3 of them distances. Median speed of the last answers: 360 an hour.' in out
+    assert out.split() and f'Distances in {clips / "labels.csv"}: 3.' in out
+    assert 'Your answers: 3, with a distance: 3. Median speed of the last answers: 360 an hour.' in out
     assert 'Keys per answer: 2.' in out
 
 

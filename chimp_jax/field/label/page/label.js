@@ -62,7 +62,7 @@ function end(title, progress) {
   $('station').textContent = document.title = 'Measure distances';
   $('clip').textContent = '';
   $('end-title').textContent = title;
-  const lines = [`${progress.all_distances} distances are in the table of labels.`, `You gave ${progress.answers} answers${
+  const lines = [`Distances in the table of labels: ${progress.all_distances}.`, `Your answers: ${progress.answers}${
     progress.keys ? `, with ${progress.keys} keys each` : ''}${progress.per_hour ? `, at ${progress.per_hour} an hour` : ''}.`,
     ...progress.agreement, 'Press Ctrl-C in the terminal if the command still runs. The same command resumes.'];
   $('end-lines').replaceChildren(...lines.map(line => Object.assign(document.createElement('li'), {textContent: line})));
