@@ -102,6 +102,12 @@ def clicks_of(entries: Iterable[Mapping]) -> list[GroundClick]:
     return [GroundClick(*(entry[name] for name in names)) for entry in standing(entries) if entry['do'] == POINT]
 
 
+def places_of(entries: Iterable[Mapping]) -> set[tuple]:
+    """Returns (clip, second, metres, x, y) of all known points that were ever clicked, also of those undone later."""
+    names = ('clip', 'second', 'distance', 'x', 'y')
+    return {tuple(entry[name] for name in names) for entry in entries if entry['do'] == POINT}
+
+
 def joint_answers(answers: Iterable[Answer]) -> list[Joint]:
     """Returns what all persons say of each target, sorted by target. A skipped target counts only if all skip it.
 

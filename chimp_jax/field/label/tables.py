@@ -1,8 +1,11 @@
 """The tables that the answers become: labels, the seconds without a distance, and known points."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from chimp_jax.field.label.answers import DISTANCE, SKIP, GroundClick, Joint
 from chimp_jax.field.label.survey import AnimalBox
@@ -11,6 +14,7 @@ from data_prep.inputs.tables import csv_text, read_table
 OTHERS_SUFFIX, KNOWN_SUFFIX = '.others.csv', '.known.csv'
 _LABEL_COLUMNS = ['video_id', 'time', 'distance', 'site', 'x', 'y', 'x1', 'y1', 'x2', 'y2', 'who']
 _KNOWN_COLUMNS = ['video_id', 'time', 'distance', 'x', 'y', 'animal']
+_PLACE = ['time', 'distance', 'x', 'y']
 _TYPED = (*_KNOWN_COLUMNS, 'site')
 
 
@@ -31,6 +35,18 @@ def read_known_table(path) -> KnownTable:
         any_case=_TYPED,
     )
     return KnownTable(list(table.columns), table.to_dict('records'))
+
+
+def without_clicks(
+    known: KnownTable, points: pd.DataFrame, clicked: Collection[tuple]
+) -> tuple[KnownTable, pd.DataFrame]:
+    """Returns the user's table and its points without the clicked ones: their journal has them.
+
+    They are in the table if labels.known.csv is given back with --calibrate. clicked: of answers.places_of.
+    """
+    rows = [row for row in known.rows if (row['video_id'], *(_number(row.get(name)) for name in _PLACE)) not in clicked]
+    mine = [place in clicked for place in points[['video_id', *_PLACE]].itertuples(index=False, name=None)]
+    return known._replace(rows=rows), points[~np.array(mine, bool)]
 
 
 def labels_text(
@@ -90,6 +106,13 @@ def _box_of(boxes: Sequence[AnimalBox], animal: str) -> AnimalBox | None:
     """Returns the box of an animal; the only box of a second is that of an animal without a name."""
     named = [box for box in boxes if box.animal == animal] if animal else list(boxes)
     return named[0] if len(named) == 1 else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or '')
+    except ValueError:
+        return None
 
 
 def _share(value) -> str:
