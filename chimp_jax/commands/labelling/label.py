@@ -34,7 +34,7 @@ from chimp_jax.field.label import tables
 from chimp_jax.field.label.frames import FrameStore, clip_size_px
 from chimp_jax.field.label.journal import NAME, Journal
 from chimp_jax.field.label.server import LabelServer
-from chimp_jax.field.label.session import LabelSession
+from chimp_jax.field.label.session import LabelSession, beside
 from chimp_jax.field.label.survey import LabelSurvey, survey_clips, survey_estimates
 from chimp_jax.field.label_tables import named
 from data_prep.archive import Archive
@@ -166,23 +166,29 @@ def make_survey(request: LabellingRequest, archive: Archive) -> LabelSurvey:
 
 
 def points_of_table(request: LabellingRequest, archive: Archive) -> tuple[tables.KnownTable, pd.DataFrame]:
-    """Returns the table of --calibrate as text, and its usable points in shares of the picture."""
-    if request.calibrate is None:
+    """Returns the table of --calibrate as text, and its usable points in shares of the picture.
+
+    Without --calibrate, the points of an earlier session stay: labels.known.csv serves.
+    """
+    path, before = request.calibrate, beside(request.out, tables.KNOWN_SUFFIX)
+    if path is None and before.exists() and tables.read_known_table(before).rows:
+        path = before
+    if path is None:
         return tables.KnownTable(), pd.DataFrame(columns=COLUMNS)
-    known = read_known_points(request.calibrate, archive)
+    known = read_known_points(path, archive)
     there = known.rows['video_id'].isin(archive.clips()).to_numpy(bool)
     if not there.all():
         others = known.rows.loc[~there, 'video_id'].unique()
         log.info(
             'note: the page leaves out the rows of %s whose clips are not there: %s',
-            request.calibrate,
+            path,
             named([*others]),
         )
     known = known._replace(rows=known.rows[there].reset_index(drop=True))
     known = in_shares(known, _sizes(known, archive))
     for problem in table_order(known.problems):
         log.info('%s: %s: %s', problem.row, problem.video_id, problem.reason)
-    return tables.read_known_table(request.calibrate), known.rows
+    return tables.read_known_table(path), known.rows
 
 
 def plan_line(survey: LabelSurvey) -> str:

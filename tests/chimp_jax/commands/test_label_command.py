@@ -1,5 +1,6 @@
 """chimp-distance label as a process, and its tables in every command that reads labels."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -229,12 +230,17 @@ def test_without_estimates_every_second_of_a_clip_can_be_asked(clips):
 def test_clips_that_are_not_there_are_named(clips, caplog):
     (clips / 'known.csv').write_text('video_id,time,distance,x,y\nA/a.mp4,0,3,0.5,0.9\nC/c.mp4,0,3,0.5,0.9\n')
     request = LabellingRequest(
-        clips=str(clips / 'clips'), out='labels.csv', members=None, detect=False, detections=None, estimates=None,
-        calibrate=str(clips / 'known.csv'), deployments=None, who='ama', open=False, workers=1,
+        clips=str(clips / 'clips'), out=str(clips / 'labels.csv'), members=None, detect=False, detections=None,
+        estimates=None, calibrate=str(clips / 'known.csv'), deployments=None, who='ama', open=False, workers=1,
     )  # fmt: skip
     with caplog.at_level('INFO'):
         table, points = points_of_table(request, Archive([request.clips]))
     assert points['video_id'].tolist() == ['A/a.mp4'] and len(table.rows) == 2
     assert 'whose clips are not there: C/c.mp4' in caplog.text
+    later = dataclasses.replace(request, calibrate=None)
+    for lines, n in ((1, 0), (2, 1)):  # an earlier session wrote no point, and one
+        content = (clips / 'known.csv').read_text().splitlines(keepends=True)[:lines]
+        (clips / 'labels.known.csv').write_text(''.join(content))
+        assert [len(one) for one in points_of_table(later, Archive([request.clips]))[1:]] == [n]
     assert missing_line(['A/old.mp4'], request).startswith(f'a clip with answers is not in {request.clips}: A/old.mp4.')
     assert missing_line({'b', 'a'}, request).startswith(f'2 clips with answers are not in {request.clips}: a; b.')
