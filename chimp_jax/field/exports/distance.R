@@ -195,7 +195,8 @@ combined_text <- function(one) {   # for the screen
           one$limits[2])
 }
 corrected <- list()
-for (key in if (length(redraws) > 1) usable) {
+# A heap of estimates can make a fit unusable whose redraws are not.
+for (key in if (length(redraws) > 1) rownames(results)) {
   found <- lapply(redraws, function(file) attempt(paste("The fit of", file), fit_redraw(file, key)))
   found <- Filter(Negate(is.null), found)
   if (length(found) < 0.8 * length(redraws) || length(found) < 2) {
@@ -317,7 +318,8 @@ for (key in names(with_completeness)) {
 }
 if (is.null(availability)) cat("Availability is not accounted for: see `availability` at the top of the script.\n")
 if (length(usable) == 0) {
-  cat("No fit is usable. Look at distance.pdf, then choose other cutpoints or another truncation.\n")
+  cat("No fit of @@flatfile@@ is usable.",
+      "Look at distance.pdf, then choose other cutpoints or another truncation.\n")
   quit(status = 3)
 }
 if (length(usable) < length(titles)) cat("Do not compare the AIC of an unusable fit.\n")

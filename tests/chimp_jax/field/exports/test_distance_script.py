@@ -25,6 +25,8 @@ DUIKER = Path(__file__).resolve().parents[5] / 'shared' / 'data' / 'duiker' / 'D
 needs_r = pytest.mark.skipif(shutil.which('Rscript') is None, reason='R is not installed')
 CUTPOINTS = [0, 1, 2, 3, 4, 6, 9]
 ACTIVE_S = 86_400.0
+# A heap at the camera: 60 animals within a metre, then as many in each bin as a flat function gives.
+HEAP_M = [0.5] * 60 + [1.5] * 3 + [2.5] * 5 + [3.5] * 7 + [5] * 20 + [7.5] * 45
 
 
 def dealt(distances_m, names, deployments):
@@ -155,9 +157,7 @@ def test_a_failing_fit_does_not_stop_the_other(tmp_path, fails, other):
 
 @needs_r
 def test_a_fit_that_explodes_is_marked(tmp_path):
-    # A heap at the camera: 60 animals within a metre, then as many in each bin as a flat function gives.
-    distances_m = [0.5] * 60 + [1.5] * 3 + [2.5] * 5 + [3.5] * 7 + [5] * 20 + [7.5] * 45
-    write(tmp_path, distances_m, CUTPOINTS)
+    write(tmp_path, HEAP_M, CUTPOINTS)
     screen = run(tmp_path)
     found = verdicts(screen)
     # A hazard rate that falls within centimetres explains the heap best: AIC prefers a density of many millions.
@@ -166,7 +166,7 @@ def test_a_fit_that_explodes_is_marked(tmp_path):
     assert aic['hazard-rate'] < aic['half-normal'] and found['half-normal'][1] == 'usable'
     assert 'Bootstrap, hazard-rate' not in screen and 'Do not compare the AIC of an unusable fit' in screen
     alone = run(tmp_path, code=3, fails='hn')
-    assert 'No fit is usable' in alone
+    assert 'No fit of distance_flatfile.csv is usable' in alone
 
 
 @needs_r
@@ -238,7 +238,7 @@ def test_redraws_are_combined_by_rubins_rules(tmp_path):
 
 @needs_r
 def test_an_interval_that_tells_nothing_is_marked(tmp_path):
-    write(tmp_path, half_normal(20), truncation=15, stations='ABC')
+    write(tmp_path, HEAP_M, CUTPOINTS, stations='ABC')
     script = (tmp_path / 'distance.R').read_text()
     functions = re.search(r'^combine_redraws <- function.*?(?=^corrected <- )', script, re.M | re.S)[0]
     calls = 'for (n in c(3, 30)) for (cv in c(0.6, 1.2, NA)) cat(combine_redraws(c(9, 10, 11), cv, n)$unusable, "\\n")'
@@ -249,12 +249,14 @@ def test_an_interval_that_tells_nothing_is_marked(tmp_path):
     expected = [(wide,), (high, wide), (unknown,), (), (high,), (unknown,)]
     marks = [tuple(mark for mark in (high, wide, unknown) if mark in line) for line in told]
     assert marks == expected
-    redraws = tmp_path / 'distance_redraws'
-    redraws.mkdir(exist_ok=True)
+    write(tmp_path / 'one', half_normal(20, 2.0), CUTPOINTS, stations='ABC')
+    (tmp_path / 'distance_redraws').mkdir()
     for number in (1, 2):
-        shutil.copy(tmp_path / 'distance_flatfile.csv', redraws / f'distance_flatfile_{number}.csv')
-    screen = run(tmp_path, code=3)  # the fits without the error are usable
-    assert verdicts(screen)['half-normal'][1] == 'usable'
+        redraw = tmp_path / 'distance_redraws' / f'distance_flatfile_{number}.csv'
+        shutil.copy(tmp_path / 'one' / 'distance_flatfile.csv', redraw)
+    screen = run(tmp_path, code=3)
+    # The heap makes the hazard rate of the estimates unusable. The redraws have no heap, so they are fitted.
+    assert verdicts(screen)['hazard-rate'][1].startswith('UNUSABLE')
     lines = [line for line in screen.splitlines() if 'with the error of the distances' in line]
     assert len(lines) == 2 and all('UNUSABLE' in line and ' to ' not in line for line in lines)
     assert 'No corrected density is usable' in screen
