@@ -7,7 +7,7 @@
 
 read_table <- function(file) {
   read.csv(file, na.strings = "", encoding = "UTF-8",
-           colClasses = c(Region.Label = "character", Sample.Label = "character"))
+           colClasses = c(Region.Label = "character", Sample.Label = "character", distance = "numeric"))
 }
 flatfile <- read_table("@@flatfile@@")
 # Tables with redraws of the true distances, if the export was asked for them (--redraws).

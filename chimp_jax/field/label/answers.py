@@ -102,7 +102,7 @@ def clicks_of(entries: Iterable[Mapping]) -> list[GroundClick]:
     return [GroundClick(*(entry[name] for name in names)) for entry in standing(entries) if entry['do'] == POINT]
 
 
-def places_of(entries: Iterable[Mapping]) -> set[tuple]:
+def clicked_places(entries: Iterable[Mapping]) -> set[tuple]:
     """Returns (clip, second, metres, x, y) of all known points that were ever clicked, also of those undone later."""
     names = ('clip', 'second', 'distance', 'x', 'y')
     return {tuple(entry[name] for name in names) for entry in entries if entry['do'] == POINT}

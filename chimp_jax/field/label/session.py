@@ -70,7 +70,7 @@ class LabelSession:
         """
         self.survey, self.who, self.hint = survey, who, hint
         self._journal, self._out, self._now = journal, epath.Path(out), now
-        self._known, self._points = tables.without_clicks(known, points, answers.places_of(journal.entries))
+        self._known, self._points = tables.without_clicks(known, points, answers.clicked_places(journal.entries))
         self._files = WrittenFiles(journal.path.with_name('tables.json'))
         self._lock = threading.RLock()
         self.problem = ''  # why the tables lack what the journal has, for the page

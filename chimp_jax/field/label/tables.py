@@ -42,7 +42,7 @@ def without_clicks(
 ) -> tuple[KnownTable, pd.DataFrame]:
     """Returns the user's table and its points without the clicked ones: their journal has them.
 
-    They are in the table if labels.known.csv is given back with --calibrate. clicked: of answers.places_of.
+    They are in the table if labels.known.csv is given back with --calibrate. clicked: of answers.clicked_places.
     """
     rows = [row for row in known.rows if (row['video_id'], *(_number(row.get(name)) for name in _PLACE)) not in clicked]
     mine = [place in clicked for place in points[['video_id', *_PLACE]].itertuples(index=False, name=None)]
