@@ -49,7 +49,7 @@ def read_completeness(path) -> Completeness:
     _refuse(
         path,
         ~((table['completeness'] > 0) & (table['completeness'] <= 1)),
-        'completeness is not above 0 and up to 1; give a share, and end the survey before animals are never found',
+        'completeness is not above 0 and up to 1; give a share (0.5, not 50), and end the survey before none is found',
     )
     if 'animals' in table:
         _refuse(path, ~(table['animals'] >= 1), 'animals is not a number of 1 or more; correct it or drop the column')
