@@ -33,6 +33,7 @@ class Member(NamedTuple):
     simulated: bool = False  # trained on clips of data_prep.simulate alone
     enhance: str = ''  # how the `full` frames of its records were enhanced (data_prep.build --enhance); '': not at all
     gamma: str = ''  # the --gamma of its records; '': unknown, as of imported members and older ones
+    sampling: str = ''  # the --sampling of its records; '': unknown, too
     weights_sha256: str = ''  # of the weights file that it was imported from; '' if this project trained it
 
     @property
@@ -43,6 +44,12 @@ class Member(NamedTuple):
     def hears(self) -> bool:
         """Whether the member hears the sound of the clips."""
         return bool(self.config.model.audio)
+
+    @property
+    def network(self) -> str:
+        """Where the SHA-256 of the network begins that enhanced the member's pictures, '' without one."""
+        found = re.search('network=([0-9a-f]+)', self.enhance) if self.config.data.stream == 'full' else None
+        return found[1] if found else ''
 
     @property
     def has_no_oof(self) -> bool:
@@ -98,6 +105,14 @@ def choose_gamma(found: Sequence[Member]) -> str:
     return _of_full_members([member for member in found if member.gamma], 'gamma') or AUTO
 
 
+def choose_sampling(found: Sequence[Member]) -> str:
+    """Returns the --sampling with which the members' pictures are cut: that of their records, else 'timestamp'.
+
+    The members of the stream `down` see pictures cut by timestamp. Raises ValueError if members differ.
+    """
+    return _of_full_members([member for member in found if member.sampling], 'sampling') or 'timestamp'
+
+
 def _of_full_members(found: Sequence[Member], option: str) -> str:
     """Returns the option of the records of all members of the stream `full`, '' without such a member.
 
@@ -116,7 +131,7 @@ def _of_full_members(found: Sequence[Member], option: str) -> str:
 def check_records(found: Sequence[Member], records) -> None:
     """Raises ValueError if records were made otherwise than those of a member's training.
 
-    Compares how the `full` frames were enhanced and corrected, and whether the records have the sound that a member
+    Compares how the `full` frames were enhanced, corrected and cut, and whether the records have the sound that a member
     hears. What dataset.json or an older member does not tell is not compared.
     """
     made = (read_json(epath.Path(records) / 'dataset.json') or {}).get('options', {})
@@ -124,6 +139,7 @@ def check_records(found: Sequence[Member], records) -> None:
         pairs = [
             ('enhance', made.get('enhance') or OFF, member.enhance or OFF),
             ('gamma', made.get('gamma'), member.gamma),
+            ('sampling', made.get('sampling'), member.sampling),
         ]
         for option, here, there in pairs if member.config.data.stream == 'full' else ():
             if here and there and here != there:
@@ -147,7 +163,7 @@ def find_members(runs) -> list[Member]:
             config = read_config(marker.parent.parent)
             fields = {name: member[name] for name in ('recipe', 'fold', 'best_epoch', 'folds_sha256')}
             simulated = member.get('simulated') is True  # absent in members of version 0.1
-            texts = {name: str(member.get(name, '')) for name in ('enhance', 'gamma', 'weights_sha256')}
+            texts = {name: str(member.get(name, '')) for name in ('enhance', 'gamma', 'sampling', 'weights_sha256')}
             found.append(Member(**fields, config=config, folder=marker.parent, simulated=simulated, **texts))
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f'{marker} or the config.json above it is damaged: {error!r}; train it again') from error

@@ -86,9 +86,10 @@ def run(options: argparse.Namespace) -> int:
     found = members.find_members(request.members)
     combined = combining.choose_combination(found, request.weights, request.round)
     enhancement = parse_enhancement(members.choose_enhancement(found, request.enhance))
-    gamma, hears = members.choose_gamma(found), any(member.hears for member in found)
+    cut = {'gamma': members.choose_gamma(found), 'sampling': members.choose_sampling(found)}
+    hears = any(member.hears for member in found)
     with hold(out):
-        task = plan_clip(request, out)._replace(enhance=enhancement, gamma=gamma, audio=hears)
+        task = plan_clip(request, out)._replace(enhance=enhancement, audio=hears, **cut)
         table, record, problem = predict_clip(path, task, found, out / 'work')
         distance = combined.distance(table)
         rows = results.result_rows(distance, table, recipe_means(table))

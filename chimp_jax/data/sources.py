@@ -132,13 +132,13 @@ def find_sources(records, unlabelled, stream: str, with_unlabelled: bool) -> Sou
 
 
 def _check_alike(records, unlabelled, stream: str) -> None:
-    """Raises ValueError if the `full` frames of the two folders were enhanced or corrected differently."""
+    """Raises ValueError if the `full` frames of the two folders were enhanced, corrected or cut differently."""
     made, other = (
         (read_json(epath.Path(folder) / 'dataset.json') or {}).get('options') for folder in (records, unlabelled)
     )
     if stream != 'full' or made is None or other is None:
         return
-    for option, usual in (('enhance', OFF), ('gamma', 'auto')):
+    for option, usual in (('enhance', OFF), ('gamma', 'auto'), ('sampling', 'timestamp')):
         here, there = made.get(option, usual), other.get(option, usual)
         if here != there:
             raise ValueError(

@@ -90,6 +90,7 @@ def _settings(member: Member) -> list[tuple[str, object]]:
         ('backbone', model.backbone),
         ('normalization', model.normalization),
         ('over the frames of a window', f'LSTM of {model.lstm_units}' if model.temporal == 'lstm' else model.temporal),
+        ('frames of its records cut by', member.sampling or 'unknown'),
         ('gamma correction of its records', member.gamma or 'unknown'),
         ('enhancement of its records', member.enhance or 'off'),
         ('sound', model.audio or 'not used'),

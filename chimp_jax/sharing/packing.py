@@ -29,6 +29,9 @@ class Packed(NamedTuple):
 
     members: list[str]  # RECIPE/fold_K
     unfinished: list[str]  # folders that were left out
+    networks: list[
+        str
+    ]  # beginnings of the SHA-256 of the networks that enhanced the records; their files are not in it
 
 
 def pack(runs, out: Path, anonymous: bool) -> Packed:
@@ -56,7 +59,8 @@ def pack(runs, out: Path, anonymous: bool) -> Packed:
                 _add_member(writer, member, names)
                 progress.advance(1)
         writer.finish()
-    return Packed([member.name for member in members], unfinished)
+    networks = sorted({member.network for member in members if member.network})
+    return Packed([member.name for member in members], unfinished, networks)
 
 
 def _check_once(members: Sequence[Member]) -> None:

@@ -82,8 +82,8 @@ def write_events(writer: tf.summary.SummaryWriter, row: dict) -> None:
 def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, history: list[dict], records) -> dict:
     """Writes member.json, which marks the member as finished, and returns its content. folds: their digest.
 
-    If dataset.json of the records says so, the content has simulated: true, and how the frames were enhanced and
-    gamma-corrected.
+    If dataset.json of the records says so, the content has simulated: true, and how the frames were enhanced,
+    gamma-corrected and cut.
     """
     best = checkpoint.best_epoch(history)
     member = {'recipe': recipe, 'fold': int(fold), 'best_epoch': best, 'val_mae': history[best - 1]['val_mae']}
@@ -92,7 +92,8 @@ def finish_member(folder: epath.Path, recipe: str, fold: int, folds: str, histor
     if about.get('simulated') is True:
         member['simulated'] = True  # the report warns of a member that has seen no real animal
     options = about.get('options', {})
-    member |= {name: options[name] for name in ('enhance', 'gamma') if name in options}  # as predictions need them
+    kept = ('enhance', 'gamma', 'sampling')  # as predictions need them
+    member |= {name: options[name] for name in kept if name in options}
     write_shared(folder / 'member.json', json.dumps(member, indent=2) + '\n')
     return member
 

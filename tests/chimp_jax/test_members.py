@@ -163,11 +163,17 @@ def member(tmp_path):
         ),
         ({'gamma': 'always'}, {'gamma': 'always'}, {'gamma': 'auto'}, '--gamma=always, and .* --gamma=auto; prepare'),
         ({'gamma': 'always'}, {'gamma': ''}, {'gamma': 'never'}, '--gamma=always, and .* --gamma=never; prepare'),
+        (
+            {'sampling': 'timestamp'},
+            {'sampling': ''},
+            {'sampling': 'legacy_r1'},
+            '--sampling=timestamp, and .* --sampling=legacy_r1; prepare',
+        ),
     ],
 )
 def test_records_that_were_made_otherwise_are_refused(tmp_path, member, made, same, other, message):
     (tmp_path / 'dataset.json').write_text(json.dumps({'options': made}))
-    members.check_records([member._replace(**same)], tmp_path)  # an older member does not know its gamma
+    members.check_records([member._replace(**same)], tmp_path)  # an older member does not know gamma and sampling
     with pytest.raises(ValueError, match=message):
         members.check_records([member._replace(**other)], tmp_path)
     member.config.data.stream = 'down'
@@ -184,9 +190,16 @@ def test_records_without_sound_are_refused_to_a_member_that_hears(tmp_path, memb
     members.check_records([member], tmp_path)
 
 
-def test_clips_are_corrected_as_the_records_of_the_members(member):
-    assert members.choose_gamma([member]) == 'auto'
-    never = member._replace(gamma='never')
-    assert members.choose_gamma([member, never]) == 'never'
-    with pytest.raises(ValueError, match='with --gamma=always, .* with --gamma=never; put the members'):
-        members.choose_gamma([never, member._replace(gamma='always')])
+@pytest.mark.parametrize(
+    ('option', 'choose', 'usual', 'one', 'other'),
+    [
+        ('gamma', members.choose_gamma, 'auto', 'always', 'never'),
+        ('sampling', members.choose_sampling, 'timestamp', 'legacy_r1', 'timestamp'),
+    ],
+)
+def test_clips_are_corrected_and_cut_as_the_records_of_the_members(member, option, choose, usual, one, other):
+    assert choose([member]) == usual
+    known, different = member._replace(**{option: one}), member._replace(**{option: other})
+    assert choose([member, known]) == one
+    with pytest.raises(ValueError, match=f'with --{option}={one}, .* with --{option}={other}; put the members'):
+        choose([known, different])

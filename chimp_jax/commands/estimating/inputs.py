@@ -38,6 +38,7 @@ class Trained(NamedTuple):
     combined: combining.Combined
     enhance: str  # of the `full` frames that the members see
     gamma: str  # of the `full` frames, too
+    sampling: str  # of the `full` frames, too
     oof: out_of_fold.OutOfFold | None  # None if the members have no OOF predictions
     intervals: Intervals | None  # None if oof is
 
@@ -145,8 +146,9 @@ def read_trained(request: EstimateRequest) -> Trained:
         estimate_m, label_m = combined.combination.apply(combined.oof), combined.labels.to_numpy(float)
         oof = out_of_fold.make_out_of_fold(found, combined.oof, estimate_m, label_m)
     enhance = members.choose_enhancement(found, request.enhance)
-    gamma = members.choose_gamma(found)
-    return Trained(found, combined, enhance, gamma, oof, None if oof is None else oof.fit_intervals(request.coverage))
+    gamma, sampling = members.choose_gamma(found), members.choose_sampling(found)
+    intervals = None if oof is None else oof.fit_intervals(request.coverage)
+    return Trained(found, combined, enhance, gamma, sampling, oof, intervals)
 
 
 def read_known(request: EstimateRequest, inputs: Inputs) -> Known:
@@ -187,7 +189,9 @@ def targets_job(request: EstimateRequest, trained: Trained | None = None) -> Job
 
     Raises ValueError if a flag has an impossible value.
     """
-    seen = {} if trained is None else {'enhance': trained.enhance, 'gamma': trained.gamma, 'audio': trained.hears}
+    seen = {}
+    if trained is not None:
+        seen = {name: getattr(trained, name) for name in ('enhance', 'gamma', 'sampling')} | {'audio': trained.hears}
     return Job(
         out=request.out,
         clips_full=(request.clips,),

@@ -35,6 +35,11 @@ def run(options: argparse.Namespace) -> int:
     packed = pack(options.runs, out, options.anonymous)
     for folder in packed.unfinished:
         print(f'left out: {folder} is not finished')
+    for network in packed.networks:
+        print(
+            'note: the package does not hold the network that enhanced the clips (--enhance); send its file, too. Its '
+            f'SHA-256 begins with {network}'
+        )
     n = len(packed.members)
     print(f'{out}: {n} member{"s" if n > 1 else ""}, {out.stat().st_size / 1e6:.1f} MB')
     return 3 if packed.unfinished else 0

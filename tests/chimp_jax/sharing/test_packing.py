@@ -16,6 +16,7 @@ import small
 from made_members import PLACE, RECIPES
 
 from chimp_jax import checkpoint, members
+from chimp_jax.commands.entry import main
 from chimp_jax.sharing import model_shapes, packing
 from chimp_jax.sharing.packing import pack
 from chimp_jax.sharing.unpacking import unpack
@@ -110,6 +111,17 @@ def test_unfinished_members_are_left_out_and_told(runs, packed, tmp_path):
     with pytest.raises(ValueError, match='holds no finished member'):
         pack(tmp_path / 'nothing', tmp_path / 'c.zip', anonymous=False)
     assert not (tmp_path / 'c.zip').exists()
+
+
+def test_a_network_that_the_members_require_is_named(runs, tmp_path, capsys):
+    shutil.copytree(runs, tmp_path / 'runs')
+    for recipe in RECIPES:  # of the second one, the stream `down` sees no enhanced pictures
+        path = tmp_path / 'runs' / recipe / 'fold_1' / 'member.json'
+        enhance = f'upscale,network={"0a" if recipe == RECIPES[0] else "0b"},below=640,to=640'
+        path.write_text(json.dumps(json.loads(path.read_text()) | {'enhance': enhance}))
+    assert main(['pack', str(tmp_path / 'runs'), '--out', str(tmp_path / 'a.zip')]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith('note')]
+    assert len(notes) == 1 and 'network' in notes[0] and 'SHA-256 begins with 0a' in notes[0]
 
 
 def test_a_copy_of_a_recipes_folder_is_refused(runs, tmp_path):

@@ -53,9 +53,10 @@ def test_a_member_of_simulated_clips_says_so(tmp_path):
     for text in ('{}', '{"simulated": false}'):
         (tmp_path / 'dataset.json').write_text(text)
         assert 'simulated' not in member_log.finish_member(tmp_path, 'full-a4p50-f7s1', 0, 'ab', history, tmp_path)
-    (tmp_path / 'dataset.json').write_text('{"options": {"enhance": "fuse,below=640,to=640"}}')
+    made = {'enhance': 'fuse,below=640,to=640', 'gamma': 'never', 'sampling': 'legacy_r1'}
+    (tmp_path / 'dataset.json').write_text(json.dumps({'options': made | {'seed': 0}}))
     member = member_log.finish_member(tmp_path, 'full-a4p50-f7s1', 0, 'ab', history, tmp_path)
-    assert 'simulated' not in member and member['enhance'] == 'fuse,below=640,to=640'
+    assert not {'simulated', 'seed'} & {*member} and {name: member[name] for name in made} == made
     (tmp_path / 'dataset.json').unlink()
     assert 'simulated' not in member_log.finish_member(tmp_path, 'full-a4p50-f7s1', 0, 'ab', history, str(tmp_path))
 
