@@ -131,8 +131,8 @@ def _of_full_members(found: Sequence[Member], option: str) -> str:
 def check_records(found: Sequence[Member], records) -> None:
     """Raises ValueError if records were made otherwise than those of a member's training.
 
-    Compares how the `full` frames were enhanced, corrected and cut, and whether the records have the sound that a member
-    hears. What dataset.json or an older member does not tell is not compared.
+    Compares how the `full` frames were enhanced, corrected and cut, and whether the records have the sound that a
+    member hears. What dataset.json or an older member does not tell is not compared.
     """
     made = (read_json(epath.Path(records) / 'dataset.json') or {}).get('options', {})
     for member in found:

@@ -22,13 +22,8 @@ from ml_collections import ConfigDict
 from chimp_jax.data import processes
 from chimp_jax.data.folds import Fold, choose_folds, folds_digest, load_folds
 from chimp_jax.members import as_config
-from chimp_jax.models.distance_model import compute_dtype
-from chimp_jax.models.losses import check_loss
-from chimp_jax.models.over_time import check_temporal
-from chimp_jax.models.sound import check_audio
 from chimp_jax.trainer import Trainer, TrainingError
-from chimp_jax.training.bounds import check_bounds, check_words
-from chimp_jax.training.frozen import check_frozen
+from chimp_jax.training.config_checks import check_configs
 from chimp_jax.workdir import check_owner
 from data_prep.files import OLD_S, read_json
 from data_prep.lock import FolderInUse
@@ -65,19 +60,6 @@ def train_recipes(configs: Sequence[ConfigDict], workdir, folds: Sequence[int] |
     if failed:
         raise TrainingError('; '.join(failed))
     return table
-
-
-def check_configs(configs: Sequence[ConfigDict], workdir) -> None:
-    """Raises ValueError if a config cannot be trained, as far as it can be known without records."""
-    for config in configs:
-        check_bounds(config)
-        check_words(config)
-        compute_dtype(config.model.dtype)
-        check_temporal(config.model.temporal)
-        check_audio(config.model.audio, config.model.regions, config.train.frozen)
-        check_loss(config.train.loss, config.train.bin_edges_m, config.model.regions)
-        check_frozen(config)
-        check_owner(epath.Path(workdir) / config.recipe, config)
 
 
 def train_recipe(

@@ -74,17 +74,21 @@ def _train_here(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     """Trains what is missing, a process for each variant, and writes the result of all finished variants."""
     from chimp_jax.ablate import report
+    from chimp_jax.ablate.study import BASE, parts_text
 
     study, _ = _study(options)
-    for name in study.names():
-        missing = study.missing_records(name)
-        if missing:
-            log.info('%s %s', name, missing)
-        elif left := study.left(name):
-            log.info('%s: %d parts to train', name, left)
-            _start_process(name)
-        else:
+    left = {name: study.left(name) for name in study.names()}
+    obstacles = {name: text for name in left if left[name] and (text := study.obstacle(name))}
+    if BASE in obstacles:
+        raise ValueError(f'the {BASE} {obstacles[BASE]}')
+    for name, text in obstacles.items():  # before hours of training
+        log.warning('%s %s', name, text)
+    for name, n_parts in left.items():
+        if not n_parts:
             log.info('%s is finished', name)
+        elif name not in obstacles:
+            log.info('%s: %s to train', name, parts_text(n_parts))
+            _start_process(name)
     lines, complete = report.write_result(study)
     print('\n'.join(lines))
     return 0 if complete else INCOMPLETE

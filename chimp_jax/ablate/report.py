@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from chimp_jax.ablate import comparison
 from chimp_jax.ablate.forest import draw_forest
-from chimp_jax.ablate.study import BASE, Study
+from chimp_jax.ablate.study import BASE, Study, parts_text
 from chimp_jax.ensemble.paired import BETTER, UNCLEAR, WORSE
 from data_prep.files import read_json, write_whole
 
@@ -23,7 +23,7 @@ def write_result(study: Study) -> tuple[list[str], bool]:
     """
     if study.left(BASE):
         raise ValueError(
-            f'{study.left(BASE)} parts of the base are not finished, so nothing can be compared; run the command again'
+            f'the base has {parts_text(study.left(BASE))} left, so nothing can be compared; run the command again'
         )
     done = [name for name in study.names() if not study.left(name)]
     unfinished = [f'{name} {_why(study, name)}' for name in study.names() if name not in done]
@@ -44,8 +44,7 @@ def write_result(study: Study) -> tuple[list[str], bool]:
 
 
 def _why(study: Study, name: str) -> str:
-    left = study.left(name)
-    return study.missing_records(name) or f'has {left} part{"s" * (left > 1)} left to train; run the command again'
+    return study.obstacle(name) or f'has {parts_text(study.left(name))} left; run the command again'
 
 
 def render_ablation(study: Study, table: pd.DataFrame, unfinished: list[str]) -> str:

@@ -29,9 +29,7 @@ class Packed(NamedTuple):
 
     members: list[str]  # RECIPE/fold_K
     unfinished: list[str]  # folders that were left out
-    networks: list[
-        str
-    ]  # beginnings of the SHA-256 of the networks that enhanced the records; their files are not in it
+    networks: list[str]  # where the SHA-256 of the networks begins that the receiver also requires
 
 
 def pack(runs, out: Path, anonymous: bool) -> Packed:

@@ -24,27 +24,8 @@ from chimp_jax.training.whole import ANIMAL_LABELS, LABELS
 from data_prep.records import Record
 
 BACKBONE = 'encoder'  # the name of its variables
-FROZEN = ('', 'backbone')  # values of config.train.frozen
 
 log = logging.getLogger(__name__)
-
-
-def check_frozen(config) -> None:
-    """Raises ValueError if the config asks for a frozen backbone and for something that it rules out."""
-    if config.train.frozen not in FROZEN:
-        raise ValueError(f'train.frozen is {" or ".join(map(repr, FROZEN))}, not {config.train.frozen!r}')
-    if not config.train.frozen:
-        return
-    if config.start.init == 'random':
-        raise ValueError(
-            'train.frozen=backbone would keep the random backbone of start.init=random; set --config.start.init=lite0, '
-            'imagenet, a file or the folder of a trained recipe'
-        )
-    if config.data.composite_probability:
-        raise ValueError(
-            f'data.composite_probability={config.data.composite_probability} changes pictures, but train.frozen='
-            'backbone encodes each picture once; set --config.data.composite_probability=0'
-        )
 
 
 class FrozenTraining:

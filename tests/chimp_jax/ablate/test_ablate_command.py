@@ -71,6 +71,39 @@ def test_a_variant_that_fails_is_missing_in_the_result_and_the_exit_code_says_so
     assert 'not in this result: step has 2 parts left' in text and 'frames: better' in text
 
 
+def test_a_variant_that_cannot_be_trained_is_told_before_the_training(tmp_path, arguments, trained, capsys):
+    more = "'typo': Variant('?', {'train.loss': 'hubr'}), 'tta': Variant('?', tta='a7'), 'step'"
+    (tmp_path / 'mine.py').write_text(FILE.replace("'step'", more))
+    assert command.main(arguments) == 3
+    assert trained.names == ['base', 'frames', 'step']
+    text = capsys.readouterr().out
+    assert "this result: typo cannot be trained: train.loss is 'mae' or 'huber' or 'interval', not 'hubr'" in text
+    assert "this result: tta has tta='a7'; give a1 or a2 or a4" in text
+    (tmp_path / 'data' / 'folds.csv').unlink()
+    assert command.main([*arguments, f'--workdir={tmp_path / "others"}']) == 1  # and nothing is trained
+    assert len(trained.names) == 3
+    assert 'ablate failed: the base requires the records' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('VARIANTS = [', r"SyntaxError: '\[' was never closed \(mine.py, line 1\)"),
+        ('\nimport nonsense', "line 2: ModuleNotFoundError: No module named 'nonsense'"),
+        ('VARIANTS = {}', 'the file has no get_config and no VARIANTS'),
+        ('VARIANTS = [1]\ndef get_config(): pass', 'VARIANTS is no dictionary'),
+        (FILE.replace("'step'", "'base'"), "variant 'base': choose a name"),
+        (FILE.replace("'step'", "'../step'"), r"variant '\.\./step': choose a name"),
+        (FILE.replace("Variant('Two?', {'data.step_s': 2})", "{'data.step_s': 2}"), 'variant step: give Variant'),
+        (FILE.replace("step_s': 2}", "step_s': 2}, tta='a1'"), 'variant step: tta takes the members of the base'),
+    ],
+)
+def test_what_is_wrong_in_a_config_file_is_one_line(tmp_path, text, message):
+    (tmp_path / 'mine.py').write_text(text)
+    with pytest.raises(ValueError, match=f'--config=.*mine.py: {message}'):
+        read_config_file(str(tmp_path / 'mine.py'))
+
+
 def test_what_is_wrong_is_one_line(arguments, trained, capsys):
     trained.failing = {'base'}
     assert command.main(arguments) == 1
@@ -79,4 +112,4 @@ def test_what_is_wrong_is_one_line(arguments, trained, capsys):
     assert command.main([*arguments, '--train_only']) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4 and all(line.startswith('ablate failed: ') for line in lines)
-    assert 'parts of the base are not finished' in lines[0] and 'there are frames, step' in lines[1]
+    assert 'the base has 2 parts left' in lines[0] and 'there are frames, step' in lines[1]

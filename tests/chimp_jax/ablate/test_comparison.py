@@ -96,7 +96,7 @@ def test_what_is_missing_is_told(result):
     lines, complete, table = result
     assert not complete and 'late' not in table.index and 'gamma_off' not in table.index
     text = '\n'.join(lines)
-    assert 'late has 3 parts left to train; run the command again' in text
+    assert 'late has 3 parts left; run the command again' in text
     assert '--gamma=never' in text and 'data-gamma-never' in text
     assert 'frames: better, -0.500 m' in text and 'mixed: not distinguishable' in text
 
@@ -167,7 +167,7 @@ def test_one_seed_is_told(study, tmp_path):
 
 
 def test_without_the_base_nothing_is_compared(study, tmp_path):
-    with pytest.raises(ValueError, match='6 parts of the base are not finished'):
+    with pytest.raises(ValueError, match='the base has 6 parts left'):
         report.write_result(study._replace(workdir=tmp_path, n_seeds=3))
 
 
@@ -201,7 +201,7 @@ def test_the_shipped_variants_change_fields_that_exist(module, tmp_path):
 
 
 def test_a_file_without_variants_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='there is no file nothing.py'):
+    with pytest.raises(ValueError, match='there is no Python file nothing.py'):
         read_config_file('nothing.py')
     with pytest.raises(ValueError, match='has no VARIANTS'):
         read_config_file(base.__file__.replace('base', 'demo'))
