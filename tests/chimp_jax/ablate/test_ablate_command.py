@@ -49,7 +49,7 @@ def trained(tmp_path, monkeypatch, arguments):
         return types.SimpleNamespace(returncode=0)
 
     trained = types.SimpleNamespace(names=names, failing=set())
-    monkeypatch.setattr(command.subprocess, 'run', run)
+    monkeypatch.setattr(command, 'subprocess', types.SimpleNamespace(run=run))
     monkeypatch.setattr(command.sys, 'argv', ['ablate', *arguments])
     return trained
 
