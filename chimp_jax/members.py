@@ -46,9 +46,14 @@ class Member(NamedTuple):
         return bool(self.config.model.audio)
 
     @property
+    def sees_full(self) -> bool:
+        """Whether the member sees `full` frames, which depend on how the records were made."""
+        return self.config.data.stream == 'full' and self.config.model.audio != 'alone'
+
+    @property
     def network(self) -> str:
         """Where the SHA-256 of the network begins that enhanced the member's pictures, '' without one."""
-        found = re.search('network=([0-9a-f]+)', self.enhance) if self.config.data.stream == 'full' else None
+        found = re.search('network=([0-9a-f]+)', self.enhance) if self.sees_full else None
         return found[1] if found else ''
 
     @property
@@ -114,11 +119,11 @@ def choose_sampling(found: Sequence[Member]) -> str:
 
 
 def _of_full_members(found: Sequence[Member], option: str) -> str:
-    """Returns the option of the records of all members of the stream `full`, '' without such a member.
+    """Returns the option of the records of all members that see `full` frames, '' without such a member.
 
     Raises ValueError if members differ.
     """
-    names = {getattr(member, option): member.name for member in found if member.config.data.stream == 'full'}
+    names = {getattr(member, option): member.name for member in found if member.sees_full}
     if len(names) > 1:
         (one, name), (other, other_name) = sorted(names.items())[:2]
         raise ValueError(
@@ -141,7 +146,7 @@ def check_records(found: Sequence[Member], records) -> None:
             ('gamma', made.get('gamma'), member.gamma),
             ('sampling', made.get('sampling'), member.sampling),
         ]
-        for option, here, there in pairs if member.config.data.stream == 'full' else ():
+        for option, here, there in pairs if member.sees_full else ():
             if here and there and here != there:
                 raise ValueError(
                     f'{records} was prepared with --{option}={here}, and {member.name} was trained on records with '

@@ -203,3 +203,5 @@ def test_clips_are_corrected_and_cut_as_the_records_of_the_members(member, optio
     assert choose([member, known]) == one
     with pytest.raises(ValueError, match=f'with --{option}={one}, .* with --{option}={other}; put the members'):
         choose([known, different])
+    different.config.model.audio = 'alone'  # of both, as they share the config: they see no frames
+    assert choose([known, different]) == usual
