@@ -84,7 +84,7 @@ class Study(NamedTuple):
                 f'requires other records; make them with the command that made {self.base.data.records}, and '
                 f'--{variant.build} --out={records}'
             )
-        return f'requires the records {records}; make them with python -m data_prep.build, or set data.records'
+        return f'requires the records {records}; make them with python -m data_prep.build, or set --config.data.records'
 
     def left(self, name: str) -> int:
         """Returns the number of the variant's parts that are not finished: members, or tables of predictions."""

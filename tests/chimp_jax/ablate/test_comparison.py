@@ -164,6 +164,11 @@ def test_one_seed_is_told(study, tmp_path):
         write_member(one, 'frames', 0, fold, 0.5)
     lines, complete = report.write_result(one)
     assert complete and 'one seed' in lines[1]
+    page = (tmp_path / 'ablation.html').read_text()
+    assert '<svg' in page and 'No variant is finished' not in page and 'about 0.05 would be called' in page
+    report.write_result(one._replace(variants={}))
+    page = (tmp_path / 'ablation.html').read_text()
+    assert '<svg' not in page and 'No variant is finished' in page and 'would be called' not in page
 
 
 def test_without_the_base_nothing_is_compared(study, tmp_path):
