@@ -54,7 +54,7 @@ class Detector:
         self._variables = jax.device_put(variables, NamedSharding(mesh, P()))
         # Each device computes its own pictures, so no device waits for another.
         apply = jax.shard_map(YoloX().apply, mesh=mesh, in_specs=(P(), P('pictures')), out_specs=P('pictures'))
-        self._apply = kept_trace(jax.jit(apply), 'detector', devices)
+        self._apply = kept_trace(jax.jit(apply), f'detector {YoloX()}', devices)
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> list[AnimalBoxes]:
         """Returns the animals in each picture.
