@@ -19,16 +19,16 @@ class WrittenFiles:
         self._sums: dict[str, str] = read_json(self._record) or {}
 
     def write(self, path, text: str) -> None:
-        """Writes a file. If another program changed it since the last time, its content is kept beside it, and told.
+        """Writes a file. If its content is not the last one of the page, it is kept beside it, and told.
 
         Raises OSError.
         """
         path, content = epath.Path(path), text.encode(errors='backslashreplace')
         before = path.read_bytes() if path.exists() else None
-        if before not in (None, content) and _checksum(before) != self._sums.get(path.name, _checksum(before)):
+        if before not in (None, content) and _checksum(before) != self._sums.get(path.name):
             kept = _free_name(path)
             write_whole(kept, before)
-            log.warning('%s was changed by another program; its content is kept in %s', path, kept)
+            log.warning('%s was written by another program; its content is kept in %s', path, kept)
         if before != content:
             write_whole(path, content)
         if self._sums.get(path.name) != _checksum(content):

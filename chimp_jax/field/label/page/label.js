@@ -173,7 +173,8 @@ const KEYS = {x: DO.none, c: DO.unsure, s: DO.skip, n: DO.next, b: DO.before, u:
   h: () => { $('keys').open = !$('keys').open; }, '?': () => { $('keys').open = !$('keys').open; }};
 
 // One action at a time: a second Enter while an answer travels must not answer the next target. Digits that are typed
-// meanwhile belong to the next distance: a lost first digit would save 2 m in place of 12 m.
+// meanwhile belong to the next distance: a lost first digit would save 2 m in place of 12 m. A whole distance with its
+// Enter came before its picture: it is not taken, and the digits after it do not join it.
 async function run(act) {
   if (state.busy) return;
   state.busy = $('distance').readOnly = true;
@@ -187,7 +188,9 @@ async function run(act) {
       $('distance').value = state.early;
       state.keys += state.early.length;
     }
+    if (state.unseen) say('You typed a distance before its picture was shown, and it was not taken. Type it again.', true);
     state.early = '';
+    state.unseen = false;
   }
 }
 
@@ -211,6 +214,7 @@ document.addEventListener('keydown', event => {
   if (inPoint && key.startsWith('Arrow') && target.tagName === 'INPUT') return moveCross(event);
   if (inPoint || target.tagName === 'SELECT' || target.type === 'range' || target.tagName === 'VIDEO') return;
   if (['BUTTON', 'SUMMARY'].includes(target.tagName) && [' ', 'Enter'].includes(key)) return;
+  if (key === 'Enter' && state.busy && state.early) { event.preventDefault(); state.early = ''; state.unseen = true; return; }
   if (/^[\d.,]$/.test(key) && state.busy) { event.preventDefault(); state.early += key; return; }
   if (/^[\d.,]$/.test(key)) { stop(); return void $('distance').focus(); }
   if (key === 'Enter' && target.id !== 'distance') { event.preventDefault(); return void run(() => answer('distance')); }

@@ -6,7 +6,7 @@ import {get} from './server.js';
 
 export const $ = id => document.getElementById(id);
 export const state = {target: null, second: 0, chosen: 0, upcoming: null, entry: null, cross: null, lines: true,
-  help: {lines: [], references: []}, keys: 0, since: 0, timer: 0, busy: false, early: ''};
+  help: {lines: [], references: []}, keys: 0, since: 0, timer: 0, busy: false, early: '', unseen: false};
 export const references = new References($);
 
 export function say(text, bad = false) {

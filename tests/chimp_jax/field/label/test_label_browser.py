@@ -205,6 +205,30 @@ def test_a_second_without_a_picture_has_no_distance(served, browser):
     assert [answer.kind for answer in served.session.answers()] == ['cannot tell']
 
 
+def test_a_distance_that_is_typed_before_its_picture_is_not_taken(served, browser, monkeypatch):
+    """The first digits of the next distance may come early, a whole distance with its Enter may not."""
+    served = served({'A/a.mp4': 19})
+    page, real, arrived, go = browser(1280, 800), served.session.answer, threading.Event(), threading.Event()
+
+    def slow(request):
+        arrived.set()
+        assert go.wait(LONGEST_S)
+        return real(request)
+
+    monkeypatch.setattr(served.session, 'answer', slow)
+    page.open(served.server.address)
+    page.press('4', Keys.ENTER)
+    assert arrived.wait(LONGEST_S)
+    page.press('12', Keys.ENTER)
+    page.press('5')
+    go.set()
+    page.says('You typed a distance before its picture was shown')
+    page.ready()
+    page.press('.5', Keys.ENTER)
+    page.says('Saved: 5.5 m')
+    assert [answer.distance_m for answer in served.session.answers()] == [4, 5.5]
+
+
 @pytest.mark.parametrize('dark', [False, True])
 def test_it_fits_a_phone(served, browser, dark):
     served = served({'A/a.mp4': 19}, BOXES)

@@ -162,12 +162,20 @@ def test_what_another_program_wrote_is_kept_beside_the_table(tmp_path, caplog):
     session = make_session(tmp_path, survey)
     session.write_tables()
     assert (tmp_path / 'labels.changed-1.csv').read_text() == own.replace('4.5', '6') and labels.read_text() == own
-    assert 'labels.csv was changed by another program' in caplog.text
+    assert 'labels.csv was written by another program' in caplog.text
     labels.write_text('')
     give(session, 'B/b.mp4', 3, 7.0)
     assert (tmp_path / 'labels.changed-2.csv').read_text() == '' and len(rows(labels)) == 2
     give(make_session(tmp_path, survey), 'B/b.mp4', 12, 7.0)  # its own content is no change
     assert len(list(tmp_path.glob('labels.changed*'))) == 2
+
+
+def test_a_file_that_was_there_before_the_first_start_is_kept(tmp_path):
+    others = tmp_path / 'labels.others.csv'
+    others.write_text('notes of mine\n')
+    give(make_session(tmp_path, make_survey(TWO_CLIPS)), 'A/a.mp4', 3, 4.5)
+    assert (tmp_path / 'labels.others.changed-1.csv').read_text() == 'notes of mine\n'
+    assert others.read_text() != 'notes of mine\n'
 
 
 def test_persons_agree_by_hand(tmp_path):
