@@ -45,7 +45,8 @@ def kept_trace(function: Callable, settings: str, devices: Sequence[jax.Device])
             return function(*arguments)
         shapes = _shapes(arguments)
         if shapes not in programs:
-            known = [code_digest(), jax.__version__, flax.__version__, len(devices), settings, shapes]
+            precision = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+            known = [code_digest(), jax.__version__, flax.__version__, precision, len(devices), settings, shapes]
             name = hashlib.sha256(json.dumps(known).encode()).hexdigest()
             path = epath.Path(folder) / FOLDER / name
             exported = _read(path) or _trace(function, arguments, path)

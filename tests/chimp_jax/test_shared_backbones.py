@@ -93,6 +93,7 @@ def test_a_prepared_member_is_scored_by_the_prepared_programs(group, monkeypatch
 
     for name in ('map_encode_step', 'map_product_step', 'map_tokens_step', 'map_eval_step'):
         monkeypatch.setattr(parallel, name, recording(name, getattr(parallel, name)))
+    monkeypatch.setattr(scoring, 'kept_trace', lambda function, settings, devices: function)  # each call is seen
     shared = panel.Panel(jax.local_devices()[:2])
     shared.prepare(member)
     prepared = set(seen)
