@@ -27,15 +27,15 @@ TINY_PX = 32
 BASE = {'clips': 100, 'targets': 4, 'frames': 8, 'members': 1, 'size_px': TINY_PX, 'animals': 0}
 DETECTOR_PX = 160
 COUNTS = {
-    'clips': [100, 400, 1600],
+    'clips': [400, 1600, 6400],
     'targets': [64, 256, 1024],
     'frames': [8, 32, 128],
     'members': [1, 3, 9],
-    'size_px': [64, 128, 256],
+    'size_px': [128, 256, 512],
     'animals': [1, 2, 4],  # in each second of 64, each with a distance of its own
-    'detected': [16, 64, 256],  # pictures in which the detector finds animals
+    'detected': [64, 256, 1024],  # pictures in which the detector finds animals
 }
-ALSO = {'animals': {'targets': 64, 'frames': 64}}
+ALSO = {'animals': {'targets': 64, 'frames': 64}, 'size_px': {'clips': 800}}
 QUICK = {name: counts[:2] for name, counts in COUNTS.items()}
 CLIPS, CLIP_S = 100_000, 60
 
@@ -158,7 +158,7 @@ def plot(results: dict[str, list[dict[str, Any]]], start_s: dict[str, float], pa
         axes[1].semilogx(counts, [row['mb'] for row in rows], 'o-', label=name)
     axes[0].set(xlabel='times as many', ylabel='seconds without start-up', title='Time')
     axes[1].set(xlabel='times as many', ylabel='MB, all processes', ylim=(0, None), title='Memory')
-    axes[0].legend(frameon=False)
+    axes[1].legend(frameon=False, loc='lower right', ncols=2)  # below the lines
     figure.savefig(path, dpi=110, metadata={'Software': None})
     plt.close(figure)
 
