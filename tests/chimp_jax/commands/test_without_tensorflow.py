@@ -1,17 +1,24 @@
-"""The commands of a laptop in the field run where TensorFlow is not installed."""
+"""The commands of a laptop in the field run where requirements/field.lock was installed, without TensorFlow."""
 
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import small
+from packaging.utils import canonicalize_name
 from run_estimate import read
 
-# Runs the commands of its arguments, with the small model, in a process in which every import of TensorFlow fails.
+LOCK = Path(__file__).resolve().parents[3] / 'requirements' / 'field.lock'
+# Runs the commands of its arguments, with the small model, in a process in which imports of the modules in the first
+# argument fail.
 PROGRAM = """
 import sys
 
-sys.modules |= dict.fromkeys(('tensorflow', 'tensorflow_datasets'))
+for name in sys.argv.pop(1).split():
+    sys.modules.setdefault(name, None)
 
 from chimp_jax import panel
 from chimp_jax.commands import entry
@@ -28,6 +35,14 @@ print('codes', codes, 'loaded', sorted(loaded & {'tensorflow', 'tensorflow_datas
 """
 
 
+def modules_without_lock() -> list[str]:
+    """Returns the modules of this environment that an installation by the field's lock does not have."""
+    names = re.findall(r'^([\w.-]+)==', LOCK.read_text(), re.MULTILINE)
+    locked = {canonicalize_name(name) for name in (*names, 'chimp_jax')}
+    owners = packages_distributions().items()
+    return [module for module, names in owners if not locked & {canonicalize_name(name) for name in names}]
+
+
 def test_commands_of_the_field_run_without_tensorflow(clips, tmp_path):
     runs = tmp_path / 'runs'
     small.write_members(runs, ['full-a1p50-f7s1'], tmp_path)
@@ -42,8 +57,14 @@ def test_commands_of_the_field_run_without_tensorflow(clips, tmp_path):
     ]
     lines = ['|'.join(map(str, command)) for command in commands]
     environment = {name: value for name, value in os.environ.items() if name != 'EPATH_USE_TF'}
+    absent = modules_without_lock()
+    assert {'tensorflow', 'tensorflow_datasets', 'keras'} <= set(absent) and 'jax' not in absent
     done = subprocess.run(
-        [sys.executable, '-c', PROGRAM, *lines], env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, '-c', PROGRAM, ' '.join(absent), *lines],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     # 3: a clip is damaged.
     assert done.stdout.splitlines()[-1] == 'codes [3, 0, 0, 0, 0] loaded []', done.stdout + done.stderr
